@@ -1,0 +1,41 @@
+PYTHON ?= python3
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint types docs clean
+
+help:  ## this list
+	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:[^#]*##/ #/' | awk -F' #' '{printf "make %-8s%s\n", $$1, $$2}'
+
+demo: .venv/installed  ## install, find a learning rate for the embedded digits, train with it
+	$(BIN)/onecycle find-lr recipes/digits.yaml
+	$(BIN)/onecycle train recipes/digits.yaml --max-lr-from latest
+
+test: lint types  ## lint, types and tests, what CI runs
+	$(BIN)/pytest
+
+lint: .venv/installed-dev  ## style and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: .venv/installed-dev  ## mypy, strict
+	$(BIN)/mypy
+
+docs: .venv/installed-dev  ## write docs/commands.md again from the help texts
+	$(BIN)/python -m typer onecycle_cli.cli utils docs --name onecycle --title Commands --output docs/commands.md
+
+clean:  ## remove the environment and caches; runs stay
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "onecycle needs Python 3.11 or later: make PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv .venv
+
+.venv/installed: .venv/bin/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable .
+	touch $@
+
+.venv/installed-dev: .venv/installed
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $@
