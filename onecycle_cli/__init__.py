@@ -1,0 +1,22 @@
+"""Leslie Smith's discipline for hyper-parameters, as a command line.
+
+The command `onecycle` and this package are two faces of the same code. From Python, `load_model` gives back
+what a run trained; the experiments themselves are in `onecycle_cli.experiments`.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from onecycle_cli.inference import load_model
+
+__version__ = "0.1.0"
+__all__ = ["__version__", "load_model"]
+
+
+def __getattr__(name: str) -> Any:
+    # `onecycle --help` imports this package; torch comes in only with the first use of what needs it.
+    if name == "load_model":
+        from onecycle_cli.inference import load_model
+
+        return load_model
+    raise AttributeError(f"module 'onecycle_cli' has no attribute {name!r}")

@@ -1,0 +1,39 @@
+"""What may go wrong for a person, each with the exit code that a shell script sees.
+
+An error says what is wrong and where (`what`), and how to mend it (`mend`). Anything else that is raised is a bug.
+"""
+
+
+class OnecycleError(Exception):
+    """The root of all errors that are meant to be read by a person."""
+
+    exit_code = 1
+
+    def __init__(self, what: str, mend: str) -> None:
+        super().__init__(f"{what}\n{mend}")
+        self.what = what
+        self.mend = mend
+
+
+class InputError(OnecycleError):
+    """The command line, the recipe or the data cannot be used as they are."""
+
+    exit_code = 2
+
+
+class NoSuggestionError(OnecycleError):
+    """The range test gave a curve that no learning rate can be read from."""
+
+    exit_code = 4
+
+
+class MachineError(OnecycleError):
+    """The machine refused: disk, permission, memory, network."""
+
+    exit_code = 5
+
+
+class Terminated(BaseException):
+    """SIGTERM came. Like KeyboardInterrupt, it is no Exception, so that nothing swallows it on the way out."""
+
+    exit_code = 143

@@ -1,0 +1,94 @@
+"""What several tests start from: tiny recipes, folders of images, and the command itself."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import settings
+from PIL import Image
+from typer.testing import CliRunner, Result
+
+from onecycle_cli.recipe import Recipe, load, shipped_path, with_values
+
+# A slow machine is no failure, and the same commit gives the same answer.
+settings.register_profile("onecycle", deadline=None, derandomize=True)
+settings.load_profile("onecycle")
+
+
+def pytest_configure() -> None:
+    """Several workers with two threads each would wait for one another: 350 s instead of 95 s on two cores."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        os.environ["OMP_NUM_THREADS"] = "1"
+
+
+TINY = {
+    "model.width": 0.25,
+    "schedule.epochs": 2,
+    "schedule.max_lr": 0.1,
+    "find_lr.num_steps": 40,
+    "find_lr.start_lr": 1e-3,
+    "find_lr.end_lr": 10.0,
+    "data.batch_size": 128,
+    "runtime.device": "cpu",
+    "runtime.precision": "float32",
+}
+"""Makes of the digits recipe a run of a second, with 12 steps an epoch."""
+
+
+@pytest.fixture(autouse=True)
+def _own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs and caches of a test stay in its own folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ONECYCLE_DATA", str(tmp_path / "cache"))
+    monkeypatch.setenv("COLUMNS", "100")
+
+
+@pytest.fixture
+def tiny() -> Callable[..., Recipe]:
+    """The digits recipe made tiny; further fields by their dotted names: `tiny({"schedule.epochs": 3})`."""
+
+    def make(values: dict[str, Any] | None = None) -> Recipe:
+        return with_values(load(shipped_path("digits")), TINY | (values or {}))
+
+    return make
+
+
+@pytest.fixture
+def onecycle() -> Callable[..., Result]:
+    """Runs the command in this process; standard output and standard error are kept apart."""
+
+    def run(*arguments: object) -> Result:
+        from onecycle_cli.cli import app
+
+        return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+    return run
+
+
+@pytest.fixture
+def tiny_digits() -> list[str]:
+    """The words that make the digits recipe tiny on the command line."""
+    return ["digits", *(word for field, value in TINY.items() for word in ("--set", f"{field}={value}"))]
+
+
+@pytest.fixture
+def image_folder(tmp_path: Path) -> Callable[..., Path]:
+    """Makes a folder of small PNGs: `image_folder("train/cat", "train/dog", images=5)`.
+
+    Classes are noise, dark or bright by the last letter of their name, so that two neighbours can be told apart.
+    """
+
+    def make(*classes: str, images: int = 4, size: tuple[int, int] = (12, 10), name: str = "photos") -> Path:
+        generator = np.random.default_rng(0)
+        for folder in classes:
+            (tmp_path / name / folder).mkdir(parents=True, exist_ok=True)
+            for image in range(images):
+                bright = 128 * (ord(folder[-1]) % 2)
+                pixels = generator.integers(bright, bright + 128, (size[1], size[0], 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(tmp_path / name / folder / f"{image}.png")
+        return tmp_path / name
+
+    return make
