@@ -1,0 +1,28 @@
+"""Recipes: YAML in, one frozen validated object, YAML out."""
+
+from onecycle_cli.recipe.fields import Data, FindLr, Model, Optimizer, Recipe, Runtime, Schedule, SweepWd
+from onecycle_cli.recipe.reading import Override, load, parse, to_yaml, with_values
+from onecycle_cli.recipe.shipped import find, shipped_names, shipped_path
+from onecycle_cli.recipe.staleness import curve_settings, differences, finder_momentum
+
+__all__ = [
+    "Data",
+    "FindLr",
+    "Model",
+    "Optimizer",
+    "Override",
+    "Recipe",
+    "Runtime",
+    "Schedule",
+    "SweepWd",
+    "curve_settings",
+    "differences",
+    "find",
+    "finder_momentum",
+    "load",
+    "parse",
+    "shipped_names",
+    "shipped_path",
+    "to_yaml",
+    "with_values",
+]

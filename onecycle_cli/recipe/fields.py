@@ -1,0 +1,173 @@
+"""The fields of a recipe, in the order of the file, with what each may hold.
+
+What changes a result has no default, so that a file says everything; a default exists only where a field belongs to
+one choice of its section (`three_phase` to shape torch) or does not change the result. The bounds refuse what is
+surely a slip (a learning rate of a million), not what is merely unusual.
+"""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+
+def _whole(value: object) -> object:
+    """`1e4` is a float to YAML, but a whole number to the person who wrote it."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+WholeNumber = Annotated[int, BeforeValidator(_whole)]
+PositiveFloat = Annotated[float, Field(gt=0)]
+Lr = Annotated[float, Field(gt=0, le=1000)]
+Momentum = Annotated[float, Field(ge=0, lt=1)]
+WeightDecay = Annotated[float, Field(ge=0, le=1)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)]
+# YAML has lists alone, which strict mode would not take for a tuple; what is in them stays strict.
+ChannelStatistics = Annotated[tuple[float, ...], Field(strict=False, min_length=1, max_length=3)]
+Url = Annotated[str, Field(pattern=r"^https?://\S+$")]
+
+
+class Section(BaseModel):
+    """Frozen; a key that is no field is an error; `true` is no number and text is no number."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class Data(Section):
+    """Which images, how they are split, batched and augmented."""
+
+    source: Literal["cifar10", "image_folder", "digits"]
+    path: Annotated[str, Field(min_length=1)] | None = Field(None, description="The folder of source image_folder.")
+    mirrors: tuple[Url, ...] = Field(
+        (), strict=False, description="Where to fetch the archive from first; byte-identical copies."
+    )
+    image_size: WholeNumber = Field(ge=8, le=1024, description="Side of the square images, in pixels.")
+    channels: Literal[1, 3]
+    valid_fraction: float = Field(
+        ge=0, le=0.9, description="Share of the training images held out; 0: the test split is used as validation."
+    )
+    batch_size: WholeNumber = Field(ge=2, le=1_000_000)
+    drop_last: bool = Field(description="Whether the short last batch of an epoch is left out.")
+    mean: ChannelStatistics | None = Field(description="Of each channel, from 0 to 1; null: of the training images.")
+    std: ChannelStatistics | None = Field(description="Of each channel, from 0 to 1; null: of the training images.")
+    horizontal_flip: bool
+    random_crop: bool
+    padding: WholeNumber = Field(ge=0, le=512, description="Pixels on each side before the crop.")
+    padding_mode: Literal["reflect", "zeros"]
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.source == "image_folder" and self.path is None:
+            raise ValueError("source image_folder needs data.path, the folder with the images")
+        for name, statistics in (("mean", self.mean), ("std", self.std)):
+            if statistics is not None and len(statistics) != self.channels:
+                raise ValueError(f"data.{name} has {len(statistics)} numbers, but data.channels is {self.channels}")
+        if self.std is not None and min(self.std) <= 0:
+            raise ValueError("data.std must be above 0 in each channel")
+        if self.random_crop and self.padding_mode == "reflect" and self.padding >= self.image_size:
+            raise ValueError("data.padding must be below data.image_size, or there is nothing left to reflect")
+        return self
+
+
+class Model(Section):
+    """Which network."""
+
+    architecture: Literal["resnet8", "resnet20", "resnet32", "resnet44", "resnet56", "resnet110", "resnet18", "resnet9"]
+    width: float = Field(ge=0.125, le=16, description="Multiplies the channels of each layer.")
+    shortcut: Literal["A", "B"] = Field(
+        "B", description="Where the shape changes: A zero-pads, B is a 1x1 convolution. ResNet-9 has no such place."
+    )
+    dropout: float = Field(ge=0, lt=1, description="Before the last layer.")
+
+
+class Optimizer(Section):
+    """What is minimized, and how."""
+
+    name: Literal["sgd", "adamw"]
+    weight_decay: WeightDecay
+    decay_norm_and_bias: bool = Field(description="Whether norm layers and biases decay too.")
+    label_smoothing: float = Field(ge=0, lt=1)
+    nesterov: bool = Field(False, description="SGD only.")
+    beta2: float = Field(0.999, ge=0, lt=1, description="AdamW only; its beta1 is the schedule's momentum.")
+    eps: PositiveFloat = Field(1e-8, description="AdamW only.")
+
+
+class Schedule(Section):
+    """How lr and momentum move over the run."""
+
+    policy: Literal["one_cycle"]
+    shape: Literal["blog", "torch", "fastai"]
+    epochs: WholeNumber = Field(ge=1, le=100_000)
+    max_lr: Lr | None = Field(description="The peak; null: to be found with find-lr.")
+    div_factor: float = Field(ge=1, le=1e6, description="initial_lr = max_lr / div_factor.")
+    final_div_factor: float = Field(ge=1, le=1e9, description="min_lr = initial_lr / final_div_factor.")
+    pct_start: float = Field(gt=0, lt=1, description="Share of the steps on the way up.")
+    max_momentum: Momentum = Field(description="While lr is low.")
+    base_momentum: Momentum = Field(description="At the peak of lr; equal to max_momentum: constant.")
+    anneal_strategy: Literal["cos", "linear"] = Field("cos", description="Shape torch only.")
+    three_phase: bool = Field(False, description="Shape torch only.")
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.base_momentum > self.max_momentum:
+            raise ValueError("schedule.base_momentum is above schedule.max_momentum, but momentum falls as lr rises")
+        two_equal_legs = self.shape == "blog" or (self.shape == "torch" and self.three_phase)
+        if two_equal_legs and self.pct_start > 0.5:
+            raise ValueError("schedule.pct_start must be at most 0.5: the way down takes as many steps as the way up")
+        return self
+
+
+class FindLr(Section):
+    """The learning rate range test."""
+
+    start_lr: Lr
+    end_lr: Lr
+    num_steps: WholeNumber = Field(ge=10, le=1_000_000)
+    mode: Literal["exponential", "linear"]
+    momentum: Momentum | None = Field(description="Held constant; null: schedule.max_momentum.")
+    smoothing: float = Field(ge=0, lt=1, description="Of the moving average of the loss.")
+    stop_factor: float = Field(gt=1, le=1e6, description="The test ends at this many times the least smoothed loss.")
+    valid_every: WholeNumber | None = Field(
+        None, ge=1, description="Also score validation images every so many steps; null: never."
+    )
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.end_lr <= self.start_lr:
+            raise ValueError("find_lr.end_lr must be above find_lr.start_lr")
+        return self
+
+
+class SweepWd(Section):
+    """The weight decays that sweep-wd tries."""
+
+    weight_decays: tuple[WeightDecay, ...] = Field(strict=False, min_length=1, max_length=100)
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if len(set(self.weight_decays)) < len(self.weight_decays):
+            raise ValueError("sweep_wd.weight_decays holds the same value twice")
+        return self
+
+
+class Runtime(Section):
+    """What does not change the result, but for the precision."""
+
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda|cuda:\d+|mps)$")] = "auto"
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    log_every: WholeNumber = Field(20, ge=1, le=100_000, description="Steps between two looks at the device.")
+    save_best: bool = Field(False, description="Also keep the weights with the best validation accuracy.")
+
+
+class Recipe(Section):
+    """Everything that a run needs to know."""
+
+    name: Name
+    description: str
+    seed: WholeNumber = Field(ge=0, lt=2**32)
+    data: Data
+    model: Model
+    optimizer: Optimizer
+    schedule: Schedule
+    find_lr: FindLr
+    sweep_wd: SweepWd
+    runtime: Runtime = Field(default_factory=lambda: Runtime.model_validate({}))

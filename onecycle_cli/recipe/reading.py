@@ -1,0 +1,251 @@
+"""YAML and overrides in, a validated `Recipe` out, with all errors at once; and a recipe back to YAML."""
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from onecycle_cli.errors import InputError
+from onecycle_cli.recipe.fields import Recipe
+
+Field = tuple[str | int, ...]
+"""The way to a value: ("schedule", "max_lr")."""
+
+
+@dataclass(frozen=True)
+class Override:
+    """One field given on the command line; `flag` is how the person wrote it."""
+
+    field: str
+    text: str
+    flag: str
+
+
+@dataclass(frozen=True)
+class _Problem:
+    where: str
+    field: Field
+    what: str
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML that takes `1e-4`, `1e4` and `1.0e4` for numbers, which YAML 1.1 leaves as text."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
+)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Sections as blocks, lists on one line."""
+
+
+_Dumper.add_representer(
+    list, lambda dumper, values: dumper.represent_sequence("tag:yaml.org,2002:seq", values, flow_style=True)
+)
+
+
+def load(path: Path, overrides: Sequence[Override] = ()) -> Recipe:
+    """The recipe in the file `path`, with `overrides` put over it.
+
+    `InputError` names every field that is wrong: its line or flag, what is wrong, the nearest known spelling.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise InputError(f"{path} is not text in UTF-8, so it is no recipe.", "Save it as UTF-8.") from None
+    return parse(text, str(path), overrides)
+
+
+def parse(text: str, source: str, overrides: Sequence[Override] = ()) -> Recipe:
+    """The recipe in `text`, called `source` in messages. A relative `data.path` is taken from the current folder."""
+    values, lines = _read_yaml(text, source)
+    places = {field: f"line {line}" for field, line in lines.items()}
+    problems = []
+    for override in overrides:
+        problem = _apply(values, override)
+        if problem is None:
+            places[tuple(override.field.split("."))] = override.flag
+        else:
+            problems.append(problem)
+    try:
+        recipe = Recipe.model_validate(values)
+    except ValidationError as error:
+        problems += _problems(error, places)
+    if problems:
+        raise _error(source, problems)
+    if recipe.data.path is not None:
+        path = str(Path(recipe.data.path).expanduser().absolute())
+        recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"path": path})})
+    return recipe
+
+
+def with_values(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
+    """`recipe` with some fields replaced, by their dotted names; validated again."""
+    changed = recipe.model_dump()
+    for field, value in values.items():
+        *sections, name = field.split(".")
+        target = changed
+        for section in sections:
+            target = target[section]
+        target[name] = value
+    return Recipe.model_validate(changed)
+
+
+def to_yaml(recipe: Recipe) -> str:
+    """The whole recipe as YAML that loads again to the same recipe."""
+    return yaml.dump(recipe.model_dump(mode="json"), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
+
+
+def _read_yaml(text: str, source: str) -> tuple[dict[str, Any], dict[Field, int]]:
+    """The values of a YAML mapping, and the line of each key."""
+    try:
+        loader = _Loader(text)
+        node = loader.get_single_node()
+        lines = dict(_lines(node, ())) if node is not None else {}
+        values = loader.construct_document(node) if node is not None else None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        where = f"{source}, line {mark.line + 1}" if mark else source
+        raise InputError(f"{where}: not readable as YAML: {error.problem}.", "Mend that line.") from None
+    # A ValueError is a date or a number that only looks like one, such as 2024-13-45.
+    except (yaml.YAMLError, ValueError) as error:
+        raise InputError(f"{source} is not readable as YAML: {error}.", "Is it a recipe?") from None
+    if not isinstance(values, dict):
+        raise InputError(
+            f"{source} does not hold the sections of a recipe.", "`onecycle recipes show digits` prints a whole one."
+        )
+    return cast(dict[str, Any], values), lines
+
+
+def _lines(node: yaml.Node, field: Field) -> Iterator[tuple[Field, int]]:
+    """The line of each key of a section; nothing of a recipe lies deeper."""
+    if not isinstance(node, yaml.MappingNode) or len(field) > 1:
+        return
+    seen = set()
+    for key, value in node.value:
+        if not isinstance(key, yaml.ScalarNode):
+            raise yaml.MarkedYAMLError(problem="the name of a field must be one word", problem_mark=key.start_mark)
+        if key.value in seen:
+            raise yaml.MarkedYAMLError(problem=f"'{key.value}' stands here a second time", problem_mark=key.start_mark)
+        seen.add(key.value)
+        yield (*field, key.value), key.start_mark.line + 1
+        yield from _lines(value, (*field, key.value))
+
+
+def _apply(values: dict[str, Any], override: Override) -> _Problem | None:
+    """Puts one override into `values`; what is wrong with it, if anything."""
+    *sections, name = override.field.split(".")
+    target = values
+    for section in sections:
+        inner = target.get(section)
+        if not isinstance(inner, dict):
+            what = f"there is no section '{section}'{_did_you_mean(section, Recipe.model_fields)}"
+            return _Problem(override.flag, (override.field,), what)
+        target = inner
+    try:
+        target[name] = yaml.load(override.text, _Loader)
+    except yaml.YAMLError:
+        return _Problem(override.flag, (override.field,), f"the value {override.text!r} is not readable as YAML")
+    return None
+
+
+def _problems(error: ValidationError, places: Mapping[Field, str]) -> list[_Problem]:
+    details = error.errors(include_url=False)
+    spare = {tuple(detail["loc"]) for detail in details if detail["type"] == "extra_forbidden"}
+    problems = []
+    for detail in details:
+        field: Field = tuple(detail["loc"])
+        if detail["type"] == "missing" and any(
+            known[:-1] == field[:-1] and difflib.get_close_matches(str(known[-1]), [str(field[-1])]) for known in spare
+        ):
+            continue  # the misspelt one is told already
+        # A field inside a list has its list's line, and a missing one that of its section.
+        at = next((field[:n] for n in range(len(field), 0, -1) if field[:n] in places), None)
+        problems.append(_Problem(places[at] if at else "", field, _in_words(detail, field)))
+    return problems
+
+
+def _in_words(detail: Mapping[str, Any], field: Field) -> str:
+    """What pydantic found, in the words of somebody who wrote a recipe."""
+    given, context, kind = detail["input"], detail.get("ctx", {}), detail["type"]
+    if kind in _WORDS:
+        return _WORDS[kind].format(given=_shown(given))
+    match kind:
+        case "extra_forbidden":
+            return f"is not a field{_did_you_mean(str(field[-1]), _fields_of(field[:-1]))}"
+        case "literal_error":
+            choices = context["expected"].replace("'", "")
+            known = re.split(r", | or ", choices)
+            return f"must be {choices}, not {_shown(given)}{_did_you_mean(str(given), known)}"
+        case "greater_than" | "greater_than_equal" | "less_than" | "less_than_equal":
+            words = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most"}
+            bound = next(f"{words[key]} {value:g}" for key, value in context.items() if key in words)
+            return f"must be {bound}, not {_shown(given)}"
+        case "string_pattern_mismatch":
+            return f"cannot be {_shown(given)}{_PATTERNS.get(field[-1], '')}"
+        case "value_error":
+            return str(context["error"])
+    message: str = detail["msg"]
+    return message[0].lower() + message[1:]
+
+
+_WORDS = {
+    "missing": "is missing",
+    "float_type": "must be a number, not {given}",
+    "int_type": "must be a whole number, not {given}",
+    "bool_type": "must be true or false, not {given}",
+    "string_type": "must be text, not {given}",
+    "finite_number": "must be a finite number, not {given}",
+    "model_type": "must be a section with fields, not {given}",
+    "tuple_type": "must be a list, such as [0.1, 0.2], not {given}",
+}
+
+_PATTERNS: dict[str | int, str] = {
+    "name": ": letters, digits, '.', '_' and '-' make the name of a run's folder",
+    "device": ": it is auto, cpu, cuda, cuda:N or mps",
+}
+
+
+def _shown(value: object) -> str:
+    match value:
+        case None:
+            return "empty"
+        case bool():
+            return str(value).lower()
+        case str():
+            return f"the text '{value}'" if len(value) <= 40 else f"the text '{value[:37]}...'"
+        case list() | tuple():
+            return "a list"
+        case dict():
+            return "a section"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _fields_of(field: Field) -> Sequence[str]:
+    model: type[BaseModel] = Recipe
+    for name in field:
+        model = cast(type[BaseModel], model.model_fields[str(name)].annotation)  # only sections hold fields
+    return list(model.model_fields)
+
+
+def _did_you_mean(word: str, known: Sequence[str] | Mapping[str, object]) -> str:
+    near = difflib.get_close_matches(word, list(known), n=1)
+    return f"; did you mean '{near[0]}'?" if near else ""
+
+
+def _error(source: str, problems: Sequence[_Problem]) -> InputError:
+    rows = [(problem.where, ".".join(map(str, problem.field)), problem.what) for problem in problems]
+    wide = max(len(where) for where, _, _ in rows)
+    lines = [f"  {where:<{wide}}  {field}: {what}" for where, field, what in rows]
+    count = "one field cannot be used as it is" if len(rows) == 1 else f"{len(rows)} fields cannot be used as they are"
+    return InputError(
+        f"{source}: {count}:\n" + "\n".join(lines),
+        "`onecycle recipes show images` explains every field.",
+    )

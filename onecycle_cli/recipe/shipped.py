@@ -1,0 +1,44 @@
+"""The recipes that come with the package, and finding a recipe by path or by name."""
+
+import difflib
+from pathlib import Path
+
+from onecycle_cli.errors import InputError
+
+
+def _shipped_folder() -> Path:
+    """In a wheel the recipes lie inside the package; in a checkout beside it."""
+    package = Path(__file__).resolve().parent.parent
+    inside = package / "recipes"
+    return inside if inside.is_dir() else package.parent / "recipes"
+
+
+def shipped_names() -> list[str]:
+    """The names of the shipped recipes, sorted."""
+    return sorted(path.stem for path in _shipped_folder().glob("*.yaml"))
+
+
+def shipped_path(name: str) -> Path:
+    """The file of the shipped recipe `name`; `InputError` with the nearest names where there is none."""
+    names = shipped_names()
+    if name not in names:
+        near = difflib.get_close_matches(name, names, n=3)
+        raise InputError(
+            f"There is no shipped recipe '{name}'.",
+            f"Did you mean {' or '.join(near)}?" if near else "`onecycle recipes` lists them.",
+        )
+    return _shipped_folder() / f"{name}.yaml"
+
+
+def find(recipe: str) -> Path:
+    """The file that a person means: a path, or the bare name of a shipped recipe."""
+    path = Path(recipe).expanduser()
+    if path.is_file():
+        return path
+    if path.is_dir():
+        raise InputError(f"{path} is a folder, not a recipe.", "Name the YAML file in it.")
+    if path.suffix in (".yaml", ".yml") or len(path.parts) > 1:
+        near = difflib.get_close_matches(path.stem, shipped_names(), n=1)
+        mend = f"`onecycle recipes copy {near[0]} {path}` makes one from the shipped recipe." if near else None
+        raise InputError(f"There is no recipe at {path}.", mend or "`onecycle recipes` lists the shipped ones.")
+    return shipped_path(recipe)

@@ -1,0 +1,191 @@
+"""YAML and overrides in, a recipe out, or every error at once."""
+
+import contextlib
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from onecycle_cli.errors import InputError
+from onecycle_cli.recipe import Override, Recipe, load, parse, shipped_path, to_yaml, with_values
+
+DIGITS = shipped_path("digits").read_text()
+
+
+def changed(old: str, new: str) -> str:
+    assert old in DIGITS
+    return DIGITS.replace(old, new)
+
+
+def override(field: str, text: str) -> Override:
+    return Override(field, text, f"--set {field}={text}")
+
+
+def refused(text: str, *overrides: Override) -> str:
+    with pytest.raises(InputError) as caught:
+        parse(text, "my.yaml", overrides)
+    assert caught.value.exit_code == 2
+    return caught.value.what
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [("1e-4", 1e-4), ("5e-4", 5e-4), ("1.0e-4", 1e-4), ("1E-4", 1e-4), (".5e-3", 5e-4), ("1e0", 1.0), ("0", 0.0)],
+)
+def test_numbers_are_read_as_a_person_writes_them(text: str, number: float) -> None:
+    recipe = parse(changed("weight_decay: 1e-4", f"weight_decay: {text}"), "my.yaml")
+    assert recipe.optimizer.weight_decay == number
+
+
+@pytest.mark.parametrize("text", ["1e4", "1.0e4", "1e+4", "10000"])
+def test_a_whole_number_may_be_written_with_an_exponent(text: str) -> None:
+    assert parse(changed("epochs: 15", f"epochs: {text}"), "my.yaml").schedule.epochs == 10_000
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        (
+            "weight_decay: 1e-4",
+            "weigth_decay: 1e-4",
+            "optimizer.weigth_decay: is not a field; did you mean 'weight_decay'",
+        ),
+        ("weight_decay: 1e-4", "weight_decay: true", "optimizer.weight_decay: must be a number, not true"),
+        ("weight_decay: 1e-4", "weight_decay: .inf", "optimizer.weight_decay: must be a finite number, not inf"),
+        ("weight_decay: 1e-4", "weight_decay: .nan", "optimizer.weight_decay: must be a finite number, not nan"),
+        ("weight_decay: 1e-4", "weight_decay: -1", "optimizer.weight_decay: must be at least 0, not -1"),
+        ("weight_decay: 1e-4", "weight_decay: small", "must be a number, not the text 'small'"),
+        ("weight_decay: 1e-4", "weight_decay:", "optimizer.weight_decay: must be a number, not empty"),
+        ("weight_decay: 1e-4", "weight_decay: '1e-4'", "must be a number, not the text '1e-4'"),
+        ("epochs: 15", "epochs: 1.5", "schedule.epochs: must be a whole number, not 1.5"),
+        ("epochs: 15", "epochs: 0", "schedule.epochs: must be at least 1, not 0"),
+        ("epochs: 15", "epochs: true", "schedule.epochs: must be a whole number, not true"),
+        ("max_lr: null", "max_lr: 1e6", "schedule.max_lr: must be at most 1000, not 1e+06"),
+        ("resnet8", "resnet9000", "model.architecture: must be resnet8, "),
+        ("architecture: resnet8", "architecture: resnet-20", "did you mean 'resnet20'?"),
+        ("name: digits", "name: ../digits", "name: cannot be the text '../digits'"),
+        ("device: auto", "device: gpu", "runtime.device: cannot be the text 'gpu': it is auto, cpu"),
+        ("seed: 0", "seed: -1", "seed: must be at least 0, not -1"),
+        ("base_momentum: 0.85", "base_momentum: 0.99", "schedule.base_momentum is above schedule.max_momentum"),
+        ("pct_start: 0.43", "pct_start: 0.6", "schedule.pct_start must be at most 0.5"),
+        ("end_lr: 10", "end_lr: 1e-5", "find_lr.end_lr must be above find_lr.start_lr"),
+        ("source: digits", "source: image_folder", "source image_folder needs data.path"),
+        ("mean: null ", "mean: [0.1, 0.2, 0.3] ", "data.mean has 3 numbers, but data.channels is 1"),
+        ("std: null", "std: [0]", "data.std must be above 0"),
+        ("[1e-2, 1e-3, 1e-4]", "[1e-2, 1e-2]", "holds the same value twice"),
+        ("[1e-2, 1e-3, 1e-4]", "1e-2", "sweep_wd.weight_decays: must be a list"),
+        ("horizontal_flip: false", "horizontal_flip: 0", "data.horizontal_flip: must be true or false, not 0"),
+        ("  epochs: 15\n", "", "schedule.epochs: is missing"),
+    ],
+)
+def test_a_wrong_field_is_refused_by_name_with_its_line(old: str, new: str, says: str) -> None:
+    what = refused(changed(old, new))
+    assert says in what
+    assert "one field cannot be used" in what
+    assert "line " in what
+
+
+def test_all_errors_are_told_at_once_each_with_its_own_line() -> None:
+    text = DIGITS.replace("seed: 0", "seed: x").replace("epochs: 15", "epochs: x").replace("width: 1", "widht: 1")
+    lines = {name: 1 + text[: text.index(name)].count("\n") for name in ("seed: x", "epochs: x", "widht: 1")}
+    what = refused(text)
+    assert "3 fields cannot be used" in what
+    for line, field in zip(lines.values(), ("seed", "schedule.epochs", "model.widht"), strict=True):
+        assert any(row.split()[:3] == ["line", str(line), f"{field}:"] for row in what.splitlines()), (line, field)
+
+
+def test_a_missing_field_has_the_line_of_its_section() -> None:
+    what = refused(DIGITS.replace("  epochs: 15\n", ""))
+    line = 1 + DIGITS[: DIGITS.index("schedule:")].count("\n")
+    assert f"line {line}  schedule.epochs: is missing" in what
+
+
+def test_a_misspelt_field_is_not_told_as_missing_too() -> None:
+    assert "missing" not in refused(changed("weight_decay: 1e-4", "weigth_decay: 1e-4"))
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "does not hold the sections of a recipe"),
+        ("- 1\n- 2\n", "does not hold the sections of a recipe"),
+        ("a: [1, 2\n", "not readable as YAML"),
+        ("a:\n\tb: 1\n", "line 2: not readable as YAML"),
+        ("a: 1\nb: 2\na: 3\n", "line 3: not readable as YAML: 'a' stands here a second time"),
+        ("a: !!python/object/apply:os.getcwd []\n", "not readable as YAML"),
+    ],
+)
+def test_what_is_no_recipe_is_refused_with_its_line(text: str, says: str) -> None:
+    assert says in refused(text)
+
+
+def test_a_file_in_another_encoding_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "my.yaml").write_bytes("name: größe".encode("latin-1"))
+    with pytest.raises(InputError, match="not text in UTF-8"):
+        load(tmp_path / "my.yaml")
+
+
+def test_an_override_is_put_over_the_file() -> None:
+    recipe = parse(DIGITS, "my.yaml", [override("schedule.max_lr", "1e-2"), override("name", "mine")])
+    assert recipe.schedule.max_lr == 0.01
+    assert recipe.name == "mine"
+
+
+@pytest.mark.parametrize(
+    ("field", "text", "says"),
+    [
+        ("schedule.max_lr", "fast", "--set schedule.max_lr=fast  schedule.max_lr: must be a number"),
+        ("schedul.max_lr", "1", "there is no section 'schedul'; did you mean 'schedule'?"),
+        ("schedule.maxlr", "1", "schedule.maxlr: is not a field; did you mean 'max_lr'?"),
+        ("seed.x", "1", "there is no section 'seed'"),
+        ("schedule.max_lr", "[", "is not readable as YAML"),
+        ("schedule", "1", "schedule: must be a section with fields, not 1"),
+    ],
+)
+def test_a_wrong_override_is_refused_with_its_flag(field: str, text: str, says: str) -> None:
+    assert says in refused(DIGITS, override(field, text))
+
+
+def test_a_relative_path_is_kept_whole_and_from_the_current_folder(tmp_path: Path) -> None:
+    overrides = [override("data.source", "image_folder"), override("data.path", "photos")]
+    assert parse(DIGITS, "my.yaml", overrides).data.path == str(tmp_path / "photos")
+
+
+def test_values_replaced_by_name_are_validated_again() -> None:
+    recipe = with_values(parse(DIGITS, "my.yaml"), {"schedule.max_lr": 0.5, "seed": 3})
+    assert (recipe.schedule.max_lr, recipe.seed) == (0.5, 3)
+    with pytest.raises(ValueError, match="max_lr"):
+        with_values(recipe, {"schedule.max_lr": -1.0})
+
+
+@given(
+    max_lr=st.none() | st.floats(1e-12, 1000),
+    weight_decay=st.floats(0, 1),
+    eps=st.floats(1e-300, 1e300),
+    description=st.text(st.characters(codec="utf-8", exclude_categories=["Cs"])),
+    weight_decays=st.lists(st.floats(0, 1), min_size=1, max_size=5, unique=True),
+)
+def test_a_recipe_written_as_yaml_loads_again_unchanged(
+    max_lr: float | None, weight_decay: float, eps: float, description: str, weight_decays: list[float]
+) -> None:
+    recipe = with_values(
+        parse(DIGITS, "my.yaml"),
+        {
+            "schedule.max_lr": max_lr,
+            "optimizer.weight_decay": weight_decay,
+            "optimizer.eps": eps,
+            "description": description,
+            "sweep_wd.weight_decays": weight_decays,
+        },
+    )
+    assert parse(to_yaml(recipe), "again.yaml") == recipe
+
+
+@given(
+    text=st.text(max_size=200)
+    | st.sampled_from(["a: *x", "&a [*a]", "? [1]\n: 2", "1: 2", "{}: 1", "a: 2024-13-45", "&a {b: *a}"])
+)
+def test_no_text_whatever_gives_anything_but_a_recipe_or_an_error_for_people(text: str) -> None:
+    with contextlib.suppress(InputError):
+        assert isinstance(parse(text, "fuzz.yaml"), Recipe)
