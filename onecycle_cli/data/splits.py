@@ -1,0 +1,30 @@
+"""Holding out a part of the training images."""
+
+import numpy as np
+
+from onecycle_cli.data.images import Split
+from onecycle_cli.errors import InputError
+
+
+def held_out_size(images: int, valid_fraction: float) -> int:
+    """How many of `images` training images are held out; rounded up, as scikit-learn does."""
+    return int(np.ceil(round(images * valid_fraction, 9)))
+
+
+def hold_out(split: Split, valid_fraction: float, seed: int) -> tuple[Split, Split]:
+    """`split` in two, training and validation: the same share of each class, fixed by the seed, order kept."""
+    from sklearn.model_selection import train_test_split
+
+    size = held_out_size(len(split), valid_fraction)
+    counts = np.bincount(split.labels)
+    classes = int((counts > 0).sum())
+    if counts[counts > 0].min() < 2 or min(size, len(split) - size) < classes:
+        raise InputError(
+            f"data.valid_fraction {valid_fraction:g} cannot be taken of each class: there are {len(split)} training "
+            f"images in {classes} classes, and the smallest class has {counts[counts > 0].min()}.",
+            "Add images, remove the smallest class, or change data.valid_fraction.",
+        )
+    train, valid = train_test_split(
+        np.arange(len(split)), test_size=size, stratify=split.labels, random_state=seed, shuffle=True
+    )
+    return split.at(np.sort(train)), split.at(np.sort(valid))

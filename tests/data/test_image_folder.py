@@ -1,0 +1,192 @@
+"""A person's folder of images: its shapes, its cache, and what may be wrong with it."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from onecycle_cli.data import image_folder as module
+from onecycle_cli.data.cache import cache_folder
+from onecycle_cli.data.decoding import decode
+from onecycle_cli.data.image_folder import class_images, count_images, read_image_folder
+from onecycle_cli.errors import InputError
+from onecycle_cli.progress import Progress, silent
+
+Make = Callable[..., Path]
+
+
+def refused(path: Path) -> InputError:
+    with pytest.raises(InputError) as caught:
+        read_image_folder(path, 8, 3, silent)
+    return caught.value
+
+
+def decodings(path: Path, **settings: int) -> int:
+    """How many images are decoded when the folder is read."""
+    news: list[Progress | str] = []
+    read_image_folder(path, **({"image_size": 8, "channels": 3} | settings), report=news.append)
+    return max((one.done for one in news if isinstance(one, Progress)), default=0)
+
+
+def test_training_and_test_images_are_read_class_by_class(image_folder: Make) -> None:
+    path = image_folder("train/dog", "train/cat", "test/cat", "test/dog", images=3)
+    found = read_image_folder(path, 8, 3, silent)
+    assert found.classes == ("cat", "dog")
+    assert found.train.labels.tolist() == found.test.labels.tolist() == [0, 0, 0, 1, 1, 1]
+    assert found.valid is None
+    assert np.array_equal(found.train.images[4], decode(path / "train/dog/1.png", 8, 3))
+    assert np.array_equal(found.test.images[0], decode(path / "test/cat/0.png", 8, 3))
+
+
+@pytest.mark.parametrize("name", ["valid", "val", "validation"])
+def test_a_validation_folder_is_found_under_its_usual_names(image_folder: Make, name: str) -> None:
+    path = image_folder("train/a", "train/b", f"{name}/a", f"{name}/b")
+    assert len(read_image_folder(path, 8, 3, silent).valid) == 8
+
+
+def test_a_folder_of_classes_is_all_training(image_folder: Make) -> None:
+    found = read_image_folder(image_folder("a", "b", "c"), 8, 1, silent)
+    assert found.train.images.shape == (12, 8, 8, 1)
+    assert found.valid is None
+    assert found.test is None
+
+
+def test_images_in_inner_folders_belong_to_the_class(image_folder: Make) -> None:
+    path = image_folder("a/x", "a/y", "b", images=2)
+    assert read_image_folder(path, 8, 3, silent).train.labels.tolist() == [0, 0, 0, 0, 1, 1]
+
+
+def test_images_are_decoded_once(image_folder: Make) -> None:
+    path = image_folder("a", "b")
+    assert decodings(path) == 8
+    assert decodings(path) == 0
+    assert path.with_name("photos.onecycle-cache").is_dir()
+
+
+def test_each_size_and_number_of_channels_has_its_own_cache(image_folder: Make) -> None:
+    path = image_folder("a", "b")
+    assert [decodings(path), decodings(path, image_size=9), decodings(path, channels=1), decodings(path)] == [
+        8,
+        8,
+        8,
+        0,
+    ]
+
+
+def test_a_file_that_comes_goes_or_changes_makes_the_cache_again(image_folder: Make) -> None:
+    path = image_folder("a", "b")
+    decodings(path)
+    Image.new("RGB", (8, 8)).save(path / "a" / "new.png")
+    assert decodings(path) == 9
+    (path / "a" / "new.png").unlink()
+    assert decodings(path) == 8
+    Image.new("RGB", (8, 8), "red").save(path / "a" / "0.png")
+    assert decodings(path) == 8
+    assert (read_image_folder(path, 8, 3, silent).train.images[0] == (255, 0, 0)).all()
+    os.utime(path / "a" / "1.png", ns=(1, 1))
+    assert decodings(path) == 8
+
+
+def test_a_run_that_has_the_old_array_keeps_it(image_folder: Make) -> None:
+    path = image_folder("a", "b")
+    before = read_image_folder(path, 8, 3, silent).train.images
+    copy = before.copy()
+    Image.new("RGB", (8, 8), "red").save(path / "a" / "0.png")
+    read_image_folder(path, 8, 3, silent)
+    assert np.array_equal(before, copy)
+
+
+def test_where_it_cannot_be_written_beside_the_cache_is_the_users(
+    image_folder: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = image_folder("a", "b")
+    monkeypatch.setattr(os, "access", lambda *_: False)  # root may write anywhere, so no mode keeps it out
+    assert decodings(path) == 8
+    assert decodings(path) == 0
+    assert not path.with_name("photos.onecycle-cache").exists()
+    assert list((cache_folder() / "image_folder").iterdir())
+
+
+def test_many_images_are_decoded_in_several_processes(image_folder: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = image_folder("a", "b", images=20)
+    alone = read_image_folder(path, 8, 3, silent).train.images.copy()
+    Image.new("RGB", (8, 8)).save(path / "b" / "z.png")
+    monkeypatch.setattr(module, "ALONE", 10)
+    monkeypatch.setattr(module, "CHUNK", 7)
+    assert np.array_equal(read_image_folder(path, 8, 3, silent).train.images[:40], alone)
+
+
+def test_unreadable_images_are_named_and_nothing_is_kept(image_folder: Make) -> None:
+    path = image_folder("a", "b")
+    (path / "a" / "text.jpg").write_text("not an image")
+    (path / "b" / "empty.png").touch()
+    error = refused(path)
+    assert "2 files cannot be read as images" in error.what
+    assert str(path / "a" / "text.jpg") in error.what
+    assert str(path / "b" / "empty.png") in error.what
+    (path / "a" / "text.jpg").unlink()
+    (path / "b" / "empty.png").unlink()
+    assert len(read_image_folder(path, 8, 3, silent).train) == 8
+
+
+def test_of_many_unreadable_images_ten_are_named(image_folder: Make) -> None:
+    path = image_folder("a", "b")
+    for number in range(13):
+        (path / "a" / f"bad{number}.png").touch()
+    assert "and 3 more" in refused(path).what
+
+
+def test_other_files_and_hidden_ones_are_passed_over(image_folder: Make) -> None:
+    path = image_folder("a", "b")
+    (path / "a" / "readme.txt").write_text("x")
+    (path / "a" / ".DS_Store").write_text("x")
+    (path / ".git").mkdir()
+    (path / "labels.csv").write_text("x")
+    news: list[object] = []
+    assert len(read_image_folder(path, 8, 3, news.append).train) == 8
+    assert news[0] == f"1 files below {path} are passed over: their endings are none of an image."
+
+
+@pytest.mark.parametrize(
+    ("classes", "what"),
+    [
+        (("train/a",), "only the folder 'a', but a classifier needs at least two classes"),
+        (("a",), "only the folder 'a'"),
+        (("train/a", "train/b", "test/a", "test/stranger"), "no class of the training images: stranger"),
+    ],
+)
+def test_what_a_folder_lacks_is_told(image_folder: Make, classes: tuple[str, ...], what: str) -> None:
+    assert what in refused(image_folder(*classes)).what
+
+
+def test_a_class_without_images_is_told_and_a_folder_without_any_refused(image_folder: Make, tmp_path: Path) -> None:
+    path = image_folder("a", "b")
+    (path / "empty").mkdir()
+    news: list[object] = []
+    assert read_image_folder(path, 8, 3, news.append).classes == ("a", "b", "empty")
+    assert "no image of class 'empty'" in str(news[0])
+    (tmp_path / "none" / "a").mkdir(parents=True)
+    (tmp_path / "none" / "b").mkdir()
+    assert "holds no images" in refused(tmp_path / "none").what
+
+
+def test_a_folder_that_is_not_there_or_is_a_file_is_told(tmp_path: Path) -> None:
+    assert "There is no folder" in refused(tmp_path / "nowhere").what
+    (tmp_path / "file").touch()
+    assert "is a file" in refused(tmp_path / "file").what
+
+
+def test_counting_lists_without_decoding(image_folder: Make) -> None:
+    path = image_folder("train/a", "train/b", "test/a")
+    assert count_images(path, silent) == {"train": 8, "test": 4}
+    assert not path.with_name("photos.onecycle-cache").exists()
+
+
+def test_a_folder_to_be_scored_holds_known_classes_alone(image_folder: Make) -> None:
+    path = image_folder("b", "c", images=1)
+    assert class_images(path, ("a", "b", "c"), silent) == [(path / "b/0.png", 1), (path / "c/0.png", 2)]
+    with pytest.raises(InputError, match="no class of the training images: c"):
+        class_images(path, ("a", "b"), silent)

@@ -1,0 +1,43 @@
+"""Statistics and sizes of images."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from onecycle_cli.data.images import channel_statistics, resized
+
+
+def some(images: int, size: int, channels: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (images, size, size, channels), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_statistics_are_numpys_on_a_scale_from_0_to_1(channels: int) -> None:
+    images = some(1500, 5, channels)
+    mean, std = channel_statistics(images)
+    assert mean == pytest.approx(tuple(images.mean((0, 1, 2)) / 255))
+    assert std == pytest.approx(tuple(images.std((0, 1, 2)) / 255))
+
+
+def test_images_of_the_right_size_and_channels_are_left_as_they_are() -> None:
+    images = some(3, 8, 3)
+    assert resized(images, 8, 3) is images
+
+
+def test_grey_becomes_three_equal_channels() -> None:
+    images = some(3, 8, 1)
+    assert np.array_equal(resized(images, 8, 3), np.repeat(images, 3, axis=-1))
+
+
+def test_colour_becomes_grey_as_pillow_weighs_it() -> None:
+    images = some(3, 8, 3)
+    expected = np.stack([np.asarray(Image.fromarray(image).convert("L")) for image in images])[..., None]
+    assert np.abs(resized(images, 8, 1).astype(int) - expected).max() <= 1
+
+
+@pytest.mark.parametrize("size", [5, 16])
+def test_a_resize_is_pillows_bilinear_with_antialiasing(size: int) -> None:
+    images = some(3, 10, 3)
+    bilinear = Image.Resampling.BILINEAR
+    expected = np.stack([np.asarray(Image.fromarray(image).resize((size, size), bilinear)) for image in images])
+    assert np.abs(resized(images, size, 3).astype(int) - expected).max() <= 1

@@ -1,0 +1,83 @@
+"""From settings to images: which split is what."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from onecycle_cli.data.images import ImageData
+from onecycle_cli.data.open_data import known_train_images, open_data
+from onecycle_cli.errors import InputError
+from onecycle_cli.progress import silent
+
+Make = Callable[..., Path]
+
+
+def opened(**settings: Any) -> ImageData:
+    plain = {
+        "source": "image_folder",
+        "path": None,
+        "mirrors": (),
+        "image_size": 8,
+        "channels": 3,
+        "valid_fraction": 0.0,
+        "mean": None,
+        "std": None,
+        "seed": 0,
+        "report": silent,
+    }
+    return open_data(**(plain | settings))
+
+
+def test_without_a_validation_split_the_test_split_is_looked_at_and_not_scored_again(image_folder: Make) -> None:
+    data = opened(path=str(image_folder("train/a", "train/b", "test/a", "test/b")))
+    assert (len(data.train), len(data.valid), data.test) == (8, 8, None)
+
+
+def test_a_validation_split_leaves_the_test_split_for_the_end(image_folder: Make) -> None:
+    data = opened(path=str(image_folder("train/a", "train/b", "val/a", "val/b", "test/a")))
+    assert (len(data.train), len(data.valid), len(data.test)) == (8, 8, 4)
+
+
+def test_a_held_out_part_leaves_the_test_split_for_the_end(image_folder: Make) -> None:
+    data = opened(path=str(image_folder("train/a", "train/b", "test/a", images=10)), valid_fraction=0.2)
+    assert (len(data.train), len(data.valid), len(data.test)) == (16, 4, 10)
+
+
+def test_a_validation_split_and_a_fraction_contradict_each_other(image_folder: Make) -> None:
+    with pytest.raises(InputError, match="has a validation split of 8 images"):
+        opened(path=str(image_folder("train/a", "train/b", "val/a", "val/b")), valid_fraction=0.2)
+
+
+def test_one_folder_of_classes_needs_a_fraction(image_folder: Make) -> None:
+    with pytest.raises(InputError, match="neither a validation nor a test split") as caught:
+        opened(path=str(image_folder("a", "b")))
+    assert "data.valid_fraction=0.2" in caught.value.mend
+
+
+def test_statistics_are_those_of_the_images_trained_on_unless_given(image_folder: Make) -> None:
+    path = str(image_folder("train/a", "train/b", "test/a", images=10))
+    data = opened(path=path, valid_fraction=0.5)
+    assert data.mean == pytest.approx(tuple(data.train.images.mean((0, 1, 2)) / 255))
+    assert data.std == pytest.approx(tuple(data.train.images.std((0, 1, 2)) / 255))
+    half_given = opened(path=path, mean=(0.1, 0.2, 0.3))
+    assert half_given.mean == (0.1, 0.2, 0.3)
+    assert half_given.std != (0.1, 0.2, 0.3)
+
+
+def test_the_digits_come_in_any_size_and_colour() -> None:
+    data = opened(source="digits", image_size=16, channels=3, valid_fraction=0.2)
+    assert data.train.images.shape == (1437, 16, 16, 3)
+    assert np.array_equal(data.train.images[..., 0], data.train.images[..., 1])
+
+
+@pytest.mark.parametrize(
+    ("source", "fraction", "images"),
+    [("cifar10", 0.0, 50_000), ("cifar10", 0.1, 45_000), ("digits", 0.2, 1437), ("image_folder", 0.0, None)],
+)
+def test_how_many_images_are_trained_on_is_known_without_opening(
+    source: str, fraction: float, images: int | None
+) -> None:
+    assert known_train_images(source, fraction) == images
