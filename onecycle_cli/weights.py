@@ -1,0 +1,55 @@
+"""Trained weights as safetensors, with all that is needed to use them in the file's header."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from onecycle_cli.errors import InputError
+
+
+@dataclass(frozen=True)
+class Header:
+    """What the weights are of: `model` holds the arguments of `build_model`, `mean` and `std` are from 0 to 1."""
+
+    model: dict[str, Any]
+    classes: tuple[str, ...]
+    image_size: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+def save_weights(path: Path, weights: dict[str, Tensor], header: Header) -> None:
+    """Writes the weights (a model's `state_dict`) and their header; each header entry is JSON."""
+    # safetensors stores plain row-major tensors; on the device they may lie channels last.
+    plain = {
+        name: tensor.detach().cpu().contiguous(memory_format=torch.contiguous_format)
+        for name, tensor in weights.items()
+    }
+    save_file(plain, path, {name: json.dumps(value) for name, value in vars(header).items()})
+
+
+def load_weights(path: Path) -> tuple[dict[str, Tensor], Header]:
+    """The weights in a file that `save_weights` wrote; `InputError` where it is none."""
+    mend = "Name a run of `onecycle train` that has ended."
+    if not path.is_file():
+        raise InputError(f"There are no weights at {path}.", mend)
+    try:
+        with safe_open(path, framework="pt") as file:
+            entries = {name: json.loads(value) for name, value in file.metadata().items()}
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping, only keys()
+        header = Header(
+            entries["model"],
+            tuple(entries["classes"]),
+            entries["image_size"],
+            tuple(entries["mean"]),
+            tuple(entries["std"]),
+        )
+    except (SafetensorError, AttributeError, KeyError, ValueError) as error:
+        raise InputError(f"{path} does not hold weights that onecycle saved ({error}).", mend) from None
+    return weights, header

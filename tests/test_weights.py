@@ -1,0 +1,51 @@
+"""Weights and their header in a safetensors file."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from onecycle_cli.errors import InputError
+from onecycle_cli.models import build_model
+from onecycle_cli.weights import Header, load_weights, save_weights
+
+MODEL = {
+    "architecture": "resnet8",
+    "width": 0.25,
+    "shortcut_kind": "B",
+    "dropout": 0.0,
+    "channels": 1,
+    "classes": 2,
+}
+HEADER = Header(MODEL, ("cat", "größer"), 8, (0.1,), (0.2,))
+
+
+def test_weights_and_header_come_back_as_they_were(tmp_path: Path) -> None:
+    model = build_model(**MODEL, seed=0).to(memory_format=torch.channels_last)
+    save_weights(tmp_path / "m.safetensors", model.state_dict(), HEADER)
+    weights, header = load_weights(tmp_path / "m.safetensors")
+    assert header == HEADER
+    assert weights.keys() == model.state_dict().keys()
+    assert all(torch.equal(weights[name], value) for name, value in model.state_dict().items())
+
+
+def test_any_safetensors_reader_sees_classes_and_normalization(tmp_path: Path) -> None:
+    save_weights(tmp_path / "m.safetensors", {"w": torch.ones(2)}, HEADER)
+    with safe_open(tmp_path / "m.safetensors", framework="np") as file:
+        assert file.metadata()["classes"] == '["cat", "gr\\u00f6\\u00dfer"]'
+        assert file.metadata()["mean"] == "[0.1]"
+        assert file.metadata()["image_size"] == "8"
+
+
+def test_what_holds_no_weights_of_ours_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="There are no weights"):
+        load_weights(tmp_path / "nowhere.safetensors")
+    (tmp_path / "text.safetensors").write_text("not weights")
+    (tmp_path / "empty.safetensors").touch()
+    save_file({"w": torch.ones(2)}, tmp_path / "plain.safetensors")
+    save_file({"w": torch.ones(2)}, tmp_path / "other.safetensors", {"model": "x"})
+    for name in ("text", "empty", "plain", "other"):
+        with pytest.raises(InputError, match="does not hold weights that onecycle saved"):
+            load_weights(tmp_path / f"{name}.safetensors")
