@@ -1,0 +1,195 @@
+"""The training loop against a plain one, the optimizers against torch's own use of them, and scoring."""
+
+from itertools import islice
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from onecycle_cli.data.augmentation import Augmentation
+from onecycle_cli.data.batches import FixedBatches, Normalization, TrainBatches
+from onecycle_cli.engine import (
+    Hardware,
+    build_optimizer,
+    evaluate,
+    resolve_hardware,
+    set_hyperparameters,
+    train_steps,
+)
+from onecycle_cli.errors import InputError
+from onecycle_cli.models import build_model
+from onecycle_cli.schedule import LrMomentum
+
+CPU = Hardware(torch.device("cpu"), "float32")
+PLAIN = Normalization.of((0.5,), (0.25,), torch.device("cpu"))
+SGD = {"weight_decay": 1e-2, "decay_norm_and_bias": True, "nesterov": False, "beta2": 0.999, "eps": 1e-8}
+
+
+def batches(images: int = 40, batch_size: int = 16, seed: int = 0) -> TrainBatches:
+    generator = torch.Generator().manual_seed(1)
+    pixels = torch.randint(0, 256, (images, 8, 8, 1), dtype=torch.uint8, generator=generator)
+    labels = torch.randint(0, 3, (images,), generator=generator)
+    augmentation = Augmentation(horizontal_flip=True, random_crop=True, padding=1)
+    return TrainBatches(pixels, labels, PLAIN, augmentation, batch_size, drop_last=False, seed=seed)
+
+
+def model(dropout: float = 0.0) -> nn.Module:
+    settings = {"width": 0.25, "shortcut_kind": "B", "dropout": dropout, "channels": 1, "classes": 3, "seed": 0}
+    return build_model("resnet8", **settings)
+
+
+def schedule(step: int) -> LrMomentum:
+    return LrMomentum(0.01 * (step + 1), 0.9 - 0.01 * step)
+
+
+def trained(name: str = "sgd", *, first_step: int = 0, net: nn.Module | None = None, **options: object) -> list:
+    net = net or model()
+    optimizer = build_optimizer(net, name, **(SGD | options))
+    steps = train_steps(net, optimizer, batches(), schedule, first_step=first_step, label_smoothing=0.1, hardware=CPU)
+    return list(islice(steps, 7))
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "plain"),
+    [
+        ("sgd", {}, lambda p: torch.optim.SGD(p, lr=1, momentum=0.9, weight_decay=1e-2)),
+        ("sgd", {"nesterov": True}, lambda p: torch.optim.SGD(p, lr=1, momentum=0.9, weight_decay=1e-2, nesterov=True)),
+        ("adamw", {}, lambda p: torch.optim.AdamW(p, lr=1, weight_decay=1e-2)),
+    ],
+)
+def test_the_losses_are_those_of_a_plain_loop(name: str, options: dict, plain: object) -> None:
+    net = model()
+    optimizer = plain(net.parameters())
+    expected = []
+    for step, batch in enumerate(islice(batches().from_step(0), 7)):
+        lr, momentum = schedule(step)
+        for group in optimizer.param_groups:
+            group["lr"] = lr
+            if name == "sgd":
+                group["momentum"] = momentum
+            else:
+                group["betas"] = (momentum, 0.999)
+        optimizer.zero_grad()
+        loss = F.cross_entropy(net(batch.images), batch.labels, label_smoothing=0.1)
+        loss.backward()
+        optimizer.step()
+        expected.append(loss.item())
+    got = trained(name, **options)
+    assert [step.loss.item() for step in got] == pytest.approx(expected, rel=1e-4)
+    assert expected[0] != pytest.approx(expected[-1], rel=1e-2)
+
+
+def test_a_step_tells_what_its_update_used() -> None:
+    steps = trained()
+    assert [step.step for step in steps] == list(range(7))
+    assert [step.epoch for step in steps] == [1, 1, 1, 2, 2, 2, 3]
+    assert [step.images for step in steps] == [16, 16, 8, 16, 16, 8, 16]
+    assert [(step.lr, step.momentum) for step in steps] == [schedule(step) for step in range(7)]
+    assert all(0 <= int(step.correct) <= step.images for step in steps)
+
+
+def test_a_loop_that_begins_later_takes_up_there() -> None:
+    steps = trained(first_step=4)
+    assert [(step.step, step.epoch, step.images) for step in steps[:3]] == [(4, 2, 16), (5, 2, 8), (6, 3, 16)]
+
+
+def test_two_loops_with_dropout_draw_the_same_whatever_torch_drew_before() -> None:
+    torch.manual_seed(1)
+    one = trained(net=model(dropout=0.5))
+    torch.manual_seed(2)
+    other = trained(net=model(dropout=0.5))
+    assert [step.loss.item() for step in one] == [step.loss.item() for step in other]
+    assert one[0].loss.item() != trained()[0].loss.item()
+
+
+def test_without_decay_of_norm_and_bias_only_weights_decay() -> None:
+    net = model()
+    groups = build_optimizer(net, "sgd", **(SGD | {"decay_norm_and_bias": False})).param_groups
+    assert [group["weight_decay"] for group in groups] == [1e-2, 0.0]
+    assert {p.ndim for p in groups[0]["params"]} == {2, 4}
+    assert {p.ndim for p in groups[1]["params"]} == {1}
+    assert sum(len(group["params"]) for group in groups) == len(list(net.parameters()))
+    assert len(build_optimizer(net, "sgd", **SGD).param_groups) == 1
+
+
+def test_momentum_of_adamw_is_its_beta1_and_beta2_stays() -> None:
+    optimizer = build_optimizer(model(), "adamw", **(SGD | {"beta2": 0.9}))
+    set_hyperparameters(optimizer, 0.1, 0.7)
+    assert optimizer.param_groups[0]["betas"] == (0.7, 0.9)
+    assert optimizer.param_groups[0]["lr"] == 0.1
+
+
+def test_scoring_is_the_mean_over_all_images_and_leaves_the_model_as_it_is() -> None:
+    net = model()
+    source = batches()
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    score = evaluate(net, FixedBatches(source.images, source.labels, PLAIN, 16), CPU)
+    net.eval()
+    logits = net(PLAIN(source.images))
+    assert score.loss == pytest.approx(F.cross_entropy(logits, source.labels).item(), rel=1e-5)
+    assert score.accuracy == int((logits.argmax(1) == source.labels).sum()) / 40
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+
+
+def test_training_goes_on_in_training_mode_after_scoring() -> None:
+    source = batches()
+    fixed = FixedBatches(source.images, source.labels, PLAIN, 16)
+
+    def losses(scored: bool) -> list[float]:
+        net = model()
+        steps = train_steps(
+            net, build_optimizer(net, "sgd", **SGD), source, schedule, label_smoothing=0.1, hardware=CPU
+        )
+        got = []
+        for step in islice(steps, 4):
+            got.append(step.loss.item())
+            if scored:
+                evaluate(net, fixed, CPU)
+        return got
+
+    assert losses(scored=True) == losses(scored=False)
+
+
+def test_bfloat16_is_near_float32_and_keeps_its_weights_in_float32() -> None:
+    net = model()
+    steps = train_steps(
+        net,
+        build_optimizer(net, "sgd", **SGD),
+        batches(),
+        schedule,
+        label_smoothing=0.1,
+        hardware=Hardware(torch.device("cpu"), "bfloat16"),
+    )
+    got = [step.loss.item() for step in islice(steps, 7)]
+    assert got == pytest.approx([step.loss.item() for step in trained()], rel=0.05)
+    assert {p.dtype for p in net.parameters()} == {torch.float32}
+
+
+def test_auto_is_resolved_to_what_the_machine_has() -> None:
+    hardware = resolve_hardware("auto", "auto")
+    assert hardware.device.type == ("cuda" if torch.cuda.is_available() else "cpu")
+    assert hardware.precision in ("float32", "bfloat16")
+    assert hardware.name
+    assert resolve_hardware("cpu", "float32") == CPU
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a machine without CUDA is what this is about")
+@pytest.mark.parametrize("device", ["cuda", "cuda:0", "mps"])
+def test_a_device_that_is_not_there_is_told(device: str) -> None:
+    with pytest.raises(InputError, match=f"There is no device {device}"):
+        resolve_hardware(device, "auto")
+
+
+@pytest.mark.gpu
+def test_on_a_gpu_the_losses_are_those_of_the_cpu() -> None:
+    cuda = Hardware(torch.device("cuda"), "float32")
+    net = model().cuda()
+    source = batches()
+    normalization = Normalization.of((0.5,), (0.25,), cuda.device)
+    on_gpu = TrainBatches(
+        source.images.cuda(), source.labels.cuda(), normalization, source.augmentation, 16, drop_last=False, seed=0
+    )
+    steps = train_steps(net, build_optimizer(net, "sgd", **SGD), on_gpu, schedule, label_smoothing=0.1, hardware=cuda)
+    got = [step.loss.item() for step in islice(steps, 7)]
+    assert got == pytest.approx([step.loss.item() for step in trained()], rel=1e-3)
