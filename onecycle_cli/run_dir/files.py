@@ -1,0 +1,29 @@
+"""The names of a run's files, and the columns of its tables."""
+
+RECIPE = "recipe.yaml"
+RUN = "run.json"
+SUMMARY = "summary.json"
+STEPS = "steps.csv"
+EPOCHS = "epochs.csv"
+TRAINING_FIGURE = "training.png"
+MODEL = "model.safetensors"
+BEST_MODEL = "best.safetensors"
+LR_RANGE = "lr_range.csv"
+LR_RANGE_FIGURE = "lr_range.png"
+SUGGESTION = "suggestion.json"
+SWEEP = "sweep.csv"
+SWEEP_FIGURE = "sweep.png"
+PER_CLASS = "per_class.csv"
+CONFUSION = "confusion_matrix.csv"
+CONFUSION_FIGURE = "confusion_matrix.png"
+
+STEPS_COLUMNS = ("step", "epoch", "lr", "momentum", "train_loss")
+EPOCHS_COLUMNS = (
+    *("epoch", "step", "lr", "momentum"),
+    *("train_loss", "train_accuracy", "valid_loss", "valid_accuracy"),
+    *("seconds", "images_per_second"),
+)
+LR_RANGE_COLUMNS = ("step", "lr", "momentum", "train_loss", "smoothed_loss")
+LR_RANGE_VALID_COLUMNS = (*LR_RANGE_COLUMNS, "valid_loss", "valid_accuracy")
+SWEEP_COLUMNS = ("weight_decay", "argmin_lr", "onset_lr", "stop_lr", "max_lr", "status")
+PER_CLASS_COLUMNS = ("class", "images", "correct", "recall", "precision")

@@ -1,0 +1,47 @@
+"""Finding the runs that are there."""
+
+from contextlib import suppress
+from pathlib import Path
+
+from onecycle_cli.errors import InputError
+from onecycle_cli.run_dir.files import RUN, SUGGESTION
+from onecycle_cli.run_dir.run import RunDir
+
+
+def open_run(path: Path) -> RunDir:
+    """The run in the folder `path`; `InputError` where there is none."""
+    if not (path / RUN).is_file():
+        raise InputError(f"{path} is not a run: it has no {RUN}.", "`onecycle runs` lists the runs.")
+    return RunDir(path)
+
+
+def all_runs(runs_dir: Path) -> list[RunDir]:
+    """The runs in `runs_dir`, oldest first, but for damaged ones; those inside a sweep are the sweep's own."""
+    if not runs_dir.is_dir():
+        return []
+    started = {}
+    for path in runs_dir.iterdir():
+        if (path / RUN).is_file():
+            with suppress(InputError):
+                started[path] = str(RunDir(path).facts["started"])
+    return [RunDir(path) for path in sorted(started, key=started.__getitem__)]
+
+
+def find_run(runs_dir: Path, text: str) -> RunDir:
+    """The run that a person means: a folder, or the name of one in `runs_dir`."""
+    path = Path(text).expanduser()
+    return open_run(path if path.is_dir() else runs_dir / text)
+
+
+def latest_suggestion(runs_dir: Path, recipe_name: str) -> RunDir:
+    """The newest finished find-lr run with a suggestion for a recipe of this name."""
+    for run in reversed(all_runs(runs_dir)):
+        facts = run.facts
+        if (facts["command"], facts["recipe"], facts["status"]) != ("find-lr", recipe_name, "finished"):
+            continue
+        if run.read_json(SUGGESTION)["max_lr"] is not None:
+            return run
+    raise InputError(
+        f"{runs_dir} holds no finished find-lr run with a suggestion for a recipe named '{recipe_name}'.",
+        "Run `onecycle find-lr` with this recipe first, or give --max-lr.",
+    )

@@ -1,0 +1,152 @@
+"""A run's folder while the run goes on: made new, written whole, ended with a status."""
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from itertools import count
+from pathlib import Path
+from typing import Any, Literal
+
+from onecycle_cli.errors import InputError, Terminated
+from onecycle_cli.run_dir.facts import process_facts
+from onecycle_cli.run_dir.files import RECIPE, RUN, SUMMARY
+from onecycle_cli.run_dir.writing import Table, json_ready
+
+Status = Literal["running", "finished", "diverged", "collapsed", "interrupted", "failed"]
+
+
+class RunDir:
+    """The folder of one run. Its files are made through here, and its `run.json` says how it stands."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @staticmethod
+    def create(
+        runs_dir: Path, *, command: str, recipe_name: str, recipe_yaml: str, facts: Mapping[str, Any], name: str | None
+    ) -> "RunDir":
+        """A new folder in `runs_dir`, named by the time or `name`, with the recipe and what is known of the run.
+
+        `facts` come beside what is gathered here: the device and the precision, the seed, the command line.
+        `InputError` where a run called `name` is there already.
+        """
+        runs_dir.mkdir(parents=True, exist_ok=True)
+        started = datetime.now(UTC)
+        if name is None:
+            path = _new_folder(runs_dir, f"{started:%Y%m%d-%H%M%S}-{command}-{recipe_name}")
+        else:
+            path = _named_folder(runs_dir, name)
+        run = RunDir(path)
+        run.write_text(RECIPE, recipe_yaml)
+        first = {"command": command, "recipe": recipe_name, "status": "running", "started": _iso(started)}
+        run.write_json(RUN, first | {"ended": None, "seconds": None, "notes": []} | process_facts() | dict(facts))
+        return run
+
+    def inner(self, name: str, recipe_yaml: str) -> "RunDir":
+        """A run inside this one, such as one value of a sweep; it shares the facts, and has its own recipe."""
+        path = self.path / name
+        path.mkdir()
+        run = RunDir(path)
+        run.write_text(RECIPE, recipe_yaml)
+        run.write_json(RUN, self.facts | {"status": "running", "started": _iso(datetime.now(UTC))})
+        return run
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What `run.json` holds."""
+        return self.read_json(RUN)
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """What `summary.json` holds; empty while there is none."""
+        return self.read_json(SUMMARY) if (self.path / SUMMARY).is_file() else {}
+
+    def update(self, **facts: Any) -> None:
+        """Replaces some of the facts in `run.json`."""
+        self.write_json(RUN, self.facts | facts)
+
+    def note(self, text: str) -> None:
+        """Keeps a note about the run, in the order of their coming."""
+        self.update(notes=[*self.facts["notes"], text])
+
+    @contextmanager
+    def recording(self) -> Iterator[None]:
+        """Keeps in `run.json` how the block ended: by `finish`, by its last line, by an error or an interrupt."""
+        try:
+            yield
+        except (KeyboardInterrupt, Terminated):
+            self._end("interrupted")
+            raise
+        except BaseException as error:
+            self._end("failed", error=str(error) or type(error).__name__)
+            raise
+        if self.facts["status"] == "running":
+            self._end("finished")
+
+    def finish(self, status: Status, summary: Mapping[str, Any]) -> None:
+        """Writes the summary and the status that the run ended with."""
+        self.write_json(SUMMARY, summary)
+        self._end(status)
+
+    def _end(self, status: Status, **facts: Any) -> None:
+        ended = datetime.now(UTC)
+        seconds = (ended - datetime.fromisoformat(self.facts["started"])).total_seconds()
+        self.update(status=status, ended=_iso(ended), seconds=round(seconds, 3), **facts)
+
+    def table(self, name: str, columns: Sequence[str]) -> Table:
+        """A new CSV table in the folder."""
+        return Table(self.path / name, columns)
+
+    def write_json(self, name: str, value: Mapping[str, Any]) -> None:
+        """Writes a JSON object, whole or not at all."""
+        self.write_text(name, json.dumps(json_ready(value), indent=2, allow_nan=False) + "\n")
+
+    def write_text(self, name: str, text: str) -> None:
+        """Writes a text file, whole or not at all."""
+        self.write_with(name, lambda path: path.write_text(text, encoding="utf-8"))
+
+    def write_with(self, name: str, write: Callable[[Path], object]) -> None:
+        """Lets `write` make a file beside, and puts it in its place when it is whole."""
+        beside = self.path / f".{name}"
+        write(beside)
+        beside.replace(self.path / name)
+
+    def read_json(self, name: str) -> dict[str, Any]:
+        """The JSON object in the file `name`; `InputError` where it is damaged."""
+        try:
+            value: dict[str, Any] = json.loads((self.path / name).read_text(encoding="utf-8"))
+        except ValueError:
+            raise InputError(f"{self.path / name} is damaged: it is not JSON.", "Run it again.") from None
+        return value
+
+
+def _new_folder(runs_dir: Path, name: str) -> Path:
+    """Two runs that start in the same second both get a folder: the later one with -2."""
+    for attempt in count(1):
+        path = runs_dir / (name if attempt == 1 else f"{name}-{attempt}")
+        try:
+            path.mkdir()
+        except FileExistsError:
+            continue
+        return path
+    raise AssertionError("count() does not end")
+
+
+def _named_folder(runs_dir: Path, name: str) -> Path:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._=-]*", name):
+        raise InputError(
+            f"'{name}' cannot be the name of a run.",
+            "Use letters, digits, '.', '_', '=' and '-', a letter or digit first.",
+        )
+    path = runs_dir / name
+    try:
+        path.mkdir()
+    except FileExistsError:
+        raise InputError(f"There is a run named '{name}' already: {path}.", "Give another --name.") from None
+    return path
+
+
+def _iso(time: datetime) -> str:
+    return time.isoformat(timespec="microseconds")

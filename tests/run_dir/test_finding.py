@@ -1,0 +1,55 @@
+"""Finding the runs that are there."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from onecycle_cli.errors import InputError
+from onecycle_cli.run_dir.files import RUN, SUGGESTION
+from onecycle_cli.run_dir.finding import all_runs, find_run, latest_suggestion
+from onecycle_cli.run_dir.run import RunDir
+
+Make = Callable[..., RunDir]
+
+
+def test_runs_are_listed_oldest_first_and_other_folders_passed_over(make: Make, tmp_path: Path) -> None:
+    assert all_runs(tmp_path / "nowhere") == []
+    made = [make(name=name).path for name in ("z", "a", "m")]
+    (tmp_path / "runs" / "other").mkdir()
+    assert [run.path for run in all_runs(tmp_path / "runs")] == made
+
+
+def test_a_run_is_found_by_folder_and_by_name(make: Make, tmp_path: Path) -> None:
+    path = make(name="mine").path
+    assert find_run(tmp_path / "runs", "mine").path == path
+    assert find_run(tmp_path, str(path)).path == path
+    with pytest.raises(InputError, match="is not a run: it has no run.json"):
+        find_run(tmp_path / "runs", "other")
+
+
+def test_the_latest_suggestion_is_of_a_finished_range_test_of_that_recipe(make: Make, tmp_path: Path) -> None:
+    def suggested(max_lr: float | None, status: str = "finished", **settings: str) -> RunDir:
+        run = make("find-lr", **settings)
+        run.write_json(SUGGESTION, {"max_lr": max_lr})
+        run.update(status=status)
+        return run
+
+    with pytest.raises(InputError, match="no finished find-lr run with a suggestion for a recipe named 'digits'"):
+        latest_suggestion(tmp_path / "runs", "digits")
+    suggested(0.1)
+    wanted = suggested(0.2)
+    suggested(None)
+    suggested(0.3, status="running")
+    suggested(0.4, recipe="other")
+    make("train").update(status="finished")
+    assert latest_suggestion(tmp_path / "runs", "digits").path == wanted.path
+
+
+def test_a_damaged_run_is_told_where_it_is_named_and_passed_over_in_a_list(make: Make, tmp_path: Path) -> None:
+    run = make(name="damaged")
+    (run.path / RUN).write_text("{")
+    make(name="whole")
+    with pytest.raises(InputError, match="run.json is damaged"):
+        _ = run.facts
+    assert [run.path.name for run in all_runs(tmp_path / "runs")] == ["whole"]

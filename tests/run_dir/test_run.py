@@ -1,0 +1,114 @@
+"""A run's folder: never written over, whole files, and a status for every way to end."""
+
+import json
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from onecycle_cli.errors import InputError, Terminated
+from onecycle_cli.run_dir.finding import all_runs
+from onecycle_cli.run_dir.run import RunDir
+
+Make = Callable[..., RunDir]
+
+
+def test_from_the_first_moment_there_is_a_recipe_and_what_is_known(make: Make) -> None:
+    run = make(seed=3, device="cpu")
+    assert (run.path / "recipe.yaml").read_text() == "a: 1\n"
+    facts = json.loads((run.path / "run.json").read_text())
+    assert (facts["command"], facts["recipe"], facts["status"]) == ("train", "digits", "running")
+    assert (facts["seed"], facts["device"]) == (3, "cpu")
+    assert facts["versions"]["torch"]
+    assert facts["started"].endswith("+00:00")
+    assert sorted(path.name for path in run.path.iterdir()) == ["recipe.yaml", "run.json"]
+
+
+def test_the_folder_is_named_by_time_command_and_recipe(make: Make) -> None:
+    date, time, rest = make("find-lr").path.name.split("-", 2)
+    assert (len(date), len(time), rest) == (8, 6, "find-lr-digits")
+
+
+def test_runs_that_start_at_once_each_get_a_folder(make: Make) -> None:
+    made: list[Path] = []
+    threads = [threading.Thread(target=lambda: made.append(make().path)) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(set(made)) == 8
+
+
+def test_a_name_is_taken_once(make: Make) -> None:
+    run = make(name="mine")
+    assert run.path.name == "mine"
+    (run.path / "kept").write_text("x")
+    with pytest.raises(InputError, match="a run named 'mine' already"):
+        make(name="mine")
+    assert (run.path / "kept").read_text() == "x"
+
+
+@pytest.mark.parametrize("name", ["../mine", "a/b", "", ".hidden", "-x", "a b", "a\n"])
+def test_a_name_cannot_leave_the_runs_folder(make: Make, name: str) -> None:
+    with pytest.raises(InputError, match="cannot be the name of a run"):
+        make(name=name)
+
+
+def test_a_file_that_is_not_made_to_its_end_does_not_appear(make: Make) -> None:
+    run = make()
+    run.write_text("x", "old")
+
+    def half(path: Path) -> None:
+        path.write_text("ne")
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        run.write_with("x", half)
+    assert (run.path / "x").read_text() == "old"
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [(KeyboardInterrupt(), "interrupted"), (Terminated(), "interrupted"), (ValueError("why"), "failed")],
+)
+def test_however_a_run_ends_its_status_tells(make: Make, error: BaseException, status: str) -> None:
+    run = make()
+    with pytest.raises(type(error)), run.recording():
+        raise error
+    assert run.facts["status"] == status
+    assert run.facts["ended"] > run.facts["started"]
+    assert run.facts["seconds"] >= 0
+    if status == "failed":
+        assert run.facts["error"] == "why"
+
+
+def test_a_run_that_comes_to_its_end_is_finished_unless_it_says_otherwise(make: Make) -> None:
+    for status in ("finished", "diverged"):
+        run = make()
+        with run.recording():
+            run.finish(status, {"accuracy": 0.5})
+        assert run.facts["status"] == status
+        assert run.summary == {"accuracy": 0.5}
+    plain = make()
+    with plain.recording():
+        pass
+    assert plain.facts["status"] == "finished"
+    assert plain.summary == {}
+
+
+def test_notes_are_kept_in_their_order(make: Make) -> None:
+    run = make()
+    run.note("one")
+    run.note("two")
+    assert run.facts["notes"] == ["one", "two"]
+
+
+def test_an_inner_run_has_its_own_recipe_and_shares_the_facts(make: Make) -> None:
+    run = make("sweep-wd", device="cpu")
+    inner = run.inner("weight_decay=1e-3", "b: 2\n")
+    assert inner.path == run.path / "weight_decay=1e-3"
+    assert (inner.path / "recipe.yaml").read_text() == "b: 2\n"
+    assert inner.facts["device"] == "cpu"
+    assert all_runs(run.path.parent)[0].path == run.path
+    assert len(all_runs(run.path.parent)) == 1

@@ -1,0 +1,59 @@
+"""Tables that grow and JSON that is whole."""
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from onecycle_cli.run_dir.run import RunDir
+from onecycle_cli.run_dir.writing import json_ready, to_csv
+
+Make = Callable[..., RunDir]
+
+
+def test_a_table_has_one_header_and_can_be_read_at_any_time(make: Make) -> None:
+    run = make()
+    with run.table("t.csv", ("step", "lr", "note")) as table:
+        assert (run.path / "t.csv").read_text() == "step,lr,note\n"
+        table.append([{"step": 0, "lr": 0.1, "note": None, "other": 1}])
+        assert (run.path / "t.csv").read_text() == "step,lr,note\n0,0.1,\n"
+        table.append([{"step": 1, "lr": math.nan, "note": "a,b"}, {"step": 2, "lr": math.inf, "note": ""}])
+    read = pd.read_csv(run.path / "t.csv")
+    assert read["step"].tolist() == [0, 1, 2]
+    assert math.isnan(read["lr"][1])
+    assert read["note"][1] == "a,b"
+
+
+def test_a_table_does_not_depend_on_its_blocks(make: Make) -> None:
+    rows = [{"step": step, "lr": 0.1 * step} for step in range(7)]
+    run = make()
+    with run.table("one.csv", ("step", "lr")) as table:
+        table.append(rows)
+    with run.table("three.csv", ("step", "lr")) as table:
+        for block in (rows[:2], rows[2:3], rows[3:]):
+            table.append(block)
+    assert (run.path / "one.csv").read_bytes() == (run.path / "three.csv").read_bytes()
+
+
+def test_a_table_is_never_written_over(make: Make) -> None:
+    run = make()
+    run.table("t.csv", ("a",)).__exit__()
+    with pytest.raises(FileExistsError):
+        run.table("t.csv", ("a",))
+
+
+def test_nine_digits_tell_every_float32_from_its_neighbours() -> None:
+    near = [0.1, 0.10000000894069672]  # two float32 next to each other
+    assert to_csv(["x"], [[value] for value in near]).split() == ["x", "0.1", "0.100000009"]
+
+
+def test_json_has_null_for_numbers_that_are_not_finite(make: Make) -> None:
+    run = make()
+    run.write_json("x.json", {"a": math.nan, "b": [1.0, -math.inf], "c": {"d": (1, 2)}, "p": Path("x")})
+    text = (run.path / "x.json").read_text()
+    assert json.loads(text) == {"a": None, "b": [1.0, None], "c": {"d": [1, 2]}, "p": "x"}
+    assert "NaN" not in text
+    assert json_ready(math.inf) is None
