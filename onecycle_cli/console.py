@@ -1,0 +1,169 @@
+"""What a person sees: progress, notes and errors on standard error, results on standard output.
+
+Where standard error is no terminal, progress is a plain line now and then, so that a log file stays readable.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
+from rich.table import Table
+
+from onecycle_cli.errors import OnecycleError
+from onecycle_cli.progress import Progress
+
+LINE_EVERY_SECONDS = 10.0
+"""Between two plain lines of the same work."""
+
+NOT_A_TERMINAL_WIDTH = 10_000
+"""Nothing is cut or wrapped in a file or a pipe."""
+
+
+def _console(*, stderr: bool) -> Console:
+    stream = sys.stderr if stderr else sys.stdout
+    terminal = stream.isatty()
+    return Console(
+        file=stream, width=None if terminal else NOT_A_TERMINAL_WIDTH, highlight=False, soft_wrap=not terminal
+    )
+
+
+def show_error(error: OnecycleError) -> None:
+    """What is wrong, and how to mend it."""
+    console = _console(stderr=True)
+    console.print("error:", error.what, style="red", markup=False)
+    console.print(error.mend, markup=False)
+
+
+def show_pairs(pairs: Iterable[tuple[str, str]]) -> None:
+    """A result, one name and value a line; long values wrap under themselves on a terminal."""
+    console = _console(stderr=False)
+    pairs = list(pairs)
+    if not console.is_terminal:
+        wide = max(len(name) for name, _ in pairs)
+        for name, value in pairs:
+            print(f"{name:<{wide}}  {value}")
+        return
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(no_wrap=True, style="bold")
+    grid.add_column(overflow="fold")
+    for name, value in pairs:
+        grid.add_row(name, value)
+    console.print(grid, markup=False)
+
+
+def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """A table; in a pipe, columns are separated by two blanks or more, without rules."""
+    console = _console(stderr=False)
+    if not console.is_terminal:
+        lines = [list(columns), *map(list, rows)]
+        widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
+        for line in lines:
+            print("  ".join(cell.ljust(wide) for cell, wide in zip(line, widths, strict=True)).rstrip())
+        return
+    table = Table(*columns, box=None, header_style="bold", padding=(0, 2, 0, 0))
+    for row in rows:
+        table.add_row(*row)
+    console.print(table, markup=False)
+
+
+class Display:
+    """Shows what an experiment reports while it runs; a context manager, and the `Report` to hand in."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._quiet = quiet
+        self._console = _console(stderr=True)
+        self._bars: Bars | None = None
+        self._tasks: dict[str, TaskID] = {}
+        self._lines = _Lines()
+
+    def __enter__(self) -> Self:
+        if self._console.is_terminal and os.environ.get("TERM", "dumb") != "dumb" and not self._quiet:
+            self._bars = Bars(
+                TextColumn("{task.description}"),
+                BarColumn(bar_width=None),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[latest]}"),
+                TimeRemainingColumn(compact=True, elapsed_when_finished=True),
+                console=self._console,
+                expand=True,
+            )
+            self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bars:
+            self._bars.stop()
+
+    def __call__(self, news: Progress | str) -> None:
+        if self._quiet:
+            return
+        if isinstance(news, str):
+            self._console.print(news, markup=False)
+        elif self._bars:
+            self._move(self._bars, news)
+        elif line := self._lines.line(news):
+            self._console.print(line, markup=False)
+
+    def _move(self, bars: Bars, news: Progress) -> None:
+        if news.work not in self._tasks:
+            self._tasks[news.work] = bars.add_task(news.work, total=news.total, latest="")
+        task = self._tasks[news.work]
+        bars.update(task, completed=news.done, total=news.total, latest=_latest(news, self._console.width))
+        if news.done == news.total:
+            # The bar stays on the screen as it is; the same work done again gets a bar of its own.
+            del self._tasks[news.work]
+
+
+class _Lines:
+    """Progress as plain lines: the first after a while, then now and then, and the last one."""
+
+    def __init__(self) -> None:
+        self._work = ""
+        self._started = self._printed = 0.0
+
+    def line(self, news: Progress) -> str | None:
+        """The line to print now, if any."""
+        now = time.monotonic()
+        if news.work != self._work:
+            self._work, self._started, self._printed = news.work, now, now
+        ended = news.done == news.total
+        if not ended and now - self._printed < LINE_EVERY_SECONDS:
+            return None
+        self._printed = now
+        parts = [f"{news.work} {news.done:,}/{news.total:,} {news.unit}", _latest(news, NOT_A_TERMINAL_WIDTH)]
+        if ended:
+            self._work = ""
+        else:
+            left = (now - self._started) / news.done * (news.total - news.done)
+            parts.append(f"{duration(left)} left")
+        return ", ".join(filter(None, parts))
+
+
+def _latest(news: Progress, width: int) -> str:
+    """The latest numbers, as many as there is room for beside the bar on a screen of `width` columns."""
+    parts = []
+    if news.loss is not None and width >= 50:
+        parts.append(f"loss {news.loss:.3f}")
+    if news.lr is not None and width >= 70:
+        parts.append(f"lr {news.lr:.2g}")
+    if news.images_per_second is not None and width >= 80:
+        parts.append(f"{news.images_per_second:,.0f} img/s")
+    return " ".join(parts)
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person says them: 45 s, 3 min 20 s, 2 h 5 min."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"

@@ -1,0 +1,166 @@
+"""The figures of a run, from plain columns to PNG. No display is needed, and no pyplot state is kept.
+
+Colours are Okabe and Ito's, which colour-blind readers tell apart; line styles and markers say the same in grey.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+BLUE, ORANGE, GREEN, RED, PURPLE, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#666666"
+CURVES = [(BLUE, "-"), (RED, "--"), (GREEN, "-."), (ORANGE, ":"), (PURPLE, "-"), ("black", "--")]
+DPI = 120
+
+Column = Sequence[float | None]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A smoothed range test in an overlay; `mark` is the lr to point at, if any."""
+
+    label: str
+    lrs: Sequence[float]
+    losses: Sequence[float]
+    mark: float | None
+
+
+def plot_lr_range(
+    path: Path,
+    *,
+    title: str,
+    lrs: Sequence[float],
+    losses: Sequence[float],
+    smoothed: Sequence[float],
+    max_lr: float | None,
+    rule: str,
+    peers: Mapping[str, float | None],
+    valid: Sequence[tuple[float, float]] = (),
+) -> None:
+    """The loss over log lr, with what our rule and the peers' rules suggest; `valid` holds (lr, validation loss)."""
+    figure = Figure(figsize=(9, 5.5), layout="constrained")
+    axes = figure.add_subplot()
+    axes.plot(lrs, losses, color=GREY, linewidth=0.8, alpha=0.5, label="train loss of each batch")
+    axes.plot(lrs, smoothed, color=BLUE, linewidth=2.2, label="smoothed")
+    if valid:
+        axes.plot(*zip(*valid, strict=True), color=GREEN, marker="o", markersize=4, label="validation loss")
+    axes.set(xscale="log", xlabel="learning rate", ylabel="loss", title=title)
+    if smoothed:
+        _limit_height(axes, smoothed, min(losses))
+    if max_lr is not None:
+        axes.axvline(max_lr, color=RED, linewidth=2, label=f"max_lr {max_lr:g} ({rule})")
+    for (name, lr), marker in zip(peers.items(), "sD^v", strict=True):
+        if lr is not None:
+            # On a row of their own above the axis, so that marks at the same lr stay apart from the curve.
+            axes.plot(
+                [lr],
+                [0.03],
+                transform=axes.get_xaxis_transform(),
+                linestyle="none",
+                marker=marker,
+                markerfacecolor="white",
+                markeredgecolor="black",
+                markersize=8,
+                clip_on=False,
+                label=f"{name} {lr:.2g}",
+            )
+    _grid(axes)
+    axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
+    figure.savefig(path, dpi=DPI, format="png")
+
+
+def plot_training(path: Path, *, title: str, steps: Mapping[str, Column], epochs: Mapping[str, Column]) -> None:
+    """Losses, accuracy, lr and momentum of a run, one above the other over the same steps.
+
+    `steps` and `epochs` are the columns of `steps.csv` and `epochs.csv`.
+    """
+    figure = Figure(figsize=(9, 9.5), layout="constrained")
+    losses, accuracies, lrs, momentums = figure.subplots(4, sharex=True, height_ratios=[3, 3, 2, 2])
+    at = epochs["step"]
+    losses.plot(steps["step"], steps["train_loss"], color=GREY, linewidth=0.6, alpha=0.5, label="train, each batch")
+    losses.plot(at, epochs["train_loss"], color=BLUE, marker=".", label="train, epoch")
+    losses.plot(at, epochs["valid_loss"], color=RED, marker=".", linestyle="--", label="validation")
+    losses.set(ylabel="loss", title=title)
+    accuracies.plot(at, epochs["train_accuracy"], color=BLUE, marker=".", label="train")
+    accuracies.plot(at, epochs["valid_accuracy"], color=RED, marker=".", linestyle="--", label="validation")
+    accuracies.set(ylabel="accuracy")
+    lrs.plot(steps["step"], steps["lr"], color="black")
+    lrs.set(ylabel="lr")
+    momentums.plot(steps["step"], steps["momentum"], color="black")
+    momentums.set(ylabel="momentum", xlabel="step")
+    for axes in (losses, accuracies):
+        axes.legend(frameon=False)
+    for axes in (losses, accuracies, lrs, momentums):
+        _grid(axes)
+    figure.savefig(path, dpi=DPI, format="png")
+
+
+def plot_schedule(path: Path, *, title: str, lrs: Sequence[float], momentums: Sequence[float]) -> None:
+    """lr and momentum over the steps."""
+    figure = Figure(figsize=(9, 5.5), layout="constrained")
+    upper, lower = figure.subplots(2, sharex=True)
+    upper.plot(lrs, color=BLUE)
+    upper.set(ylabel="lr", title=title)
+    lower.plot(momentums, color=RED)
+    lower.set(ylabel="momentum", xlabel="step")
+    for axes in (upper, lower):
+        _grid(axes)
+    figure.savefig(path, dpi=DPI, format="png")
+
+
+def plot_sweep(path: Path, *, title: str, curves: Sequence[Curve], chosen: str | None) -> None:
+    """Smoothed losses over log lr, one curve a value, the chosen one bold; a triangle where each loss takes off."""
+    figure = Figure(figsize=(9, 5.5), layout="constrained")
+    axes = figure.add_subplot()
+    for number, curve in enumerate(curves):
+        color, style = CURVES[number % len(CURVES)]
+        wide = 3.0 if curve.label == chosen else 1.4
+        label = f"{curve.label} (chosen)" if curve.label == chosen else curve.label
+        axes.plot(curve.lrs, curve.losses, color=color, linestyle=style, linewidth=wide, label=label)
+        if curve.mark is not None:
+            height = curve.losses[list(curve.lrs).index(curve.mark)]
+            axes.plot([curve.mark], [height], color=color, marker="v", markersize=9, markeredgecolor="black")
+    axes.set(xscale="log", xlabel="learning rate", ylabel="smoothed loss", title=title)
+    losses = [loss for curve in curves for loss in curve.losses]
+    if losses:
+        _limit_height(axes, losses, min(losses))
+    _grid(axes)
+    axes.legend(title="weight decay", frameon=False)
+    figure.savefig(path, dpi=DPI, format="png")
+
+
+def plot_confusion(path: Path, *, title: str, classes: Sequence[str], counts: Sequence[Sequence[int]]) -> None:
+    """How many images of each class (rows) were taken for which (columns), shaded by the share of the row."""
+    side = min(20.0, max(5.0, 0.6 * len(classes) + 2.5))
+    figure = Figure(figsize=(side, side), layout="constrained")
+    axes = figure.add_subplot()
+    shares = [[count / max(1, sum(row)) for count in row] for row in counts]
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    ticks = range(len(classes))
+    axes.set_xticks(ticks, classes, rotation=90 if max(map(len, classes)) > 3 else 0)
+    axes.set_yticks(ticks, classes)
+    axes.set(xlabel="predicted", ylabel="true", title=title)
+    if len(classes) <= 25:
+        for i, row in enumerate(counts):
+            for j, count in enumerate(row):
+                shade = "white" if shares[i][j] > 0.5 else "black"
+                axes.text(j, i, str(count), ha="center", va="center", color=shade, fontsize=9)
+    figure.savefig(path, dpi=DPI, format="png")
+
+
+def _grid(axes: Axes) -> None:
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _limit_height(axes: Axes, losses: Sequence[float], low: float) -> None:
+    """Keeps an explosion from pressing the rest of the curve flat.
+
+    The view begins at `low` and ends as far above the first loss as that is above `low`, or where the curve ends.
+    """
+    top = min(max(losses), losses[0] + max(losses[0] - low, 0.1))
+    margin = 0.05 * (top - low or 1)
+    # More room below: the peers' marks stand there.
+    axes.set_ylim(low - 2 * margin, top + margin)

@@ -1,0 +1,134 @@
+"""What a person sees, at a terminal and in a log."""
+
+import io
+import re
+import sys
+from collections.abc import Callable
+
+import pytest
+
+from onecycle_cli import console
+from onecycle_cli.console import Display, duration, show_error, show_pairs, show_table
+from onecycle_cli.errors import InputError
+from onecycle_cli.progress import Progress
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> Callable[[], Terminal]:
+    """Makes of both streams one terminal of 60 columns; called in the test, since pytest sets the streams before it."""
+    for name, value in (("COLUMNS", "60"), ("TERM", "xterm"), ("NO_COLOR", "1")):
+        monkeypatch.setenv(name, value)
+
+    def switch() -> Terminal:
+        stream = Terminal()
+        monkeypatch.setattr(sys, "stdout", stream)
+        monkeypatch.setattr(sys, "stderr", stream)
+        return stream
+
+    return switch
+
+
+def steps(done: int, total: int = 100) -> Progress:
+    return Progress("training", done, total, "steps", loss=1.2345, lr=0.05, images_per_second=1234.5)
+
+
+def test_in_a_log_progress_is_a_line_now_and_then_and_one_at_the_end(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+    monkeypatch.setattr(console.time, "monotonic", lambda: now)
+    with Display(quiet=False) as report:
+        for done in range(1, 101):
+            now = float(done)
+            report(steps(done))
+    out, err = capsys.readouterr()
+    assert out == ""
+    lines = err.splitlines()
+    assert lines[0] == "training 11/100 steps, loss 1.234 lr 0.05 1,234 img/s, 1 min 21 s left"
+    assert lines[-1] == "training 100/100 steps, loss 1.234 lr 0.05 1,234 img/s"
+    assert len(lines) == 10
+
+
+def test_notes_go_to_standard_error_and_nothing_is_markup(capsys: pytest.CaptureFixture[str]) -> None:
+    with Display(quiet=False) as report:
+        report("see [bold]data[/bold] in [/tmp]")
+    assert capsys.readouterr().err == "see [bold]data[/bold] in [/tmp]\n"
+
+
+def test_quiet_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    with Display(quiet=True) as report:
+        report("note")
+        report(steps(100))
+    assert capsys.readouterr() == ("", "")
+
+
+def test_at_a_terminal_progress_is_a_bar(terminal: Callable[[], Terminal]) -> None:
+    screen = terminal()
+    with Display(quiet=False) as report:
+        report(steps(50))
+        report("a note")
+        report(steps(100))
+        report(steps(1))  # the same work again, as in a sweep
+    text = screen.getvalue()
+    assert "100/100" in text
+    assert "1/100" in text
+    assert "a note" in text
+    assert "\x1b[" in text
+
+
+def test_a_dumb_terminal_gets_no_bar(terminal: Callable[[], Terminal], monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = terminal()
+    for term in ("dumb", None):
+        if term:
+            monkeypatch.setenv("TERM", term)
+        else:
+            monkeypatch.delenv("TERM")
+        with Display(quiet=False) as report:
+            report(steps(100))
+    assert "\x1b" not in screen.getvalue()
+    assert screen.getvalue().count("training 100/100 steps") == 2
+
+
+def test_an_error_says_what_and_how_to_mend_it(capsys: pytest.CaptureFixture[str]) -> None:
+    show_error(InputError("[x] is wrong", "Mend [it]."))
+    assert capsys.readouterr() == ("", "error: [x] is wrong\nMend [it].\n")
+
+
+def test_in_a_pipe_long_values_are_neither_cut_nor_wrapped(capsys: pytest.CaptureFixture[str]) -> None:
+    show_pairs([("a", "x" * 300), ("long name", "[y]")])
+    show_table(("one", "two"), [("x" * 300, "1"), ("y", "")])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == [
+        "a          " + "x" * 300,
+        "long name  [y]",
+        "one" + " " * 299 + "two",
+        "x" * 300 + "  1",
+        "y",
+    ]
+
+
+def test_at_a_narrow_terminal_long_values_wrap_under_themselves(terminal: Callable[[], Terminal]) -> None:
+    screen = terminal()
+    show_pairs([("name", "word " * 30)])
+    lines = re.sub(r"\x1b\[\d*m", "", screen.getvalue()).rstrip().splitlines()
+    assert len(lines) > 2
+    assert all(len(line) <= 60 for line in lines)
+    assert all(line.startswith("      word") for line in lines[1:])
+
+
+def test_a_table_at_a_terminal_keeps_its_brackets(terminal: Callable[[], Terminal]) -> None:
+    screen = terminal()
+    show_table(("name", "value"), [("[a]", "[1]")])
+    assert "[a]" in screen.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.05, "0.1 s"), (9.94, "9.9 s"), (45, "45 s"), (200, "3 min 20 s"), (7500, "2 h 5 min")]
+)
+def test_durations_are_said_as_a_person_says_them(seconds: float, text: str) -> None:
+    assert duration(seconds) == text

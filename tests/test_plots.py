@@ -1,0 +1,129 @@
+"""Figures come out as PNG with what they should show, also from curves with little on them.
+
+What a figure looks like is for eyes; these tests hold that each can be drawn, and that its data are in it.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import matplotlib.figure
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from PIL import Image
+
+from onecycle_cli.plots import Curve, plot_confusion, plot_lr_range, plot_schedule, plot_sweep, plot_training
+
+LRS = list(np.geomspace(1e-4, 10, 50))
+LOSSES = list(2.3 - np.linspace(0, 1, 50) + np.linspace(0, 1.2, 50) ** 8)
+PEERS = {"steep": 0.01, "valley": 0.02, "slide": None, "minimum": 0.3}
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
+    """The figures that were saved."""
+    figures = []
+    save = matplotlib.figure.Figure.savefig
+
+    def keep(figure: Figure, *arguments: Any, **options: Any) -> None:
+        figures.append(figure)
+        save(figure, *arguments, **options)
+
+    monkeypatch.setattr(matplotlib.figure.Figure, "savefig", keep)
+    return figures
+
+
+def legend(figure: Figure, axes: int = 0) -> list[str]:
+    return [text.get_text() for text in figure.axes[axes].get_legend().get_texts()]
+
+
+def is_png(path: Path) -> bool:
+    with Image.open(path) as image:
+        return image.format == "PNG" and min(image.size) > 300
+
+
+def range_figure(path: Path, **changes: Any) -> None:
+    plain = {
+        "title": "t",
+        "lrs": LRS,
+        "losses": LOSSES,
+        "smoothed": LOSSES,
+        "max_lr": 0.5,
+        "rule": "onset",
+        "peers": PEERS,
+    }
+    plot_lr_range(path, **(plain | changes))
+
+
+def test_a_range_test_shows_the_curve_and_every_suggestion(tmp_path: Path, drawn: list[Figure]) -> None:
+    range_figure(tmp_path / "a.png", valid=[(0.01, 2.0), (0.1, 1.9)])
+    assert is_png(tmp_path / "a.png")
+    assert legend(drawn[0])[2:] == ["validation loss", "max_lr 0.5 (onset)", "steep 0.01", "valley 0.02", "minimum 0.3"]
+    assert drawn[0].axes[0].get_xscale() == "log"
+
+
+def test_an_explosion_does_not_press_the_curve_flat(tmp_path: Path, drawn: list[Figure]) -> None:
+    losses = [*LOSSES[:-1], 1e6]
+    range_figure(tmp_path / "a.png", losses=losses, smoothed=losses)
+    low, high = drawn[0].axes[0].get_ylim()
+    assert low < min(LOSSES)
+    assert LOSSES[0] < high < 5
+
+
+@pytest.mark.parametrize("points", [0, 1, 2])
+def test_a_range_test_that_ended_at_once_can_be_drawn(tmp_path: Path, points: int) -> None:
+    few = {"lrs": LRS[:points], "losses": LOSSES[:points], "smoothed": LOSSES[:points]}
+    range_figure(tmp_path / "a.png", **few, max_lr=None, peers=dict.fromkeys(PEERS))
+    assert is_png(tmp_path / "a.png")
+
+
+def test_a_training_run_shows_losses_accuracy_lr_and_momentum(tmp_path: Path, drawn: list[Figure]) -> None:
+    steps = {"step": [0, 1, 2, 3], "lr": [0.1, 0.2, 0.1, 0.0], "momentum": [0.95, 0.85, 0.95, 0.95]}
+    steps["train_loss"] = [2.3, 2.0, 1.5, 1.2]
+    epochs = {"step": [1, 3], "train_loss": [2.1, 1.3], "valid_loss": [2.0, 1.4]}
+    epochs |= {"train_accuracy": [0.2, 0.5], "valid_accuracy": [0.3, 0.45]}
+    plot_training(tmp_path / "a.png", title="t", steps=steps, epochs=epochs)
+    assert is_png(tmp_path / "a.png")
+    assert [axes.get_ylabel() for axes in drawn[0].axes] == ["loss", "accuracy", "lr", "momentum"]
+    assert list(drawn[0].axes[2].get_lines()[0].get_ydata()) == steps["lr"]
+
+
+def test_a_run_that_diverged_in_its_first_epoch_can_be_drawn(tmp_path: Path) -> None:
+    steps = {"step": [0, 1], "lr": [0.1, 0.2], "momentum": [0.95, 0.85], "train_loss": [2.3, float("nan")]}
+    epochs = {name: [] for name in ("step", "train_loss", "valid_loss", "train_accuracy", "valid_accuracy")}
+    plot_training(tmp_path / "a.png", title="t", steps=steps, epochs=epochs)
+    assert is_png(tmp_path / "a.png")
+
+
+def test_a_schedule_shows_lr_over_momentum(tmp_path: Path, drawn: list[Figure]) -> None:
+    plot_schedule(tmp_path / "a.png", title="t", lrs=[0.1, 0.2], momentums=[0.9, 0.8])
+    assert [axes.get_ylabel() for axes in drawn[0].axes] == ["lr", "momentum"]
+
+
+def test_a_sweep_marks_the_chosen_curve_and_each_onset(tmp_path: Path, drawn: list[Figure]) -> None:
+    curves = [Curve("1e-2", LRS, LOSSES, LRS[45]), Curve("1e-3", LRS, LOSSES, LRS[47]), Curve("1e-1", [], [], None)]
+    plot_sweep(tmp_path / "a.png", title="t", curves=curves, chosen="1e-3")
+    assert legend(drawn[0]) == ["1e-2", "1e-3 (chosen)", "1e-1"]
+    lines = drawn[0].axes[0].get_lines()
+    wide = [line.get_linewidth() for line in lines if line.get_label().startswith("1e")]
+    assert wide[1] > wide[0] == wide[2]
+    assert [line.get_xdata()[0] for line in lines if line.get_marker() == "v"] == [LRS[45], LRS[47]]
+
+
+@pytest.mark.parametrize("classes", [2, 30])
+def test_a_confusion_matrix_tells_counts_where_there_is_room(tmp_path: Path, drawn: list[Figure], classes: int) -> None:
+    counts = [[7 if i == j else 0 for j in range(classes)] for i in range(classes)]
+    counts[0] = [0] * classes  # a class without images
+    plot_confusion(tmp_path / "a.png", title="t", classes=[f"class {i}" for i in range(classes)], counts=counts)
+    assert is_png(tmp_path / "a.png")
+    assert len(drawn[0].axes[0].texts) == (classes**2 if classes <= 25 else 0)
+
+
+def test_no_display_is_needed_whatever_backend_the_user_has_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.setitem(mpl.rcParams, "backend", "tkagg")
+    range_figure(tmp_path / "a.png")
+    assert is_png(tmp_path / "a.png")
