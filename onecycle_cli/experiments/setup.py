@@ -1,0 +1,176 @@
+"""What every experiment starts from: images on the device, and fresh models, optimizers and batches from a recipe."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from time import perf_counter
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from onecycle_cli.data.augmentation import Augmentation
+from onecycle_cli.data.batches import FixedBatches, Normalization, TrainBatches, derived_seed
+from onecycle_cli.data.images import ImageData, Split
+from onecycle_cli.data.open_data import open_data
+from onecycle_cli.engine import Hardware, Step, build_optimizer
+from onecycle_cli.models import build_model
+from onecycle_cli.progress import Report
+from onecycle_cli.recipe import Recipe
+from onecycle_cli.run_dir.run import RunDir
+from onecycle_cli.weights import Header
+
+
+@dataclass(frozen=True)
+class Setup:
+    """The data of a recipe on the device. It serves every value of a sweep, since it holds nothing that is trained."""
+
+    hardware: Hardware
+    data: ImageData
+    train: TrainBatches
+    valid: FixedBatches
+    test: FixedBatches | None
+
+    @property
+    def classes(self) -> int:
+        return len(self.data.classes)
+
+
+def open_recipe_data(recipe: Recipe, report: Report) -> ImageData:
+    """The images that a recipe names, downloaded or decoded where need be."""
+    settings = recipe.data
+    return open_data(
+        source=settings.source,
+        path=settings.path,
+        mirrors=settings.mirrors,
+        image_size=settings.image_size,
+        channels=settings.channels,
+        valid_fraction=settings.valid_fraction,
+        mean=settings.mean,
+        std=settings.std,
+        seed=recipe.seed,
+        report=report,
+    )
+
+
+def prepare(recipe: Recipe, hardware: Hardware, run: RunDir, report: Report) -> Setup:
+    """Opens the data of a recipe and puts it on the device; what it found is kept with the run."""
+    settings = recipe.data
+    data = open_recipe_data(recipe, report)
+    run.update(
+        classes=data.classes,
+        images={"train": len(data.train), "valid": len(data.valid), "test": data.test and len(data.test)},
+        mean=data.mean,
+        std=data.std,
+    )
+    normalization = Normalization.of(data.mean, data.std, hardware.device)
+
+    def on_device(split: Split) -> tuple[Tensor, Tensor]:
+        return torch.from_numpy(split.images).to(hardware.device), torch.from_numpy(split.labels).to(hardware.device)
+
+    def fixed(split: Split) -> FixedBatches:
+        return FixedBatches(*on_device(split), normalization, settings.batch_size)
+
+    augmentation = Augmentation(settings.horizontal_flip, settings.random_crop, settings.padding, settings.padding_mode)
+    train = TrainBatches(
+        *on_device(data.train), normalization, augmentation, settings.batch_size, settings.drop_last, recipe.seed
+    )
+    if train.drops_single_image:
+        note(run, report, "The last batch of an epoch would be one image, which batch norm cannot use: it is left out.")
+    return Setup(hardware, data, train, fixed(data.valid), fixed(data.test) if data.test else None)
+
+
+def fresh_model(recipe: Recipe, setup: Setup) -> nn.Module:
+    """The recipe's network with weights that follow from its seed, on the device, channels last."""
+    model = build_model(**model_arguments(recipe, setup), seed=derived_seed(recipe.seed, "weights"))
+    return model.to(setup.hardware.device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+
+def fresh_optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
+    """The recipe's optimizer for `model`."""
+    settings = recipe.optimizer
+    return build_optimizer(
+        model,
+        settings.name,
+        weight_decay=settings.weight_decay,
+        decay_norm_and_bias=settings.decay_norm_and_bias,
+        nesterov=settings.nesterov,
+        beta2=settings.beta2,
+        eps=settings.eps,
+    )
+
+
+def model_arguments(recipe: Recipe, setup: Setup) -> dict[str, Any]:
+    """The arguments of `build_model`, but for the seed."""
+    settings = recipe.model
+    return {
+        "architecture": settings.architecture,
+        "width": settings.width,
+        "shortcut_kind": settings.shortcut,
+        "dropout": settings.dropout,
+        "channels": recipe.data.channels,
+        "classes": setup.classes,
+    }
+
+
+def weights_header(recipe: Recipe, setup: Setup) -> Header:
+    """What the saved weights of this recipe are of."""
+    data = setup.data
+    return Header(model_arguments(recipe, setup), data.classes, recipe.data.image_size, data.mean, data.std)
+
+
+def hardware_facts(hardware: Hardware) -> dict[str, Any]:
+    """What `run.json` keeps of the machine."""
+    return {
+        "device": str(hardware.device),
+        "device_name": hardware.name,
+        "precision": hardware.precision,
+        "threads": torch.get_num_threads(),
+    }
+
+
+def note(run: RunDir, report: Report, text: str) -> None:
+    """Tells the person and keeps it with the run."""
+    run.note(text)
+    report(text)
+
+
+@dataclass(frozen=True)
+class SeenStep:
+    """A step whose loss and count of right answers have come to the host."""
+
+    step: int
+    epoch: int
+    lr: float
+    momentum: float
+    images: int
+    train_loss: float
+    correct: int
+
+
+@dataclass(frozen=True)
+class Block:
+    """Steps that came to the host together, and how fast they were."""
+
+    steps: list[SeenStep]
+    images_per_second: float
+
+
+def in_blocks(steps: Iterator[Step], hardware: Hardware, log_every: int) -> Iterator[Block]:
+    """Takes steps and looks at them a block at a time: each look waits for the device once.
+
+    A CPU is never waited for, so there each step is a block of its own. What a step says does not depend on the block.
+    """
+    size = 1 if hardware.device.type == "cpu" else log_every
+    while True:
+        started = perf_counter()
+        block = list(islice(steps, size))
+        if not block:
+            return
+        losses = torch.stack([step.loss for step in block]).tolist()
+        corrects = torch.stack([step.correct for step in block]).tolist()
+        seen = [
+            SeenStep(step.step, step.epoch, step.lr, step.momentum, step.images, loss, correct)
+            for step, loss, correct in zip(block, losses, corrects, strict=True)
+        ]
+        yield Block(seen, sum(step.images for step in block) / (perf_counter() - started))

@@ -1,0 +1,202 @@
+"""Training with the 1cycle policy, from the first step to the summary."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from time import perf_counter
+from typing import Any
+
+from torch import nn
+
+from onecycle_cli.engine import Hardware, Score, evaluate, train_steps
+from onecycle_cli.errors import NoSuggestionError
+from onecycle_cli.experiments.planning import recipe_schedule
+from onecycle_cli.experiments.range_test import range_test
+from onecycle_cli.experiments.setup import (
+    SeenStep,
+    Setup,
+    fresh_model,
+    fresh_optimizer,
+    in_blocks,
+    prepare,
+    weights_header,
+)
+from onecycle_cli.progress import Progress, Report
+from onecycle_cli.recipe import Recipe, to_yaml, with_values
+from onecycle_cli.run_dir.files import (
+    BEST_MODEL,
+    EPOCHS,
+    EPOCHS_COLUMNS,
+    MODEL,
+    RECIPE,
+    STEPS,
+    STEPS_COLUMNS,
+    TRAINING_FIGURE,
+)
+from onecycle_cli.run_dir.run import RunDir, Status
+from onecycle_cli.run_dir.writing import Table
+from onecycle_cli.weights import save_weights
+
+
+@dataclass(frozen=True)
+class Training:
+    """A training run that has ended: how, and everything in its summary."""
+
+    status: Status
+    summary: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """A row of `epochs.csv`; `step` is the last update's."""
+
+    epoch: int
+    step: int
+    lr: float
+    momentum: float
+    train_loss: float
+    train_accuracy: float
+    valid_loss: float
+    valid_accuracy: float
+    seconds: float
+    images_per_second: float
+
+
+def train(recipe: Recipe, hardware: Hardware, run: RunDir, report: Report) -> Training:
+    """Trains as the recipe says; with `schedule.max_lr` null, a range test in the same folder finds it first.
+
+    A diverged or collapsed run is a result, not an error. `NoSuggestionError` where the range test gave no max_lr.
+    """
+    setup = prepare(recipe, hardware, run, report)
+    if recipe.schedule.max_lr is None:
+        recipe = _with_found_max_lr(recipe, setup, run, report)
+    started = perf_counter()
+    model = fresh_model(recipe, setup)
+    seen: list[SeenStep] = []
+    epochs: list[Epoch] = []
+    with run.table(STEPS, STEPS_COLUMNS) as steps_table, run.table(EPOCHS, EPOCHS_COLUMNS) as epochs_table:
+        for epoch in _epochs(recipe, setup, model, seen, steps_table, report):
+            epochs_table.append([vars(epoch)])
+            if recipe.runtime.save_best and all(epoch.valid_accuracy > before.valid_accuracy for before in epochs):
+                _save(BEST_MODEL, model, recipe, setup, run)
+            epochs.append(epoch)
+    status = _status(seen, epochs, setup)
+    test = None
+    if status != "diverged":
+        _save(MODEL, model, recipe, setup, run)
+        test = evaluate(model, setup.test, hardware) if setup.test else None
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    summary = _summary(recipe, status, seen, epochs, test)
+    summary |= {"parameters": parameters, "seconds": round(perf_counter() - started, 3)}
+    _draw(recipe, seen, epochs, run)
+    run.finish(status, summary)
+    return Training(status, summary)
+
+
+def _status(seen: list[SeenStep], epochs: list[Epoch], setup: Setup) -> Status:
+    """How the training ended. A network that has learned nothing has the loss of a uniform answer, log(classes)."""
+    if not math.isfinite(seen[-1].train_loss):
+        return "diverged"
+    return "collapsed" if epochs[-1].train_loss >= math.log(setup.classes) else "finished"
+
+
+def _with_found_max_lr(recipe: Recipe, setup: Setup, run: RunDir, report: Report) -> Recipe:
+    suggestion = range_test(recipe, setup, run, report).suggestion
+    if suggestion.max_lr is None:
+        raise NoSuggestionError(suggestion.reason, f"The curve is in {run.path}; give --max-lr to train all the same.")
+    report(f"max_lr {suggestion.max_lr:g}. {suggestion.reason}")
+    recipe = with_values(recipe, {"schedule.max_lr": suggestion.max_lr})
+    run.write_text(RECIPE, to_yaml(recipe))
+    return recipe
+
+
+def _epochs(
+    recipe: Recipe, setup: Setup, model: nn.Module, seen: list[SeenStep], table: Table, report: Report
+) -> Iterator[Epoch]:
+    """Trains and scores one epoch after another; what each step said goes to `seen` and to the table.
+
+    Ends early, with that step as the last one seen, where a loss is not finite.
+    """
+    per_epoch = setup.train.steps_per_epoch
+    total = recipe.schedule.epochs * per_epoch
+    steps = train_steps(
+        model,
+        fresh_optimizer(recipe, model),
+        setup.train,
+        recipe_schedule(recipe, per_epoch),
+        label_smoothing=recipe.optimizer.label_smoothing,
+        hardware=setup.hardware,
+    )
+    for number in range(1, recipe.schedule.epochs + 1):
+        started, first = perf_counter(), len(seen)
+        for block in in_blocks(islice(steps, per_epoch), setup.hardware, recipe.runtime.log_every):
+            kept = _up_to_divergence(block.steps)
+            table.append(map(vars, kept))
+            seen += kept
+            last = kept[-1]
+            if not math.isfinite(last.train_loss):
+                return
+            rate = block.images_per_second
+            report(Progress("training", last.step + 1, total, "steps", last.train_loss, last.lr, rate))
+        seconds = perf_counter() - started
+        rows = seen[first:]
+        images = sum(row.images for row in rows)
+        score = evaluate(model, setup.valid, setup.hardware)
+        yield Epoch(
+            number,
+            step=rows[-1].step,
+            lr=rows[-1].lr,
+            momentum=rows[-1].momentum,
+            train_loss=sum(row.train_loss * row.images for row in rows) / images,
+            train_accuracy=sum(row.correct for row in rows) / images,
+            valid_loss=score.loss,
+            valid_accuracy=score.accuracy,
+            seconds=seconds,
+            images_per_second=images / seconds,
+        )
+
+
+def _up_to_divergence(steps: list[SeenStep]) -> list[SeenStep]:
+    end = next((i for i, step in enumerate(steps, start=1) if not math.isfinite(step.train_loss)), len(steps))
+    return steps[:end]
+
+
+def _save(name: str, model: nn.Module, recipe: Recipe, setup: Setup, run: RunDir) -> None:
+    header = weights_header(recipe, setup)
+    run.write_with(name, lambda path: save_weights(path, model.state_dict(), header))
+
+
+def _summary(
+    recipe: Recipe, status: Status, seen: list[SeenStep], epochs: list[Epoch], test: Score | None
+) -> dict[str, Any]:
+    last = epochs[-1] if epochs else None
+    best = max(epochs, key=lambda epoch: epoch.valid_accuracy, default=None)
+    diverged = seen[-1] if status == "diverged" else None
+    return {
+        "status": status,
+        "recipe": recipe.name,
+        "max_lr": recipe.schedule.max_lr,
+        "weight_decay": recipe.optimizer.weight_decay,
+        "batch_size": recipe.data.batch_size,
+        "epochs": len(epochs),
+        "train_loss": last and last.train_loss,
+        "train_accuracy": last and last.train_accuracy,
+        "valid_loss": last and last.valid_loss,
+        "valid_accuracy": last and last.valid_accuracy,
+        "best_valid_accuracy": best and best.valid_accuracy,
+        "best_epoch": best and best.epoch,
+        "test_loss": test and test.loss,
+        "test_accuracy": test and test.accuracy,
+        "diverged_step": diverged and diverged.step,
+        "diverged_lr": diverged and diverged.lr,
+    }
+
+
+def _draw(recipe: Recipe, seen: list[SeenStep], epochs: list[Epoch], run: RunDir) -> None:
+    from onecycle_cli.plots import plot_training
+
+    steps = {name: [getattr(step, name) for step in seen] for name in STEPS_COLUMNS}
+    by_epoch = {name: [getattr(epoch, name) for epoch in epochs] for name in EPOCHS_COLUMNS}
+    title = f"{recipe.name}: max_lr {recipe.schedule.max_lr:g}, weight decay {recipe.optimizer.weight_decay:g}"
+    run.write_with(TRAINING_FIGURE, lambda path: plot_training(path, title=title, steps=steps, epochs=by_epoch))

@@ -1,0 +1,94 @@
+"""Scoring class by class."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+from onecycle_cli.engine import Hardware
+from onecycle_cli.errors import InputError
+from onecycle_cli.experiments.evaluation import Evaluation, evaluate_run
+from onecycle_cli.experiments.training import train
+from onecycle_cli.inference import load_model
+from onecycle_cli.progress import silent
+from onecycle_cli.recipe import Recipe, to_yaml
+from onecycle_cli.run_dir.run import RunDir
+
+CPU = Hardware(torch.device("cpu"), "float32")
+
+
+@pytest.fixture
+def scored(tmp_path: Path, tiny: Callable[..., Recipe]) -> Callable[..., tuple[RunDir, RunDir, Evaluation]]:
+    """Trains and scores; gives the training run, the scoring's folder and its result."""
+
+    def run_it(values: dict | None = None, folder: Path | None = None) -> tuple[RunDir, RunDir, Evaluation]:
+        recipe = tiny(values)
+
+        def new(command: str) -> RunDir:
+            text = to_yaml(recipe)
+            return RunDir.create(tmp_path, command=command, recipe_name="x", recipe_yaml=text, facts={}, name=None)
+
+        trained, scoring = new("train"), new("evaluate")
+        train(recipe, CPU, trained, silent)
+        result = evaluate_run(load_model(trained.path), recipe, folder, CPU, scoring, silent)
+        return trained, scoring, result
+
+    return run_it
+
+
+def test_without_a_test_split_the_held_out_images_are_scored_as_in_training(scored: Callable) -> None:
+    trained, scoring, result = scored()
+    assert result.summary["scored"] == "held out for validation"
+    assert result.summary["images"] == 360
+    assert result.summary["accuracy"] == pytest.approx(trained.summary["valid_accuracy"])
+    assert result.summary["loss"] == pytest.approx(trained.summary["valid_loss"], rel=1e-4)
+    assert scoring.summary == result.summary
+    assert sorted(path.name for path in scoring.path.iterdir()) == [
+        "confusion_matrix.csv",
+        "confusion_matrix.png",
+        "per_class.csv",
+        "recipe.yaml",
+        "run.json",
+        "summary.json",
+    ]
+
+
+def test_the_table_and_the_matrix_agree(scored: Callable) -> None:
+    _, scoring, result = scored()
+    table = pd.read_csv(scoring.path / "per_class.csv", dtype={"class": str})
+    matrix = pd.read_csv(scoring.path / "confusion_matrix.csv", index_col=0)
+    assert table["class"].tolist() == list("0123456789")
+    assert matrix.columns.tolist() == list("0123456789")
+    counts = matrix.to_numpy()
+    assert counts.sum() == 360
+    assert table["images"].tolist() == counts.sum(1).tolist()
+    assert table["correct"].tolist() == counts.diagonal().tolist()
+    assert table["correct"].sum() / 360 == pytest.approx(result.summary["accuracy"])
+    assert table["recall"].tolist() == pytest.approx((counts.diagonal() / counts.sum(1)).tolist())
+    predicted = counts.sum(0)
+    for precision, correct, number in zip(table["precision"], counts.diagonal(), predicted, strict=True):
+        assert number == 0 or precision == pytest.approx(correct / number)
+
+
+def test_the_test_split_is_scored_where_there_is_one(scored: Callable, image_folder: Callable) -> None:
+    path = image_folder("train/a", "train/b", "test/a", "test/b", images=20)
+    values = {"data.source": "image_folder", "data.path": str(path), "data.batch_size": 8, "data.valid_fraction": 0.2}
+    trained, _, result = scored(values)
+    assert (result.summary["scored"], result.summary["images"]) == ("test", 40)
+    assert result.summary["accuracy"] == pytest.approx(trained.summary["test_accuracy"])
+
+
+def test_a_folder_of_some_of_the_classes_can_be_scored(scored: Callable, image_folder: Callable) -> None:
+    folder = image_folder("3", "7", images=5, name="others")
+    _, _, result = scored(folder=folder)
+    assert result.summary["scored"] == str(folder)
+    assert result.summary["images"] == 10
+    assert [row["images"] for row in result.per_class] == [0, 0, 0, 5, 0, 0, 0, 5, 0, 0]
+    assert result.per_class[0]["recall"] is None
+
+
+def test_a_folder_with_another_class_is_refused(scored: Callable, image_folder: Callable) -> None:
+    with pytest.raises(InputError, match="no class of the training images: zebra"):
+        scored(folder=image_folder("3", "zebra", name="others"))

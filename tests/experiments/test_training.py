@@ -1,0 +1,211 @@
+"""Training on real digits: what is written, how it ends, and that nothing else changes it."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from onecycle_cli.engine import Hardware
+from onecycle_cli.errors import InputError, NoSuggestionError
+from onecycle_cli.experiments import training as module
+from onecycle_cli.experiments.planning import recipe_schedule
+from onecycle_cli.experiments.range_test import find_lr
+from onecycle_cli.experiments.training import Training, train
+from onecycle_cli.progress import Progress, silent
+from onecycle_cli.recipe import Recipe, load, to_yaml
+from onecycle_cli.run_dir.run import RunDir
+
+CPU = Hardware(torch.device("cpu"), "float32")
+Tiny = Callable[..., Recipe]
+
+
+@pytest.fixture
+def new_run(tmp_path: Path) -> Callable[[Recipe], RunDir]:
+    def make(recipe: Recipe) -> RunDir:
+        text = to_yaml(recipe)
+        return RunDir.create(tmp_path, command="train", recipe_name="digits", recipe_yaml=text, facts={}, name=None)
+
+    return make
+
+
+@pytest.fixture
+def trained(new_run: Callable, tiny: Tiny) -> Callable[..., tuple[RunDir, Training]]:
+    def run_it(values: dict[str, Any] | None = None, report: Callable = silent) -> tuple[RunDir, Training]:
+        recipe = tiny(values)
+        run = new_run(recipe)
+        return run, train(recipe, CPU, run, report)
+
+    return run_it
+
+
+def test_steps_follow_the_schedule_one_row_each(trained: Callable, tiny: Tiny) -> None:
+    run, _ = trained()
+    steps = pd.read_csv(run.path / "steps.csv")
+    assert steps.columns.tolist() == ["step", "epoch", "lr", "momentum", "train_loss"]
+    assert steps["step"].tolist() == list(range(24))
+    assert steps["epoch"].tolist() == [1] * 12 + [2] * 12
+    at = recipe_schedule(tiny(), 12)
+    assert steps["lr"].tolist() == pytest.approx([at(step).lr for step in range(24)], rel=1e-8)
+    assert steps["momentum"].tolist() == pytest.approx([at(step).momentum for step in range(24)], rel=1e-8)
+
+
+def test_epochs_sum_up_their_steps(trained: Callable) -> None:
+    run, ended = trained()
+    steps, epochs = (pd.read_csv(run.path / name) for name in ("steps.csv", "epochs.csv"))
+    assert epochs["epoch"].tolist() == [1, 2]
+    assert epochs["step"].tolist() == [11, 23]
+    assert epochs["lr"].tolist() == steps["lr"][[11, 23]].tolist()
+    images = [128] * 11 + [1437 - 11 * 128]
+    for epoch in (1, 2):
+        losses = steps.loc[steps["epoch"] == epoch, "train_loss"]
+        mean = sum(loss * n for loss, n in zip(losses, images, strict=True)) / 1437
+        assert epochs["train_loss"][epoch - 1] == pytest.approx(mean, rel=1e-7)
+    assert (epochs["seconds"] > 0).all()
+    assert epochs["images_per_second"].to_numpy() == pytest.approx(1437 / epochs["seconds"].to_numpy(), rel=1e-6)
+    last = epochs.iloc[-1]
+    for name in ("train_loss", "train_accuracy", "valid_loss", "valid_accuracy"):
+        assert ended.summary[name] == pytest.approx(last[name])
+
+
+def test_it_learns_the_digits_and_leaves_all_its_files(trained: Callable) -> None:
+    run, ended = trained({"schedule.epochs": 8, "model.width": 1})
+    assert ended.status == "finished"
+    assert ended.summary["valid_accuracy"] > 0.9
+    assert ended.summary["best_valid_accuracy"] >= ended.summary["valid_accuracy"]
+    assert ended.summary["test_accuracy"] is None
+    assert ended.summary["parameters"] == 77_754
+    assert run.facts["status"] == "finished"
+    assert run.facts["images"] == {"train": 1437, "valid": 360, "test": None}
+    assert run.summary == ended.summary
+    assert sorted(path.name for path in run.path.iterdir()) == [
+        "epochs.csv",
+        "model.safetensors",
+        "recipe.yaml",
+        "run.json",
+        "steps.csv",
+        "summary.json",
+        "training.png",
+    ]
+
+
+def test_the_same_recipe_gives_the_same_bits_with_or_without_a_range_test_before(
+    trained: Callable, new_run: Callable, tiny: Tiny
+) -> None:
+    one, _ = trained({"model.dropout": 0.2})
+    find_lr(tiny({"model.dropout": 0.2}), CPU, new_run(tiny()), silent)
+    torch.manual_seed(99)
+    other, _ = trained({"model.dropout": 0.2})
+    assert (one.path / "steps.csv").read_bytes() == (other.path / "steps.csv").read_bytes()
+    weights = [load_file(run.path / "model.safetensors") for run in (one, other)]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+def test_another_seed_gives_another_run(trained: Callable) -> None:
+    one, other = (pd.read_csv(trained({"seed": seed})[0].path / "steps.csv") for seed in (0, 1))
+    assert one["train_loss"][0] != other["train_loss"][0]
+
+
+def test_the_csv_does_not_depend_on_how_often_the_device_is_looked_at(
+    trained: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    every_step, _ = trained()
+    in_blocks = module.in_blocks
+    elsewhere = Hardware(torch.device("meta"), "float32")  # only its type is asked for: it is no CPU
+    monkeypatch.setattr(module, "in_blocks", lambda steps, _, size: in_blocks(steps, elsewhere, size))
+    in_sevens, _ = trained({"runtime.log_every": 7})
+    assert (every_step.path / "steps.csv").read_bytes() == (in_sevens.path / "steps.csv").read_bytes()
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_as_diverged_with_the_rows_up_to_it(trained: Callable) -> None:
+    run, ended = trained({"schedule.max_lr": 1000.0, "schedule.div_factor": 1.0, "optimizer.weight_decay": 1.0})
+    assert ended.status == run.facts["status"] == "diverged"
+    steps = pd.read_csv(run.path / "steps.csv")
+    assert ended.summary["diverged_step"] == steps["step"].iloc[-1]
+    assert not steps["train_loss"].iloc[:-1].isin([float("inf")]).any()
+    assert not abs(steps["train_loss"].iloc[-1]) < float("inf")
+    assert (run.path / "training.png").is_file()
+    assert not (run.path / "model.safetensors").exists()
+
+
+def test_a_run_that_ends_no_better_than_chance_is_collapsed(trained: Callable) -> None:
+    # With labels smoothed this much the loss of a uniform answer, log 10, is all but the least there is.
+    run, ended = trained({"optimizer.label_smoothing": 0.999, "schedule.max_lr": 1e-9})
+    assert ended.status == run.facts["status"] == "collapsed"
+    assert ended.summary["train_loss"] >= 2.3025
+
+
+def test_without_a_max_lr_the_range_test_finds_it_in_the_same_folder(trained: Callable, tiny: Tiny) -> None:
+    run, ended = trained({"schedule.max_lr": None, "model.width": 1})
+    found = run.read_json("suggestion.json")["max_lr"]
+    assert ended.summary["max_lr"] == found
+    recipe = load(run.path / "recipe.yaml")
+    assert recipe == tiny({"schedule.max_lr": found, "model.width": 1})
+    assert {"lr_range.csv", "lr_range.png"} <= {path.name for path in run.path.iterdir()}
+    alone, _ = trained({"schedule.max_lr": found, "model.width": 1})
+    assert (run.path / "steps.csv").read_bytes() == (alone.path / "steps.csv").read_bytes()
+
+
+def test_without_a_max_lr_that_can_be_trusted_it_does_not_train(trained: Callable) -> None:
+    with pytest.raises(NoSuggestionError, match="never fell"):
+        trained({"schedule.max_lr": None, "find_lr.start_lr": 1e-9, "find_lr.end_lr": 1e-7})
+
+
+def test_the_best_weights_are_kept_where_asked(trained: Callable) -> None:
+    run, ended = trained({"runtime.save_best": True, "schedule.epochs": 4})
+    assert (run.path / "best.safetensors").is_file()
+    same = ended.summary["best_epoch"] == 4
+    weights = [load_file(run.path / name) for name in ("model.safetensors", "best.safetensors")]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0]) is same
+
+
+def test_a_test_split_is_scored_once_at_the_end(trained: Callable, image_folder: Callable) -> None:
+    path = image_folder("train/a", "train/b", "test/a", "test/b", images=20)
+    values = {"data.source": "image_folder", "data.path": str(path), "data.batch_size": 8, "data.valid_fraction": 0.2}
+    run, ended = trained(values)
+    assert run.facts["images"] == {"train": 32, "valid": 8, "test": 40}
+    assert 0 <= ended.summary["test_accuracy"] <= 1
+    assert ended.summary["test_loss"] > 0
+
+
+def test_a_single_last_image_is_left_out_with_a_note(trained: Callable, image_folder: Callable) -> None:
+    path = image_folder("train/a", "train/b", "test/a", images=17)
+    values = {"data.source": "image_folder", "data.path": str(path), "data.batch_size": 11, "data.valid_fraction": 0.0}
+    news: list[object] = []
+    run, _ = trained(values, news.append)
+    assert any("would be one image" in str(one) for one in news)
+    assert len(run.facts["notes"]) == 1
+    assert len(pd.read_csv(run.path / "steps.csv")) == 2 * 3
+
+
+def test_a_batch_larger_than_the_training_set_is_refused(trained: Callable) -> None:
+    with pytest.raises(InputError, match="larger than the 1437 training images"):
+        trained({"data.batch_size": 2000})
+
+
+def test_progress_is_told_up_to_the_end(trained: Callable) -> None:
+    news: list[object] = []
+    trained(report=news.append)
+    told = [one for one in news if isinstance(one, Progress) and one.work == "training"]
+    assert [one.done for one in told] == list(range(1, 25))
+    assert {one.total for one in told} == {24}
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"optimizer.name": "adamw", "schedule.max_lr": 0.01},
+        {"optimizer.nesterov": True, "optimizer.decay_norm_and_bias": False},
+        {"schedule.shape": "fastai", "schedule.pct_start": 0.25},
+        {"schedule.shape": "torch", "schedule.anneal_strategy": "linear", "schedule.three_phase": True},
+        {"model.architecture": "resnet9", "model.width": 0.125},
+        {"data.image_size": 12, "data.channels": 3},
+        {"runtime.precision": "bfloat16"},
+    ],
+)
+def test_every_choice_of_a_recipe_trains(trained: Callable, values: dict[str, Any]) -> None:
+    _, ended = trained(values)
+    assert ended.status == "finished"

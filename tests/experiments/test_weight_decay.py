@@ -1,0 +1,106 @@
+"""The weight decay sweep on real digits."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+from onecycle_cli.engine import Hardware
+from onecycle_cli.experiments.range_test import find_lr
+from onecycle_cli.experiments.weight_decay import Sweep, short, sweep_wd, value_folder
+from onecycle_cli.progress import silent
+from onecycle_cli.recipe import Recipe, load, to_yaml
+from onecycle_cli.run_dir.run import RunDir
+
+CPU = Hardware(torch.device("cpu"), "float32")
+
+
+@pytest.fixture
+def new_run(tmp_path: Path) -> Callable[[Recipe], RunDir]:
+    def make(recipe: Recipe) -> RunDir:
+        text = to_yaml(recipe)
+        return RunDir.create(tmp_path, command="sweep-wd", recipe_name="d", recipe_yaml=text, facts={}, name=None)
+
+    return make
+
+
+@pytest.fixture
+def swept(new_run: Callable, tiny: Callable) -> Callable[..., tuple[RunDir, Sweep]]:
+    def run_it(*weight_decays: float, values: dict[str, float] | None = None) -> tuple[RunDir, Sweep]:
+        recipe = tiny({"sweep_wd.weight_decays": weight_decays, "model.width": 1} | (values or {}))
+        run = new_run(recipe)
+        return run, sweep_wd(recipe, CPU, run, silent)
+
+    return run_it
+
+
+def test_each_value_is_the_range_test_that_find_lr_would_run(
+    swept: Callable, new_run: Callable, tiny: Callable
+) -> None:
+    run, _ = swept(1e-2, 1e-3)
+    for value in (1e-2, 1e-3):
+        recipe = tiny({"optimizer.weight_decay": value, "sweep_wd.weight_decays": (1e-2, 1e-3), "model.width": 1})
+        alone = new_run(recipe)
+        find_lr(recipe, CPU, alone, silent)
+        inner = run.path / value_folder(value)
+        assert (inner / "lr_range.csv").read_bytes() == (alone.path / "lr_range.csv").read_bytes()
+        assert load(inner / "recipe.yaml") == recipe
+        assert RunDir(inner).facts["status"] == "finished"
+        assert {path.name for path in inner.iterdir()} == {path.name for path in alone.path.iterdir()} | {
+            "summary.json"
+        }
+
+
+def test_the_table_has_a_row_a_value_with_what_its_curve_says(swept: Callable) -> None:
+    run, sweep = swept(1e-2, 1e-4)
+    table = pd.read_csv(run.path / "sweep.csv")
+    assert table.columns.tolist() == ["weight_decay", "argmin_lr", "onset_lr", "stop_lr", "max_lr", "status"]
+    assert table["weight_decay"].tolist() == [1e-2, 1e-4]
+    for row, value in zip(table.itertuples(), (1e-2, 1e-4), strict=True):
+        curve = pd.read_csv(run.path / value_folder(value) / "lr_range.csv")
+        assert row.argmin_lr == curve["lr"][curve["smoothed_loss"].idxmin()]
+        assert row.argmin_lr < row.onset_lr <= curve["lr"].iloc[-1]
+        assert row.max_lr == pytest.approx(row.onset_lr / 10, rel=0.01)
+    assert sweep.reading.chosen.weight_decay in (1e-2, 1e-4)
+    assert (run.path / "sweep.png").is_file()
+
+
+def test_a_value_that_diverges_at_once_is_a_row_and_not_chosen(swept: Callable) -> None:
+    # At lr 100, a weight decay of 1 multiplies the weights by -99; none leaves them in place for some steps.
+    at_large_lr = {"find_lr.start_lr": 100.0, "find_lr.end_lr": 1000.0}
+    run, sweep = swept(1.0, 0.0, values=at_large_lr)
+    assert sweep.rows[0].status == "diverged"
+    assert sweep.rows[0].max_lr is None
+    table = pd.read_csv(run.path / "sweep.csv")
+    assert table["weight_decay"].tolist() == [1.0, 0.0]
+    assert table["status"][0] == "diverged"
+    assert sweep.reading.chosen is None or sweep.reading.chosen.weight_decay == 0
+    assert (run.path / "sweep.png").is_file()
+
+
+def test_the_stop_lr_is_the_last_before_the_loss_stopped_the_test(swept: Callable) -> None:
+    run, sweep = swept(1e-3, values={"find_lr.end_lr": 1000.0, "find_lr.smoothing": 0.5})
+    curve = pd.read_csv(run.path / value_folder(1e-3) / "lr_range.csv")
+    assert len(curve) < 40
+    assert sweep.rows[0].stop_lr == pytest.approx(curve["lr"].iloc[-2], rel=1e-8)
+    _, to_its_end = swept(1e-3, values={"find_lr.end_lr": 1.0, "find_lr.stop_factor": 1e6})
+    assert to_its_end.rows[0].stop_lr is None
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        (1e-3, "1e-3"),
+        (0.01, "1e-2"),
+        (5e-4, "5e-4"),
+        (3.16e-4, "3.16e-4"),
+        (0, "0"),
+        (1.0, "1e0"),
+        (10**-3.5, "3.162278e-4"),
+    ],
+)
+def test_weight_decays_are_named_as_a_person_writes_them(number: float, text: str) -> None:
+    assert short(number) == text
+    assert value_folder(number) == f"weight_decay={text}"
