@@ -1,0 +1,31 @@
+"""The command line: words in, a call, a result printed, an exit code. Nothing here is worth calling from Python.
+
+Torch, pandas and matplotlib are imported inside the commands that need them: `onecycle --help` has to be quick.
+"""
+
+import typer
+
+from onecycle_cli.cli import data, experiments, models, recipes, runs, schedule
+from onecycle_cli.cli.root import Root, version
+
+app = typer.Typer(
+    name="onecycle",
+    cls=Root,
+    help="Leslie Smith's discipline for hyper-parameters: a learning rate range test, then one cycle.",
+    epilog="Start with: onecycle find-lr digits, then onecycle train digits --max-lr-from latest",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.callback()(version)
+experiments.add_to(app)
+schedule.add_to(app)
+models.add_to(app)
+runs.add_to(app)
+app.add_typer(recipes.app, name="recipes")
+app.add_typer(data.app, name="data")
+
+
+def main() -> None:
+    """The `onecycle` command."""
+    app()

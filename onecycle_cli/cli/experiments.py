@@ -1,0 +1,280 @@
+"""`find-lr`, `train` and `sweep-wd`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from onecycle_cli.cli.new_run import print_json, start
+from onecycle_cli.cli.options import (
+    RUNS_DIR,
+    BatchSizeOption,
+    DeviceOption,
+    EpochsOption,
+    JsonOption,
+    NameOption,
+    QuietOption,
+    RecipeArgument,
+    RunsDirOption,
+    SeedOption,
+    SetOption,
+    WeightDecayOption,
+    load_recipe,
+)
+
+if TYPE_CHECKING:
+    from onecycle_cli.recipe import Recipe
+    from onecycle_cli.run_dir.run import RunDir
+
+NO_SUGGESTION = 4
+NOT_LEARNED = 3
+
+
+def add_to(app: typer.Typer) -> None:
+    """Adds the commands to the root."""
+    app.command("find-lr", epilog="Example: onecycle find-lr cifar10-resnet20 --weight-decay 5e-4")(find_lr)
+    app.command("train", epilog="Example: onecycle train cifar10-resnet56 --max-lr 0.8")(train)
+    app.command("sweep-wd", epilog="Example: onecycle sweep-wd cifar10-resnet8 --weight-decays 1e-2,1e-3,1e-4")(
+        sweep_wd
+    )
+
+
+def find_lr(
+    recipe: RecipeArgument,
+    settings: SetOption = None,
+    batch_size: BatchSizeOption = None,
+    weight_decay: WeightDecayOption = None,
+    mode: Annotated[str | None, typer.Option("--mode", help="find_lr.mode: exponential or linear.")] = None,
+    valid_every: Annotated[
+        int | None, typer.Option("--valid-every", help="find_lr.valid_every: score validation images every N steps.")
+    ] = None,
+    seed: SeedOption = None,
+    device: DeviceOption = None,
+    runs_dir: RunsDirOption = RUNS_DIR,
+    name: NameOption = None,
+    quiet: QuietOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Run the learning rate range test of a recipe and suggest a max_lr for one cycle.
+
+    Exits with 4, and prints nothing on standard output, where no number can be trusted.
+    """
+    from onecycle_cli.console import Display, show_pairs
+    from onecycle_cli.errors import NoSuggestionError
+    from onecycle_cli.experiments import range_test
+    from onecycle_cli.run_dir.files import LR_RANGE, LR_RANGE_FIGURE
+
+    loaded = load_recipe(
+        recipe,
+        settings,
+        batch_size=batch_size,
+        weight_decay=weight_decay,
+        mode=mode,
+        valid_every=valid_every,
+        seed=seed,
+        device=device,
+    )
+    hardware, run = start("find-lr", loaded, runs_dir, name)
+    with run.recording(), Display(quiet=quiet) as report:
+        suggestion = range_test.find_lr(loaded, hardware, run, report)
+        run.finish("finished", vars(suggestion))
+    if suggestion.max_lr is None:
+        raise NoSuggestionError(suggestion.reason, f"The curve is in {run.path / LR_RANGE}.")
+    if quiet:
+        print(f"{suggestion.max_lr:g}")
+    elif as_json:
+        print_json(run, vars(suggestion))
+    else:
+        peers = ", ".join(f"{rule} {lr:.2g}" for rule, lr in suggestion.peers.items() if lr is not None)
+        show_pairs(
+            [
+                ("max_lr", f"{suggestion.max_lr:g}"),
+                ("initial_lr", f"{suggestion.initial_lr:g}"),
+                ("rule", f"{suggestion.rule}: {suggestion.reason}"),
+                ("others say", peers or "nothing: too few points"),
+                ("curve", str(run.path / LR_RANGE)),
+                ("figure", str(run.path / LR_RANGE_FIGURE)),
+                ("next", _train_command(run)),
+            ]
+        )
+
+
+def train(
+    recipe: RecipeArgument = "cifar10-resnet56",
+    max_lr: Annotated[
+        str | None, typer.Option("--max-lr", metavar="LR|auto", help="The peak of lr; auto runs the range test first.")
+    ] = None,
+    max_lr_from: Annotated[
+        str | None,
+        typer.Option(
+            "--max-lr-from", metavar="RUN|latest", help="Take max_lr from a find-lr run of the same settings."
+        ),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Take it though settings differ.")] = False,
+    settings: SetOption = None,
+    epochs: EpochsOption = None,
+    batch_size: BatchSizeOption = None,
+    weight_decay: WeightDecayOption = None,
+    seed: SeedOption = None,
+    device: DeviceOption = None,
+    runs_dir: RunsDirOption = RUNS_DIR,
+    name: NameOption = None,
+    quiet: QuietOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Train with the 1cycle policy.
+
+    Exits with 3 where the run diverged, or ended no better than chance.
+    """
+    from onecycle_cli.console import Display
+    from onecycle_cli.errors import InputError
+    from onecycle_cli.experiments import training
+    from onecycle_cli.recipe import with_values
+
+    if max_lr is not None and max_lr_from is not None:
+        raise InputError("--max-lr and --max-lr-from both name a max_lr.", "Give one of them.")
+    loaded = load_recipe(
+        recipe,
+        settings,
+        max_lr=None if max_lr == "auto" else max_lr,
+        epochs=epochs,
+        batch_size=batch_size,
+        weight_decay=weight_decay,
+        seed=seed,
+        device=device,
+    )
+    if max_lr == "auto":
+        loaded = with_values(loaded, {"schedule.max_lr": None})
+    elif max_lr_from is not None:
+        loaded = _with_max_lr_from(max_lr_from, loaded, runs_dir, force)
+    elif loaded.schedule.max_lr is None:
+        raise InputError(
+            f"There is no max_lr: schedule.max_lr of {recipe} is empty.",
+            f"Run `onecycle find-lr {recipe}`, then train with --max-lr-from latest; or train with --max-lr auto.",
+        )
+    hardware, run = start("train", loaded, runs_dir, name)
+    with run.recording(), Display(quiet=quiet) as report:
+        ended = training.train(loaded, hardware, run, report)
+    _show_training(run, ended.summary, quiet, as_json)
+    if ended.status != "finished":
+        raise typer.Exit(NOT_LEARNED)
+
+
+def sweep_wd(
+    recipe: RecipeArgument,
+    weight_decays: Annotated[
+        str | None, typer.Option("--weight-decays", metavar="WD,WD,...", help="sweep_wd.weight_decays.")
+    ] = None,
+    settings: SetOption = None,
+    batch_size: BatchSizeOption = None,
+    seed: SeedOption = None,
+    device: DeviceOption = None,
+    runs_dir: RunsDirOption = RUNS_DIR,
+    name: NameOption = None,
+    quiet: QuietOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Run the range test for several weight decays and choose the largest that still allows a high lr.
+
+    Exits with 4 where none of them gave a curve that can be read.
+    """
+    from onecycle_cli.console import Display, show_pairs, show_table
+    from onecycle_cli.errors import NoSuggestionError
+    from onecycle_cli.experiments import weight_decay
+    from onecycle_cli.run_dir.files import SWEEP, SWEEP_COLUMNS, SWEEP_FIGURE
+
+    values = None if weight_decays is None else f"[{weight_decays}]"
+    loaded = load_recipe(recipe, settings, weight_decays=values, batch_size=batch_size, seed=seed, device=device)
+    hardware, run = start("sweep-wd", loaded, runs_dir, name)
+    with run.recording(), Display(quiet=quiet) as report:
+        sweep = weight_decay.sweep_wd(loaded, hardware, run, report)
+        chosen = sweep.reading.chosen
+        summary = {
+            "weight_decay": chosen and chosen.weight_decay,
+            "max_lr": chosen and chosen.max_lr,
+            "reason": sweep.reading.reason,
+            "rows": [vars(row) for row in sweep.rows],
+        }
+        run.finish("finished", summary)
+    if chosen is None:
+        raise NoSuggestionError(sweep.reading.reason, f"The curves are in {run.path}.")
+    if quiet:
+        print(weight_decay.short(chosen.weight_decay))
+    elif as_json:
+        print_json(run, summary)
+    else:
+        show_table(SWEEP_COLUMNS, [[_number(value) for value in vars(row).values()] for row in sweep.rows])
+        print()
+        inner = run.path / weight_decay.value_folder(chosen.weight_decay)
+        show_pairs(
+            [
+                ("weight_decay", weight_decay.short(chosen.weight_decay)),
+                ("max_lr", f"{chosen.max_lr:g}"),
+                ("why", sweep.reading.reason),
+                ("table", str(run.path / SWEEP)),
+                ("figure", str(run.path / SWEEP_FIGURE)),
+                ("next", _train_command(type(run)(inner))),
+            ]
+        )
+
+
+def _with_max_lr_from(text: str, recipe: "Recipe", runs_dir: Path, force: bool) -> "Recipe":
+    from onecycle_cli.engine import resolve_hardware
+    from onecycle_cli.errors import InputError
+    from onecycle_cli.experiments.range_test import stale_settings, suggested_max_lr
+    from onecycle_cli.recipe import with_values
+    from onecycle_cli.run_dir.finding import find_run, latest_suggestion
+
+    found = latest_suggestion(runs_dir, recipe.name) if text == "latest" else find_run(runs_dir, text)
+    max_lr = suggested_max_lr(found)
+    precision = resolve_hardware(recipe.runtime.device, recipe.runtime.precision).precision
+    stale = stale_settings(found, recipe, precision)
+    if stale and not force:
+        listed = "\n".join(f"  {setting}" for setting in stale)
+        raise InputError(
+            f"The range test in {found.path} ran under other settings, so its max_lr may be wrong here:\n{listed}",
+            "Run find-lr again with these settings, or take it all the same with --force.",
+        )
+    return with_values(recipe, {"schedule.max_lr": max_lr})
+
+
+def _show_training(run: "RunDir", summary: dict[str, Any], quiet: bool, as_json: bool) -> None:
+    from onecycle_cli.console import duration, show_pairs
+    from onecycle_cli.run_dir.files import MODEL, TRAINING_FIGURE
+
+    accuracy = summary["valid_accuracy"]
+    if quiet:
+        if accuracy is not None:
+            print(f"{accuracy:.4f}")
+        return
+    if as_json:
+        print_json(run, summary)
+        return
+    pairs = [("status", str(summary["status"])), ("max_lr", f"{summary['max_lr']:g}")]
+    if summary["diverged_step"] is not None:
+        at = f"the loss is not finite from step {summary['diverged_step']}, lr {summary['diverged_lr']:.3g}"
+        pairs.append(("diverged", f"{at}; train with a lower --max-lr"))
+    if summary["status"] == "collapsed":
+        pairs.append(("collapsed", "the train loss ended no better than chance; train with a lower --max-lr"))
+    for split in ("train", "valid", "test"):
+        if summary[f"{split}_accuracy"] is not None:
+            scores = f"{summary[f'{split}_accuracy']:.4f}  (loss {summary[f'{split}_loss']:.4f})"
+            pairs.append((f"{split}_accuracy", scores))
+    pairs.append(("time", duration(summary["seconds"])))
+    pairs.append(("figure", str(run.path / TRAINING_FIGURE)))
+    if summary["diverged_step"] is None:
+        pairs.append(("model", str(run.path / MODEL)))
+    pairs.append(("run", str(run.path)))
+    show_pairs(pairs)
+
+
+def _train_command(run: "RunDir") -> str:
+    """The training that follows a range test, under exactly its settings."""
+    from onecycle_cli.run_dir.facts import command_line
+    from onecycle_cli.run_dir.files import RECIPE
+
+    return command_line(["train", str(run.path / RECIPE), "--max-lr-from", str(run.path)])
+
+
+def _number(value: float | str | None) -> str:
+    return "" if value is None else value if isinstance(value, str) else f"{value:.3g}"

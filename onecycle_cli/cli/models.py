@@ -1,0 +1,127 @@
+"""`evaluate` and `predict`: a trained model at work."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from onecycle_cli.cli.new_run import print_json, start
+from onecycle_cli.cli.options import (
+    RUNS_DIR,
+    DeviceOption,
+    JsonOption,
+    NameOption,
+    QuietOption,
+    RunArgument,
+    RunsDirOption,
+)
+
+if TYPE_CHECKING:
+    from onecycle_cli.recipe import Recipe
+    from onecycle_cli.run_dir.run import RunDir
+
+BestOption = Annotated[bool, typer.Option("--best", help="The weights with the best validation accuracy, where kept.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Adds the commands to the root."""
+    app.command("evaluate", epilog="Example: onecycle evaluate runs/my-run --data photos/test")(evaluate)
+    app.command("predict", epilog="Example: onecycle predict runs/my-run cat.jpg dog.jpg --format csv")(predict)
+
+
+def evaluate(
+    run: RunArgument,
+    data: Annotated[
+        Path | None, typer.Option("--data", metavar="FOLDER", help="A folder of classes, instead of the test split.")
+    ] = None,
+    best: BestOption = False,
+    device: DeviceOption = None,
+    runs_dir: RunsDirOption = RUNS_DIR,
+    name: NameOption = None,
+    quiet: QuietOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Score a trained model class by class, with a confusion matrix, on its test split or on a folder.
+
+    Without a test split, on what the recipe held out for validation. The bare result is the accuracy.
+    """
+    from onecycle_cli.console import Display, show_pairs, show_table
+    from onecycle_cli.experiments.evaluation import evaluate_run
+    from onecycle_cli.inference import load_model
+    from onecycle_cli.run_dir.files import CONFUSION, CONFUSION_FIGURE, PER_CLASS, PER_CLASS_COLUMNS
+
+    trained, recipe, model = _trained(run, runs_dir, best, device)
+    hardware, folder = start("evaluate", recipe, runs_dir, name)
+    with folder.recording(), Display(quiet=quiet) as report:
+        folder.update(trained_run=trained.path)
+        result = evaluate_run(load_model(model), recipe, data, hardware, folder, report)
+    if quiet:
+        print(f"{result.summary['accuracy']:.4f}")
+    elif as_json:
+        print_json(folder, result.summary | {"per_class": result.per_class})
+    else:
+        rows = [[_cell(value) for value in row.values()] for row in result.per_class]
+        show_table(PER_CLASS_COLUMNS, rows)
+        print()
+        show_pairs(
+            [
+                ("scored", f"{result.summary['images']:,} images, {result.summary['scored']}"),
+                ("accuracy", f"{result.summary['accuracy']:.4f}  (loss {result.summary['loss']:.4f})"),
+                ("table", str(folder.path / PER_CLASS)),
+                ("confusion", str(folder.path / CONFUSION)),
+                ("figure", str(folder.path / CONFUSION_FIGURE)),
+            ]
+        )
+
+
+def predict(
+    run: RunArgument,
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files.")],
+    shape: Annotated[str, typer.Option("--format", metavar="table|csv|json", help="How to print.")] = "table",
+    best: BestOption = False,
+    device: DeviceOption = None,
+    runs_dir: RunsDirOption = RUNS_DIR,
+) -> None:
+    """Print the class that a trained model sees in each image, and its probability."""
+    import json
+
+    from onecycle_cli.console import show_table
+    from onecycle_cli.engine import resolve_hardware
+    from onecycle_cli.errors import InputError
+    from onecycle_cli.inference import load_model, predict
+    from onecycle_cli.run_dir.writing import to_csv
+
+    if shape not in ("table", "csv", "json"):
+        raise InputError(f"--format {shape} is none.", "It is table, csv or json.")
+    _, recipe, model = _trained(run, runs_dir, best, device)
+    hardware = resolve_hardware(recipe.runtime.device, recipe.runtime.precision)
+    columns = ("image", "class", "probability")
+    answers = predict(load_model(model), images, hardware)
+    rows = [(str(path), label, probability) for path, (label, probability) in zip(images, answers, strict=True)]
+    match shape:
+        case "csv":
+            print(to_csv(columns, rows), end="")
+        case "json":
+            print(json.dumps([dict(zip(columns, row, strict=True)) for row in rows], indent=2))
+        case _:
+            show_table(columns, [(path, label, f"{probability:.4f}") for path, label, probability in rows])
+
+
+def _trained(run: str, runs_dir: Path, best: bool, device: str | None) -> "tuple[RunDir, Recipe, Path]":
+    """A training run, its recipe (on `device`, where given) and the file with its weights."""
+    from onecycle_cli.errors import InputError
+    from onecycle_cli.recipe import Override, load
+    from onecycle_cli.run_dir.files import BEST_MODEL, MODEL, RECIPE
+    from onecycle_cli.run_dir.finding import find_run
+
+    found = find_run(runs_dir, run)
+    overrides = [Override("runtime.device", device, f"--device {device}")] if device else []
+    weights = found.path / (BEST_MODEL if best else MODEL)
+    if not weights.is_file():
+        mend = "Train with --set runtime.save_best=true." if best else "Name a run of `onecycle train` that has ended."
+        raise InputError(f"{found.path} holds no {weights.name}.", mend)
+    return found, load(found.path / RECIPE, overrides), weights
+
+
+def _cell(value: object) -> str:
+    return "" if value is None else f"{value:.4f}" if isinstance(value, float) else str(value)

@@ -1,0 +1,36 @@
+"""How every command that makes a run begins, and how `--json` prints its result."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from onecycle_cli.engine import Hardware
+    from onecycle_cli.recipe import Recipe
+    from onecycle_cli.run_dir.run import RunDir
+
+
+def start(command: str, recipe: "Recipe", runs_dir: Path, name: str | None) -> "tuple[Hardware, RunDir]":
+    """The machine to run on and a new folder for the run."""
+    import sys
+
+    from onecycle_cli.engine import resolve_hardware
+    from onecycle_cli.experiments.setup import hardware_facts
+    from onecycle_cli.recipe import to_yaml
+    from onecycle_cli.run_dir.facts import command_line
+    from onecycle_cli.run_dir.run import RunDir
+
+    hardware = resolve_hardware(recipe.runtime.device, recipe.runtime.precision)
+    facts = {"command_line": command_line(sys.argv[1:]), "seed": recipe.seed} | hardware_facts(hardware)
+    run = RunDir.create(
+        runs_dir, command=command, recipe_name=recipe.name, recipe_yaml=to_yaml(recipe), facts=facts, name=name
+    )
+    return hardware, run
+
+
+def print_json(run: "RunDir", result: dict[str, Any]) -> None:
+    """Prints a run's result as one JSON object."""
+    import json
+
+    from onecycle_cli.run_dir.writing import json_ready
+
+    print(json.dumps(json_ready({"run": run.path} | result), indent=2, allow_nan=False))

@@ -1,0 +1,59 @@
+"""The arguments and options that several commands share, and what they make of a recipe."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from onecycle_cli.recipe import Recipe
+
+RecipeArgument = Annotated[str, typer.Argument(metavar="RECIPE", help="A YAML file, or the name of a shipped recipe.")]
+RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or its name in the runs folder.")]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="FIELD=VALUE", help="Override any field, such as model.width=2. Repeatable."),
+]
+MaxLrOption = Annotated[float | None, typer.Option("--max-lr", help="schedule.max_lr: the peak of lr.")]
+EpochsOption = Annotated[int | None, typer.Option("--epochs", help="schedule.epochs.")]
+BatchSizeOption = Annotated[int | None, typer.Option("--batch-size", help="data.batch_size.")]
+WeightDecayOption = Annotated[float | None, typer.Option("--weight-decay", help="optimizer.weight_decay.")]
+SeedOption = Annotated[int | None, typer.Option("--seed", help="The seed of weights, order and augmentation.")]
+DeviceOption = Annotated[str | None, typer.Option("--device", help="runtime.device: auto, cpu, cuda, cuda:N or mps.")]
+RunsDirOption = Annotated[Path, typer.Option("--runs-dir", help="Where runs are kept.")]
+NameOption = Annotated[str | None, typer.Option("--name", help="Name of the run's folder, instead of the time.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print the bare result alone.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+RUNS_DIR = Path("runs")
+
+FIELDS = {
+    "max_lr": "schedule.max_lr",
+    "epochs": "schedule.epochs",
+    "batch_size": "data.batch_size",
+    "weight_decay": "optimizer.weight_decay",
+    "weight_decays": "sweep_wd.weight_decays",
+    "valid_every": "find_lr.valid_every",
+    "mode": "find_lr.mode",
+    "seed": "seed",
+    "device": "runtime.device",
+}
+"""The field of a recipe that each plain flag stands for."""
+
+
+def load_recipe(recipe: str, settings: list[str] | None, **flags: Any) -> "Recipe":
+    """The recipe that a person named, with the `--set` settings and then the plain flags (None: not given) over it."""
+    from onecycle_cli.errors import InputError
+    from onecycle_cli.recipe import Override, find, load
+
+    overrides = []
+    for setting in settings or []:
+        field, equals, value = setting.partition("=")
+        if not (field and equals):
+            raise InputError(f"--set {setting} has no FIELD=VALUE.", "Write it as --set model.width=2.")
+        overrides.append(Override(field, value, f"--set {setting}"))
+    for name, value in flags.items():
+        if value is not None:
+            flag = f"--{name.replace('_', '-')} {value}"
+            overrides.append(Override(FIELDS[name], str(value), flag))
+    return load(find(recipe), overrides)

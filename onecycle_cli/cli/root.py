@@ -1,0 +1,99 @@
+"""The root of the command line: every way a command can end, and its exit code."""
+
+import errno
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from onecycle_cli.errors import MachineError, OnecycleError, Terminated
+
+INTERRUPTED = 130
+
+MACHINE_ERRORS = {
+    errno.ENOSPC: "Free some space",
+    errno.EDQUOT: "Free some space",
+    errno.EFBIG: "Raise the limit on file sizes",
+    errno.EACCES: "Choose another folder, or change its permissions",
+    errno.EPERM: "Choose another folder, or change its permissions",
+    errno.ENOTDIR: "Choose another folder: a part of this path is a file",
+    errno.EROFS: "Choose another folder: this one cannot be written to",
+    errno.EMFILE: "Raise the limit on open files (ulimit -n)",
+    errno.ENOMEM: "Free some memory",
+}
+
+
+class Root(TyperGroup):
+    """The group of all commands. Errors meant for people become a message and an exit code; bugs stay tracebacks."""
+
+    def invoke(self, ctx: Any) -> Any:
+        with ends():
+            return super().invoke(ctx)
+
+
+@contextmanager
+def ends() -> Iterator[None]:
+    """Turns the ways in which a command may end early into a message and `typer.Exit`."""
+    before = signal.signal(signal.SIGTERM, _terminate)
+    try:
+        yield
+    except OnecycleError as error:
+        raise _told(error) from None
+    except KeyboardInterrupt:
+        print("\ninterrupted", file=sys.stderr)
+        raise typer.Exit(INTERRUPTED) from None
+    except Terminated as end:
+        print("terminated", file=sys.stderr)
+        raise typer.Exit(end.exit_code) from None
+    except Exception as error:
+        machine = _of_the_machine(error)
+        if machine is None:
+            raise
+        raise _told(machine) from None
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _terminate(*_: object) -> None:
+    raise Terminated
+
+
+def _told(error: OnecycleError) -> typer.Exit:
+    from onecycle_cli.console import show_error
+
+    show_error(error)
+    return typer.Exit(error.exit_code)
+
+
+def _of_the_machine(error: Exception) -> MachineError | None:
+    """What the machine refused, in words; None where the error is none of the machine's."""
+    if isinstance(error, OSError) and error.errno in MACHINE_ERRORS:
+        where = f": {error.filename}" if error.filename else ""
+        return MachineError(f"{error.strerror}{where}.", f"{MACHINE_ERRORS[error.errno]}, then start again.")
+    # torch says so on a GPU with OutOfMemoryError, and on a CPU with a RuntimeError of its allocator.
+    if isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__ or "can't allocate memory" in str(error):
+        return MachineError(
+            f"Out of memory: {str(error).splitlines()[0] if str(error) else 'no more to be had'}",
+            "Set a smaller --batch-size, or --set data.image_size.",
+        )
+    return None
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from onecycle_cli import __version__
+
+        print(f"onecycle {__version__}")
+        raise typer.Exit
+
+
+def version(
+    show: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Leslie Smith's discipline for hyper-parameters: a learning rate range test, then one cycle."""

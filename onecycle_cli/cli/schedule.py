@@ -1,0 +1,86 @@
+"""`schedule`: what a recipe's cycle looks like, before anything is trained."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from onecycle_cli.cli.options import (
+    BatchSizeOption,
+    EpochsOption,
+    MaxLrOption,
+    RecipeArgument,
+    SetOption,
+    load_recipe,
+)
+
+
+def add_to(app: typer.Typer) -> None:
+    """Adds the command to the root."""
+    app.command("schedule", epilog="Example: onecycle schedule cifar10-resnet56 --max-lr 0.8 --csv -")(schedule)
+
+
+def schedule(
+    recipe: RecipeArgument,
+    max_lr: MaxLrOption = None,
+    steps_per_epoch: Annotated[
+        int | None, typer.Option("--steps-per-epoch", min=1, help="Where the data are a folder, which is not opened.")
+    ] = None,
+    epochs: EpochsOption = None,
+    batch_size: BatchSizeOption = None,
+    settings: SetOption = None,
+    csv: Annotated[
+        str | None, typer.Option("--csv", metavar="FILE|-", help="Write every step as CSV; - is standard output.")
+    ] = None,
+    plot: Annotated[Path | None, typer.Option("--plot", metavar="FILE", help="Draw it as a PNG.")] = None,
+) -> None:
+    """Show lr and momentum at every step of a recipe, with no data loaded and no training."""
+    from onecycle_cli.console import show_pairs, show_table
+    from onecycle_cli.errors import InputError
+    from onecycle_cli.experiments.planning import known_steps_per_epoch, recipe_schedule
+    from onecycle_cli.run_dir.writing import to_csv
+
+    loaded = load_recipe(recipe, settings, max_lr=max_lr, epochs=epochs, batch_size=batch_size)
+    if loaded.schedule.max_lr is None:
+        raise InputError(f"There is no max_lr: schedule.max_lr of {recipe} is empty.", "Give --max-lr.")
+    per_epoch = steps_per_epoch or known_steps_per_epoch(loaded)
+    if per_epoch is None:
+        raise InputError(
+            "How many steps an epoch has is not known before the data are read.", "Give --steps-per-epoch."
+        )
+    at = recipe_schedule(loaded, per_epoch)
+    total = loaded.schedule.epochs * per_epoch
+    values = [at(step) for step in range(total)]
+    if plot is not None:
+        from onecycle_cli.plots import plot_schedule
+
+        _must_be_new(plot)
+        title = f"{loaded.name}: {loaded.schedule.shape}, max_lr {loaded.schedule.max_lr:g}, {total:,} steps"
+        plot_schedule(plot, title=title, lrs=[v.lr for v in values], momentums=[v.momentum for v in values])
+    if csv is not None:
+        rows = ((step, step // per_epoch + 1, value.lr, value.momentum) for step, value in enumerate(values))
+        text = to_csv(("step", "epoch", "lr", "momentum"), rows)
+        if csv == "-":
+            print(text, end="")
+            return
+        _must_be_new(Path(csv))
+        Path(csv).write_text(text, encoding="utf-8")
+    peak = max(range(total), key=lambda step: values[step].lr)
+    turns = sorted({0, peak, *range(0, total, max(1, total // 10)), total - 1})
+    show_table(
+        ("step", "epoch", "lr", "momentum", ""),
+        [
+            (f"{step:,}", str(step // per_epoch + 1), f"{values[step].lr:.4g}", f"{values[step].momentum:.3f}", mark)
+            for step in turns
+            for mark in ["peak" if step == peak else ""]
+        ],
+    )
+    print()
+    show_pairs([("total_steps", f"{total:,}"), ("steps_per_epoch", str(per_epoch)), ("shape", loaded.schedule.shape)])
+
+
+def _must_be_new(path: Path) -> None:
+    from onecycle_cli.errors import InputError
+
+    if path.exists():
+        raise InputError(f"{path} is there already.", "Name a new file, or remove it first.")

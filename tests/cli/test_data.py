@@ -1,0 +1,44 @@
+"""`data get` and `data check`."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+Command = Callable[..., object]
+
+
+def folder_words(path: Path) -> tuple[str, ...]:
+    return ("cifar10-resnet8", "--set", "data.source=image_folder", "--set", f"data.path={path}")
+
+
+def test_get_decodes_a_folder_ahead_of_time_and_says_what_is_in_it(onecycle: Command, image_folder: Callable) -> None:
+    path = image_folder("train/cat", "train/dog", "test/cat", images=3)
+    result = onecycle("data", "get", *folder_words(path))
+    assert result.exit_code == 0
+    lines = dict(line.split(maxsplit=1) for line in result.stdout.splitlines())
+    assert lines["train"] == "6 images"
+    assert lines["valid"] == "3 images"
+    assert lines["classes"] == "2: cat, dog"
+    assert "decoding 9/9 images" in result.stderr
+    assert path.with_name("photos.onecycle-cache").is_dir()
+
+
+def test_check_lists_a_folder_and_leaves_nothing(onecycle: Command, image_folder: Callable) -> None:
+    path = image_folder("train/cat", "train/dog", "test/cat", images=3)
+    result = onecycle("data", "check", *folder_words(path))
+    assert result.stdout.splitlines()[1:] == ["train   6 images", "test    3 images"]
+    assert not path.with_name("photos.onecycle-cache").exists()
+
+
+def test_check_tells_what_is_not_there(onecycle: Command, tmp_path: Path) -> None:
+    missing = onecycle("data", "check", *folder_words(tmp_path / "nowhere"))
+    assert missing.exit_code == 2
+    assert "There is no folder" in missing.stderr
+    archive = onecycle("data", "check", "cifar10-resnet56")
+    assert archive.exit_code == 5
+    assert "cifar-10-python.tar.gz is not there" in archive.stderr
+    assert "onecycle data get" in archive.stderr
+
+
+def test_the_digits_are_always_there(onecycle: Command) -> None:
+    assert "comes with scikit-learn" in onecycle("data", "check", "digits").stdout
+    assert "1,437 images" in onecycle("data", "get", "digits").stdout

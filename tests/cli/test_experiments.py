@@ -1,0 +1,234 @@
+"""`find-lr`, `train` and `sweep-wd` as a person and as a script run them."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from onecycle_cli.recipe import load
+
+Command = Callable[..., object]
+RUNS = Path("runs")
+
+
+def only_run() -> Path:
+    (run,) = RUNS.iterdir()
+    return run
+
+
+def test_find_lr_prints_its_result_and_where_everything_is(onecycle: Command, tiny_digits: list[str]) -> None:
+    result = onecycle("find-lr", *tiny_digits)
+    assert result.exit_code == 0
+    lines = dict(line.split(maxsplit=1) for line in result.stdout.splitlines())
+    assert float(lines["max_lr"]) == 10 * float(lines["initial_lr"])
+    assert lines["rule"].startswith("onset: A tenth of lr")
+    assert Path(lines["curve"]).is_file()
+    assert Path(lines["figure"]).is_file()
+    assert lines["next"] == f"onecycle train {only_run()}/recipe.yaml --max-lr-from {only_run()}"
+    assert "range test 40/40 steps" in result.stderr
+
+
+def test_find_lr_quiet_prints_one_number_alone(onecycle: Command, tiny_digits: list[str]) -> None:
+    result = onecycle("find-lr", *tiny_digits, "--quiet")
+    assert float(result.stdout) > 0
+    assert result.stdout.count("\n") == 1
+    assert result.stderr == ""
+
+
+def test_find_lr_json_is_one_object_with_the_run_and_the_summary(onecycle: Command, tiny_digits: list[str]) -> None:
+    found = json.loads(onecycle("find-lr", *tiny_digits, "--json").stdout)
+    assert Path(found["run"]) == only_run()
+    assert json.loads((only_run() / "suggestion.json").read_text()) == {k: v for k, v in found.items() if k != "run"}
+
+
+def test_find_lr_without_a_suggestion_exits_with_4_and_prints_nothing(
+    onecycle: Command, tiny_digits: list[str]
+) -> None:
+    low = ("--set", "find_lr.start_lr=1e-9", "--set", "find_lr.end_lr=1e-8")
+    for form in ((), ("--quiet",), ("--json",)):
+        result = onecycle("find-lr", *tiny_digits, *low, *form)
+        assert result.exit_code == 4
+        assert result.stdout == ""
+        assert "never fell" in result.stderr
+        assert "lr_range.csv" in result.stderr
+
+
+def test_the_options_of_find_lr_reach_the_recipe_of_the_run(onecycle: Command, tiny_digits: list[str]) -> None:
+    flags = ["--batch-size", 100, "--weight-decay", "5e-3", "--seed", 4, "--mode", "linear", "--valid-every", 10]
+    result = onecycle("find-lr", *tiny_digits, *flags, "--device", "cpu", "--name", "mine", "--runs-dir", "elsewhere")
+    assert result.exit_code in (0, 4)
+    recipe = load(Path("elsewhere/mine/recipe.yaml"))
+    assert (recipe.data.batch_size, recipe.optimizer.weight_decay, recipe.seed) == (100, 5e-3, 4)
+    assert (recipe.find_lr.mode, recipe.find_lr.valid_every, recipe.runtime.device) == ("linear", 10, "cpu")
+    assert "valid_loss" in pd.read_csv("elsewhere/mine/lr_range.csv").columns
+
+
+def test_train_prints_scores_and_paths(onecycle: Command, tiny_digits: list[str]) -> None:
+    result = onecycle("train", *tiny_digits, "--max-lr", "5e-2", "--epochs", 1)
+    assert result.exit_code == 0
+    lines = dict(line.split(maxsplit=1) for line in result.stdout.splitlines())
+    assert lines["status"] == "finished"
+    assert lines["max_lr"] == "0.05"
+    assert Path(lines["model"]).is_file()
+    assert Path(lines["figure"]).is_file()
+    summary = json.loads((only_run() / "summary.json").read_text())
+    assert lines["valid_accuracy"].split()[0] == f"{summary['valid_accuracy']:.4f}"
+
+
+def test_train_quiet_prints_the_validation_accuracy_and_json_the_summary(
+    onecycle: Command, tiny_digits: list[str]
+) -> None:
+    bare = onecycle("train", *tiny_digits, "--quiet").stdout
+    full = json.loads(onecycle("train", *tiny_digits, "--json").stdout)
+    assert bare == f"{full['valid_accuracy']:.4f}\n"
+    assert full["status"] == "finished"
+
+
+def test_train_takes_max_lr_from_the_latest_range_test(onecycle: Command, tiny_digits: list[str]) -> None:
+    found = float(onecycle("find-lr", *tiny_digits, "--quiet").stdout)
+    result = onecycle("train", *tiny_digits, "--max-lr-from", "latest", "--json")
+    assert json.loads(result.stdout)["max_lr"] == found
+
+
+def test_train_follows_the_command_that_find_lr_prints(onecycle: Command, tiny_digits: list[str]) -> None:
+    lines = onecycle("find-lr", *tiny_digits, "--weight-decay", 1e-3).stdout.splitlines()
+    command = next(line for line in lines if line.startswith("next")).split()[2:]
+    assert onecycle(*command).exit_code == 0
+
+
+def test_train_refuses_a_range_test_of_other_settings_by_name_unless_forced(
+    onecycle: Command, tiny_digits: list[str]
+) -> None:
+    onecycle("find-lr", *tiny_digits)
+    other = ("train", *tiny_digits, "--max-lr-from", "latest", "--batch-size", 64, "--set", "model.dropout=0.1")
+    result = onecycle(*other)
+    assert result.exit_code == 2
+    assert "data.batch_size: 128 there, 64 here" in result.stderr
+    assert "model.dropout: 0.0 there, 0.1 here" in result.stderr
+    assert "--force" in result.stderr
+    assert onecycle(*other, "--force").exit_code == 0
+
+
+def test_train_auto_finds_max_lr_in_the_same_run(onecycle: Command, tiny_digits: list[str]) -> None:
+    result = onecycle("train", *tiny_digits, "--max-lr", "auto", "--set", "model.width=1", "--json")
+    assert result.exit_code == 0
+    found = json.loads((only_run() / "suggestion.json").read_text())["max_lr"]
+    assert json.loads(result.stdout)["max_lr"] == found
+    assert load(only_run() / "recipe.yaml").schedule.max_lr == found
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ((), "There is no max_lr: schedule.max_lr of digits is empty"),
+        (("--max-lr", "0.1", "--max-lr-from", "latest"), "both name a max_lr"),
+        (("--max-lr-from", "latest"), "holds no finished find-lr run"),
+        (("--max-lr-from", "nowhere"), "is not a run"),
+        (("--max-lr", "fast"), "must be a number"),
+        (("--max-lr", "-1"), "must be above 0"),
+        (("--max-lr", "0.1", "--device", "gpu"), "it is auto, cpu, cuda, cuda:N or mps"),
+        (("--max-lr", "0.1", "--set", "model.widht=2"), "did you mean 'width'?"),
+        (("--max-lr", "0.1", "--set", "oops"), "has no FIELD=VALUE"),
+        (("--max-lr", "0.1", "--name", "../x"), "cannot be the name of a run"),
+        (("--max-lr", "0.1", "--batch-size", "5000"), "larger than the 1437 training images"),
+    ],
+)
+def test_what_a_person_gets_wrong_is_told_with_exit_code_2(onecycle: Command, words: tuple, says: str) -> None:
+    result = onecycle("train", "digits", *words)
+    assert result.exit_code == 2
+    assert says in result.stderr
+    assert result.stdout == ""
+    assert "Traceback" not in result.stderr
+
+
+def test_a_diverged_run_exits_with_3_and_says_where(onecycle: Command, tiny_digits: list[str]) -> None:
+    words = ("--max-lr", 1000, "--set", "schedule.div_factor=1", "--weight-decay", 1)
+    result = onecycle("train", *tiny_digits, *words)
+    assert result.exit_code == 3
+    assert "the loss is not finite from step" in result.stdout
+    assert json.loads((only_run() / "run.json").read_text())["status"] == "diverged"
+    quiet = onecycle("train", *tiny_digits, *words, "--quiet")
+    assert (quiet.exit_code, quiet.stdout) == (3, "")
+
+
+def test_a_collapsed_run_exits_with_3(onecycle: Command, tiny_digits: list[str]) -> None:
+    result = onecycle("train", *tiny_digits, "--max-lr", 1e-9, "--set", "optimizer.label_smoothing=0.999")
+    assert result.exit_code == 3
+    assert "no better than chance" in result.stdout
+
+
+def test_sweep_wd_prints_a_table_the_choice_and_the_command_that_follows(
+    onecycle: Command, tiny_digits: list[str]
+) -> None:
+    result = onecycle("sweep-wd", *tiny_digits, "--weight-decays", "1e-2,1e-4")
+    assert result.exit_code == 0
+    assert result.stdout.splitlines()[0].split() == [
+        "weight_decay",
+        "argmin_lr",
+        "onset_lr",
+        "stop_lr",
+        "max_lr",
+        "status",
+    ]
+    assert "within a factor of 2 of the highest" in result.stdout
+    command = result.stdout.splitlines()[-1].split()[2:]
+    assert command[0] == "train"
+    assert onecycle(*command).exit_code == 0
+
+
+def test_sweep_wd_quiet_prints_the_chosen_weight_decay_and_json_all_rows(
+    onecycle: Command, tiny_digits: list[str]
+) -> None:
+    words = ("sweep-wd", *tiny_digits, "--weight-decays", "1e-3")
+    assert onecycle(*words, "--quiet").stdout == "1e-3\n"
+    found = json.loads(onecycle(*words, "--json").stdout)
+    assert found["weight_decay"] == 1e-3
+    assert [row["weight_decay"] for row in found["rows"]] == [1e-3]
+
+
+def test_sweep_wd_without_any_suggestion_exits_with_4(onecycle: Command, tiny_digits: list[str]) -> None:
+    low = ("--set", "find_lr.start_lr=1e-9", "--set", "find_lr.end_lr=1e-8", "--weight-decays", "1e-3")
+    result = onecycle("sweep-wd", *tiny_digits, *low)
+    assert (result.exit_code, result.stdout) == (4, "")
+    assert "No weight decay" in result.stderr
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_run_says_so_and_keeps_its_rows(tmp_path: Path, number: int, code: int) -> None:
+    words = ["train", "digits", "--max-lr", "0.1", "--epochs", "100000", "--name", "long"]
+    running = subprocess.Popen([sys.executable, "-m", "onecycle_cli", *words], stderr=subprocess.PIPE, text=True)
+    steps = tmp_path / "runs" / "long" / "steps.csv"
+    while not (steps.exists() and steps.read_text().count("\n") > 5):
+        assert running.poll() is None
+        time.sleep(0.05)
+    running.send_signal(number)
+    _, err = running.communicate(timeout=60)
+    assert running.returncode == code
+    assert "Traceback" not in err
+    facts = json.loads((steps.parent / "run.json").read_text())
+    assert facts["status"] == "interrupted"
+    assert facts["ended"]
+    assert len(pd.read_csv(steps)) >= 5
+
+
+def test_the_shell_idioms_of_the_readme_work_in_a_shell_without_a_terminal() -> None:
+    """A pipe, no TERM, no display, and no install: from a checkout."""
+    checkout = Path(__file__).parent.parent.parent
+    tiny = "--set model.width=0.25 --set find_lr.num_steps=40 --set find_lr.start_lr=1e-3"
+    script = f"""
+        set -eu
+        onecycle() {{ "{sys.executable}" -m onecycle_cli "$@"; }}
+        LR=$(onecycle find-lr digits {tiny} --quiet)
+        onecycle train digits {tiny} --max-lr "$LR" --epochs 2 --quiet | cat
+    """
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(checkout), "HOME": str(Path.cwd())}
+    done = subprocess.run(["sh", "-c", script], env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert 0 <= float(done.stdout) <= 1

@@ -1,0 +1,64 @@
+"""`schedule`: every step of a cycle, without data."""
+
+import csv
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Command = Callable[..., object]
+
+
+def table(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def test_the_seed_experiment_has_its_9310_rows_and_values(onecycle: Command) -> None:
+    result = onecycle("schedule", "cifar10-resnet56", "--max-lr", 0.8, "--csv", "-")
+    assert result.exit_code == 0
+    rows = table(result.stdout)
+    assert len(rows) == 9310
+    assert list(rows[0]) == ["step", "epoch", "lr", "momentum"]
+    assert (rows[0]["lr"], rows[0]["momentum"]) == ("0.08", "0.95")
+    assert (rows[4018]["lr"], rows[4018]["momentum"], rows[4018]["epoch"]) == ("0.8", "0.85", "42")
+    assert (rows[8036]["lr"], rows[8036]["momentum"]) == ("0.08", "0.95")
+    assert f"{float(rows[9309]['lr']):.6f}" == "0.000862"
+
+
+def test_it_shows_the_turns_of_the_cycle(onecycle: Command) -> None:
+    result = onecycle("schedule", "cifar10-resnet56")
+    assert any(line.split() == ["4,018", "42", "0.8", "0.850", "peak"] for line in result.stdout.splitlines())
+    assert "total_steps      9,310" in result.stdout
+
+
+def test_files_are_written_once(onecycle: Command) -> None:
+    words = ("schedule", "digits", "--max-lr", 1, "--csv", "a.csv", "--plot", "a.png")
+    assert onecycle(*words).exit_code == 0
+    assert len(table(Path("a.csv").read_text())) == 23 * 15
+    assert Path("a.png").read_bytes()[1:4] == b"PNG"
+    again = onecycle(*words)
+    assert again.exit_code == 2
+    assert "is there already" in again.stderr
+
+
+def test_a_folder_of_images_needs_the_steps_of_an_epoch(onecycle: Command) -> None:
+    words = ("schedule", "images", "--max-lr", 1)
+    result = onecycle(*words)
+    assert result.exit_code == 2
+    assert "--steps-per-epoch" in result.stderr
+    assert "total_steps      200" in onecycle(*words, "--steps-per-epoch", 10).stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("digits",), "There is no max_lr"),
+        (("digits", "--max-lr", "0"), "schedule.max_lr: must be above 0"),
+        (("digits", "--max-lr", "1", "--set", "schedule.pct_start=0.001"), "pct_start 0.001 x 345 steps = 0.345"),
+    ],
+)
+def test_what_cannot_be_a_schedule_is_told(onecycle: Command, words: tuple[str, ...], says: str) -> None:
+    result = onecycle("schedule", *words)
+    assert result.exit_code == 2
+    assert says in result.stderr
