@@ -1,0 +1,69 @@
+"""Trains a recipe over several seeds and appends what came out to benchmarks/results/accuracy.csv.
+
+    python benchmarks/accuracy.py cifar10-resnet8 --seeds 0,1,2 -- --max-lr 1 --set data.path=data/cifar10
+
+What stands behind `--` goes to `onecycle train` as it is.
+"""
+
+import argparse
+import csv
+import json
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+RESULTS = Path(__file__).parent / "results" / "accuracy.csv"
+COLUMNS = (
+    "date",
+    "recipe",
+    "options",
+    "seed",
+    "max_lr",
+    "epochs",
+    "valid_accuracy",
+    "valid_loss",
+    "seconds",
+    "device_name",
+    "threads",
+    "precision",
+    "torch",
+    "onecycle_cli",
+)
+
+
+def main() -> None:
+    """Runs one training after another, a row each."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("recipe")
+    parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("options", nargs="*", help="for onecycle train, after --")
+    asked = parser.parse_args()
+    for seed in asked.seeds.split(","):
+        words = ["train", asked.recipe, *asked.options, "--seed", seed, "--json"]
+        done = subprocess.run([sys.executable, "-m", "onecycle_cli", *words], stdout=subprocess.PIPE, check=True)
+        summary = json.loads(done.stdout)
+        facts = json.loads((Path(summary["run"]) / "run.json").read_text())
+        row = {
+            "date": f"{datetime.now(UTC):%Y-%m-%d}",
+            "options": " ".join(asked.options),
+            "seed": seed,
+            "torch": facts["versions"]["torch"],
+            "onecycle_cli": facts["versions"]["onecycle-cli"],
+        }
+        row |= {name: (summary | facts).get(name) for name in COLUMNS if name not in row}
+        _append(row)
+        print(f"seed {seed}: {summary['valid_accuracy']:.4f} in {summary['seconds']:.0f} s")
+
+
+def _append(row: dict[str, object]) -> None:
+    new = not RESULTS.exists()
+    with RESULTS.open("a", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        if new:
+            writer.writeheader()
+        writer.writerow(row)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,84 @@
+"""The documents say what the program does."""
+
+import re
+from pathlib import Path
+
+import pytest
+import typer
+
+from onecycle_cli.cli import app
+from onecycle_cli.cli.root import INTERRUPTED
+from onecycle_cli.errors import InputError, MachineError, NoSuggestionError, Terminated
+
+ROOT = Path(__file__).parent.parent
+COMMANDS = (ROOT / "docs" / "commands.md").read_text()
+README = (ROOT / "README.md").read_text()
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
+
+
+def leaves(group: object, words: tuple[str, ...] = ()) -> dict[str, object]:
+    """Every command that is no group, by its words."""
+    found = {}
+    for name, command in group.commands.items():
+        inner = leaves(command, (*words, name)) if hasattr(command, "commands") else {" ".join((*words, name)): command}
+        found |= inner
+    return found
+
+
+LEAVES = leaves(typer.main.get_command(app))
+
+
+def section(title: str) -> str:
+    """A command's part of the page, white space folded."""
+    found = re.search(rf"^#+ `onecycle {title}`$(.*?)(?=^#+ `|\Z)", COMMANDS, re.MULTILINE | re.DOTALL)
+    assert found, f"docs/commands.md has no section on {title}: make docs"
+    return " ".join(found[1].split())
+
+
+@pytest.mark.parametrize("words", LEAVES)
+def test_the_page_of_commands_is_current(words: str) -> None:
+    # By content, not by letter: how Typer lays a page out is its own affair.
+    text, command = section(words), LEAVES[words]
+    for paragraph in command.help.split("\n\n"):
+        assert " ".join(paragraph.split()) in text, "make docs"
+    assert command.epilog in text, "make docs"
+    options = {option for parameter in command.params for option in parameter.opts if option.startswith("--")}
+    bullets = " ".join(re.findall(r"\* `([^`]*)`", text))
+    assert set(re.findall(r"--[a-z-]+", bullets)) - {"--help"} == options, "make docs"
+    for parameter in command.params:
+        if help_text := getattr(parameter, "help", None):
+            assert " ".join(help_text.split()) in text, "make docs"
+
+
+def test_the_page_has_no_command_that_is_gone() -> None:
+    titled = set(re.findall(r"^#+ `onecycle ([^`]+)`$", COMMANDS, re.MULTILINE))
+    assert titled - {"recipes", "data"} == set(LEAVES)
+
+
+def test_the_readme_tells_every_exit_code() -> None:
+    codes = {0, 1, InputError.exit_code, 3, NoSuggestionError.exit_code, MachineError.exit_code}
+    codes |= {INTERRUPTED, Terminated.exit_code}
+    told = {int(code) for code in re.findall(r"^\| (\d+) \|", README, re.MULTILINE)}
+    assert told == codes
+
+
+def test_the_readme_links_to_files_that_are_there() -> None:
+    for link in re.findall(r"\]\((?!https?:)([^)#]+)\)", README + CONTRIBUTING):
+        assert (ROOT / link).exists(), link
+
+
+def test_contributing_has_a_place_for_every_room() -> None:
+    for path in sorted((ROOT / "onecycle_cli").iterdir()):
+        name = path.name + "/" if path.is_dir() else path.name
+        if not name.startswith("__"):
+            assert f"`{name}`" in CONTRIBUTING, f"where does a thing for {name} go?"
+
+
+def test_contributing_says_why_of_every_further_dependency() -> None:
+    import tomllib
+
+    named = {"torch", "torchvision", "typer", "pyyaml", "rich", "pandas", "pydantic", "matplotlib", "safetensors"}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    names = {re.split(r"[<>=!~ ]", dependency)[0] for dependency in project["dependencies"]}
+    for further in names - named - {"scikit-learn"}:
+        assert f"`{further}`" in CONTRIBUTING
