@@ -190,6 +190,15 @@ class Range:
         return min(self.num_steps, math.ceil((self.num_steps - 1) / math.log10(self.end_lr / self.start_lr)))
 
 
+def check_batch_size(batch_size: int, images: int) -> None:
+    """Refuses a batch that the training images cannot fill."""
+    if batch_size > images:
+        raise InputError(
+            f"data.batch_size {batch_size} is larger than the {images} training images.",
+            f"Set data.batch_size to at most {images}.",
+        )
+
+
 def steps_per_epoch(images: int, batch_size: int, *, drop_last: bool) -> int:
     """Batches in an epoch of `images` images; a last batch of a single image is never one."""
     whole, left = divmod(images, batch_size)

@@ -54,7 +54,7 @@ def evaluate(
     hardware, folder = start("evaluate", recipe, runs_dir, name)
     with folder.recording(), Display(quiet=quiet) as report:
         folder.update(trained_run=trained.path)
-        result = evaluate_run(load_model(model), recipe, data, hardware, folder, report)
+        result = evaluate_run(load_model(model), trained, recipe, data, hardware, folder, report)
     if quiet:
         print(f"{result.summary['accuracy']:.4f}")
     elif as_json:
@@ -118,8 +118,9 @@ def _trained(run: str, runs_dir: Path, best: bool, device: str | None) -> "tuple
     overrides = [Override("runtime.device", device, f"--device {device}")] if device else []
     weights = found.path / (BEST_MODEL if best else MODEL)
     if not weights.is_file():
-        mend = "Train with --set runtime.save_best=true." if best else "Name a run of `onecycle train` that has ended."
-        raise InputError(f"{found.path} holds no {weights.name}.", mend)
+        mend = "Train with --set runtime.save_best=true." if best else "Name a run of `onecycle train` that finished."
+        status = f"{found.facts['command']}, {found.facts['status']}"
+        raise InputError(f"{found.path} ({status}) holds no {weights.name}.", mend)
     return found, load(found.path / RECIPE, overrides), weights
 
 

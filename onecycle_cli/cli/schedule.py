@@ -40,6 +40,9 @@ def schedule(
     from onecycle_cli.experiments.planning import known_steps_per_epoch, recipe_schedule
     from onecycle_cli.run_dir.writing import to_csv
 
+    for path in (plot, None if csv in (None, "-") else Path(csv)):
+        if path is not None:
+            _must_be_new(path)
     loaded = load_recipe(recipe, settings, max_lr=max_lr, epochs=epochs, batch_size=batch_size)
     if loaded.schedule.max_lr is None:
         raise InputError(f"There is no max_lr: schedule.max_lr of {recipe} is empty.", "Give --max-lr.")
@@ -54,7 +57,6 @@ def schedule(
     if plot is not None:
         from onecycle_cli.plots import plot_schedule
 
-        _must_be_new(plot)
         title = f"{loaded.name}: {loaded.schedule.shape}, max_lr {loaded.schedule.max_lr:g}, {total:,} steps"
         plot_schedule(plot, title=title, lrs=[v.lr for v in values], momentums=[v.momentum for v in values])
     if csv is not None:
@@ -63,7 +65,6 @@ def schedule(
         if csv == "-":
             print(text, end="")
             return
-        _must_be_new(Path(csv))
         Path(csv).write_text(text, encoding="utf-8")
     peak = max(range(total), key=lambda step: values[step].lr)
     turns = sorted({0, peak, *range(0, total, max(1, total // 10)), total - 1})
@@ -84,3 +85,5 @@ def _must_be_new(path: Path) -> None:
 
     if path.exists():
         raise InputError(f"{path} is there already.", "Name a new file, or remove it first.")
+    if not path.parent.is_dir():
+        raise InputError(f"There is no folder {path.parent}.", "Make it first.")

@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 
 from onecycle_cli.data.augmentation import Augmentation, Draws, augmented, draw
-from onecycle_cli.errors import InputError
-from onecycle_cli.schedule import steps_per_epoch
+from onecycle_cli.schedule import check_batch_size, steps_per_epoch
 
 
 def derived_seed(*parts: int | str) -> int:
@@ -63,11 +62,7 @@ class TrainBatches:
     seed: int
 
     def __post_init__(self) -> None:
-        if self.batch_size > len(self.labels):
-            raise InputError(
-                f"data.batch_size {self.batch_size} is larger than the {len(self.labels)} training images.",
-                f"Set data.batch_size to at most {len(self.labels)}.",
-            )
+        check_batch_size(self.batch_size, len(self.labels))
 
     @property
     def drops_single_image(self) -> bool:

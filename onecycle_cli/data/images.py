@@ -39,11 +39,13 @@ class ImageData:
     """What a run works on.
 
     `train` is optimized on, `valid` is looked at each epoch, `test` is scored once at the end (None where `valid` is
-    the test split, or the source has none). `mean` and `std` are of each channel, on a scale from 0 to 1.
+    the test split, or the source has none). `valid_is` says what `valid` is: "validation split", "test split" or
+    "held out for validation". `mean` and `std` are of each channel, on a scale from 0 to 1.
     """
 
     train: Split
     valid: Split
+    valid_is: str
     test: Split | None
     classes: tuple[str, ...]
     mean: tuple[float, ...]

@@ -42,9 +42,9 @@ def open_data(
             found = read_image_folder(Path(path), image_size, channels, report)
         case _:
             raise ValueError(f"unknown source {source!r}")
-    train, valid, test = _split(found, valid_fraction, seed)
+    train, valid, valid_is, test = _split(found, valid_fraction, seed)
     computed_mean, computed_std = channel_statistics(train.images) if mean is None or std is None else (mean, std)
-    return ImageData(train, valid, test, found.classes, mean or computed_mean, std or computed_std)
+    return ImageData(train, valid, valid_is, test, found.classes, mean or computed_mean, std or computed_std)
 
 
 def known_train_images(source: str, valid_fraction: float) -> int | None:
@@ -62,7 +62,8 @@ def _resized(source: Source, image_size: int, channels: int) -> Source:
     return Source(train, changed(source.valid), changed(source.test), source.classes)
 
 
-def _split(source: Source, valid_fraction: float, seed: int) -> tuple[Split, Split, Split | None]:
+def _split(source: Source, valid_fraction: float, seed: int) -> tuple[Split, Split, str, Split | None]:
+    """Training images, validation images, what those are, and test images."""
     if valid_fraction > 0:
         if source.valid is not None:
             raise InputError(
@@ -71,11 +72,11 @@ def _split(source: Source, valid_fraction: float, seed: int) -> tuple[Split, Spl
                 "Set data.valid_fraction to 0 to use the folder's split.",
             )
         train, valid = hold_out(source.train, valid_fraction, seed)
-        return train, valid, source.test
+        return train, valid, "held out for validation", source.test
     if source.valid is not None:
-        return source.train, source.valid, source.test
+        return source.train, source.valid, "validation split", source.test
     if source.test is not None:
-        return source.train, source.test, None
+        return source.train, source.test, "test split", None
     raise InputError(
         "The source has neither a validation nor a test split, and data.valid_fraction is 0.",
         "Set data.valid_fraction, for instance --set data.valid_fraction=0.2.",

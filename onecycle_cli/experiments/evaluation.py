@@ -8,8 +8,10 @@ import torch
 from torch.nn import functional as F
 
 from onecycle_cli.data.image_folder import class_images
+from onecycle_cli.data.images import ImageData
 from onecycle_cli.engine import Hardware
-from onecycle_cli.experiments.setup import open_recipe_data
+from onecycle_cli.errors import InputError
+from onecycle_cli.experiments.setup import image_counts, open_recipe_data
 from onecycle_cli.inference import Classifier
 from onecycle_cli.progress import Progress, Report
 from onecycle_cli.recipe import Recipe
@@ -27,14 +29,20 @@ class Evaluation:
 
 
 def evaluate_run(
-    model: Classifier, recipe: Recipe, folder: Path | None, hardware: Hardware, run: RunDir, report: Report
+    model: Classifier,
+    trained: RunDir,
+    recipe: Recipe,
+    folder: Path | None,
+    hardware: Hardware,
+    run: RunDir,
+    report: Report,
 ) -> Evaluation:
-    """Scores `model` on the images in `folder` (a folder of classes), or on the test split of its recipe.
+    """Scores `model`, of the run `trained`, on the images in `folder` (a folder of classes), or on its test split.
 
-    Where the recipe has no test split, on what it held out for validation. Writes a table a class, a confusion matrix
-    and its figure.
+    Where there is no test split, on what it was validated on. Writes a table a class, a confusion matrix and its
+    figure. `InputError` where the images of the recipe are no longer those that it was trained on.
     """
-    scored, pixels, labels = _images(model, recipe, folder, report)
+    scored, pixels, labels = _images(model, trained, recipe, folder, report)
     likely = model.to(hardware.device).probabilities(pixels, hardware)
     answers = likely.argmax(1)
     classes = len(model.classes)
@@ -52,7 +60,7 @@ def evaluate_run(
 
 
 def _images(
-    model: Classifier, recipe: Recipe, folder: Path | None, report: Report
+    model: Classifier, trained: RunDir, recipe: Recipe, folder: Path | None, report: Report
 ) -> tuple[str, torch.Tensor, torch.Tensor]:
     """What is scored, as words, and its pixels and labels."""
     if folder is not None:
@@ -63,9 +71,22 @@ def _images(
             report(Progress("decoding", done, len(files), "images"))
         return str(folder), torch.stack(pixels), torch.tensor([label for _, label in files])
     data = open_recipe_data(recipe, report)
-    split = data.test or data.valid
-    name = "test" if data.test or recipe.data.valid_fraction == 0 else "held out for validation"
+    _must_be_as_trained(data, model, trained)
+    split, name = (data.test, "test split") if data.test else (data.valid, data.valid_is)
     return name, torch.from_numpy(split.images), torch.from_numpy(split.labels)
+
+
+def _must_be_as_trained(data: ImageData, model: Classifier, trained: RunDir) -> None:
+    """Refuses images whose labels would mean other classes, or among which some may have been trained on."""
+    mend = "Name a folder of classes with --data."
+    if data.classes != model.classes:
+        raise InputError(
+            f"The images have the classes {', '.join(data.classes)}, but the model knows {', '.join(model.classes)}.",
+            mend,
+        )
+    found, before = image_counts(data), trained.facts["images"]
+    if found != before:
+        raise InputError(f"The images have changed since the training: {before} then, {found} now.", mend)
 
 
 def _class_row(name: str, label: int, counts: list[list[int]]) -> dict[str, Any]:

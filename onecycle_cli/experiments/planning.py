@@ -2,7 +2,7 @@
 
 from onecycle_cli.data.open_data import known_train_images
 from onecycle_cli.recipe import Recipe
-from onecycle_cli.schedule import Cycle, Schedule, one_cycle, steps_per_epoch
+from onecycle_cli.schedule import Cycle, Schedule, check_batch_size, one_cycle, steps_per_epoch
 
 
 def recipe_schedule(recipe: Recipe, steps_per_epoch: int) -> Schedule:
@@ -26,4 +26,5 @@ def known_steps_per_epoch(recipe: Recipe) -> int | None:
     images = known_train_images(recipe.data.source, recipe.data.valid_fraction)
     if images is None:
         return None
+    check_batch_size(recipe.data.batch_size, images)
     return steps_per_epoch(images, recipe.data.batch_size, drop_last=recipe.data.drop_last)

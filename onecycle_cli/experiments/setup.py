@@ -53,13 +53,18 @@ def open_recipe_data(recipe: Recipe, report: Report) -> ImageData:
     )
 
 
+def image_counts(data: ImageData) -> dict[str, int | None]:
+    """Images in each split, as `run.json` keeps them."""
+    return {"train": len(data.train), "valid": len(data.valid), "test": len(data.test) if data.test else None}
+
+
 def prepare(recipe: Recipe, hardware: Hardware, run: RunDir, report: Report) -> Setup:
     """Opens the data of a recipe and puts it on the device; what it found is kept with the run."""
     settings = recipe.data
     data = open_recipe_data(recipe, report)
     run.update(
         classes=data.classes,
-        images={"train": len(data.train), "valid": len(data.valid), "test": data.test and len(data.test)},
+        images=image_counts(data),
         mean=data.mean,
         std=data.std,
     )

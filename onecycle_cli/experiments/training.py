@@ -70,6 +70,7 @@ def train(recipe: Recipe, hardware: Hardware, run: RunDir, report: Report) -> Tr
     """
     setup = prepare(recipe, hardware, run, report)
     if recipe.schedule.max_lr is None:
+        _check_cycle(recipe, setup)
         recipe = _with_found_max_lr(recipe, setup, run, report)
     started = perf_counter()
     model = fresh_model(recipe, setup)
@@ -92,6 +93,11 @@ def train(recipe: Recipe, hardware: Hardware, run: RunDir, report: Report) -> Tr
     _draw(recipe, seen, epochs, run)
     run.finish(status, summary)
     return Training(status, summary)
+
+
+def _check_cycle(recipe: Recipe, setup: Setup) -> None:
+    """Refuses a cycle that is too short before the range test rather than after it."""
+    recipe_schedule(with_values(recipe, {"schedule.max_lr": 1.0}), setup.train.steps_per_epoch)
 
 
 def _status(seen: list[SeenStep], epochs: list[Epoch], setup: Setup) -> Status:
@@ -170,7 +176,7 @@ def _save(name: str, model: nn.Module, recipe: Recipe, setup: Setup, run: RunDir
 def _summary(
     recipe: Recipe, status: Status, seen: list[SeenStep], epochs: list[Epoch], test: Score | None
 ) -> dict[str, Any]:
-    last = epochs[-1] if epochs else None
+    last = epochs[-1] if epochs and status != "diverged" else None  # a diverged run has no final accuracy
     best = max(epochs, key=lambda epoch: epoch.valid_accuracy, default=None)
     diverged = seen[-1] if status == "diverged" else None
     return {

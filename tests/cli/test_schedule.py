@@ -56,6 +56,9 @@ def test_a_folder_of_images_needs_the_steps_of_an_epoch(onecycle: Command) -> No
         (("digits",), "There is no max_lr"),
         (("digits", "--max-lr", "0"), "schedule.max_lr: must be above 0"),
         (("digits", "--max-lr", "1", "--set", "schedule.pct_start=0.001"), "pct_start 0.001 x 345 steps = 0.345"),
+        (("digits", "--max-lr", "1", "--batch-size", "2000"), "batch_size 2000 is larger than the 1437 training"),
+        (("digits", "--max-lr", "1", "--csv", "nowhere/a.csv"), "There is no folder nowhere"),
+        (("digits", "--max-lr", "1", "--plot", "nowhere/a.png"), "There is no folder nowhere"),
     ],
 )
 def test_what_cannot_be_a_schedule_is_told(onecycle: Command, words: tuple[str, ...], says: str) -> None:

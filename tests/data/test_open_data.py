@@ -81,3 +81,11 @@ def test_how_many_images_are_trained_on_is_known_without_opening(
     source: str, fraction: float, images: int | None
 ) -> None:
     assert known_train_images(source, fraction) == images
+
+
+def test_what_is_looked_at_has_a_name(image_folder: Make) -> None:
+    plain = image_folder("train/a", "train/b", "test/a", "test/b", images=10)
+    assert opened(path=str(plain)).valid_is == "test split"
+    assert opened(path=str(plain), valid_fraction=0.2).valid_is == "held out for validation"
+    with_valid = image_folder("train/a", "train/b", "valid/a", "valid/b", name="with_valid")
+    assert opened(path=str(with_valid)).valid_is == "validation split"

@@ -13,7 +13,7 @@ from onecycle_cli.experiments.evaluation import Evaluation, evaluate_run
 from onecycle_cli.experiments.training import train
 from onecycle_cli.inference import load_model
 from onecycle_cli.progress import silent
-from onecycle_cli.recipe import Recipe, to_yaml
+from onecycle_cli.recipe import Recipe, load, to_yaml
 from onecycle_cli.run_dir.run import RunDir
 
 CPU = Hardware(torch.device("cpu"), "float32")
@@ -32,7 +32,7 @@ def scored(tmp_path: Path, tiny: Callable[..., Recipe]) -> Callable[..., tuple[R
 
         trained, scoring = new("train"), new("evaluate")
         train(recipe, CPU, trained, silent)
-        result = evaluate_run(load_model(trained.path), recipe, folder, CPU, scoring, silent)
+        result = evaluate_run(load_model(trained.path), trained, recipe, folder, CPU, scoring, silent)
         return trained, scoring, result
 
     return run_it
@@ -76,7 +76,7 @@ def test_the_test_split_is_scored_where_there_is_one(scored: Callable, image_fol
     path = image_folder("train/a", "train/b", "test/a", "test/b", images=20)
     values = {"data.source": "image_folder", "data.path": str(path), "data.batch_size": 8, "data.valid_fraction": 0.2}
     trained, _, result = scored(values)
-    assert (result.summary["scored"], result.summary["images"]) == ("test", 40)
+    assert (result.summary["scored"], result.summary["images"]) == ("test split", 40)
     assert result.summary["accuracy"] == pytest.approx(trained.summary["test_accuracy"])
 
 
@@ -92,3 +92,29 @@ def test_a_folder_of_some_of_the_classes_can_be_scored(scored: Callable, image_f
 def test_a_folder_with_another_class_is_refused(scored: Callable, image_folder: Callable) -> None:
     with pytest.raises(InputError, match="no class of the training images: zebra"):
         scored(folder=image_folder("3", "zebra", name="others"))
+
+
+@pytest.fixture
+def folder_run(scored: Callable, image_folder: Callable) -> tuple[Path, Callable[[], Evaluation]]:
+    """A model trained on a folder of images, and scoring it again on what the folder holds by then."""
+    path = image_folder("train/a", "train/b", "test/a", "test/b", images=20)
+    values = {"data.source": "image_folder", "data.path": str(path), "data.batch_size": 8, "data.valid_fraction": 0.0}
+    trained, scoring, _ = scored(values, folder=path / "test")
+    recipe = load(trained.path / "recipe.yaml")
+    again = scoring.inner("again", "")
+    return path, lambda: evaluate_run(load_model(trained.path), trained, recipe, None, CPU, again, silent)
+
+
+def test_a_folder_whose_classes_have_changed_is_refused(folder_run: tuple[Path, Callable]) -> None:
+    path, score = folder_run
+    for split in ("train", "test"):
+        (path / split / "a").rename(path / split / "z")
+    with pytest.raises(InputError, match="have the classes b, z, but the model knows a, b"):
+        score()
+
+
+def test_a_folder_whose_images_have_changed_is_refused(folder_run: tuple[Path, Callable]) -> None:
+    path, score = folder_run
+    (path / "train" / "a" / "0.png").unlink()
+    with pytest.raises(InputError, match="have changed since the training"):
+        score()

@@ -18,6 +18,7 @@ from onecycle_cli.experiments.training import Training, train
 from onecycle_cli.progress import Progress, silent
 from onecycle_cli.recipe import Recipe, load, to_yaml
 from onecycle_cli.run_dir.run import RunDir
+from onecycle_cli.schedule import LrMomentum
 
 CPU = Hardware(torch.device("cpu"), "float32")
 Tiny = Callable[..., Recipe]
@@ -209,3 +210,24 @@ def test_progress_is_told_up_to_the_end(trained: Callable) -> None:
 def test_every_choice_of_a_recipe_trains(trained: Callable, values: dict[str, Any]) -> None:
     _, ended = trained(values)
     assert ended.status == "finished"
+
+
+def test_a_run_that_diverges_late_has_no_final_accuracy_but_keeps_its_best(
+    trained: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The lr explodes in the second of two epochs.
+    def late(_: Recipe, steps_per_epoch: int) -> Callable:
+        return lambda step: LrMomentum(0.01 if step < steps_per_epoch else 1e30, 0.9)
+
+    monkeypatch.setattr(module, "recipe_schedule", late)
+    run, ended = trained()
+    assert ended.status == "diverged"
+    assert (ended.summary["valid_accuracy"], ended.summary["train_loss"]) == (None, None)
+    assert 0 < ended.summary["best_valid_accuracy"] <= 1
+    assert len(pd.read_csv(run.path / "epochs.csv")) == 1
+
+
+def test_a_cycle_that_is_too_short_is_refused_before_the_range_test(trained: Callable, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="the way up"):
+        trained({"schedule.max_lr": None, "schedule.pct_start": 0.001})
+    assert not list(tmp_path.glob("*/lr_range.csv"))
