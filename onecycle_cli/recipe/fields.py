@@ -16,7 +16,6 @@ def _whole(value: object) -> object:
 
 
 WholeNumber = Annotated[int, BeforeValidator(_whole)]
-PositiveFloat = Annotated[float, Field(gt=0)]
 Lr = Annotated[float, Field(gt=0, le=1000)]
 Momentum = Annotated[float, Field(ge=0, lt=1)]
 WeightDecay = Annotated[float, Field(ge=0, le=1)]
@@ -61,6 +60,8 @@ class Data(Section):
         for name, statistics in (("mean", self.mean), ("std", self.std)):
             if statistics is not None and len(statistics) != self.channels:
                 raise ValueError(f"data.{name} has {len(statistics)} numbers, but data.channels is {self.channels}")
+            if statistics is not None and (min(statistics) < 0 or max(statistics) > 1):
+                raise ValueError(f"data.{name} must be from 0 to 1 in each channel: divide by 255")
         if self.std is not None and min(self.std) <= 0:
             raise ValueError("data.std must be above 0 in each channel")
         if self.random_crop and self.padding_mode == "reflect" and self.padding >= self.image_size:
@@ -88,7 +89,7 @@ class Optimizer(Section):
     label_smoothing: float = Field(ge=0, lt=1)
     nesterov: bool = Field(False, description="SGD only.")
     beta2: float = Field(0.999, ge=0, lt=1, description="AdamW only; its beta1 is the schedule's momentum.")
-    eps: PositiveFloat = Field(1e-8, description="AdamW only.")
+    eps: float = Field(1e-8, gt=0, le=1, description="AdamW only.")
 
 
 class Schedule(Section):

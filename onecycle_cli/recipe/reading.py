@@ -17,6 +17,12 @@ Field = tuple[str | int, ...]
 """The way to a value: ("schedule", "max_lr")."""
 
 
+SECTIONS = [name for name, field in Recipe.model_fields.items() if isinstance(field.annotation, type(BaseModel))]
+
+TEXTS = {"name", "description", "data.path"}
+"""Fields whose value is taken from the command line as it stands: a folder may be called 2024 or `photos #1`."""
+
+
 @dataclass(frozen=True)
 class Override:
     """One field given on the command line; `flag` is how the person wrote it."""
@@ -37,15 +43,14 @@ class _Loader(yaml.SafeLoader):
     """Safe YAML that takes `1e-4`, `1e4` and `1.0e4` for numbers, which YAML 1.1 leaves as text."""
 
 
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
-)
-
-
 class _Dumper(yaml.SafeDumper):
-    """Sections as blocks, lists on one line."""
+    """Sections as blocks, lists on one line; what the loader takes for a number is quoted where it is text."""
 
 
+for _yaml in (_Loader, _Dumper):
+    _yaml.add_implicit_resolver(
+        "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
+    )
 _Dumper.add_representer(
     list, lambda dumper, values: dumper.represent_sequence("tag:yaml.org,2002:seq", values, flow_style=True)
 )
@@ -144,14 +149,17 @@ def _apply(values: dict[str, Any], override: Override) -> _Problem | None:
     *sections, name = override.field.split(".")
     target = values
     for section in sections:
-        inner = target.get(section)
+        inner = target.setdefault(section, {}) if section in SECTIONS else None
         if not isinstance(inner, dict):
-            what = f"there is no section '{section}'{_did_you_mean(section, Recipe.model_fields)}"
+            what = f"there is no section '{section}'{_did_you_mean(section, SECTIONS)}"
             return _Problem(override.flag, (override.field,), what)
         target = inner
+    if override.field in TEXTS:
+        target[name] = override.text
+        return None
     try:
         target[name] = yaml.load(override.text, _Loader)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError):
         return _Problem(override.flag, (override.field,), f"the value {override.text!r} is not readable as YAML")
     return None
 

@@ -35,6 +35,8 @@ def find(recipe: str) -> Path:
     path = Path(recipe).expanduser()
     if path.is_file():
         return path
+    if recipe in shipped_names():
+        return shipped_path(recipe)  # also beside a folder of this name, such as that of the images
     if path.is_dir():
         raise InputError(f"{path} is a folder, not a recipe.", "Name the YAML file in it.")
     if path.suffix in (".yaml", ".yml") or len(path.parts) > 1:

@@ -67,6 +67,7 @@ def test_a_whole_number_may_be_written_with_an_exponent(text: str) -> None:
         ("name: digits", "name: ../digits", "name: cannot be the text '../digits'"),
         ("device: auto", "device: gpu", "runtime.device: cannot be the text 'gpu': it is auto, cpu"),
         ("seed: 0", "seed: -1", "seed: must be at least 0, not -1"),
+        ("mean: null", "mean: [125.3]", "data.mean must be from 0 to 1"),
         ("base_momentum: 0.85", "base_momentum: 0.99", "schedule.base_momentum is above schedule.max_momentum"),
         ("pct_start: 0.43", "pct_start: 0.6", "schedule.pct_start must be at most 0.5"),
         ("end_lr: 10", "end_lr: 1e-5", "find_lr.end_lr must be above find_lr.start_lr"),
@@ -162,7 +163,7 @@ def test_values_replaced_by_name_are_validated_again() -> None:
 @given(
     max_lr=st.none() | st.floats(1e-12, 1000),
     weight_decay=st.floats(0, 1),
-    eps=st.floats(1e-300, 1e300),
+    eps=st.floats(1e-300, 1),
     description=st.text(st.characters(codec="utf-8", exclude_categories=["Cs"])),
     weight_decays=st.lists(st.floats(0, 1), min_size=1, max_size=5, unique=True),
 )
@@ -189,3 +190,21 @@ def test_a_recipe_written_as_yaml_loads_again_unchanged(
 def test_no_text_whatever_gives_anything_but_a_recipe_or_an_error_for_people(text: str) -> None:
     with contextlib.suppress(InputError):
         assert isinstance(parse(text, "fuzz.yaml"), Recipe)
+
+
+def test_a_section_with_a_default_need_not_be_there_to_be_overridden() -> None:
+    text = DIGITS[: DIGITS.index("runtime:")]
+    assert parse(text, "my.yaml", [override("runtime.device", "cpu")]).runtime.device == "cpu"
+    assert "there is no section 'seed'" in refused(text, override("seed.x", "1"))
+
+
+def test_texts_are_taken_from_the_command_line_as_they_stand() -> None:
+    recipe = parse(DIGITS, "my.yaml", [override("data.path", "2024 #1"), override("description", "1e-4: yes")])
+    assert (Path(recipe.data.path).name, recipe.description) == ("2024 #1", "1e-4: yes")
+    again = parse(to_yaml(with_values(recipe, {"description": "1e4"})), "again.yaml")
+    assert again.description == "1e4"
+
+
+@pytest.mark.parametrize("value", ["2024-02-30", "0x_", "[1", "!!python/object:x"])
+def test_a_value_on_the_command_line_that_is_no_yaml_is_told(value: str) -> None:
+    assert "is not readable as YAML" in refused(DIGITS, override("optimizer.weight_decay", value))

@@ -58,3 +58,8 @@ def test_a_recipe_that_is_not_there_is_told_with_what_is(text: str, what: str, m
         find(text)
     assert what in caught.value.what
     assert mend in caught.value.mend
+
+
+def test_the_name_of_a_shipped_recipe_means_it_beside_a_folder_of_that_name(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    assert find("images") == shipped_path("images")
