@@ -5,6 +5,7 @@ import tarfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from filelock import FileLock
@@ -13,6 +14,9 @@ from onecycle_cli.data.download import Archive, fetch, md5_of
 from onecycle_cli.data.images import Source, Split
 from onecycle_cli.errors import MachineError
 from onecycle_cli.progress import Report
+
+if TYPE_CHECKING:
+    from torchvision.datasets import CIFAR10
 
 ARCHIVE = Archive(
     name="cifar-10-python.tar.gz",
@@ -36,42 +40,53 @@ def read_cifar10(folder: Path, mirrors: Sequence[str], report: Report, archive: 
 
     `mirrors` are tried before the list that we know. `MachineError` where the archive cannot be had.
     """
-    import torchvision
-
-    get_cifar10(folder, mirrors, report, archive)
-    try:
-        # torchvision compares the md5 of each unpacked file before it reads it.
-        parts = [torchvision.datasets.CIFAR10(folder, train=train) for train in (True, False)]
-    except RuntimeError:
-        report(f"{folder / UNPACKED} is damaged; it is unpacked again.")
-        shutil.rmtree(folder / UNPACKED)
-        get_cifar10(folder, mirrors, report, archive)
-        parts = [torchvision.datasets.CIFAR10(folder, train=train) for train in (True, False)]
+    folder.mkdir(parents=True, exist_ok=True)
+    # Forty runs started at once fetch and unpack once.
+    with FileLock(folder / ".lock"):
+        parts = _unpacked(folder, report)
+        if parts is None:
+            _unpack(_archive(folder, mirrors, report, archive), folder)
+            parts = _unpacked(folder, report)
+    assert parts is not None  # the archive was checked
     train, test = (Split(part.data, np.asarray(part.targets, dtype=np.int64)) for part in parts)
     return Source(train, None, test, tuple(parts[0].classes))
 
 
-def get_cifar10(folder: Path, mirrors: Sequence[str], report: Report, archive: Archive = ARCHIVE) -> None:
-    """Has the data in `folder`, checked and unpacked."""
-    folder.mkdir(parents=True, exist_ok=True)
-    # Forty runs started at once fetch and unpack once.
-    with FileLock(folder / ".lock"):
-        if (folder / UNPACKED).is_dir():
-            return
-        file = folder / archive.name
-        if file.exists() and md5_of(file) != archive.md5:
-            aside = file.with_name(archive.name + ".damaged")
-            report(
-                f"{file} is damaged (its md5 is not {archive.md5}); it is fetched again, the damaged one is {aside}."
-            )
-            file.replace(aside)
-        if not file.exists():
-            try:
-                fetch(replace(archive, urls=(*mirrors, *archive.urls)), folder, report)
-            except MachineError as error:
-                no_download = "The recipe `digits` needs no download: onecycle train digits --max-lr auto"
-                raise MachineError(error.what, f"{error.mend}\n{no_download}") from None
-        _unpack(file, folder)
+def _unpacked(folder: Path, report: Report) -> "list[CIFAR10] | None":
+    """Training and test images as torchvision reads them; None where they are not there, or damaged and set aside."""
+    from torchvision.datasets import CIFAR10
+
+    if not (folder / UNPACKED).is_dir():
+        return None
+    try:
+        # torchvision compares the md5 of each unpacked file before it reads it.
+        return [CIFAR10(folder, train=train) for train in (True, False)]
+    except RuntimeError:
+        aside = _set_aside(folder / UNPACKED)
+        report(f"{folder / UNPACKED} is damaged; it is unpacked again, the damaged one is {aside}.")
+        return None
+
+
+def _archive(folder: Path, mirrors: Sequence[str], report: Report, archive: Archive) -> Path:
+    """The archive in `folder`, fetched where it is not there or not what it should be."""
+    file = folder / archive.name
+    if file.exists() and md5_of(file) != archive.md5:
+        aside = _set_aside(file)
+        report(f"{file} is damaged (its md5 is not {archive.md5}); it is fetched again, the damaged one is {aside}.")
+    if not file.exists():
+        try:
+            fetch(replace(archive, urls=(*mirrors, *archive.urls)), folder, report)
+        except MachineError as error:
+            no_download = "The recipe `digits` needs no download: onecycle train digits --max-lr auto"
+            raise MachineError(error.what, f"{error.mend}\n{no_download}") from None
+    return file
+
+
+def _set_aside(path: Path) -> Path:
+    """Moves what is damaged to a name that nothing has: it may be a person's own."""
+    names = (path.with_name(f"{path.name}.damaged{number}") for number in ("", *range(2, 1000)))
+    aside = next(name for name in names if not name.exists())
+    return path.rename(aside)
 
 
 def _unpack(file: Path, folder: Path) -> None:

@@ -23,6 +23,7 @@ from onecycle_cli.errors import InputError
 from onecycle_cli.progress import Progress, Report
 
 VALID_FOLDERS = ("valid", "val", "validation")
+SPLIT_NAMES = {"train", "training", "test", "testing", *VALID_FOLDERS}
 CHUNK = 256
 """Images that one process decodes between two reports."""
 
@@ -104,6 +105,12 @@ def _classes(folder: Path) -> tuple[str, ...]:
             f"{folder} holds {found}, but a classifier needs at least two classes.",
             "Put the images of each class in a folder named after it.",
         )
+    splits = [name for name in classes if name.lower() in SPLIT_NAMES]
+    if splits:
+        raise InputError(
+            f"{folder} has no folder 'train', but it has {' and '.join(splits)}, which sound like splits, not classes.",
+            "Name them train, valid and test, each with a folder for each class.",
+        )
     return classes
 
 
@@ -180,7 +187,10 @@ def _signature(path: Path, listing: _Listing) -> str:
     digest = hashlib.sha256(f"decoding {DECODING_VERSION}".encode())
     for name, files in listing.splits.items():
         for file, label in files:
-            stat = file.stat()
+            try:
+                stat = file.stat()
+            except OSError as error:  # a link to nowhere
+                raise InputError(f"{file} cannot be read: {error.strerror}.", "Mend or remove it.") from None
             line = (name, os.path.relpath(file, path), label, stat.st_size, stat.st_mtime_ns)
             digest.update(repr(line).encode(errors="surrogateescape"))
     return digest.hexdigest()
@@ -190,6 +200,10 @@ def _decode_all(files: list[tuple[Path, int]], target: Path, image_size: int, ch
     """Decodes `files` to the rows of a new npy array, in as many processes as there are cores."""
     shape = (len(files), image_size, image_size, channels)
     np.lib.format.open_memmap(target, mode="w+", dtype=np.uint8, shape=shape).flush()
+    if hasattr(os, "posix_fallocate"):  # macOS lacks it
+        # The file is sparse so far. Writing through the map of a full disk would kill the process; this raises OSError.
+        with target.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, target.stat().st_size)
     paths = [path for path, _ in files]
     chunks = [
         (target, first, paths[first : first + CHUNK], image_size, channels) for first in range(0, len(paths), CHUNK)

@@ -107,6 +107,7 @@ def test_damaged_unpacked_files_are_unpacked_again(tmp_path: Path, archive: Arch
     again = read_cifar10(tmp_path, (), news.append, archive)
     assert "unpacked again" in str(news[0])
     assert np.array_equal(again.train.images, expected.train.images)
+    assert (tmp_path / f"{UNPACKED}.damaged" / "data_batch_3").read_bytes() == b"damaged"
 
 
 def test_the_mirrors_of_the_recipe_are_asked_first(tmp_path: Path, archive: Archive) -> None:

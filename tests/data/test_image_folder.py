@@ -1,5 +1,6 @@
 """A person's folder of images: its shapes, its cache, and what may be wrong with it."""
 
+import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -190,3 +191,28 @@ def test_a_folder_to_be_scored_holds_known_classes_alone(image_folder: Make) -> 
     assert class_images(path, ("a", "b", "c"), silent) == [(path / "b/0.png", 1), (path / "c/0.png", 2)]
     with pytest.raises(InputError, match="no class of the training images: c"):
         class_images(path, ("a", "b"), silent)
+
+
+def test_folders_that_sound_like_splits_are_no_classes(image_folder: Make) -> None:
+    path = image_folder("Training/a", "Training/b", "Testing/a", "Testing/b")
+    assert "has Testing and Training, which sound like splits" in refused(path).what
+
+
+def test_a_link_to_nowhere_is_named(image_folder: Make) -> None:
+    path = image_folder("a", "b")
+    (path / "a" / "lost.png").symlink_to("nowhere.png")
+    assert "lost.png cannot be read: No such file" in refused(path).what
+
+
+def test_a_full_disk_is_an_error_of_the_machine_and_no_crash(
+    image_folder: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    path = image_folder("a", "b")
+    with pytest.raises(OSError, match="No space left"):
+        read_image_folder(path, 8, 3, silent)
+    monkeypatch.undo()
+    assert len(read_image_folder(path, 8, 3, silent).train) == 8
