@@ -28,8 +28,13 @@ NOT_A_TERMINAL_WIDTH = 10_000
 def _console(*, stderr: bool) -> Console:
     stream = sys.stderr if stderr else sys.stdout
     terminal = stream.isatty()
+    # Rich takes FORCE_COLOR for a terminal; then a log file would be full of bars.
     return Console(
-        file=stream, width=None if terminal else NOT_A_TERMINAL_WIDTH, highlight=False, soft_wrap=not terminal
+        file=stream,
+        force_terminal=terminal,
+        width=None if terminal else NOT_A_TERMINAL_WIDTH,
+        highlight=False,
+        soft_wrap=not terminal,
     )
 
 
@@ -66,7 +71,9 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         for line in lines:
             print("  ".join(cell.ljust(wide) for cell, wide in zip(line, widths, strict=True)).rstrip())
         return
-    table = Table(*columns, box=None, header_style="bold", padding=(0, 2, 0, 0))
+    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
+    for column in columns:
+        table.add_column(column, overflow="fold")  # a name that is cut cannot be copied
     for row in rows:
         table.add_row(*row)
     console.print(table, markup=False)

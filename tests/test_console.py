@@ -132,3 +132,23 @@ def test_a_table_at_a_terminal_keeps_its_brackets(terminal: Callable[[], Termina
 )
 def test_durations_are_said_as_a_person_says_them(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+def test_a_name_in_a_table_is_never_cut(terminal: Callable[[], Terminal]) -> None:
+    stream = terminal()
+    name = "runs/20261122-101010-train-cifar10-resnet56-constant-momentum"
+    show_table(("run", "status"), [(name, "finished")])
+    assert name in "".join(line.split()[0] for line in stream.getvalue().splitlines())
+
+
+def test_a_wish_for_colour_makes_no_terminal_of_a_log(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    with Display(quiet=False) as report:
+        report(steps(100))
+    show_pairs([("max_lr", "0.1")])
+    show_error(InputError("Wrong.", "Mend it."))
+    out, err = capsys.readouterr()
+    assert out == "max_lr  0.1\n"
+    assert err.splitlines() == ["training 100/100 steps, loss 1.234 lr 0.05 1,234 img/s", "error: Wrong.", "Mend it."]

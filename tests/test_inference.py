@@ -94,8 +94,15 @@ def test_the_package_offers_what_it_says() -> None:
         _ = onecycle_cli.nothing
 
 
-def test_pixels_of_any_device_may_come_in(run: RunDir, image_folder: Callable) -> None:
+def test_an_image_of_any_size_and_colour_is_read_as_the_model_wants_it(run: RunDir, image_folder: Callable) -> None:
     model = load_model(run.path)
     path = image_folder("a", size=(30, 20)) / "a" / "0.png"
     assert model.read(path).shape == (8, 8, 1)
     assert model(model.read(path)[None]).shape == (1, 10)
+
+
+@pytest.mark.gpu
+def test_on_a_gpu_pixels_of_the_cpu_may_come_in(run: RunDir, written_digits: list[Path]) -> None:
+    cuda = Hardware(torch.device("cuda"), "float32")
+    answers = predict(load_model(run.path), written_digits, cuda)
+    assert [label for label, _ in answers] == [label for label, _ in predict(load_model(run.path), written_digits, CPU)]

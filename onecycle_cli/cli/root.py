@@ -21,6 +21,9 @@ MACHINE_ERRORS = {
     errno.EACCES: "Choose another folder, or change its permissions",
     errno.EPERM: "Choose another folder, or change its permissions",
     errno.ENOTDIR: "Choose another folder: a part of this path is a file",
+    errno.EEXIST: "Choose another folder: this is a file",
+    errno.ENAMETOOLONG: "Choose a shorter name",
+    errno.EIO: "Look after the disk or the network drive",
     errno.EROFS: "Choose another folder: this one cannot be written to",
     errno.EMFILE: "Raise the limit on open files (ulimit -n)",
     errno.ENOMEM: "Free some memory",
@@ -38,7 +41,7 @@ class Root(TyperGroup):
 @contextmanager
 def ends() -> Iterator[None]:
     """Turns the ways in which a command may end early into a message and `typer.Exit`."""
-    before = signal.signal(signal.SIGTERM, _terminate)
+    before = {number: signal.signal(number, _terminate) for number in _ending_signals()}
     try:
         yield
     except OnecycleError as error:
@@ -55,7 +58,14 @@ def ends() -> Iterator[None]:
             raise
         raise _told(machine) from None
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _ending_signals() -> list[signal.Signals]:
+    """SIGTERM, and SIGHUP of a terminal that closes unless nohup has it ignored."""
+    hang_up = signal.getsignal(signal.SIGHUP)
+    return [signal.SIGTERM] if hang_up is signal.SIG_IGN else [signal.SIGTERM, signal.SIGHUP]
 
 
 def _terminate(*_: object) -> None:

@@ -32,6 +32,8 @@ class RunDir:
         `facts` come beside what is gathered here: the device and the precision, the seed, the command line.
         `InputError` where a run called `name` is there already.
         """
+        # Gathered first, since asking git takes a while: the folder and its `run.json` come at once.
+        facts = process_facts() | dict(facts)
         runs_dir.mkdir(parents=True, exist_ok=True)
         started = datetime.now(UTC)
         if name is None:
@@ -41,7 +43,7 @@ class RunDir:
         run = RunDir(path)
         run.write_text(RECIPE, recipe_yaml)
         first = {"command": command, "recipe": recipe_name, "status": "running", "started": _iso(started)}
-        run.write_json(RUN, first | {"ended": None, "seconds": None, "notes": []} | process_facts() | dict(facts))
+        run.write_json(RUN, first | {"ended": None, "seconds": None, "notes": []} | facts)
         return run
 
     def inner(self, name: str, recipe_yaml: str) -> "RunDir":

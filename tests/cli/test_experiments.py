@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -200,7 +202,7 @@ def test_sweep_wd_without_any_suggestion_exits_with_4(onecycle: Command, tiny_di
     assert "No weight decay" in result.stderr
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 143)])
 def test_an_interrupted_run_says_so_and_keeps_its_rows(tmp_path: Path, number: int, code: int) -> None:
     words = ["train", "digits", "--max-lr", "0.1", "--epochs", "100000", "--name", "long"]
     running = subprocess.Popen([sys.executable, "-m", "onecycle_cli", *words], stderr=subprocess.PIPE, text=True)
@@ -218,17 +220,28 @@ def test_an_interrupted_run_says_so_and_keeps_its_rows(tmp_path: Path, number: i
     assert len(pd.read_csv(steps)) >= 5
 
 
-def test_the_shell_idioms_of_the_readme_work_in_a_shell_without_a_terminal() -> None:
-    """A pipe, no TERM, no display, and no install: from a checkout."""
+def test_the_shell_idioms_of_the_readme_work_in_a_shell_without_a_terminal(tiny_digits: list[str]) -> None:
+    """As they are printed there, but for a smaller network: a pipe, no TERM, no display, no install."""
     checkout = Path(__file__).parent.parent.parent
-    tiny = "--set model.width=0.25 --set find_lr.num_steps=40 --set find_lr.start_lr=1e-3"
-    script = f"""
+    idioms = re.findall(r"^```sh\n(.*?)^```", (checkout / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    assert len(idioms) == 2
+    _, *smaller = tiny_digits
+    start = f"""
         set -eu
-        onecycle() {{ "{sys.executable}" -m onecycle_cli "$@"; }}
-        LR=$(onecycle find-lr digits {tiny} --quiet)
-        onecycle train digits {tiny} --max-lr "$LR" --epochs 2 --quiet | cat
+        python() {{ "{sys.executable}" "$@"; }}
+        onecycle() {{ python -m onecycle_cli "$@" {shlex.join(smaller)}; }}
     """
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(checkout), "HOME": str(Path.cwd())}
-    done = subprocess.run(["sh", "-c", script], env=environment, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    assert 0 <= float(done.stdout) <= 1
+
+    def printed(idiom: str) -> list[list[str]]:
+        words = ["sh", "-c", start + idiom]
+        done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=240)
+        assert done.returncode == 0, done.stderr
+        return [line.split() for line in done.stdout.splitlines()]
+
+    ((accuracy,),) = printed(idioms[0])
+    assert 0 <= float(accuracy) <= 1
+    *max_lrs, first, second, third = printed(idioms[1])
+    assert len(max_lrs) == 3
+    assert [first[0], second[0], third[0]] == ["1e-2", "1e-3", "1e-4"]
+    assert all(1e-3 <= float(row[1]) <= 1000 for row in (first, second, third))

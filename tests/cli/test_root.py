@@ -53,6 +53,8 @@ def test_a_folder_that_cannot_be_written_to_is_told(onecycle: Command, tiny_digi
     assert result.exit_code == 5
     assert "file" in result.stderr
     assert "Traceback" not in result.stderr
+    result = onecycle("find-lr", *tiny_digits, "--runs-dir", "file")
+    assert (result.exit_code, "this is a file" in result.stderr) == (5, True)
 
 
 def commands(group: object, words: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
