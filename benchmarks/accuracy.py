@@ -37,16 +37,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recipe")
     parser.add_argument("--seeds", default="0,1,2")
-    parser.add_argument("options", nargs="*", help="for onecycle train, after --")
-    asked = parser.parse_args()
+    # argparse alone takes what stands behind `--` for arguments of its own in some versions of Python, not in others.
+    end = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
+    options = sys.argv[end + 1 :]
+    asked = parser.parse_args(sys.argv[1:end])
     for seed in asked.seeds.split(","):
-        words = ["train", asked.recipe, *asked.options, "--seed", seed, "--json"]
+        words = ["train", asked.recipe, *options, "--seed", seed, "--json"]
         done = subprocess.run([sys.executable, "-m", "onecycle_cli", *words], stdout=subprocess.PIPE, check=True)
         summary = json.loads(done.stdout)
         facts = json.loads((Path(summary["run"]) / "run.json").read_text())
         row = {
             "date": f"{datetime.now(UTC):%Y-%m-%d}",
-            "options": " ".join(asked.options),
+            "options": " ".join(options),
             "seed": seed,
             "torch": facts["versions"]["torch"],
             "onecycle_cli": facts["versions"]["onecycle-cli"],

@@ -82,3 +82,9 @@ def test_contributing_says_why_of_every_further_dependency() -> None:
     names = {re.split(r"[<>=!~ ]", dependency)[0] for dependency in project["dependencies"]}
     for further in names - named - {"scikit-learn"}:
         assert f"`{further}`" in CONTRIBUTING
+
+
+def test_the_readme_has_the_results_that_were_measured() -> None:
+    import runpy
+
+    assert runpy.run_path(str(ROOT / "benchmarks" / "tables.py"))["accuracy_table"]() in README
