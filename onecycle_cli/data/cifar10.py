@@ -94,7 +94,9 @@ def _unpack(file: Path, folder: Path) -> None:
     beside = folder / ".unpacking"
     shutil.rmtree(beside, ignore_errors=True)
     with tarfile.open(file) as tar:
-        tar.extractall(beside, filter="data")
+        # Not as an argument, which Python has since 3.11.4 only. What is unpacked has the md5 of the original anyway.
+        tar.extraction_filter = getattr(tarfile, "data_filter", None)
+        tar.extractall(beside)
     (beside / UNPACKED).replace(folder / UNPACKED)
     shutil.rmtree(beside)
 
