@@ -1,9 +1,10 @@
-"""The one training loop, the optimizer it drives, and scoring.
+"""The one training loop, and scoring.
 
 The loop is a generator: it takes a step and yields what is known of it, with the loss still on the device. Whoever
 drains it decides how often to look, and may leave at any step. Nothing in a step waits for the device.
 """
 
+import ctypes
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from torch.nn import functional as F
 
 from onecycle_cli.data.batches import Batch, FixedBatches, TrainBatches, derived_seed
 from onecycle_cli.errors import InputError
+from onecycle_cli.optimizers import Optimizer
 from onecycle_cli.schedule import Schedule
 
 
@@ -67,39 +69,18 @@ def _computes_in_bfloat16(device: torch.device) -> bool:
     return False
 
 
-def build_optimizer(
-    model: nn.Module,
-    name: str,
-    *,
-    weight_decay: float,
-    decay_norm_and_bias: bool,
-    nesterov: bool,
-    beta2: float,
-    eps: float,
-) -> torch.optim.Optimizer:
-    """SGD or AdamW over the parameters of `model`; lr and momentum are set at each step by the loop.
+def keep_freed_memory() -> None:
+    """Has the C library keep the memory of tensors that are gone for those that come; glibc only, elsewhere nothing.
 
-    Without `decay_norm_and_bias`, parameters of one dimension (norm layers and biases) do not decay.
+    glibc gives each block above 32 MB back to the system at once, and smaller ones now and then; a new block then comes
+    as pages that the system clears one by one. A step of ResNet-20 at batch 512 on two cores met 312,000 such pages in
+    float32 and 50,000 in bfloat16. Without them it takes 574 instead of 1,246 ms and 390 instead of 430.
     """
-    decayed = [p for p in model.parameters() if decay_norm_and_bias or p.ndim > 1]
-    spared = [p for p in model.parameters() if not (decay_norm_and_bias or p.ndim > 1)]
-    groups = [{"params": decayed, "weight_decay": weight_decay}]
-    if spared:
-        groups.append({"params": spared, "weight_decay": 0.0})
-    # The lr and momentum given here are never used: `set_hyperparameters` comes before each update.
-    if name == "sgd":
-        return torch.optim.SGD(groups, lr=0.0, momentum=0.9, nesterov=nesterov, fused=True)
-    return torch.optim.AdamW(groups, lr=0.0, betas=(0.9, beta2), eps=eps, fused=True)
-
-
-def set_hyperparameters(optimizer: torch.optim.Optimizer, lr: float, momentum: float) -> None:
-    """Sets the lr and the momentum (for AdamW: beta1, beta2 untouched) of the next update."""
-    for group in optimizer.param_groups:
-        group["lr"] = lr
-        if "betas" in group:
-            group["betas"] = (momentum, group["betas"][1])
-        else:
-            group["momentum"] = momentum
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        trim_threshold, mmap_max = -1, -4  # M_TRIM_THRESHOLD and M_MMAP_MAX of malloc.h
+        mallopt(trim_threshold, -1)  # never give back from the end of the heap
+        mallopt(mmap_max, 0)  # no block outside of it
 
 
 @dataclass(frozen=True)
@@ -117,7 +98,7 @@ class Step:
 
 def train_steps(
     model: nn.Module,
-    optimizer: torch.optim.Optimizer,
+    optimizer: Optimizer,
     batches: TrainBatches,
     schedule: Schedule,
     *,
@@ -129,7 +110,7 @@ def train_steps(
     has_dropout = any(isinstance(module, nn.Dropout) and module.p > 0 for module in model.modules())
     for step, batch in enumerate(batches.from_step(first_step), start=first_step):
         lr, momentum = schedule(step)
-        set_hyperparameters(optimizer, lr, momentum)
+        optimizer.set(lr, momentum)
         if has_dropout:
             torch.manual_seed(derived_seed(batches.seed, "dropout", step))
         if not model.training:
@@ -137,7 +118,6 @@ def train_steps(
         loss, correct = _forward(model, batch, label_smoothing, hardware)
         loss.backward()
         optimizer.step()
-        optimizer.zero_grad()
         epoch = step // batches.steps_per_epoch + 1
         yield Step(step, epoch, lr, momentum, len(batch.labels), loss.detach(), correct)
 

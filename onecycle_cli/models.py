@@ -5,6 +5,7 @@ initialization, as the seed experiment does.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,27 @@ def conv3x3(in_channels: int, out_channels: int, stride: int = 1) -> nn.Conv2d:
     return nn.Conv2d(in_channels, out_channels, 3, stride, padding=1, bias=False)
 
 
+class _Subsample(torch.autograd.Function):
+    """Slicing whose gradient stays channels last.
+
+    Left to autograd, the gradient of a slice is row-major whatever the image was, and so are all gradients before it:
+    on a CPU a step of ResNet-20 at batch 512 takes a tenth longer (488 to 440 ms in bfloat16, medians of 20).
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, stride: int) -> Tensor:
+        ctx.shape, ctx.stride = x.shape, stride
+        return x[:, :, ::stride, ::stride].contiguous(memory_format=torch.channels_last)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        whole = torch.empty(
+            ctx.shape, dtype=gradient.dtype, device=gradient.device, memory_format=torch.channels_last
+        ).zero_()
+        whole[:, :, :: ctx.stride, :: ctx.stride] = gradient
+        return whole, None
+
+
 class Subsample(nn.Module):
     """Every `stride`-th pixel of every `stride`-th row."""
 
@@ -24,7 +46,7 @@ class Subsample(nn.Module):
         self.stride = stride
 
     def forward(self, x: Tensor) -> Tensor:
-        return x[:, :, :: self.stride, :: self.stride]
+        return _Subsample.apply(x, self.stride)  # type: ignore[no-any-return]
 
 
 class PadChannels(nn.Module):

@@ -1,4 +1,4 @@
-"""The training loop against a plain one, the optimizers against torch's own use of them, and scoring."""
+"""The training loop against a plain one, and scoring."""
 
 from itertools import islice
 
@@ -11,14 +11,13 @@ from onecycle_cli.data.augmentation import Augmentation
 from onecycle_cli.data.batches import FixedBatches, Normalization, TrainBatches
 from onecycle_cli.engine import (
     Hardware,
-    build_optimizer,
     evaluate,
     resolve_hardware,
-    set_hyperparameters,
     train_steps,
 )
 from onecycle_cli.errors import InputError
 from onecycle_cli.models import build_model
+from onecycle_cli.optimizers import build_optimizer
 from onecycle_cli.schedule import LrMomentum
 
 CPU = Hardware(torch.device("cpu"), "float32")
@@ -43,39 +42,27 @@ def schedule(step: int) -> LrMomentum:
     return LrMomentum(0.01 * (step + 1), 0.9 - 0.01 * step)
 
 
-def trained(name: str = "sgd", *, first_step: int = 0, net: nn.Module | None = None, **options: object) -> list:
+def trained(*, first_step: int = 0, net: nn.Module | None = None) -> list:
     net = net or model()
-    optimizer = build_optimizer(net, name, **(SGD | options))
+    optimizer = build_optimizer(net, "sgd", **SGD)
     steps = train_steps(net, optimizer, batches(), schedule, first_step=first_step, label_smoothing=0.1, hardware=CPU)
     return list(islice(steps, 7))
 
 
-@pytest.mark.parametrize(
-    ("name", "options", "plain"),
-    [
-        ("sgd", {}, lambda p: torch.optim.SGD(p, lr=1, momentum=0.9, weight_decay=1e-2)),
-        ("sgd", {"nesterov": True}, lambda p: torch.optim.SGD(p, lr=1, momentum=0.9, weight_decay=1e-2, nesterov=True)),
-        ("adamw", {}, lambda p: torch.optim.AdamW(p, lr=1, weight_decay=1e-2)),
-    ],
-)
-def test_the_losses_are_those_of_a_plain_loop(name: str, options: dict, plain: object) -> None:
+def test_the_losses_are_those_of_a_plain_loop() -> None:
     net = model()
-    optimizer = plain(net.parameters())
+    optimizer = torch.optim.SGD(net.parameters(), lr=1, momentum=0.9, weight_decay=1e-2)
     expected = []
     for step, batch in enumerate(islice(batches().from_step(0), 7)):
         lr, momentum = schedule(step)
         for group in optimizer.param_groups:
-            group["lr"] = lr
-            if name == "sgd":
-                group["momentum"] = momentum
-            else:
-                group["betas"] = (momentum, 0.999)
+            group["lr"], group["momentum"] = lr, momentum
         optimizer.zero_grad()
         loss = F.cross_entropy(net(batch.images), batch.labels, label_smoothing=0.1)
         loss.backward()
         optimizer.step()
         expected.append(loss.item())
-    got = trained(name, **options)
+    got = trained()
     assert [step.loss.item() for step in got] == pytest.approx(expected, rel=1e-4)
     assert expected[0] != pytest.approx(expected[-1], rel=1e-2)
 
@@ -101,23 +88,6 @@ def test_two_loops_with_dropout_draw_the_same_whatever_torch_drew_before() -> No
     other = trained(net=model(dropout=0.5))
     assert [step.loss.item() for step in one] == [step.loss.item() for step in other]
     assert one[0].loss.item() != trained()[0].loss.item()
-
-
-def test_without_decay_of_norm_and_bias_only_weights_decay() -> None:
-    net = model()
-    groups = build_optimizer(net, "sgd", **(SGD | {"decay_norm_and_bias": False})).param_groups
-    assert [group["weight_decay"] for group in groups] == [1e-2, 0.0]
-    assert {p.ndim for p in groups[0]["params"]} == {2, 4}
-    assert {p.ndim for p in groups[1]["params"]} == {1}
-    assert sum(len(group["params"]) for group in groups) == len(list(net.parameters()))
-    assert len(build_optimizer(net, "sgd", **SGD).param_groups) == 1
-
-
-def test_momentum_of_adamw_is_its_beta1_and_beta2_stays() -> None:
-    optimizer = build_optimizer(model(), "adamw", **(SGD | {"beta2": 0.9}))
-    set_hyperparameters(optimizer, 0.1, 0.7)
-    assert optimizer.param_groups[0]["betas"] == (0.7, 0.9)
-    assert optimizer.param_groups[0]["lr"] == 0.1
 
 
 def test_scoring_is_the_mean_over_all_images_and_leaves_the_model_as_it_is() -> None:

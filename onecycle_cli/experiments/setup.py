@@ -13,8 +13,9 @@ from onecycle_cli.data.augmentation import Augmentation
 from onecycle_cli.data.batches import FixedBatches, Normalization, TrainBatches, derived_seed
 from onecycle_cli.data.images import ImageData, Split
 from onecycle_cli.data.open_data import open_data
-from onecycle_cli.engine import Hardware, Step, build_optimizer
+from onecycle_cli.engine import Hardware, Step, keep_freed_memory
 from onecycle_cli.models import build_model
+from onecycle_cli.optimizers import Optimizer, build_optimizer
 from onecycle_cli.progress import Report
 from onecycle_cli.recipe import Recipe
 from onecycle_cli.run_dir.run import RunDir
@@ -60,6 +61,8 @@ def image_counts(data: ImageData) -> dict[str, int | None]:
 
 def prepare(recipe: Recipe, hardware: Hardware, run: RunDir, report: Report) -> Setup:
     """Opens the data of a recipe and puts it on the device; what it found is kept with the run."""
+    if hardware.device.type == "cpu":
+        keep_freed_memory()
     settings = recipe.data
     data = open_recipe_data(recipe, report)
     run.update(
@@ -91,7 +94,7 @@ def fresh_model(recipe: Recipe, setup: Setup) -> nn.Module:
     return model.to(setup.hardware.device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
 
-def fresh_optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
+def fresh_optimizer(recipe: Recipe, model: nn.Module) -> Optimizer:
     """The recipe's optimizer for `model`."""
     settings = recipe.optimizer
     return build_optimizer(

@@ -1,0 +1,92 @@
+"""The optimizers against torch's own, update by update."""
+
+import copy
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from onecycle_cli.optimizers import Optimizer, build_optimizer
+
+SETTINGS = {"weight_decay": 1e-2, "decay_norm_and_bias": True, "nesterov": False, "beta2": 0.99, "eps": 1e-6}
+PATH = [(0.001, 0.95), (0.003, 0.9), (0.005, 0.85), (0.002, 0.9), (0.0001, 0.95)]
+
+
+def network() -> nn.Sequential:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(2, 4, 3, bias=False), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(16, 3))
+    return net.to(memory_format=torch.channels_last)
+
+
+def built(net: nn.Module, name: str, **options: Any) -> Optimizer:
+    return build_optimizer(net, name, **(SETTINGS | options))
+
+
+def torch_adamw(p: object) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(p, lr=1, betas=(0.9, 0.99), eps=1e-6, weight_decay=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "oracle"),
+    [
+        ("sgd", {}, lambda p: torch.optim.SGD(p, lr=1, momentum=0.9, weight_decay=1e-2)),
+        ("sgd", {"nesterov": True}, lambda p: torch.optim.SGD(p, lr=1, momentum=0.9, weight_decay=1e-2, nesterov=True)),
+        ("adamw", {}, torch_adamw),
+    ],
+)
+def test_each_update_is_that_of_torch_while_lr_and_momentum_move(name: str, options: dict, oracle: Any) -> None:
+    ours, theirs = network(), network()
+    optimizer, expected = built(ours, name, **options), oracle(theirs.parameters())
+    for lr, momentum in PATH:
+        optimizer.set(lr, momentum)
+        for group in expected.param_groups:
+            group["lr"] = lr
+            if name == "sgd":
+                group["momentum"] = momentum
+            else:
+                group["betas"] = (momentum, 0.99)
+        x = torch.randn(8, 2, 4, 4)
+        for net, update in ((ours, optimizer), (theirs, expected)):
+            net(x).square().mean().backward()
+            update.step()
+        expected.zero_grad()
+        for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+            torch.testing.assert_close(mine, other, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+def test_without_decay_of_norm_and_bias_only_weights_decay(name: str) -> None:
+    net = network()
+    before = copy.deepcopy(net)
+    optimizer = built(net, name, decay_norm_and_bias=False)
+    optimizer.set(0.1, 0.9)
+    for parameter in net.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()
+    for mine, old in zip(net.parameters(), before.parameters(), strict=True):
+        torch.testing.assert_close(mine, old * (1 - 0.1 * 1e-2) if mine.ndim > 1 else old)
+
+
+def test_gradients_are_let_go_of() -> None:
+    net = network()
+    net(torch.randn(8, 2, 4, 4)).sum().backward()
+    built(net, "sgd").step()
+    assert all(parameter.grad is None for parameter in net.parameters())
+
+
+def test_no_part_of_the_compiler_is_imported() -> None:
+    code = "import sys, onecycle_cli.experiments.training; sys.exit('torch._dynamo' in sys.modules)"
+    program = f"""
+import sys, torch
+from onecycle_cli.optimizers import build_optimizer
+net = torch.nn.Linear(2, 2)
+optimizer = build_optimizer(net, "sgd", **{SETTINGS})
+net(torch.ones(1, 2)).sum().backward()
+optimizer.step()
+sys.exit("torch._dynamo" in sys.modules)
+"""
+    for source in (code, program):
+        assert subprocess.run([sys.executable, "-c", source], check=False).returncode == 0
