@@ -5,16 +5,18 @@ drains it decides how often to look, and may leave at any step. Nothing in a ste
 """
 
 import ctypes
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from time import perf_counter
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from onecycle_cli.data.batches import Batch, FixedBatches, TrainBatches, derived_seed
+from onecycle_cli.data.batches import Batch, Drawn, FixedBatches, TrainBatches, derived_seed
 from onecycle_cli.errors import InputError
+from onecycle_cli.graphs import WARM_UP, replayed
 from onecycle_cli.optimizers import Optimizer
 from onecycle_cli.schedule import Schedule
 
@@ -96,41 +98,6 @@ class Step:
     correct: Tensor
 
 
-def train_steps(
-    model: nn.Module,
-    optimizer: Optimizer,
-    batches: TrainBatches,
-    schedule: Schedule,
-    *,
-    first_step: int = 0,
-    label_smoothing: float,
-    hardware: Hardware,
-) -> Iterator[Step]:
-    """Takes one optimizer step after another, from `first_step`, for as long as it is asked to."""
-    has_dropout = any(isinstance(module, nn.Dropout) and module.p > 0 for module in model.modules())
-    for step, batch in enumerate(batches.from_step(first_step), start=first_step):
-        lr, momentum = schedule(step)
-        optimizer.set(lr, momentum)
-        if has_dropout:
-            torch.manual_seed(derived_seed(batches.seed, "dropout", step))
-        if not model.training:
-            model.train()
-        loss, correct = _forward(model, batch, label_smoothing, hardware)
-        loss.backward()
-        optimizer.step()
-        epoch = step // batches.steps_per_epoch + 1
-        yield Step(step, epoch, lr, momentum, len(batch.labels), loss.detach(), correct)
-
-
-def _forward(model: nn.Module, batch: Batch, label_smoothing: float, hardware: Hardware) -> tuple[Tensor, Tensor]:
-    """Mean cross-entropy and the number of right answers."""
-    with hardware.autocast():
-        logits = model(batch.images)
-    logits = logits.float()
-    loss = F.cross_entropy(logits, batch.labels, label_smoothing=label_smoothing)
-    return loss, (logits.detach().argmax(1) == batch.labels).sum()
-
-
 @dataclass(frozen=True)
 class Score:
     """Mean cross-entropy (without label smoothing) and the share of right answers."""
@@ -139,14 +106,111 @@ class Score:
     accuracy: float
 
 
-@torch.no_grad()
-def evaluate(model: nn.Module, batches: FixedBatches, hardware: Hardware) -> Score:
-    """Scores `model` on all images; looks at the device once, at the end."""
-    model.eval()
-    losses, corrects = [], []
-    for batch in batches:
-        loss, correct = _forward(model, batch, 0.0, hardware)
-        losses.append(loss * len(batch.labels))
-        corrects.append(correct)
-    total = len(batches.labels)
-    return Score(float(torch.stack(losses).sum()) / total, int(torch.stack(corrects).sum()) / total)
+class _Clock:
+    """The time since it was last asked, with the device waited for."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device, self._since = device, perf_counter()
+
+    def lap(self) -> float:
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+        elapsed, self._since = perf_counter() - self._since, perf_counter()
+        return elapsed
+
+
+class Trainer:
+    """A network, its optimizer and the step of both on one device, for one training after another.
+
+    `reset` makes them fresh in place. On CUDA the step and the scoring are graphs, made once and good for every
+    training that follows: a range test, the training after it, each value of a sweep. `report` is told where there can
+    be none.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: Optimizer,
+        batches: TrainBatches,
+        *,
+        label_smoothing: float,
+        hardware: Hardware,
+        report: Callable[[str], None],
+    ) -> None:
+        self.model, self.optimizer, self.batches = model, optimizer, batches
+        self.label_smoothing, self.hardware = label_smoothing, hardware
+        self._has_dropout = any(isinstance(module, nn.Dropout) and module.p > 0 for module in model.modules())
+        self._take = replayed(self._step, hardware.device, report)
+        self._score = replayed(self._scored, hardware.device, report)
+
+    def reset(self, weights: Mapping[str, Tensor], weight_decay: float) -> None:
+        """Begins anew from `weights` (a model's `state_dict`), with nothing remembered of earlier steps."""
+        self.model.load_state_dict(weights)
+        self.optimizer.reset(weight_decay)
+
+    def steps(self, schedule: Schedule, *, first_step: int = 0) -> Iterator[Step]:
+        """Takes one optimizer step after another, from `first_step`, for as long as it is asked to."""
+        for step, drawn in enumerate(self.batches.drawn(first_step), start=first_step):
+            lr, momentum = schedule(step)
+            self.optimizer.set(lr, momentum)
+            if self._has_dropout:
+                torch.manual_seed(derived_seed(self.batches.seed, "dropout", step))
+            if not self.model.training:
+                self.model.train()
+            loss, correct = self._take(*drawn)
+            epoch = step // self.batches.steps_per_epoch + 1
+            yield Step(step, epoch, lr, momentum, len(drawn.labels), loss, correct)
+
+    def evaluate(self, batches: FixedBatches) -> Score:
+        """Scores the network on all images; looks at the device once, at the end."""
+        self.model.eval()
+        losses, corrects = zip(*(self._score(pixels, labels) for pixels, labels in batches), strict=True)
+        total = len(batches.labels)
+        return Score(float(torch.stack(losses).sum()) / total, int(torch.stack(corrects).sum()) / total)
+
+    def parts_of_a_step(self, steps: int) -> dict[str, float]:
+        """Seconds that each part of a step takes, the mean of so many steps: data, forward, backward, update, other.
+
+        The device is waited for after each part, and no graph is replayed; the parts sum up to such a step. It trains
+        the network: `reset` it afterwards.
+        """
+        seconds = dict.fromkeys(("data", "forward", "backward", "update", "other"), 0.0)
+        self.model.train()
+        drawn = self.batches.drawn(0)
+        for number in range(-WARM_UP, steps):
+            clock = _Clock(self.hardware.device)
+            self.model.zero_grad()
+            lapse = {"other": clock.lap()}
+            batch = self.batches.batch(next(drawn))
+            lapse["data"] = clock.lap()
+            loss, _ = self._forward(batch, self.label_smoothing)
+            lapse["forward"] = clock.lap()
+            loss.backward()
+            lapse["backward"] = clock.lap()
+            self.optimizer.step()
+            lapse["update"] = clock.lap()
+            loss.item()
+            lapse["other"] += clock.lap()
+            if number >= 0:
+                seconds = {part: total + lapse[part] / steps for part, total in seconds.items()}
+        return seconds
+
+    def _step(self, *drawn: Tensor) -> tuple[Tensor, Tensor]:
+        self.model.zero_grad()
+        loss, correct = self._forward(self.batches.batch(Drawn(*drawn)), self.label_smoothing)
+        loss.backward()
+        self.optimizer.step()
+        return loss.detach(), correct
+
+    @torch.no_grad()
+    def _scored(self, pixels: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        loss, correct = self._forward(Batch(self.batches.normalization(pixels), labels), 0.0)
+        return loss * len(labels), correct
+
+    def _forward(self, batch: Batch, label_smoothing: float) -> tuple[Tensor, Tensor]:
+        """Mean cross-entropy and the number of right answers."""
+        with self.hardware.autocast():
+            logits = self.model(batch.images)
+        logits = logits.float()
+        loss = F.cross_entropy(logits, batch.labels, label_smoothing=label_smoothing)
+        return loss, (logits.detach().argmax(1) == batch.labels).sum()

@@ -22,6 +22,7 @@ class Optimizer:
         self.decayed = [number for number, p in enumerate(self.parameters) if decay_norm_and_bias or p.ndim > 1]
         device = self.parameters[0].device
         self.lr, self.momentum, self.weight_decay = torch.tensor([0.0, 0.0, weight_decay], device=device).unbind()
+        self._memory: list[Tensor] = []
 
     def set(self, lr: float, momentum: float) -> None:
         """Sets the lr and the momentum of the next update; the device is told, not waited for."""
@@ -30,11 +31,14 @@ class Optimizer:
 
     @torch.no_grad()
     def step(self) -> None:
-        """Updates every parameter from its gradient, and lets go of the gradients."""
-        gradients = [_gradient(parameter) for parameter in self.parameters]
-        self._update(gradients)
-        for parameter in self.parameters:
-            parameter.grad = None
+        """Updates every parameter from its gradient; the gradients are used up."""
+        self._update([_gradient(parameter) for parameter in self.parameters])
+
+    def reset(self, weight_decay: float) -> None:
+        """Forgets all updates, in place."""
+        self.weight_decay.fill_(weight_decay)
+        for tensor in self._memory:
+            tensor.zero_()
 
     def _update(self, gradients: list[Tensor]) -> None:
         raise NotImplementedError
@@ -49,7 +53,7 @@ class Sgd(Optimizer):
     def __init__(self, model: nn.Module, *, nesterov: bool, weight_decay: float, decay_norm_and_bias: bool) -> None:
         super().__init__(model, weight_decay=weight_decay, decay_norm_and_bias=decay_norm_and_bias)
         self.nesterov = nesterov
-        self.velocities = _zeros_like(self.parameters)
+        self.velocities = self._memory = _zeros_like(self.parameters)
 
     def _update(self, gradients: list[Tensor]) -> None:
         decay = torch._foreach_mul(self._of_decayed(self.parameters), self.weight_decay)
@@ -74,6 +78,7 @@ class AdamW(Optimizer):
         self.beta2, self.eps = beta2, eps
         self.means, self.squares = _zeros_like(self.parameters), _zeros_like(self.parameters)
         self.updates = torch.zeros((), device=self.lr.device)
+        self._memory = [*self.means, *self.squares, self.updates]
 
     def _update(self, gradients: list[Tensor]) -> None:
         self.updates += 1

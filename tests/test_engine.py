@@ -1,5 +1,6 @@
 """The training loop against a plain one, and scoring."""
 
+import dataclasses
 from itertools import islice
 
 import pytest
@@ -7,14 +8,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from onecycle_cli import graphs
 from onecycle_cli.data.augmentation import Augmentation
 from onecycle_cli.data.batches import FixedBatches, Normalization, TrainBatches
-from onecycle_cli.engine import (
-    Hardware,
-    evaluate,
-    resolve_hardware,
-    train_steps,
-)
+from onecycle_cli.engine import Hardware, Trainer, resolve_hardware
 from onecycle_cli.errors import InputError
 from onecycle_cli.models import build_model
 from onecycle_cli.optimizers import build_optimizer
@@ -42,18 +39,22 @@ def schedule(step: int) -> LrMomentum:
     return LrMomentum(0.01 * (step + 1), 0.9 - 0.01 * step)
 
 
-def trained(*, first_step: int = 0, net: nn.Module | None = None) -> list:
+def trainer(net: nn.Module | None = None, source: TrainBatches | None = None, hardware: Hardware = CPU) -> Trainer:
     net = net or model()
     optimizer = build_optimizer(net, "sgd", **SGD)
-    steps = train_steps(net, optimizer, batches(), schedule, first_step=first_step, label_smoothing=0.1, hardware=CPU)
-    return list(islice(steps, 7))
+    return Trainer(net, optimizer, source or batches(), label_smoothing=0.1, hardware=hardware, report=pytest.fail)
+
+
+def trained(*, first_step: int = 0, net: nn.Module | None = None) -> list:
+    return list(islice(trainer(net).steps(schedule, first_step=first_step), 7))
 
 
 def test_the_losses_are_those_of_a_plain_loop() -> None:
     net = model()
     optimizer = torch.optim.SGD(net.parameters(), lr=1, momentum=0.9, weight_decay=1e-2)
     expected = []
-    for step, batch in enumerate(islice(batches().from_step(0), 7)):
+    source = batches()
+    for step, batch in enumerate(map(source.batch, islice(source.drawn(0), 7))):
         lr, momentum = schedule(step)
         for group in optimizer.param_groups:
             group["lr"], group["momentum"] = lr, momentum
@@ -65,6 +66,27 @@ def test_the_losses_are_those_of_a_plain_loop() -> None:
     got = trained()
     assert [step.loss.item() for step in got] == pytest.approx(expected, rel=1e-4)
     assert expected[0] != pytest.approx(expected[-1], rel=1e-2)
+
+
+def test_fifty_steps_at_a_small_lr_are_those_of_a_plain_loop() -> None:
+    net, source = model(), batches()
+    plain = dataclasses.replace(source, augmentation=Augmentation())
+    optimizer = torch.optim.SGD(net.parameters(), lr=1e-3, momentum=0.9, weight_decay=1e-2)
+    expected = []
+    for batch in map(plain.batch, islice(plain.drawn(0), 50)):
+        optimizer.zero_grad()
+        loss = F.cross_entropy(net(batch.images), batch.labels, label_smoothing=0.1)
+        loss.backward()
+        optimizer.step()
+        expected.append(loss.item())
+    steps = trainer(source=plain).steps(lambda _: LrMomentum(1e-3, 0.9))
+    assert [step.loss.item() for step in islice(steps, 50)] == pytest.approx(expected, rel=1e-4)
+
+
+def test_the_parts_of_a_step_are_all_timed() -> None:
+    parts = trainer().parts_of_a_step(2)
+    assert list(parts) == ["data", "forward", "backward", "update", "other"]
+    assert all(seconds > 0 for seconds in parts.values())
 
 
 def test_a_step_tells_what_its_update_used() -> None:
@@ -94,7 +116,7 @@ def test_scoring_is_the_mean_over_all_images_and_leaves_the_model_as_it_is() -> 
     net = model()
     source = batches()
     before = {name: value.clone() for name, value in net.state_dict().items()}
-    score = evaluate(net, FixedBatches(source.images, source.labels, PLAIN, 16), CPU)
+    score = trainer(net).evaluate(FixedBatches(source.images, source.labels, PLAIN, 16))
     net.eval()
     logits = net(PLAIN(source.images))
     assert score.loss == pytest.approx(F.cross_entropy(logits, source.labels).item(), rel=1e-5)
@@ -107,15 +129,12 @@ def test_training_goes_on_in_training_mode_after_scoring() -> None:
     fixed = FixedBatches(source.images, source.labels, PLAIN, 16)
 
     def losses(scored: bool) -> list[float]:
-        net = model()
-        steps = train_steps(
-            net, build_optimizer(net, "sgd", **SGD), source, schedule, label_smoothing=0.1, hardware=CPU
-        )
+        one = trainer()
         got = []
-        for step in islice(steps, 4):
+        for step in islice(one.steps(schedule), 4):
             got.append(step.loss.item())
             if scored:
-                evaluate(net, fixed, CPU)
+                one.evaluate(fixed)
         return got
 
     assert losses(scored=True) == losses(scored=False)
@@ -123,14 +142,7 @@ def test_training_goes_on_in_training_mode_after_scoring() -> None:
 
 def test_bfloat16_is_near_float32_and_keeps_its_weights_in_float32() -> None:
     net = model()
-    steps = train_steps(
-        net,
-        build_optimizer(net, "sgd", **SGD),
-        batches(),
-        schedule,
-        label_smoothing=0.1,
-        hardware=Hardware(torch.device("cpu"), "bfloat16"),
-    )
+    steps = trainer(net, hardware=Hardware(torch.device("cpu"), "bfloat16")).steps(schedule)
     got = [step.loss.item() for step in islice(steps, 7)]
     assert got == pytest.approx([step.loss.item() for step in trained()], rel=0.05)
     assert {p.dtype for p in net.parameters()} == {torch.float32}
@@ -151,15 +163,71 @@ def test_a_device_that_is_not_there_is_told(device: str) -> None:
         resolve_hardware(device, "auto")
 
 
-@pytest.mark.gpu
-def test_on_a_gpu_the_losses_are_those_of_the_cpu() -> None:
-    cuda = Hardware(torch.device("cuda"), "float32")
-    net = model().cuda()
-    source = batches()
-    normalization = Normalization.of((0.5,), (0.25,), cuda.device)
-    on_gpu = TrainBatches(
+def test_a_reset_trainer_is_as_good_as_new() -> None:
+    net = model()
+    initial = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    one = trainer(net)
+    first = [step.loss.item() for step in islice(one.steps(schedule), 7)]
+    one.reset(initial, SGD["weight_decay"])
+    assert [step.loss.item() for step in islice(one.steps(schedule), 7)] == first
+    one.reset(initial, 0.5)
+    assert [step.loss.item() for step in islice(one.steps(schedule), 7)] != first
+
+
+def on_gpu(precision: str) -> Trainer:
+    cuda = Hardware(torch.device("cuda"), precision)
+    source, normalization = batches(), Normalization.of((0.5,), (0.25,), cuda.device)
+    moved = TrainBatches(
         source.images.cuda(), source.labels.cuda(), normalization, source.augmentation, 16, drop_last=False, seed=0
     )
-    steps = train_steps(net, build_optimizer(net, "sgd", **SGD), on_gpu, schedule, label_smoothing=0.1, hardware=cuda)
-    got = [step.loss.item() for step in islice(steps, 7)]
-    assert got == pytest.approx([step.loss.item() for step in trained()], rel=1e-3)
+    return trainer(model().to("cuda", memory_format=torch.channels_last), moved, cuda)
+
+
+@pytest.mark.gpu
+def test_on_a_gpu_the_losses_are_those_of_the_cpu() -> None:
+    # 40 steps: the graphs of the whole batches and of the short last one are recorded on the way.
+    got = [step.loss.item() for step in islice(on_gpu("float32").steps(lambda _: LrMomentum(0.001, 0.9)), 40)]
+    expected = [step.loss.item() for step in islice(trainer().steps(lambda _: LrMomentum(0.001, 0.9)), 40)]
+    assert got == pytest.approx(expected, rel=1e-3)
+
+
+@pytest.mark.gpu
+def test_on_a_gpu_a_replayed_step_is_the_eager_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    replayed = [step.loss.item() for step in islice(on_gpu("float32").steps(schedule), 50)]
+    monkeypatch.setattr(graphs, "WARM_UP", 1000)
+    eager = [step.loss.item() for step in islice(on_gpu("float32").steps(schedule), 50)]
+    assert replayed == pytest.approx(eager, rel=1e-4)
+
+
+@pytest.mark.gpu
+def test_on_a_gpu_no_step_waits_for_the_device() -> None:
+    steps = on_gpu("bfloat16").steps(schedule)
+    list(islice(steps, 30))
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        list(islice(steps, 30))
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.gpu
+def test_on_a_gpu_a_reset_trainer_replays_what_it_did() -> None:
+    one = on_gpu("float32")
+    initial = {name: tensor.clone() for name, tensor in one.model.state_dict().items()}
+
+    def losses() -> list[float]:
+        one.reset(initial, SGD["weight_decay"])
+        return [step.loss.item() for step in islice(one.steps(schedule), 20)]
+
+    losses()
+    assert losses() == pytest.approx(losses(), rel=1e-4)
+
+
+@pytest.mark.gpu
+def test_on_a_gpu_images_on_the_host_give_the_same_batches() -> None:
+    one, other = on_gpu("float32"), on_gpu("float32")
+    other.batches = dataclasses.replace(
+        other.batches, images=other.batches.images.cpu(), labels=other.batches.labels.cpu()
+    )
+    for mine, its in zip(islice(one.batches.drawn(0), 5), islice(other.batches.drawn(0), 5), strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(mine, its, strict=True))

@@ -111,6 +111,9 @@ def train(
         ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Take it though settings differ.")] = False,
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Also time the parts of a step, to profile.csv in the run's folder.")
+    ] = False,
     settings: SetOption = None,
     epochs: EpochsOption = None,
     batch_size: BatchSizeOption = None,
@@ -154,7 +157,7 @@ def train(
         )
     hardware, run = start("train", loaded, runs_dir, name)
     with run.recording(), Display(quiet=quiet) as report:
-        ended = training.train(loaded, hardware, run, report)
+        ended = training.train(loaded, hardware, run, report, profile=profile)
     _show_training(run, ended.summary, quiet, as_json)
     if ended.status != "finished":
         raise typer.Exit(NOT_LEARNED)

@@ -49,14 +49,12 @@ def draw(images: int, augmentation: Augmentation, generator: torch.Generator) ->
     return Draws(top, left, flip)
 
 
-def augmented(images: Tensor, index: Tensor, draws: Draws, augmentation: Augmentation) -> Tensor:
-    """The images at `index`, each padded, cropped and flipped as drawn.
-
-    `images` is uint8 (N, height, width, channels); the result has the shape (len(index), height, width, channels).
-    """
+def augmented(images: Tensor, draws: Draws, augmentation: Augmentation) -> Tensor:
+    """The images, each padded, cropped and flipped as drawn; uint8 (B, height, width, channels), as is the result."""
     if not (augmentation.random_crop or augmentation.horizontal_flip):
-        return images[index]
+        return images
     height, width = images.shape[1:3]
+    image = torch.arange(len(images), device=images.device)[:, None, None]
     row = torch.arange(height, device=images.device)
     column = torch.arange(width, device=images.device)
     columns = torch.where(draws.flip[:, None], width - 1 - column, column)
@@ -64,10 +62,10 @@ def augmented(images: Tensor, index: Tensor, draws: Draws, augmentation: Augment
     x = draws.left[:, None] + columns - augmentation.padding
     if augmentation.padding_mode == "reflect":
         y, x = _reflected(y, height), _reflected(x, width)
-        return images[index[:, None, None], y[:, :, None], x[:, None, :]]
+        return images[image, y[:, :, None], x[:, None, :]]
     inside = ((y >= 0) & (y < height))[:, :, None] & ((x >= 0) & (x < width))[:, None, :]
     y, x = y.clamp(0, height - 1), x.clamp(0, width - 1)
-    return images[index[:, None, None], y[:, :, None], x[:, None, :]] * inside[..., None]
+    return images[image, y[:, :, None], x[:, None, :]] * inside[..., None]
 
 
 def _reflected(position: Tensor, size: int) -> Tensor:

@@ -46,11 +46,25 @@ class Batch(NamedTuple):
     labels: Tensor
 
 
+class Drawn(NamedTuple):
+    """A batch before its augmentation: what was drawn for each of its images, on the device.
+
+    `pixels` is uint8 (B, height, width, channels), `labels` int64 (B,); the others are as in `Draws`.
+    """
+
+    pixels: Tensor
+    labels: Tensor
+    top: Tensor
+    left: Tensor
+    flip: Tensor
+
+
 @dataclass(frozen=True)
 class TrainBatches:
     """The training images as an endless row of augmented batches, epoch after epoch.
 
-    `images` is uint8 (N, height, width, channels). One epoch is one permutation.
+    `images` is uint8 (N, height, width, channels), on the device, or on the host where that is too small for them. One
+    epoch is one permutation.
     """
 
     images: Tensor
@@ -73,23 +87,34 @@ class TrainBatches:
     def steps_per_epoch(self) -> int:
         return steps_per_epoch(len(self.labels), self.batch_size, drop_last=self.drop_last)
 
-    def from_step(self, step: int) -> Iterator[Batch]:
-        """The batches of `step` and all later ones, without end."""
+    def drawn(self, step: int) -> Iterator[Drawn]:
+        """What makes the batches of `step` and all later ones, without end."""
         first_epoch, first_position = divmod(step, self.steps_per_epoch)
         for epoch in count(first_epoch):
             order, draws = self._epoch(epoch)
             for position in range(first_position if epoch == first_epoch else 0, self.steps_per_epoch):
                 part = slice(position * self.batch_size, (position + 1) * self.batch_size)
                 index = order[part]
-                pixels = augmented(self.images, index, draws.at(part), self.augmentation)
-                yield Batch(self.normalization(pixels), self.labels[index])
+                pixels, labels = _to(self.device, self.images[index], self.labels[index])
+                yield Drawn(pixels, labels, draws.top[part], draws.left[part], draws.flip[part])
+
+    def batch(self, drawn: Drawn) -> Batch:
+        """The batch itself: cropped, flipped and normalized. It waits for nothing, so that a graph can hold it."""
+        pixels = augmented(drawn.pixels, Draws(drawn.top, drawn.left, drawn.flip), self.augmentation)
+        return Batch(self.normalization(pixels), drawn.labels)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the batches are used."""
+        return self.normalization.shift.device
 
     def _epoch(self, epoch: int) -> tuple[Tensor, Draws]:
-        images, device = len(self.labels), self.images.device
+        images = len(self.labels)
         generator = torch.Generator().manual_seed(derived_seed(self.seed, "epoch", epoch))
         order = torch.randperm(images, generator=generator)
         draws = draw(images, self.augmentation, generator)
-        return order.to(device), Draws(draws.top.to(device), draws.left.to(device), draws.flip.to(device))
+        (order,) = _to(self.images.device, order)
+        return order, Draws(*_to(self.device, draws.top, draws.left, draws.flip))
 
 
 @dataclass(frozen=True)
@@ -101,7 +126,16 @@ class FixedBatches:
     normalization: Normalization
     batch_size: int
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Pixels, uint8 (B, height, width, channels), and labels, on the device."""
         for start in range(0, len(self.labels), self.batch_size):
             part = slice(start, start + self.batch_size)
-            yield Batch(self.normalization(self.images[part]), self.labels[part])
+            pixels, labels = _to(self.normalization.shift.device, self.images[part], self.labels[part])
+            yield pixels, labels
+
+
+def _to(device: torch.device, *tensors: Tensor) -> tuple[Tensor, ...]:
+    """The tensors on the device; from the host through pinned memory, so that the copy waits for nothing."""
+    if device.type != "cuda":
+        return tuple(tensor.to(device) for tensor in tensors)
+    return tuple(tensor if tensor.is_cuda else tensor.pin_memory().to(device, non_blocking=True) for tensor in tensors)

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 
 from onecycle_cli.data.batches import FixedBatches, derived_seed
-from onecycle_cli.engine import Hardware, Score, Step, evaluate, train_steps
+from onecycle_cli.engine import Hardware, Score, Step
 from onecycle_cli.errors import InputError
-from onecycle_cli.experiments.setup import SeenStep, Setup, fresh_model, fresh_optimizer, in_blocks, note, prepare
+from onecycle_cli.experiments.setup import SeenStep, Setup, fresh, in_blocks, note, prepare
 from onecycle_cli.lr_range import Suggestion, has_diverged, onset_index, smoother, suggest
 from onecycle_cli.progress import Progress, Report
 from onecycle_cli.recipe import Recipe, curve_settings, differences, finder_momentum, load
@@ -115,15 +115,8 @@ def _points(recipe: Recipe, setup: Setup, run: RunDir, report: Report) -> Iterat
 def _steps(recipe: Recipe, setup: Setup, lrs: Range, scores: dict[int, Score]) -> Iterator[Step]:
     """The updates of the test on a fresh model; where validation is asked for, each score goes to `scores` by step."""
     momentum, every = finder_momentum(recipe), recipe.find_lr.valid_every
-    model = fresh_model(recipe, setup)
-    steps = train_steps(
-        model,
-        fresh_optimizer(recipe, model),
-        setup.train,
-        lambda step: LrMomentum(lrs.lr(step), momentum),
-        label_smoothing=recipe.optimizer.label_smoothing,
-        hardware=setup.hardware,
-    )
+    trainer = fresh(recipe, setup)
+    steps = trainer.steps(lambda step: LrMomentum(lrs.lr(step), momentum))
     if every is None:
         return steps
     valid = _some_of(setup.valid, recipe.seed)
@@ -131,7 +124,7 @@ def _steps(recipe: Recipe, setup: Setup, lrs: Range, scores: dict[int, Score]) -
     def scored() -> Iterator[Step]:
         for step in steps:
             if step.step % every == 0:
-                scores[step.step] = evaluate(model, valid, setup.hardware)
+                scores[step.step] = trainer.evaluate(valid)
             yield step
 
     return scored()

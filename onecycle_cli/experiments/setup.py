@@ -1,6 +1,6 @@
 """What every experiment starts from: images on the device, and fresh models, optimizers and batches from a recipe."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from time import perf_counter
@@ -13,7 +13,7 @@ from onecycle_cli.data.augmentation import Augmentation
 from onecycle_cli.data.batches import FixedBatches, Normalization, TrainBatches, derived_seed
 from onecycle_cli.data.images import ImageData, Split
 from onecycle_cli.data.open_data import open_data
-from onecycle_cli.engine import Hardware, Step, keep_freed_memory
+from onecycle_cli.engine import Hardware, Step, Trainer, keep_freed_memory
 from onecycle_cli.models import build_model
 from onecycle_cli.optimizers import Optimizer, build_optimizer
 from onecycle_cli.progress import Report
@@ -24,10 +24,11 @@ from onecycle_cli.weights import Header
 
 @dataclass(frozen=True)
 class Setup:
-    """The data of a recipe on the device. It serves every value of a sweep, since it holds nothing that is trained."""
+    """The data of a recipe and its network on the device; `fresh` makes the network new for each training on it."""
 
     hardware: Hardware
     data: ImageData
+    trainer: Trainer
     train: TrainBatches
     valid: FixedBatches
     test: FixedBatches | None
@@ -73,29 +74,59 @@ def prepare(recipe: Recipe, hardware: Hardware, run: RunDir, report: Report) -> 
     )
     normalization = Normalization.of(data.mean, data.std, hardware.device)
 
-    def on_device(split: Split) -> tuple[Tensor, Tensor]:
-        return torch.from_numpy(split.images).to(hardware.device), torch.from_numpy(split.labels).to(hardware.device)
+    def told(text: str) -> None:
+        note(run, report, text)
 
     def fixed(split: Split) -> FixedBatches:
-        return FixedBatches(*on_device(split), normalization, settings.batch_size)
+        return FixedBatches(*_resident(split, hardware, told), normalization, settings.batch_size)
 
     augmentation = Augmentation(settings.horizontal_flip, settings.random_crop, settings.padding, settings.padding_mode)
     train = TrainBatches(
-        *on_device(data.train), normalization, augmentation, settings.batch_size, settings.drop_last, recipe.seed
+        *_resident(data.train, hardware, told),
+        normalization,
+        augmentation,
+        settings.batch_size,
+        settings.drop_last,
+        recipe.seed,
     )
     if train.drops_single_image:
-        note(run, report, "The last batch of an epoch would be one image, which batch norm cannot use: it is left out.")
-    return Setup(hardware, data, train, fixed(data.valid), fixed(data.test) if data.test else None)
+        told("The last batch of an epoch would be one image, which batch norm cannot use: it is left out.")
+    model = _initial_model(recipe, data).to(hardware.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    trainer = Trainer(
+        model,
+        _optimizer(recipe, model),
+        train,
+        label_smoothing=recipe.optimizer.label_smoothing,
+        hardware=hardware,
+        report=told,
+    )
+    return Setup(hardware, data, trainer, train, fixed(data.valid), fixed(data.test) if data.test else None)
 
 
-def fresh_model(recipe: Recipe, setup: Setup) -> nn.Module:
-    """The recipe's network with weights that follow from its seed, on the device, channels last."""
-    model = build_model(**model_arguments(recipe, setup), seed=derived_seed(recipe.seed, "weights"))
-    return model.to(setup.hardware.device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+RESIDENT_SHARE = 0.5
+"""Of the free memory of a GPU, that images may fill; activations want the rest."""
 
 
-def fresh_optimizer(recipe: Recipe, model: nn.Module) -> Optimizer:
-    """The recipe's optimizer for `model`."""
+def _resident(split: Split, hardware: Hardware, report: Callable[[str], None]) -> tuple[Tensor, Tensor]:
+    """The images and labels of a split on the device; on the host where a GPU has no room for them."""
+    images, labels = torch.from_numpy(split.images), torch.from_numpy(split.labels)
+    if hardware.device.type == "cuda" and images.nbytes > RESIDENT_SHARE * torch.cuda.mem_get_info(hardware.device)[0]:
+        report(f"{images.nbytes / 2**30:.1f} GiB of images stay on the host: the GPU has no room for them.")
+        return images, labels
+    return images.to(hardware.device), labels.to(hardware.device)
+
+
+def fresh(recipe: Recipe, setup: Setup) -> Trainer:
+    """The trainer of `setup`, made new: weights that follow from the recipe's seed, and its weight decay."""
+    setup.trainer.reset(_initial_model(recipe, setup.data).state_dict(), recipe.optimizer.weight_decay)
+    return setup.trainer
+
+
+def _initial_model(recipe: Recipe, data: ImageData) -> nn.Module:
+    return build_model(**model_arguments(recipe, data), seed=derived_seed(recipe.seed, "weights"))
+
+
+def _optimizer(recipe: Recipe, model: nn.Module) -> Optimizer:
     settings = recipe.optimizer
     return build_optimizer(
         model,
@@ -108,7 +139,7 @@ def fresh_optimizer(recipe: Recipe, model: nn.Module) -> Optimizer:
     )
 
 
-def model_arguments(recipe: Recipe, setup: Setup) -> dict[str, Any]:
+def model_arguments(recipe: Recipe, data: ImageData) -> dict[str, Any]:
     """The arguments of `build_model`, but for the seed."""
     settings = recipe.model
     return {
@@ -117,14 +148,14 @@ def model_arguments(recipe: Recipe, setup: Setup) -> dict[str, Any]:
         "shortcut_kind": settings.shortcut,
         "dropout": settings.dropout,
         "channels": recipe.data.channels,
-        "classes": setup.classes,
+        "classes": len(data.classes),
     }
 
 
 def weights_header(recipe: Recipe, setup: Setup) -> Header:
     """What the saved weights of this recipe are of."""
     data = setup.data
-    return Header(model_arguments(recipe, setup), data.classes, recipe.data.image_size, data.mean, data.std)
+    return Header(model_arguments(recipe, data), data.classes, recipe.data.image_size, data.mean, data.std)
 
 
 def hardware_facts(hardware: Hardware) -> dict[str, Any]:

@@ -9,15 +9,14 @@ from typing import Any
 
 from torch import nn
 
-from onecycle_cli.engine import Hardware, Score, evaluate, train_steps
+from onecycle_cli.engine import Hardware, Score, Trainer
 from onecycle_cli.errors import NoSuggestionError
 from onecycle_cli.experiments.planning import recipe_schedule
 from onecycle_cli.experiments.range_test import range_test
 from onecycle_cli.experiments.setup import (
     SeenStep,
     Setup,
-    fresh_model,
-    fresh_optimizer,
+    fresh,
     in_blocks,
     prepare,
     weights_header,
@@ -29,6 +28,8 @@ from onecycle_cli.run_dir.files import (
     EPOCHS,
     EPOCHS_COLUMNS,
     MODEL,
+    PROFILE,
+    PROFILE_COLUMNS,
     RECIPE,
     STEPS,
     STEPS_COLUMNS,
@@ -37,6 +38,8 @@ from onecycle_cli.run_dir.files import (
 from onecycle_cli.run_dir.run import RunDir, Status
 from onecycle_cli.run_dir.writing import Table
 from onecycle_cli.weights import save_weights
+
+PROFILED_STEPS = 20
 
 
 @dataclass(frozen=True)
@@ -63,21 +66,25 @@ class Epoch:
     images_per_second: float
 
 
-def train(recipe: Recipe, hardware: Hardware, run: RunDir, report: Report) -> Training:
+def train(recipe: Recipe, hardware: Hardware, run: RunDir, report: Report, *, profile: bool = False) -> Training:
     """Trains as the recipe says; with `schedule.max_lr` null, a range test in the same folder finds it first.
 
-    A diverged or collapsed run is a result, not an error. `NoSuggestionError` where the range test gave no max_lr.
+    With `profile`, the parts of a step are timed before; the training is the same. A diverged or collapsed run is a
+    result, not an error. `NoSuggestionError` where the range test gave no max_lr.
     """
     setup = prepare(recipe, hardware, run, report)
     if recipe.schedule.max_lr is None:
         _check_cycle(recipe, setup)
         recipe = _with_found_max_lr(recipe, setup, run, report)
+    if profile:
+        _profile(fresh(recipe, setup), run, report)
     started = perf_counter()
-    model = fresh_model(recipe, setup)
+    trainer = fresh(recipe, setup)
+    model = trainer.model
     seen: list[SeenStep] = []
     epochs: list[Epoch] = []
     with run.table(STEPS, STEPS_COLUMNS) as steps_table, run.table(EPOCHS, EPOCHS_COLUMNS) as epochs_table:
-        for epoch in _epochs(recipe, setup, model, seen, steps_table, report):
+        for epoch in _epochs(recipe, setup, trainer, seen, steps_table, report):
             epochs_table.append([vars(epoch)])
             if recipe.runtime.save_best and all(epoch.valid_accuracy > before.valid_accuracy for before in epochs):
                 _save(BEST_MODEL, model, recipe, setup, run)
@@ -86,13 +93,23 @@ def train(recipe: Recipe, hardware: Hardware, run: RunDir, report: Report) -> Tr
     test = None
     if status != "diverged":
         _save(MODEL, model, recipe, setup, run)
-        test = evaluate(model, setup.test, hardware) if setup.test else None
+        test = trainer.evaluate(setup.test) if setup.test else None
     parameters = sum(parameter.numel() for parameter in model.parameters())
     summary = _summary(recipe, status, seen, epochs, test)
     summary |= {"parameters": parameters, "seconds": round(perf_counter() - started, 3)}
     _draw(recipe, seen, epochs, run)
     run.finish(status, summary)
     return Training(status, summary)
+
+
+def _profile(trainer: Trainer, run: RunDir, report: Report) -> None:
+    report(f"Timing the parts of a step, over {PROFILED_STEPS} steps.")
+    parts = trainer.parts_of_a_step(PROFILED_STEPS)
+    whole = sum(parts.values())
+    with run.table(PROFILE, PROFILE_COLUMNS) as table:
+        table.append(
+            {"part": part, "milliseconds": 1000 * seconds, "share": seconds / whole} for part, seconds in parts.items()
+        )
 
 
 def _check_cycle(recipe: Recipe, setup: Setup) -> None:
@@ -118,7 +135,7 @@ def _with_found_max_lr(recipe: Recipe, setup: Setup, run: RunDir, report: Report
 
 
 def _epochs(
-    recipe: Recipe, setup: Setup, model: nn.Module, seen: list[SeenStep], table: Table, report: Report
+    recipe: Recipe, setup: Setup, trainer: Trainer, seen: list[SeenStep], table: Table, report: Report
 ) -> Iterator[Epoch]:
     """Trains and scores one epoch after another; what each step said goes to `seen` and to the table.
 
@@ -126,14 +143,7 @@ def _epochs(
     """
     per_epoch = setup.train.steps_per_epoch
     total = recipe.schedule.epochs * per_epoch
-    steps = train_steps(
-        model,
-        fresh_optimizer(recipe, model),
-        setup.train,
-        recipe_schedule(recipe, per_epoch),
-        label_smoothing=recipe.optimizer.label_smoothing,
-        hardware=setup.hardware,
-    )
+    steps = trainer.steps(recipe_schedule(recipe, per_epoch))
     for number in range(1, recipe.schedule.epochs + 1):
         started, first = perf_counter(), len(seen)
         for block in in_blocks(islice(steps, per_epoch), setup.hardware, recipe.runtime.log_every):
@@ -148,7 +158,7 @@ def _epochs(
         seconds = perf_counter() - started
         rows = seen[first:]
         images = sum(row.images for row in rows)
-        score = evaluate(model, setup.valid, setup.hardware)
+        score = trainer.evaluate(setup.valid)
         yield Epoch(
             number,
             step=rows[-1].step,

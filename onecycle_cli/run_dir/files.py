@@ -6,6 +6,7 @@ SUMMARY = "summary.json"
 STEPS = "steps.csv"
 EPOCHS = "epochs.csv"
 TRAINING_FIGURE = "training.png"
+PROFILE = "profile.csv"
 MODEL = "model.safetensors"
 BEST_MODEL = "best.safetensors"
 LR_RANGE = "lr_range.csv"
@@ -23,6 +24,7 @@ EPOCHS_COLUMNS = (
     *("train_loss", "train_accuracy", "valid_loss", "valid_accuracy"),
     *("seconds", "images_per_second"),
 )
+PROFILE_COLUMNS = ("part", "milliseconds", "share")
 LR_RANGE_COLUMNS = ("step", "lr", "momentum", "train_loss", "smoothed_loss")
 LR_RANGE_VALID_COLUMNS = (*LR_RANGE_COLUMNS, "valid_loss", "valid_accuracy")
 SWEEP_COLUMNS = ("weight_decay", "argmin_lr", "onset_lr", "stop_lr", "max_lr", "status")

@@ -23,7 +23,7 @@ def batches(
 
 
 def taken(source: TrainBatches, number: int, first: int = 0) -> list[Batch]:
-    return list(islice(source.from_step(first), number))
+    return [source.batch(drawn) for drawn in islice(source.drawn(first), number)]
 
 
 def same(one: list[Batch], other: list[Batch]) -> bool:
@@ -104,8 +104,8 @@ def test_normalization_is_by_channel_and_leaves_channels_last_in_memory() -> Non
 def test_fixed_batches_are_all_images_in_their_order() -> None:
     pixels = torch.arange(7, dtype=torch.uint8).view(7, 1, 1, 1)
     got = list(FixedBatches(pixels, torch.arange(7), PLAIN, 3))
-    assert [b.labels.tolist() for b in got] == [[0, 1, 2], [3, 4, 5], [6]]
-    assert torch.cat([b.images for b in got]).ravel().tolist() == list(range(7))
+    assert [labels.tolist() for _, labels in got] == [[0, 1, 2], [3, 4, 5], [6]]
+    assert torch.cat([pixels for pixels, _ in got]).ravel().tolist() == list(range(7))
 
 
 @given(seed=st.integers(0, 2**32 - 1), epoch=st.integers(0, 1000))

@@ -231,3 +231,15 @@ def test_a_cycle_that_is_too_short_is_refused_before_the_range_test(trained: Cal
     with pytest.raises(InputError, match="the way up"):
         trained({"schedule.max_lr": None, "schedule.pct_start": 0.001})
     assert not list(tmp_path.glob("*/lr_range.csv"))
+
+
+def test_a_profile_says_where_the_time_goes_and_changes_nothing(new_run: Callable, tiny: Tiny) -> None:
+    runs = []
+    for profile in (True, False):
+        runs.append(new_run(tiny()))
+        train(tiny(), CPU, runs[-1], silent, profile=profile)
+    parts = pd.read_csv(runs[0].path / "profile.csv")
+    assert parts["part"].tolist() == ["data", "forward", "backward", "update", "other"]
+    assert parts["share"].sum() == pytest.approx(1)
+    assert not (runs[1].path / "profile.csv").exists()
+    assert len({(run.path / "steps.csv").read_bytes() for run in runs}) == 1

@@ -1,0 +1,96 @@
+"""Replaying a function of tensors as a CUDA graph.
+
+On a GPU the networks of this house are bound by the launches of their kernels, some thousands a step, and a graph
+launches them all at once. Of the ways to let lr and momentum move under a graph (scalars on the device in foreach
+updates; an eager update after a captured backward pass; torch.compile) the first is taken: nothing stays eager, and
+nothing is compiled, which takes longer than a whole range test. Not measured yet.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+Function = Callable[..., tuple[Tensor, ...]]
+Record = Callable[[Function, tuple[Tensor, ...]], tuple[Callable[[], None], tuple[Tensor, ...]]]
+"""Records one call of a function on given inputs: gives what replays it, and the outputs that a replay fills."""
+
+WARM_UP = 3
+"""Calls with inputs of one shape before they are recorded: the first ones choose kernels and allocate workspaces."""
+
+
+class _Recording(NamedTuple):
+    inputs: tuple[Tensor, ...]
+    replay: Callable[[], None]
+    outputs: tuple[Tensor, ...]
+
+
+class Replayed:
+    """A function of tensors that runs as it is at first, and is then recorded once for each shape of its first input.
+
+    The function may change other tensors (weights, statistics, moments) in place; their addresses must stay. Where
+    recording fails, `report` is told why, and the function goes on as it is.
+    """
+
+    def __init__(self, function: Function, record: Record, report: Callable[[str], None]) -> None:
+        self._function, self._record, self._report = function, record, report
+        self._calls: dict[torch.Size, int] = {}
+        self._recordings: dict[torch.Size, _Recording] = {}
+        self._impossible = False
+
+    def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        shape = inputs[0].shape
+        calls = self._calls[shape] = self._calls.get(shape, 0) + 1
+        if calls > WARM_UP and shape not in self._recordings and not self._impossible:
+            self._try_to_record(inputs)
+        if shape not in self._recordings:
+            return self._function(*inputs)
+        recording = self._recordings[shape]
+        for kept, given in zip(recording.inputs, inputs, strict=True):
+            kept.copy_(given)
+        recording.replay()
+        # The next replay writes to the same places.
+        return tuple(output.clone() for output in recording.outputs)
+
+    def _try_to_record(self, inputs: tuple[Tensor, ...]) -> None:
+        kept = tuple(given.clone() for given in inputs)
+        try:
+            self._recordings[inputs[0].shape] = _Recording(kept, *self._record(self._function, kept))
+        except RuntimeError as error:
+            self._impossible = True
+            self._report(f"No CUDA graph could be made, so steps are slower: {str(error).splitlines()[0]}")
+
+
+def cuda_recorder() -> Record:
+    """Records as CUDA graphs that share one pool of memory: they are replayed one at a time, and outputs are copied."""
+    pool = torch.cuda.graph_pool_handle()
+
+    def record(function: Function, inputs: tuple[Tensor, ...]) -> tuple[Callable[[], None], tuple[Tensor, ...]]:
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, pool=pool):
+            outputs = function(*inputs)
+        return graph.replay, outputs
+
+    return record
+
+
+def replayed(function: Function, device: torch.device, report: Callable[[str], None]) -> Function:
+    """`function`, replayed on a CUDA device and as it is on any other.
+
+    Calls run on a stream of their own, as recording asks of the calls that come before it.
+    """
+    if device.type != "cuda":
+        return function
+    stream = torch.cuda.Stream(device)
+
+    def on_stream(*inputs: Tensor) -> tuple[Tensor, ...]:
+        if torch.cuda.is_current_stream_capturing():
+            return function(*inputs)
+        stream.wait_stream(torch.cuda.current_stream(device))
+        with torch.cuda.stream(stream):
+            outputs = function(*inputs)
+        torch.cuda.current_stream(device).wait_stream(stream)
+        return outputs
+
+    return Replayed(on_stream, cuda_recorder(), report)

@@ -1,0 +1,97 @@
+"""Recording and replaying, with a recorder that needs no GPU: a replay computes anew on the recorded inputs."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from onecycle_cli.graphs import WARM_UP, Replayed, replayed
+
+
+class Accumulator:
+    """A function with a state, as a step has: gives the sum of all it has seen, by its first input's place."""
+
+    def __init__(self) -> None:
+        self.total = torch.zeros(())
+        self.runs = 0
+
+    def __call__(self, values: Tensor, factor: Tensor) -> tuple[Tensor, ...]:
+        self.runs += 1
+        self.total += (values * factor).sum()
+        return (self.total,)
+
+
+def record(function: Callable, inputs: tuple[Tensor, ...]) -> tuple[Callable[[], None], tuple[Tensor, ...]]:
+    """As a CUDA graph does: recording computes nothing, a replay reads and writes the recorded places."""
+    outputs = (torch.full((), torch.nan),)
+
+    def replay() -> None:
+        outputs[0].copy_(function(*inputs)[0])
+
+    return replay, outputs
+
+
+def test_from_the_first_call_to_the_last_replay_every_result_is_right_and_stays() -> None:
+    function = Accumulator()
+    fast = Replayed(function, record, pytest.fail)
+    results, expected, total = [], [], 0.0
+    for number in range(12):
+        # Two shapes in turn, as the whole batches of an epoch and its short last one.
+        values, factor = torch.full((4 if number % 3 else 2,), float(number)), torch.tensor(0.5)
+        results.append(fast(values, factor)[0])
+        total += float((values * 0.5).sum())
+        expected.append(total)
+    # A result of the function itself is its running total; replays give copies.
+    assert [float(result) for result in results[-2:]] == expected[-2:]
+    assert float(function.total) == expected[-1]
+
+
+def test_each_shape_is_recorded_once_after_its_warm_up() -> None:
+    recorded: list[torch.Size] = []
+
+    def counting(function: Callable, inputs: tuple[Tensor, ...]) -> object:
+        recorded.append(inputs[0].shape)
+        return record(function, inputs)
+
+    fast = Replayed(Accumulator(), counting, pytest.fail)
+    for _ in range(WARM_UP):
+        fast(torch.ones(4), torch.ones(()))
+    assert recorded == []
+    for size in (4, 4, *[2] * (WARM_UP + 2), 4):
+        fast(torch.ones(size), torch.ones(()))
+    assert recorded == [torch.Size([4]), torch.Size([2])]
+
+
+def test_where_recording_fails_it_goes_on_as_it_is_and_says_why_once() -> None:
+    def failing(*_: object) -> object:
+        raise RuntimeError("operation not permitted when stream is capturing\nand more")
+
+    told: list[str] = []
+    function = Accumulator()
+    fast = Replayed(function, failing, told.append)
+    for _ in range(10):
+        result = fast(torch.ones(4), torch.ones(()))
+    assert float(result[0]) == 40
+    assert function.runs == 10
+    assert told == [
+        "No CUDA graph could be made, so steps are slower: operation not permitted when stream is capturing"
+    ]
+
+
+def test_on_a_cpu_a_function_is_left_as_it_is() -> None:
+    function = Accumulator()
+    assert replayed(function, torch.device("cpu"), pytest.fail) is function
+
+
+@pytest.mark.gpu
+def test_on_a_gpu_a_graph_reads_its_inputs_anew_and_changes_what_the_function_changes() -> None:
+    total = torch.zeros((), device="cuda")
+
+    def add(values: Tensor) -> tuple[Tensor, ...]:
+        total.add_(values.sum())
+        return (total.clone(),)
+
+    fast = replayed(add, torch.device("cuda"), pytest.fail)
+    results = [float(fast(torch.full((3,), float(number), device="cuda"))[0]) for number in range(10)]
+    assert results == [3.0 * sum(range(number + 1)) for number in range(10)]
