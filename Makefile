@@ -2,10 +2,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types docs clean
+.PHONY: help demo test lint types docs benchmark clean
 
 help:  ## this list
-	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:[^#]*##/ #/' | awk -F' #' '{printf "make %-8s%s\n", $$1, $$2}'
+	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:[^#]*##/ #/' | awk -F' #' '{printf "make %-10s%s\n", $$1, $$2}'
 
 demo: .venv/installed  ## install, find a learning rate for the embedded digits, train with it
 	$(BIN)/onecycle find-lr recipes/digits.yaml
@@ -24,6 +24,11 @@ types: .venv/installed-dev  ## mypy, strict
 docs: .venv/installed-dev  ## write docs/commands.md again from the help texts
 	$(BIN)/python -m typer onecycle_cli.cli utils docs --name onecycle --title Commands --output docs/commands.md
 
+DATA ?= data/cifar10
+benchmark: .venv/installed-benchmark  ## time it beside other libraries, on DATA=FOLDER with CIFAR-10's images
+	$(BIN)/python benchmarks/speed.py $(DATA)
+	$(BIN)/python benchmarks/tables.py
+
 clean:  ## remove the environment and caches; runs stay
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
@@ -38,4 +43,8 @@ clean:  ## remove the environment and caches; runs stay
 
 .venv/installed-dev: .venv/installed
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $@
+
+.venv/installed-benchmark: .venv/installed
+	$(BIN)/python -m pip install --quiet --editable '.[benchmark]'
 	touch $@

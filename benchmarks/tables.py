@@ -28,5 +28,37 @@ def _time(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
 
 
+def speed() -> pd.DataFrame:
+    """The medians of the newest run of benchmarks/speed.py, a row a contender; images a second, and bytes."""
+    rows = pd.read_csv(RESULTS / "speed.csv")
+    rows = rows[rows.date == rows.date.iloc[-1]]
+    return rows.groupby("contender", sort=False)[["train", "validate", "range_test", "peak_bytes"]].median()
+
+
+def speed_table() -> str:
+    """A row a contender, in Markdown."""
+    lines = ["| images a second | training | range test | scoring | peak memory |", "| --- | --- | --- | --- | --- |"]
+    for contender, row in speed().iterrows():
+        rates = ["" if pd.isna(rate) else f"{rate:,.0f}" for rate in (row.train, row.range_test, row.validate)]
+        lines.append(f"| {contender} | {' | '.join(rates)} | {row.peak_bytes / 2**30:.1f} GiB |")
+    return "\n".join(lines)
+
+
+def draw_speed(path: Path) -> None:
+    """The training rates as bars, fastest first."""
+    from matplotlib.figure import Figure
+
+    rates = speed().train.dropna().sort_values()
+    figure = Figure(figsize=(9, 0.45 * len(rates) + 1), layout="constrained")
+    axes = figure.add_subplot()
+    colors = ["#0072B2" if name.startswith("onecycle") else "#999999" for name in rates.index]
+    bars = axes.barh(rates.index, rates, color=colors)
+    axes.bar_label(bars, [f"{rate:,.0f}" for rate in rates], padding=4)
+    axes.set(xlabel="images a second, training ResNet-20 at batch 512 on two cores", xlim=(0, 1.1 * rates.max()))
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=120)
+
+
 if __name__ == "__main__":
-    print(accuracy_table())
+    print(accuracy_table(), speed_table(), sep="\n\n")
+    draw_speed(RESULTS.parent.parent / "docs" / "images" / "speed.png")

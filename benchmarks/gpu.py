@@ -1,0 +1,171 @@
+"""Times what matters on a CUDA GPU: python benchmarks/gpu.py FOLDER, with CIFAR-10 as train/<class>/ and test/<class>/.
+
+Whole processes of the command line (the experiments E1 and E3b, the range test, a sweep of four values), the rate of
+the training step beside a bare PyTorch loop, and how much of the time the GPU is busy. Appends each figure to
+benchmarks/results/gpu.csv. Runs from a bare checkout and needs no network. `--quick` leaves out the two trainings.
+"""
+
+import argparse
+import csv
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from itertools import chain
+from pathlib import Path
+
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+ROOT = Path(__file__).parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks" / "contenders")]
+RESULTS = ROOT / "benchmarks" / "results" / "gpu.csv"
+STEPS = 60
+TRAININGS = {"train E1": ("cifar10-resnet56", 60), "train E3b": ("cifar10-resnet56-superconvergence-70", 45)}
+
+
+def main() -> None:
+    """Measures all, a row each."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--quick", action="store_true")
+    asked = parser.parse_args()
+    if not torch.cuda.is_available():
+        sys.exit("There is no CUDA device, so there is nothing to measure here.")
+    data = asked.data.absolute()
+    if not (data / "train").is_dir():
+        sys.exit(f"{data} holds no images: it needs train/<class>/ and test/<class>/.")
+    for row in chain(commands(data, quick=asked.quick), steps(data)):
+        write(row)
+
+
+def commands(data: Path, *, quick: bool) -> Iterator[dict[str, object]]:
+    """Whole processes with the image cache warm: seconds, and the accuracy of the trainings."""
+    where = ["--set", "data.source=image_folder", "--set", f"data.path={data}"]
+    onecycle(["data", "get", "cifar10-resnet56", *where])
+    wds = ["--weight-decays", "1e-2,1e-3,1e-4,1e-5"]
+    with tempfile.TemporaryDirectory() as folder:
+        runs = ["--runs-dir", folder, "--json"]
+        seconds, _ = onecycle(["find-lr", "cifar10-resnet56", *where, *runs])
+        yield {"measurement": "find-lr, whole process", "seconds": seconds, "target": 8}
+        seconds, _ = onecycle(["sweep-wd", "cifar10-resnet56", *where, *wds, *runs])
+        yield {"measurement": "sweep-wd of four values, whole process", "seconds": seconds, "target": 12}
+        for name, (recipe, target) in () if quick else TRAININGS.items():
+            seconds, summary = onecycle(["train", recipe, *where, *runs])
+            accuracy = {"accuracy": summary["valid_accuracy"], "status": summary["status"]}
+            yield {"measurement": f"{name}, whole process", "seconds": seconds, "target": target} | accuracy
+
+
+def onecycle(words: list[str]) -> tuple[float, dict[str, object]]:
+    """The seconds that a command takes, and what it prints as JSON, if anything."""
+    started = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, "-m", "onecycle_cli", *words], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False
+    )
+    seconds = time.perf_counter() - started
+    if done.returncode not in (0, 3, 4):
+        sys.exit(f"onecycle {' '.join(words)} ended with {done.returncode}")
+    return seconds, json.loads(done.stdout) if done.stdout.startswith("{") else {}
+
+
+def steps(data: Path) -> Iterator[dict[str, object]]:
+    """Training steps of ResNet-56 at batch 512, ours replayed and eager, and the bare loop's: rate and busy share."""
+    from onecycle_cli import graphs
+
+    warm_up = graphs.WARM_UP
+    for name, calls in (("onecycle", warm_up), ("onecycle without graphs", 10**9)):
+        graphs.WARM_UP = calls
+        yield from rate(name, ours(data))
+    graphs.WARM_UP = warm_up
+    yield from rate("bare loop", bare_loop())
+
+
+def ours(data: Path) -> Callable[[], object]:
+    """A step of the recipe's training."""
+    from onecycle_cli.engine import resolve_hardware
+    from onecycle_cli.experiments.setup import fresh, prepare
+    from onecycle_cli.progress import silent
+    from onecycle_cli.recipe import load, shipped_path, to_yaml, with_values
+    from onecycle_cli.run_dir.run import RunDir
+    from onecycle_cli.schedule import LrMomentum
+
+    values = {"data.source": "image_folder", "data.path": str(data), "data.drop_last": True}
+    recipe = with_values(load(shipped_path("cifar10-resnet56")), values)
+    folder = Path(tempfile.mkdtemp())
+    run = RunDir.create(folder, command="train", recipe_name="x", recipe_yaml=to_yaml(recipe), facts={}, name=None)
+    setup = prepare(recipe, resolve_hardware("cuda", "auto"), run, silent)
+    taken = fresh(recipe, setup).steps(lambda _: LrMomentum(0.1, 0.9))
+    return lambda: next(taken)
+
+
+def bare_loop() -> Callable[[], object]:
+    """A step of a plain loop over one resident batch, in the same precision and memory format."""
+    from bare import resnet
+    from torch.nn import functional as F
+
+    model = resnet(56).to("cuda", memory_format=torch.channels_last)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=1e-4, fused=True)
+    images = torch.randn(512, 3, 32, 32, device="cuda").contiguous(memory_format=torch.channels_last)
+    labels = torch.randint(10, (512,), device="cuda")
+
+    def step() -> None:
+        optimizer.zero_grad()
+        with torch.autocast("cuda", torch.bfloat16):
+            loss = F.cross_entropy(model(images), labels)
+        loss.backward()
+        optimizer.step()
+
+    return step
+
+
+def rate(name: str, step: Callable[[], object]) -> Iterator[dict[str, object]]:
+    """Milliseconds a step, and the share of the time in which the GPU computes."""
+    for _ in range(10):
+        step()
+    torch.cuda.synchronize()
+    started = time.perf_counter()
+    for _ in range(STEPS):
+        step()
+    torch.cuda.synchronize()
+    seconds = (time.perf_counter() - started) / STEPS
+    yield {"measurement": f"{name}, a step of ResNet-56", "seconds": seconds}
+    with profile(activities=[ProfilerActivity.CUDA]) as watched:
+        for _ in range(STEPS):
+            step()
+        torch.cuda.synchronize()
+    kernels = sorted(
+        (event.time_range.start, event.time_range.end)
+        for event in watched.events()
+        if event.device_type == torch.autograd.DeviceType.CUDA
+    )
+    busy, end = 0.0, kernels[0][0]
+    for first, last in kernels:
+        busy += max(0.0, last - max(first, end))
+        end = max(end, last)
+    target = {"target": 0.9} if name == "onecycle" else {}
+    yield {"measurement": f"{name}, share of time busy", "share": busy / (end - kernels[0][0])} | target
+
+
+COLUMNS = ("date", "measurement", "seconds", "share", "target", "accuracy", "status", "gpu", "torch", "onecycle_cli")
+
+
+def write(row: dict[str, object]) -> None:
+    """Appends a row with the facts of the machine."""
+    from onecycle_cli import __version__
+
+    row |= {"date": f"{datetime.now(UTC):%Y-%m-%d}", "gpu": torch.cuda.get_device_name()}
+    row |= {"torch": torch.__version__.split("+")[0], "onecycle_cli": __version__}
+    new = not RESULTS.exists()
+    with RESULTS.open("a", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        if new:
+            writer.writeheader()
+        writer.writerow(row)
+    print(row, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,90 @@
+"""Times onecycle, the bare loop and the peers side by side on this machine's CPU: make benchmark DATA=data/cifar10.
+
+ResNet-20, batch 512, flip and reflected crop, on some thousands of the images in the folder DATA (train/<class>/,
+test/<class>/). Each contender is a process of its own; all take their turn, several times over. Appends every repeat to
+benchmarks/results/speed.csv; benchmarks/tables.py makes the table and the chart of it.
+"""
+
+import argparse
+import csv
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+
+HERE = Path(__file__).parent
+RESULTS = HERE / "results" / "speed.csv"
+RANGE_STEPS = 20
+CONTENDERS = {
+    "onecycle, bfloat16": ("ours.py", "--precision", "bfloat16", "--range-steps", "100"),
+    "bare loop, bfloat16": ("bare.py", "--precision", "bfloat16"),
+    "Lightning, bf16-mixed": ("peers.py", "lightning", "--precision", "bfloat16", "--range-steps", str(RANGE_STEPS)),
+    "onecycle, float32": ("ours.py", "--precision", "float32", "--range-steps", str(RANGE_STEPS)),
+    "bare loop, float32": ("bare.py", "--precision", "float32"),
+    "Lightning, float32": ("peers.py", "lightning", "--range-steps", str(RANGE_STEPS)),
+    "fastai, float32": ("peers.py", "fastai", "--range-steps", str(RANGE_STEPS)),
+    "torch-lr-finder, float32": ("peers.py", "torch-lr-finder", "--range-steps", str(RANGE_STEPS)),
+}
+MEASURED = ("train", "validate", "range_test", "peak_bytes")
+PACKAGES = ("torch", "fastai", "lightning", "torch-lr-finder", "onecycle-cli")
+TRAIN_IMAGES, TEST_IMAGES = 10_240, 2_048
+
+
+def main() -> None:
+    """Runs all contenders in turn."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--repeats", type=int, default=3)
+    asked = parser.parse_args()
+    machine = {
+        "date": f"{datetime.now(UTC):%Y-%m-%d}",
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "python": platform.python_version(),
+    } | {package: metadata.version(package) for package in PACKAGES}
+    with tempfile.TemporaryDirectory() as folder:
+        _some_of(asked.data, Path(folder, "images"))
+        for repeat in range(1, asked.repeats + 1):
+            for name, (script, *words) in CONTENDERS.items():
+                data = [] if script == "bare.py" else ["--data", f"{folder}/images"]
+                command = [sys.executable, str(HERE / "contenders" / script), *words, *data]
+                done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
+                measured = json.loads(done.stdout.splitlines()[-1])
+                _append({"contender": name, "repeat": repeat} | {k: measured.get(k) for k in MEASURED} | machine)
+                print(f"{repeat} {name}: {measured}", file=sys.stderr)
+
+
+def _some_of(data: Path, folder: Path) -> None:
+    """Links to the first images of each class, so that an epoch is 20 steps."""
+    for split, wanted in (("train", TRAIN_IMAGES), ("test", TEST_IMAGES)):
+        classes = sorted(path for path in (data / split).iterdir() if path.is_dir())
+        share, more = divmod(wanted, len(classes))
+        for number, source in enumerate(classes):
+            target = folder / split / source.name
+            target.mkdir(parents=True)
+            for file in sorted(source.iterdir())[: share + (number < more)]:
+                (target / file.name).symlink_to(file.absolute())
+
+
+def _processor() -> str:
+    import torch
+
+    return str(torch.cpu.get_capabilities().get("cpu_name", "")) or platform.processor()
+
+
+def _append(row: dict[str, object]) -> None:
+    new = not RESULTS.exists()
+    with RESULTS.open("a", newline="") as file:
+        writer = csv.DictWriter(file, row)
+        if new:
+            writer.writeheader()
+        writer.writerow(row)
+
+
+if __name__ == "__main__":
+    main()
