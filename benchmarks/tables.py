@@ -54,7 +54,7 @@ def draw_speed(path: Path) -> None:
     colors = ["#0072B2" if name.startswith("onecycle") else "#999999" for name in rates.index]
     bars = axes.barh(rates.index, rates, color=colors)
     axes.bar_label(bars, [f"{rate:,.0f}" for rate in rates], padding=4)
-    axes.set(xlabel="images a second, training ResNet-20 at batch 512 on two cores", xlim=(0, 1.1 * rates.max()))
+    axes.set(xlabel="images a second, training ResNet-20 at batch 512 on a CPU", xlim=(0, 1.1 * rates.max()))
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=120)
 

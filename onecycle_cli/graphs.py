@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 Function = Callable[..., tuple[Tensor, ...]]
-Record = Callable[[Function, tuple[Tensor, ...]], tuple[Callable[[], None], tuple[Tensor, ...]]]
-"""Records one call of a function on given inputs: gives what replays it, and the outputs that a replay fills."""
+Record = Callable[[tuple[Tensor, ...]], tuple[Callable[[], None], tuple[Tensor, ...]]]
+"""Records one call on given inputs: gives what replays it, and the outputs that a replay fills."""
 
 WARM_UP = 3
 """Calls with inputs of one shape before they are recorded: the first ones choose kernels and allocate workspaces."""
@@ -56,41 +56,34 @@ class Replayed:
     def _try_to_record(self, inputs: tuple[Tensor, ...]) -> None:
         kept = tuple(given.clone() for given in inputs)
         try:
-            self._recordings[inputs[0].shape] = _Recording(kept, *self._record(self._function, kept))
+            self._recordings[inputs[0].shape] = _Recording(kept, *self._record(kept))
         except RuntimeError as error:
             self._impossible = True
             self._report(f"No CUDA graph could be made, so steps are slower: {str(error).splitlines()[0]}")
 
 
-def cuda_recorder() -> Record:
-    """Records as CUDA graphs that share one pool of memory: they are replayed one at a time, and outputs are copied."""
-    pool = torch.cuda.graph_pool_handle()
-
-    def record(function: Function, inputs: tuple[Tensor, ...]) -> tuple[Callable[[], None], tuple[Tensor, ...]]:
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=pool):
-            outputs = function(*inputs)
-        return graph.replay, outputs
-
-    return record
-
-
 def replayed(function: Function, device: torch.device, report: Callable[[str], None]) -> Function:
     """`function`, replayed on a CUDA device and as it is on any other.
 
-    Calls run on a stream of their own, as recording asks of the calls that come before it.
+    It runs and is recorded on one stream of its own: libraries keep a workspace for each stream, and would have to make
+    a new one while they are recorded, which is not allowed (pytorch pull request 187745). All recordings share one pool
+    of memory, since they are replayed one at a time and their outputs are copied.
     """
     if device.type != "cuda":
         return function
-    stream = torch.cuda.Stream(device)
+    stream, pool = torch.cuda.Stream(device), torch.cuda.graph_pool_handle()
 
-    def on_stream(*inputs: Tensor) -> tuple[Tensor, ...]:
-        if torch.cuda.is_current_stream_capturing():
-            return function(*inputs)
+    def run(*inputs: Tensor) -> tuple[Tensor, ...]:
         stream.wait_stream(torch.cuda.current_stream(device))
         with torch.cuda.stream(stream):
             outputs = function(*inputs)
         torch.cuda.current_stream(device).wait_stream(stream)
         return outputs
 
-    return Replayed(on_stream, cuda_recorder(), report)
+    def record(inputs: tuple[Tensor, ...]) -> tuple[Callable[[], None], tuple[Tensor, ...]]:
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, pool=pool, stream=stream):
+            outputs = function(*inputs)
+        return graph.replay, outputs
+
+    return Replayed(run, record, report)

@@ -22,19 +22,23 @@ class Accumulator:
         return (self.total,)
 
 
-def record(function: Callable, inputs: tuple[Tensor, ...]) -> tuple[Callable[[], None], tuple[Tensor, ...]]:
-    """As a CUDA graph does: recording computes nothing, a replay reads and writes the recorded places."""
-    outputs = (torch.full((), torch.nan),)
+def recorder(function: Callable) -> Callable:
+    """As CUDA graphs do: recording computes nothing, a replay reads and writes the recorded places."""
 
-    def replay() -> None:
-        outputs[0].copy_(function(*inputs)[0])
+    def record(inputs: tuple[Tensor, ...]) -> tuple[Callable[[], None], tuple[Tensor, ...]]:
+        outputs = (torch.full((), torch.nan),)
 
-    return replay, outputs
+        def replay() -> None:
+            outputs[0].copy_(function(*inputs)[0])
+
+        return replay, outputs
+
+    return record
 
 
 def test_from_the_first_call_to_the_last_replay_every_result_is_right_and_stays() -> None:
     function = Accumulator()
-    fast = Replayed(function, record, pytest.fail)
+    fast = Replayed(function, recorder(function), pytest.fail)
     results, expected, total = [], [], 0.0
     for number in range(12):
         # Two shapes in turn, as the whole batches of an epoch and its short last one.
@@ -50,11 +54,13 @@ def test_from_the_first_call_to_the_last_replay_every_result_is_right_and_stays(
 def test_each_shape_is_recorded_once_after_its_warm_up() -> None:
     recorded: list[torch.Size] = []
 
-    def counting(function: Callable, inputs: tuple[Tensor, ...]) -> object:
-        recorded.append(inputs[0].shape)
-        return record(function, inputs)
+    function = Accumulator()
 
-    fast = Replayed(Accumulator(), counting, pytest.fail)
+    def counting(inputs: tuple[Tensor, ...]) -> object:
+        recorded.append(inputs[0].shape)
+        return recorder(function)(inputs)
+
+    fast = Replayed(function, counting, pytest.fail)
     for _ in range(WARM_UP):
         fast(torch.ones(4), torch.ones(()))
     assert recorded == []

@@ -36,7 +36,7 @@ class Normalization:
 
     def __call__(self, pixels: Tensor) -> Tensor:
         """uint8 (B, height, width, channels) to float32 (B, channels, height, width), channels last in memory."""
-        return ((pixels.to(self.shift.device) - self.shift) * self.scale).permute(0, 3, 1, 2)
+        return (pixels.to(self.shift.device) - self.shift).mul_(self.scale).permute(0, 3, 1, 2)
 
 
 class Batch(NamedTuple):

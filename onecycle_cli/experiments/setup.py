@@ -64,6 +64,8 @@ def prepare(recipe: Recipe, hardware: Hardware, run: RunDir, report: Report) -> 
     """Opens the data of a recipe and puts it on the device; what it found is kept with the run."""
     if hardware.device.type == "cpu":
         keep_freed_memory()
+    if hardware.device.type == "cuda":
+        torch.set_float32_matmul_precision("high")  # TF32, as its convolutions have it anyway
     settings = recipe.data
     data = open_recipe_data(recipe, report)
     run.update(

@@ -1,0 +1,64 @@
+"""Times `onecycle --help` beside the help of a Typer program of two commands: python benchmarks/start_up.py.
+
+Both take turns, as processes of the same Python. Appends the medians to benchmarks/results/start_up.csv.
+"""
+
+import csv
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+
+RESULTS = Path(__file__).parent / "results" / "start_up.csv"
+REPEATS = 21
+TWO_COMMANDS = '''
+import typer
+
+app = typer.Typer(rich_markup_mode=None)
+
+
+@app.command()
+def one(name: str) -> None:
+    """One."""
+
+
+@app.command()
+def two(name: str, count: int = 1) -> None:
+    """Two."""
+
+
+app()
+'''
+
+
+def main() -> None:
+    """Runs both in turn."""
+    with tempfile.TemporaryDirectory() as folder:
+        program = Path(folder, "two_commands.py")
+        program.write_text(TWO_COMMANDS)
+        commands = {"onecycle": ["-m", "onecycle_cli"], "two_commands": [str(program)]}
+        seconds: dict[str, list[float]] = {name: [] for name in commands}
+        for _ in range(REPEATS):
+            for name, words in commands.items():
+                started = time.perf_counter()
+                subprocess.run([sys.executable, *words, "--help"], stdout=subprocess.DEVNULL, check=True)
+                seconds[name].append(time.perf_counter() - started)
+    medians = {f"{name}_seconds": round(statistics.median(times), 4) for name, times in seconds.items()}
+    row = {"date": f"{datetime.now(UTC):%Y-%m-%d}"} | medians
+    row |= {"repeats": REPEATS, "python": platform.python_version(), "typer": metadata.version("typer")}
+    new = not RESULTS.exists()
+    with RESULTS.open("a", newline="") as file:
+        writer = csv.DictWriter(file, row)
+        if new:
+            writer.writeheader()
+        writer.writerow(row)
+    print(row)
+
+
+if __name__ == "__main__":
+    main()
