@@ -6,6 +6,7 @@ updates; an eager update after a captured backward pass; torch.compile) the firs
 nothing is compiled, which takes longer than a whole range test. Not measured yet.
 """
 
+import gc
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -30,7 +31,8 @@ class Replayed:
     """A function of tensors that runs as it is at first, and is then recorded once for each shape of its first input.
 
     The function may change other tensors (weights, statistics, moments) in place; their addresses must stay. Where
-    recording fails, `report` is told why, and the function goes on as it is.
+    recording fails, or recordings leave no memory for a call of another shape, `report` is told, and the function goes
+    on as it is.
     """
 
     def __init__(self, function: Function, record: Record, report: Callable[[str], None]) -> None:
@@ -45,7 +47,7 @@ class Replayed:
         if calls > WARM_UP and shape not in self._recordings and not self._impossible:
             self._try_to_record(inputs)
         if shape not in self._recordings:
-            return self._function(*inputs)
+            return self._as_it_is(inputs)
         recording = self._recordings[shape]
         for kept, given in zip(recording.inputs, inputs, strict=True):
             kept.copy_(given)
@@ -53,13 +55,31 @@ class Replayed:
         # The next replay writes to the same places.
         return tuple(output.clone() for output in recording.outputs)
 
+    def _as_it_is(self, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        try:
+            return self._function(*inputs)
+        except torch.OutOfMemoryError:
+            if not self._recordings:
+                raise
+        # The recordings hold as much memory as a call of theirs needs, and nothing else can use it.
+        self._give_up("their memory is needed")
+        torch.cuda.empty_cache()
+        return self._function(*inputs)
+
+    def _give_up(self, why: str) -> None:
+        # All of them: a graph that goes takes the workspace of its stream with it, which the others use (pytorch issue
+        # 193402).
+        self._recordings.clear()
+        self._impossible = True
+        self._report(f"There are no CUDA graphs from here on, so steps are slower: {why}.")
+
     def _try_to_record(self, inputs: tuple[Tensor, ...]) -> None:
+        gc.collect()  # a graph that dies while another is recorded may spoil it
         kept = tuple(given.clone() for given in inputs)
         try:
             self._recordings[inputs[0].shape] = _Recording(kept, *self._record(kept))
         except RuntimeError as error:
-            self._impossible = True
-            self._report(f"No CUDA graph could be made, so steps are slower: {str(error).splitlines()[0]}")
+            self._give_up(str(error).splitlines()[0])
 
 
 def replayed(function: Function, device: torch.device, report: Callable[[str], None]) -> Function:

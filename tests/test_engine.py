@@ -174,53 +174,81 @@ def test_a_reset_trainer_is_as_good_as_new() -> None:
     assert [step.loss.item() for step in islice(one.steps(schedule), 7)] != first
 
 
-def on_gpu(precision: str) -> Trainer:
+@pytest.fixture
+def same_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Convolutions on a GPU that give the same twice, and compute in float32 where that is asked for."""
+    monkeypatch.setattr(torch.backends.cudnn, "deterministic", True)
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+
+
+def gently(_: int) -> LrMomentum:
+    return LrMomentum(0.001, 0.9)
+
+
+def on_gpu(precision: str, name: str = "sgd", dropout: float = 0.0) -> Trainer:
     cuda = Hardware(torch.device("cuda"), precision)
     source, normalization = batches(), Normalization.of((0.5,), (0.25,), cuda.device)
     moved = TrainBatches(
         source.images.cuda(), source.labels.cuda(), normalization, source.augmentation, 16, drop_last=False, seed=0
     )
-    return trainer(model().to("cuda", memory_format=torch.channels_last), moved, cuda)
+    net = model(dropout).to("cuda", memory_format=torch.channels_last)
+    optimizer = build_optimizer(net, name, **SGD)
+    return Trainer(net, optimizer, moved, label_smoothing=0.1, hardware=cuda, report=pytest.fail)
 
 
 @pytest.mark.gpu
+@pytest.mark.usefixtures("same_kernels")
 def test_on_a_gpu_the_losses_are_those_of_the_cpu() -> None:
     # 40 steps: the graphs of the whole batches and of the short last one are recorded on the way.
-    got = [step.loss.item() for step in islice(on_gpu("float32").steps(lambda _: LrMomentum(0.001, 0.9)), 40)]
-    expected = [step.loss.item() for step in islice(trainer().steps(lambda _: LrMomentum(0.001, 0.9)), 40)]
+    got = [step.loss.item() for step in islice(on_gpu("float32").steps(gently), 40)]
+    expected = [step.loss.item() for step in islice(trainer().steps(gently), 40)]
     assert got == pytest.approx(expected, rel=1e-3)
 
 
 @pytest.mark.gpu
-def test_on_a_gpu_a_replayed_step_is_the_eager_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    replayed = [step.loss.item() for step in islice(on_gpu("float32").steps(schedule), 50)]
+@pytest.mark.usefixtures("same_kernels")
+@pytest.mark.parametrize(("name", "dropout"), [("sgd", 0.0), ("sgd", 0.5), ("adamw", 0.0)])
+def test_on_a_gpu_replayed_steps_and_scores_are_the_eager_ones(
+    monkeypatch: pytest.MonkeyPatch, name: str, dropout: float
+) -> None:
+    def seen() -> list[float]:
+        one = on_gpu("float32", name, dropout)
+        initial = {key: value.clone() for key, value in one.model.state_dict().items()}
+        fixed = FixedBatches(one.batches.images, one.batches.labels, one.batches.normalization, 16)
+        found = []
+        for weight_decay in (1e-2, 0.5):  # the second time all steps are replays
+            one.reset(initial, weight_decay)
+            for step in islice(one.steps(gently), 50):
+                found += [step.loss.item(), one.evaluate(fixed).loss]
+        return found
+
+    replayed = seen()
     monkeypatch.setattr(graphs, "WARM_UP", 1000)
-    eager = [step.loss.item() for step in islice(on_gpu("float32").steps(schedule), 50)]
-    assert replayed == pytest.approx(eager, rel=1e-4)
+    assert replayed == pytest.approx(seen(), rel=1e-4)
 
 
 @pytest.mark.gpu
+@pytest.mark.usefixtures("same_kernels")
+def test_on_a_gpu_lr_and_momentum_move_in_replays(monkeypatch: pytest.MonkeyPatch) -> None:
+    replayed = [step.loss.item() for step in islice(on_gpu("float32").steps(schedule), 12)]
+    monkeypatch.setattr(graphs, "WARM_UP", 1000)
+    eager = [step.loss.item() for step in islice(on_gpu("float32").steps(schedule), 12)]
+    assert replayed == pytest.approx(eager, rel=1e-2)
+    assert replayed != pytest.approx(
+        [step.loss.item() for step in islice(on_gpu("float32").steps(gently), 12)], rel=1e-2
+    )
+
+
+@pytest.mark.gpu
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode")
 def test_on_a_gpu_no_step_waits_for_the_device() -> None:
     steps = on_gpu("bfloat16").steps(schedule)
     list(islice(steps, 30))
-    torch.cuda.set_sync_debug_mode("error")
     try:
+        torch.cuda.set_sync_debug_mode("error")
         list(islice(steps, 30))
     finally:
         torch.cuda.set_sync_debug_mode("default")
-
-
-@pytest.mark.gpu
-def test_on_a_gpu_a_reset_trainer_replays_what_it_did() -> None:
-    one = on_gpu("float32")
-    initial = {name: tensor.clone() for name, tensor in one.model.state_dict().items()}
-
-    def losses() -> list[float]:
-        one.reset(initial, SGD["weight_decay"])
-        return [step.loss.item() for step in islice(one.steps(schedule), 20)]
-
-    losses()
-    assert losses() == pytest.approx(losses(), rel=1e-4)
 
 
 @pytest.mark.gpu

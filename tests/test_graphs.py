@@ -80,9 +80,30 @@ def test_where_recording_fails_it_goes_on_as_it_is_and_says_why_once() -> None:
         result = fast(torch.ones(4), torch.ones(()))
     assert float(result[0]) == 40
     assert function.runs == 10
-    assert told == [
-        "No CUDA graph could be made, so steps are slower: operation not permitted when stream is capturing"
-    ]
+    why = "operation not permitted when stream is capturing"
+    assert told == [f"There are no CUDA graphs from here on, so steps are slower: {why}."]
+
+
+def test_recordings_make_room_for_a_call_that_finds_no_memory() -> None:
+    class Large(Accumulator):
+        full = True
+
+        def __call__(self, values: Tensor, factor: Tensor) -> tuple[Tensor, ...]:
+            if len(values) == 2 and self.full:
+                self.full = False
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return super().__call__(values, factor)
+
+    told: list[str] = []
+    function = Large()
+    fast = Replayed(function, recorder(function), told.append)
+    for size in (*[4] * 6, 2, 4):
+        result = fast(torch.ones(size), torch.ones(()))
+    assert float(result[0]) == 30
+    assert told == ["There are no CUDA graphs from here on, so steps are slower: their memory is needed."]
+    alone = Large()
+    with pytest.raises(torch.OutOfMemoryError):
+        Replayed(alone, recorder(alone), pytest.fail)(torch.ones(2), torch.ones(()))
 
 
 def test_on_a_cpu_a_function_is_left_as_it_is() -> None:

@@ -75,9 +75,10 @@ def train(recipe: Recipe, hardware: Hardware, run: RunDir, report: Report, *, pr
     setup = prepare(recipe, hardware, run, report)
     if recipe.schedule.max_lr is None:
         _check_cycle(recipe, setup)
-        recipe = _with_found_max_lr(recipe, setup, run, report)
     if profile:
         _profile(fresh(recipe, setup), run, report)
+    if recipe.schedule.max_lr is None:
+        recipe = _with_found_max_lr(recipe, setup, run, report)
     started = perf_counter()
     trainer = fresh(recipe, setup)
     model = trainer.model
