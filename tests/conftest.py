@@ -24,6 +24,15 @@ def pytest_configure() -> None:
         os.environ["OMP_NUM_THREADS"] = "1"
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """`pytest -m gpu` says what it lacks."""
+    if item.get_closest_marker("gpu"):
+        import torch
+
+        if not torch.cuda.is_available():
+            pytest.skip("no CUDA device")
+
+
 TINY = {
     "model.width": 0.25,
     "schedule.epochs": 2,
