@@ -6,14 +6,14 @@ What stands behind `--` goes to `onecycle train` as it is.
 """
 
 import argparse
-import csv
 import json
 import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-RESULTS = Path(__file__).parent / "results" / "accuracy.csv"
+from rows import append
+
 COLUMNS = (
     "date",
     "recipe",
@@ -53,18 +53,8 @@ def main() -> None:
             "torch": facts["versions"]["torch"],
             "onecycle_cli": facts["versions"]["onecycle-cli"],
         }
-        row |= {name: (summary | facts).get(name) for name in COLUMNS if name not in row}
-        _append(row)
+        append("accuracy", {name: (summary | facts | row).get(name) for name in COLUMNS})
         print(f"seed {seed}: {summary['valid_accuracy']:.4f} in {summary['seconds']:.0f} s")
-
-
-def _append(row: dict[str, object]) -> None:
-    new = not RESULTS.exists()
-    with RESULTS.open("a", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS)
-        if new:
-            writer.writeheader()
-        writer.writerow(row)
 
 
 if __name__ == "__main__":

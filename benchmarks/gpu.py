@@ -6,7 +6,6 @@ benchmarks/results/gpu.csv. Runs from a bare checkout and needs no network. `--q
 """
 
 import argparse
-import csv
 import json
 import subprocess
 import sys
@@ -18,11 +17,11 @@ from itertools import chain
 from pathlib import Path
 
 import torch
+from rows import append
 from torch.profiler import ProfilerActivity, profile
 
 ROOT = Path(__file__).parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks" / "contenders")]
-RESULTS = ROOT / "benchmarks" / "results" / "gpu.csv"
 STEPS = 60
 TRAININGS = {"train E1": ("cifar10-resnet56", 60), "train E3b": ("cifar10-resnet56-superconvergence-70", 45)}
 
@@ -162,12 +161,7 @@ def write(row: dict[str, object]) -> None:
 
     row |= {"date": f"{datetime.now(UTC):%Y-%m-%d}", "gpu": torch.cuda.get_device_name()}
     row |= {"torch": torch.__version__.split("+")[0], "onecycle_cli": __version__}
-    new = not RESULTS.exists()
-    with RESULTS.open("a", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS)
-        if new:
-            writer.writeheader()
-        writer.writerow(row)
+    append("gpu", {name: row.get(name) for name in COLUMNS})
     print(row, flush=True)
 
 

@@ -6,7 +6,6 @@ benchmarks/results/speed.csv; benchmarks/tables.py makes the table and the chart
 """
 
 import argparse
-import csv
 import json
 import os
 import platform
@@ -17,8 +16,9 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
+from rows import append
+
 HERE = Path(__file__).parent
-RESULTS = HERE / "results" / "speed.csv"
 RANGE_STEPS = 20
 CONTENDERS = {
     "onecycle, bfloat16": ("ours.py", "--precision", "bfloat16", "--range-steps", "100"),
@@ -55,7 +55,9 @@ def main() -> None:
                 command = [sys.executable, str(HERE / "contenders" / script), *words, *data]
                 done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
                 measured = json.loads(done.stdout.splitlines()[-1])
-                _append({"contender": name, "repeat": repeat} | {k: measured.get(k) for k in MEASURED} | machine)
+                append(
+                    "speed", {"contender": name, "repeat": repeat} | {k: measured.get(k) for k in MEASURED} | machine
+                )
                 print(f"{repeat} {name}: {measured}", file=sys.stderr)
 
 
@@ -75,15 +77,6 @@ def _processor() -> str:
     import torch
 
     return str(torch.cpu.get_capabilities().get("cpu_name", "")) or platform.processor()
-
-
-def _append(row: dict[str, object]) -> None:
-    new = not RESULTS.exists()
-    with RESULTS.open("a", newline="") as file:
-        writer = csv.DictWriter(file, row)
-        if new:
-            writer.writeheader()
-        writer.writerow(row)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 Both take turns, as processes of the same Python. Appends the medians to benchmarks/results/start_up.csv.
 """
 
-import csv
 import platform
 import statistics
 import subprocess
@@ -14,7 +13,8 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
-RESULTS = Path(__file__).parent / "results" / "start_up.csv"
+from rows import append
+
 REPEATS = 21
 TWO_COMMANDS = '''
 import typer
@@ -51,12 +51,7 @@ def main() -> None:
     medians = {f"{name}_seconds": round(statistics.median(times), 4) for name, times in seconds.items()}
     row = {"date": f"{datetime.now(UTC):%Y-%m-%d}"} | medians
     row |= {"repeats": REPEATS, "python": platform.python_version(), "typer": metadata.version("typer")}
-    new = not RESULTS.exists()
-    with RESULTS.open("a", newline="") as file:
-        writer = csv.DictWriter(file, row)
-        if new:
-            writer.writeheader()
-        writer.writerow(row)
+    append("start_up", row)
     print(row)
 
 
