@@ -205,7 +205,13 @@ def test_sweep_wd_without_any_suggestion_exits_with_4(onecycle: Command, tiny_di
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 143)])
 def test_an_interrupted_run_says_so_and_keeps_its_rows(tmp_path: Path, number: int, code: int) -> None:
     words = ["train", "digits", "--max-lr", "0.1", "--epochs", "100000", "--name", "long"]
-    running = subprocess.Popen([sys.executable, "-m", "onecycle_cli", *words], stderr=subprocess.PIPE, text=True)
+    # As from a terminal, also where the tests themselves run under nohup or in the background, with signals ignored.
+    running = subprocess.Popen(
+        [sys.executable, "-m", "onecycle_cli", *words],
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),
+    )
     steps = tmp_path / "runs" / "long" / "steps.csv"
     while not (steps.exists() and steps.read_text().count("\n") > 5):
         assert running.poll() is None
