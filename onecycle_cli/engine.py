@@ -75,8 +75,8 @@ def keep_freed_memory() -> None:
     """Has the C library keep the memory of tensors that are gone for those that come; glibc only, elsewhere nothing.
 
     glibc gives each block above 32 MB back to the system at once, and smaller ones now and then; a new block then comes
-    as pages that the system clears one by one. A step of ResNet-20 at batch 512 on two cores met 312,000 such pages in
-    float32 and 50,000 in bfloat16. Without them it takes 574 instead of 1,246 ms and 390 instead of 430.
+    as pages that the system clears one by one. A step of ResNet-20 at batch 512 met 180,000 to 312,000 such pages in
+    float32 and some 50,000 in bfloat16, on two cores; what that costs stands in benchmarks/README.md.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:

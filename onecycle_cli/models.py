@@ -20,8 +20,8 @@ def conv3x3(in_channels: int, out_channels: int, stride: int = 1) -> nn.Conv2d:
 class _Subsample(torch.autograd.Function):
     """Slicing whose gradient stays channels last.
 
-    Left to autograd, the gradient of a slice is row-major whatever the image was, and so are all gradients before it:
-    on a CPU a step of ResNet-20 at batch 512 takes a tenth longer (488 to 440 ms in bfloat16, medians of 20).
+    Left to autograd, the gradient of a slice is row-major whatever the image was, and so are all gradients before it,
+    which slows each operation on them on a CPU (see benchmarks/README.md).
     """
 
     @staticmethod
