@@ -14,7 +14,7 @@ from onecycle_cli.errors import InputError
 from onecycle_cli.experiments.setup import SeenStep, Setup, fresh, in_blocks, note, prepare
 from onecycle_cli.lr_range import Suggestion, has_diverged, onset_index, smoother, suggest
 from onecycle_cli.progress import Progress, Report
-from onecycle_cli.recipe import Recipe, curve_settings, differences, finder_momentum, load
+from onecycle_cli.recipe import Difference, Recipe, curve_settings, differences, finder_momentum, load
 from onecycle_cli.run_dir.files import (
     LR_RANGE,
     LR_RANGE_COLUMNS,
@@ -83,7 +83,8 @@ def range_test(recipe: Recipe, setup: Setup, run: RunDir, report: Report) -> Ran
         div_factor=recipe.schedule.div_factor,
     )
     result = RangeTest(points, suggestion, _stop_lr(points, recipe.find_lr.stop_factor))
-    run.write_json(SUGGESTION, vars(suggestion))
+    settings = curve_settings(recipe, setup.hardware.precision)
+    run.write_json(SUGGESTION, vars(suggestion) | {"curve_settings": settings})
     _draw(recipe, result, run)
     return result
 
@@ -197,7 +198,9 @@ def suggested_max_lr(found: RunDir) -> float:
     return float(suggestion["max_lr"])
 
 
-def stale_settings(found: RunDir, recipe: Recipe, precision: str) -> list[str]:
-    """The settings that change the curve and differ between the test in `found` and `recipe`, in words."""
-    tested = load(found.path / RECIPE)
-    return differences(curve_settings(tested, found.facts["precision"]), curve_settings(recipe, precision))
+def stale_settings(found: RunDir, recipe: Recipe, precision: str) -> list[Difference]:
+    """The settings that change the curve and differ between the test in `found` and `recipe`."""
+    tested = found.read_json(SUGGESTION).get("curve_settings")
+    if tested is None:  # a run of before they were kept
+        tested = curve_settings(load(found.path / RECIPE), found.facts["precision"])
+    return differences(tested, curve_settings(recipe, precision))

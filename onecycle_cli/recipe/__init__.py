@@ -3,10 +3,11 @@
 from onecycle_cli.recipe.fields import Data, FindLr, Model, Optimizer, Recipe, Runtime, Schedule, SweepWd
 from onecycle_cli.recipe.reading import Override, load, parse, to_yaml, with_values
 from onecycle_cli.recipe.shipped import find, shipped_names, shipped_path
-from onecycle_cli.recipe.staleness import curve_settings, differences, finder_momentum
+from onecycle_cli.recipe.staleness import Difference, curve_settings, differences, finder_momentum
 
 __all__ = [
     "Data",
+    "Difference",
     "FindLr",
     "Model",
     "Optimizer",

@@ -1,19 +1,33 @@
 """Whether a range test still speaks for a recipe: the fields that change its curve, compared."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from onecycle_cli.recipe.fields import Recipe
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A setting of the range test (`there`) that is another in the recipe (`here`); None where it is not set."""
+
+    field: str
+    there: Any
+    here: Any
+
+    def __str__(self) -> str:
+        return f"{self.field}: {_as_in_a_recipe(self.there)} there, {_as_in_a_recipe(self.here)} here"
 
 
 def curve_settings(recipe: Recipe, precision: str) -> dict[str, Any]:
     """Every setting that changes the curve of a range test, by its dotted name; `precision` as it was resolved.
 
     The length of the run, the shape of the cycle and the seed do not: they change what is made of the curve, or which
-    noise is on it.
+    noise is on it. The values are JSON's, so that those read from a file compare equal.
     """
-    settings = {f"data.{name}": value for name, value in recipe.data.model_dump().items() if name != "mirrors"}
-    settings |= {f"model.{name}": value for name, value in recipe.model.model_dump().items()}
-    settings |= {f"optimizer.{name}": value for name, value in recipe.optimizer.model_dump().items()}
+    sections = recipe.model_dump(mode="json", include={"data", "model", "optimizer"}, exclude={"data": {"mirrors"}})
+    settings = {f"{section}.{name}": value for section, fields in sections.items() for name, value in fields.items()}
     settings["find_lr.momentum"] = finder_momentum(recipe)
     settings["runtime.precision"] = precision
     return settings
@@ -25,10 +39,24 @@ def finder_momentum(recipe: Recipe) -> float:
     return recipe.schedule.max_momentum if momentum is None else momentum
 
 
-def differences(found: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
-    """The settings that differ, each as `field: found there, wanted here`."""
+def differences(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[Difference]:
+    """The settings that differ, by name."""
     return [
-        f"{field}: {found.get(field)} there, {wanted.get(field)} here"
-        for field in sorted(found | wanted)
+        Difference(field, found.get(field), wanted.get(field))
+        for field in sorted({*found, *wanted})
         if found.get(field) != wanted.get(field)
     ]
+
+
+def _as_in_a_recipe(value: object) -> str:
+    """All digits of a number, since two that differ have to look it: 1e-4, 0.05, 1."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return str(value).lower()
+        case float() if 0 < value < 0.01:
+            return f"{Decimal(repr(value)):e}"
+        case float():
+            return repr(value).removesuffix(".0")
+    return str(value)

@@ -16,7 +16,7 @@ from onecycle_cli.experiments.range_test import find_lr, stale_settings, suggest
 from onecycle_cli.experiments.training import train
 from onecycle_cli.lr_range import Suggestion, smoother, suggest
 from onecycle_cli.progress import Progress, silent
-from onecycle_cli.recipe import Recipe, to_yaml
+from onecycle_cli.recipe import Difference, Recipe, curve_settings, to_yaml
 from onecycle_cli.run_dir.files import LR_RANGE, SUGGESTION
 from onecycle_cli.run_dir.run import RunDir
 
@@ -169,5 +169,24 @@ def test_a_saved_suggestion_is_read_and_its_absence_told(tested: Callable, tmp_p
 def test_the_settings_in_which_a_saved_test_differs_are_named(tested: Callable, tiny: Tiny) -> None:
     run, _, _ = tested()
     assert stale_settings(run, tiny({"schedule.epochs": 9}), "float32") == []
-    stale = stale_settings(run, tiny({"data.batch_size": 64}), "bfloat16")
-    assert stale == ["data.batch_size: 128 there, 64 here", "runtime.precision: float32 there, bfloat16 here"]
+    assert stale_settings(run, tiny({"data.batch_size": 64}), "bfloat16") == [
+        Difference("data.batch_size", 128, 64),
+        Difference("runtime.precision", "float32", "bfloat16"),
+    ]
+
+
+def test_the_settings_of_the_curve_are_kept_with_the_suggestion_and_believed(tested: Callable, tiny: Tiny) -> None:
+    run, _, _ = tested()
+    saved = run.read_json(SUGGESTION)
+    assert saved["curve_settings"] == curve_settings(tiny(), "float32")
+    saved["curve_settings"]["optimizer.weight_decay"] = 0.5
+    run.write_json(SUGGESTION, saved)
+    assert stale_settings(run, tiny(), "float32") == [Difference("optimizer.weight_decay", 0.5, 1e-4)]
+
+
+def test_a_suggestion_without_its_settings_is_of_the_recipe_beside_it(tested: Callable, tiny: Tiny) -> None:
+    run, _, suggestion = tested()
+    run.write_json(SUGGESTION, vars(suggestion))
+    assert stale_settings(run, tiny({"optimizer.weight_decay": 0.5}), "float32") == [
+        Difference("optimizer.weight_decay", 1e-4, 0.5)
+    ]

@@ -1,10 +1,20 @@
 """Which settings make a range test stale."""
 
+import json
 from collections.abc import Callable
 
 import pytest
 
-from onecycle_cli.recipe import Recipe, curve_settings, differences, finder_momentum
+from onecycle_cli.recipe import (
+    Difference,
+    Recipe,
+    curve_settings,
+    differences,
+    finder_momentum,
+    load,
+    shipped_names,
+    shipped_path,
+)
 
 Tiny = Callable[..., Recipe]
 
@@ -25,10 +35,8 @@ Tiny = Callable[..., Recipe]
 )
 def test_a_setting_that_changes_the_curve_is_named(tiny: Tiny, field: str, value: object) -> None:
     found, wanted = (curve_settings(recipe, "float32") for recipe in (tiny(), tiny({field: value})))
-    named = differences(found, wanted)
-    assert len(named) == 1
-    assert named[0].startswith(f"{field}: ")
-    assert f"{value} here" in named[0]
+    (named,) = differences(found, wanted)
+    assert (named.field, named.there, named.here) == (field, found[field], value)
 
 
 @pytest.mark.parametrize(
@@ -51,7 +59,36 @@ def test_a_setting_that_does_not_change_the_curve_is_none_of_its_business(
 
 def test_the_precision_that_was_resolved_counts(tiny: Tiny) -> None:
     named = differences(curve_settings(tiny(), "float32"), curve_settings(tiny(), "bfloat16"))
-    assert named == ["runtime.precision: float32 there, bfloat16 here"]
+    assert named == [Difference("runtime.precision", "float32", "bfloat16")]
+
+
+@pytest.mark.parametrize("name", shipped_names())
+def test_the_settings_come_back_from_json_as_they_were(name: str) -> None:
+    settings = curve_settings(load(shipped_path(name)), "float32")
+    assert differences(json.loads(json.dumps(settings)), settings) == []
+
+
+@pytest.mark.parametrize(
+    ("field", "there", "here", "words"),
+    [
+        ("optimizer.weight_decay", 1e-4, 5e-4, "1e-4 there, 5e-4 here"),
+        ("optimizer.weight_decay", 0.0, 3.16e-3, "0 there, 3.16e-3 here"),
+        ("model.dropout", 0.05, 0.0500001, "0.05 there, 0.0500001 here"),
+        ("data.batch_size", 128, 1024, "128 there, 1024 here"),
+        ("data.horizontal_flip", True, False, "true there, false here"),
+        ("data.mean", [0.4914, 0.4822, 0.4465], None, "[0.4914, 0.4822, 0.4465] there, null here"),
+        ("model.shortcut", "A", "B", "A there, B here"),
+    ],
+)
+def test_a_difference_is_told_in_the_words_of_a_recipe(field: str, there: object, here: object, words: str) -> None:
+    assert str(Difference(field, there, here)) == f"{field}: {words}"
+
+
+def test_a_setting_that_is_on_one_side_alone_differs() -> None:
+    assert differences({"model.depth": 8}, {"model.width": 1.0}) == [
+        Difference("model.depth", 8, None),
+        Difference("model.width", None, 1.0),
+    ]
 
 
 def test_the_range_test_has_the_high_momentum_unless_told_otherwise(tiny: Tiny) -> None:
