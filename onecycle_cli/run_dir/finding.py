@@ -33,15 +33,27 @@ def find_run(runs_dir: Path, text: str) -> RunDir:
     return open_run(path if path.is_dir() else runs_dir / text)
 
 
+def suggesting_runs(runs_dir: Path) -> list[RunDir]:
+    """The runs that suggest a max_lr, oldest first, but for damaged ones; each value of a sweep is one of its own."""
+    found = [run for outer in all_runs(runs_dir) for run in (outer, *all_runs(outer.path)) if _suggests(run)]
+    return sorted(found, key=lambda run: str(run.facts["started"]))
+
+
 def latest_suggestion(runs_dir: Path, recipe_name: str) -> RunDir:
     """The newest finished find-lr run with a suggestion for a recipe of this name."""
-    for run in reversed(all_runs(runs_dir)):
+    for run in reversed(suggesting_runs(runs_dir)):
         facts = run.facts
-        if (facts["command"], facts["recipe"], facts["status"]) != ("find-lr", recipe_name, "finished"):
-            continue
-        if run.read_json(SUGGESTION)["max_lr"] is not None:
+        if (facts["command"], facts["recipe"], facts["status"]) == ("find-lr", recipe_name, "finished"):
             return run
     raise InputError(
         f"{runs_dir} holds no finished find-lr run with a suggestion for a recipe named '{recipe_name}'.",
         "Run `onecycle find-lr` with this recipe first, or give --max-lr.",
     )
+
+
+def _suggests(run: RunDir) -> bool:
+    if not (run.path / SUGGESTION).is_file():
+        return False
+    with suppress(InputError):
+        return run.read_json(SUGGESTION)["max_lr"] is not None
+    return False

@@ -7,7 +7,7 @@ import pytest
 
 from onecycle_cli.errors import InputError
 from onecycle_cli.run_dir.files import RUN, SUGGESTION
-from onecycle_cli.run_dir.finding import all_runs, find_run, latest_suggestion
+from onecycle_cli.run_dir.finding import all_runs, find_run, latest_suggestion, suggesting_runs
 from onecycle_cli.run_dir.run import RunDir
 
 Make = Callable[..., RunDir]
@@ -44,6 +44,23 @@ def test_the_latest_suggestion_is_of_a_finished_range_test_of_that_recipe(make: 
     suggested(0.4, recipe="other")
     make("train").update(status="finished")
     assert latest_suggestion(tmp_path / "runs", "digits").path == wanted.path
+
+
+def test_the_runs_that_suggest_a_max_lr_are_those_of_every_command_oldest_first(make: Make, tmp_path: Path) -> None:
+    def suggested(run: RunDir, max_lr: float | None = 0.1) -> Path:
+        run.write_json(SUGGESTION, {"max_lr": max_lr})
+        return run.path
+
+    assert suggesting_runs(tmp_path / "nowhere") == []
+    found = suggested(make("find-lr"))
+    sweep = make("sweep-wd")
+    first = suggested(sweep.inner("weight_decay=1e-3", "a: 1\n"))
+    trained = suggested(make("train"))
+    suggested(make("find-lr"), None)
+    make("train")
+    (make("find-lr").path / SUGGESTION).write_text("{")
+    last = suggested(sweep.inner("weight_decay=1e-4", "a: 1\n"))
+    assert [run.path for run in suggesting_runs(tmp_path / "runs")] == [found, first, trained, last]
 
 
 def test_a_damaged_run_is_told_where_it_is_named_and_passed_over_in_a_list(make: Make, tmp_path: Path) -> None:
