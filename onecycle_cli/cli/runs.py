@@ -1,10 +1,27 @@
-"""`runs`: what was run, how it stands, what came out."""
+"""`runs`: what was run, how it stands, what came out, and which suggestions fit a recipe."""
 
-from typing import Any
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from onecycle_cli.cli.options import RUNS_DIR, JsonOption, RunsDirOption
+from onecycle_cli.cli.options import (
+    RUNS_DIR,
+    BatchSizeOption,
+    DeviceOption,
+    JsonOption,
+    RunsDirOption,
+    SetOption,
+    WeightDecayOption,
+    load_recipe,
+)
+
+if TYPE_CHECKING:
+    from onecycle_cli.recipe import Recipe
+    from onecycle_cli.run_dir.run import RunDir
+
+Line = tuple[str, str, str]
 
 RESULTS = {
     "find-lr": ("max_lr", ".3g"),
@@ -14,43 +31,93 @@ RESULTS = {
 }
 """The one number of each command's summary that says most."""
 
+MOST_DIFFERENCES = 5
+"""That are listed below a suggestion. One for other images has a dozen, which are of no interest one by one."""
+
 
 def add_to(app: typer.Typer) -> None:
     """Adds the command to the root."""
-    app.command("runs", epilog="Example: onecycle runs --json")(runs)
+    app.command("runs", epilog="Example: onecycle runs --for cifar10-resnet20 --weight-decay 5e-4")(runs)
 
 
-def runs(runs_dir: RunsDirOption = RUNS_DIR, as_json: JsonOption = False) -> None:
-    """List the runs with their status and result, oldest first."""
+def runs(
+    recipe: Annotated[
+        str | None,
+        typer.Option("--for", metavar="RECIPE", help="List the suggested max_lrs, and which of them fit this recipe."),
+    ] = None,
+    settings: SetOption = None,
+    batch_size: BatchSizeOption = None,
+    weight_decay: WeightDecayOption = None,
+    device: DeviceOption = None,
+    runs_dir: RunsDirOption = RUNS_DIR,
+    as_json: JsonOption = False,
+) -> None:
+    """List the runs with their status and result, oldest first.
+
+    With --for, list the range tests that suggest a max_lr instead: those of find-lr, of the values of a sweep, and of
+    trainings that found their own. One fits where it ran under the recipe's settings; epochs and seed do not matter.
+    """
     import json
 
     from onecycle_cli.console import show_table
+    from onecycle_cli.errors import InputError
+    from onecycle_cli.run_dir.writing import json_ready
+
+    flags = {"batch_size": batch_size, "weight_decay": weight_decay, "device": device}
+    if recipe is not None:
+        rows = _suggestions(load_recipe(recipe, settings, **flags), runs_dir)
+        columns, lines = ("run", "max_lr", "fits"), [line for row in rows for line in _suggestion(row)]
+    elif settings or any(value is not None for value in flags.values()):
+        raise InputError("There is no recipe to change.", "Name one with --for RECIPE.")
+    else:
+        rows = _results(runs_dir)
+        columns, lines = ("run", "status", "result"), [_result(row) for row in rows]
+    if as_json:
+        print(json.dumps(json_ready(rows), indent=2))
+        return
+    show_table(columns, lines)
+
+
+def _results(runs_dir: Path) -> list[dict[str, Any]]:
     from onecycle_cli.run_dir.finding import all_runs
 
-    rows: list[dict[str, Any]] = []
+    rows = []
     for run in all_runs(runs_dir):
-        facts, summary = run.facts, run.summary
-        result, _ = RESULTS[facts["command"]]
-        rows.append(
-            {
-                "run": str(run.path),
-                "command": facts["command"],
-                "recipe": facts["recipe"],
-                "status": facts["status"],
-                "started": facts["started"],
-                "result": result,
-                "value": summary.get(result),
-            }
-        )
-    if as_json:
-        print(json.dumps(rows, indent=2))
-        return
-    show_table(
-        ("run", "status", "result"),
-        [(row["run"], row["status"], _result(row["command"], row["value"])) for row in rows],
-    )
+        row = _known(run)
+        result, _ = RESULTS[row["command"]]
+        rows.append(row | {"result": result, "value": run.summary.get(result)})
+    return rows
 
 
-def _result(command: str, value: float | None) -> str:
-    name, form = RESULTS[command]
-    return "" if value is None else f"{name} {value:{form}}"
+def _result(row: dict[str, Any]) -> Line:
+    name, form = RESULTS[row["command"]]
+    return row["run"], row["status"], "" if row["value"] is None else f"{name} {row['value']:{form}}"
+
+
+def _suggestions(recipe: "Recipe", runs_dir: Path) -> list[dict[str, Any]]:
+    from onecycle_cli.engine import resolve_hardware
+    from onecycle_cli.errors import InputError
+    from onecycle_cli.experiments.range_test import stale_settings, suggested_max_lr
+    from onecycle_cli.run_dir.finding import suggesting_runs
+
+    precision = resolve_hardware(recipe.runtime.device, recipe.runtime.precision).precision
+    rows = []
+    for run in suggesting_runs(runs_dir):
+        with suppress(InputError):  # an old run whose settings stand in a recipe that is none any more
+            stale = stale_settings(run, recipe, precision)
+            rows.append(_known(run) | {"max_lr": suggested_max_lr(run), "fits": not stale, "differences": stale})
+    return rows
+
+
+def _suggestion(row: dict[str, Any]) -> list[Line]:
+    """A line for the run, and below it what differs."""
+    below = [str(difference) for difference in row["differences"]]
+    if len(below) > MOST_DIFFERENCES:
+        below = [f"{len(below)} settings differ: --json has them"]
+    first = (row["run"], f"{row['max_lr']:g}", "yes" if row["fits"] else "no")
+    return [first, *((f"  {words}", "", "") for words in below)]
+
+
+def _known(run: "RunDir") -> dict[str, Any]:
+    facts = run.facts
+    return {"run": str(run.path)} | {name: facts[name] for name in ("command", "recipe", "status", "started")}

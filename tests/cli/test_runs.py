@@ -4,6 +4,8 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 Command = Callable[..., object]
 
 
@@ -28,3 +30,102 @@ def test_runs_as_json_are_read_by_scripts(onecycle: Command, tiny_digits: list[s
     assert run["run"] == "elsewhere/trained"
     assert (run["command"], run["recipe"], run["status"]) == ("train", "digits", "finished")
     assert (run["result"], run["value"]) == ("valid_accuracy", summary["valid_accuracy"])
+
+
+@pytest.fixture
+def suggested(onecycle: Command, tiny_digits: list[str]) -> dict[str, float]:
+    """A range test, a sweep of two values and a training that found its own max_lr: each max_lr by its run."""
+    onecycle("find-lr", *tiny_digits, "--name", "found")
+    onecycle("sweep-wd", *tiny_digits, "--name", "swept", "--weight-decays", "1e-3,1e-4")
+    auto = ("--max-lr", "auto", "--epochs", 3, "--batch-size", 64)
+    onecycle("train", *tiny_digits, *auto, "--name", "trained")
+    onecycle("train", *tiny_digits, "--name", "told")
+    paths = [f"runs/{name}" for name in ("found", "swept/weight_decay=1e-3", "swept/weight_decay=1e-4", "trained")]
+    return {path: json.loads(Path(path, "suggestion.json").read_text())["max_lr"] for path in paths}
+
+
+def test_for_a_recipe_each_suggestion_fits_or_has_its_differences_below(
+    onecycle: Command, tiny_digits: list[str], suggested: dict[str, float]
+) -> None:
+    recipe, *settings = tiny_digits
+    result = onecycle("runs", "--for", recipe, *settings, "--set", "schedule.epochs=9", "--set", "seed=5")
+    assert result.exit_code == 0
+    lines = [line.split("  ") for line in result.stdout.splitlines()]
+    cells = [[cell.strip() for cell in line if cell] for line in lines]
+    found, heavy, light, trained = suggested
+    assert cells == [
+        ["run", "max_lr", "fits"],
+        [found, f"{suggested[found]:g}", "yes"],
+        [heavy, f"{suggested[heavy]:g}", "no"],
+        ["optimizer.weight_decay: 1e-3 there, 1e-4 here"],
+        [light, f"{suggested[light]:g}", "yes"],
+        [trained, f"{suggested[trained]:g}", "no"],
+        ["data.batch_size: 64 there, 128 here"],
+    ]
+
+
+def test_for_a_recipe_the_flags_change_it_as_they_do_for_train(
+    onecycle: Command, tiny_digits: list[str], suggested: dict[str, float]
+) -> None:
+    recipe, *settings = tiny_digits
+
+    def fitting(*flags: object) -> list[str]:
+        rows = json.loads(onecycle("runs", "--for", recipe, *settings, *flags, "--json").stdout)
+        assert [row["run"] for row in rows] == list(suggested)
+        return [row["run"] for row in rows if row["fits"]]
+
+    assert fitting("--batch-size", 64) == ["runs/trained"]
+    assert fitting("--weight-decay", "1e-3") == ["runs/swept/weight_decay=1e-3"]
+    assert fitting("--set", "runtime.precision=bfloat16") == []
+
+
+def test_for_a_recipe_json_has_each_difference_with_both_values(
+    onecycle: Command, tiny_digits: list[str], suggested: dict[str, float]
+) -> None:
+    recipe, *settings = tiny_digits
+    rows = json.loads(onecycle("runs", "--for", recipe, *settings, "--json").stdout)
+    heavy = rows[1]
+    assert heavy.pop("started") < rows[2]["started"]
+    assert heavy == {
+        "run": "runs/swept/weight_decay=1e-3",
+        "command": "sweep-wd",
+        "recipe": "digits",
+        "status": "finished",
+        "max_lr": suggested["runs/swept/weight_decay=1e-3"],
+        "fits": False,
+        "differences": [{"field": "optimizer.weight_decay", "there": 1e-3, "here": 1e-4}],
+    }
+
+
+def test_for_a_recipe_of_other_images_the_differences_are_counted(onecycle: Command, tiny_digits: list[str]) -> None:
+    onecycle("find-lr", *tiny_digits, "--name", "found")
+    lines = onecycle("runs", "--for", "cifar10-resnet56").stdout.splitlines()
+    (row,) = json.loads(onecycle("runs", "--for", "cifar10-resnet56", "--json").stdout)
+    assert len(row["differences"]) > 10
+    assert lines[2:] == [f"  {len(row['differences'])} settings differ: --json has them"]
+
+
+def test_for_a_recipe_runs_that_are_not_readable_any_more_are_passed_over(
+    onecycle: Command, tiny_digits: list[str]
+) -> None:
+    onecycle("find-lr", *tiny_digits, "--name", "old")
+    old = Path("runs/old/suggestion.json")
+    old.write_text(json.dumps({"max_lr": 0.1}))
+    Path("runs/old/recipe.yaml").write_text("name: of another version\n")
+    result = onecycle("runs", "--for", "digits")
+    assert (result.exit_code, result.stdout) == (0, "run  max_lr  fits\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("--batch-size", "64"), "There is no recipe to change."),
+        (("--set", "model.width=2"), "There is no recipe to change."),
+        (("--for", "digit"), "digits"),
+        (("--for", "digits", "--set", "model.widht=2"), "did you mean 'width'?"),
+    ],
+)
+def test_a_recipe_that_cannot_be_is_told(onecycle: Command, words: tuple[str, ...], says: str) -> None:
+    result = onecycle("runs", *words)
+    assert result.exit_code == 2
+    assert says in result.stderr
