@@ -45,6 +45,11 @@ def show_error(error: OnecycleError) -> None:
     console.print(error.mend, markup=False)
 
 
+def show_note(text: str) -> None:
+    """What a person should know before the work begins."""
+    _console(stderr=True).print(text, markup=False)
+
+
 def show_pairs(pairs: Iterable[tuple[str, str]]) -> None:
     """A result, one name and value a line; long values wrap under themselves on a terminal."""
     console = _console(stderr=False)

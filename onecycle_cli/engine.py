@@ -143,8 +143,12 @@ class Trainer:
         self._take = replayed(self._step, hardware.device, report)
         self._score = replayed(self._scored, hardware.device, report)
 
-    def reset(self, weights: Mapping[str, Tensor], weight_decay: float) -> None:
-        """Begins anew from `weights` (a model's `state_dict`), with nothing remembered of earlier steps."""
+    def reset(self, weights: Mapping[str, Tensor], weight_decay: float, batches: TrainBatches) -> None:
+        """Begins anew from `weights` (a model's `state_dict`), with nothing remembered of earlier steps.
+
+        `batches` may differ from those before in their seed alone: a graph keeps how a batch is made of what was drawn.
+        """
+        self.batches = batches
         self.model.load_state_dict(weights)
         self.optimizer.reset(weight_decay)
 

@@ -7,23 +7,27 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+
+from onecycle_cli.lr_range import Shape
 
 BLUE, ORANGE, GREEN, RED, PURPLE, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#666666"
 CURVES = [(BLUE, "-"), (RED, "--"), (GREEN, "-."), (ORANGE, ":"), (PURPLE, "-"), ("black", "--")]
 DPI = 120
 
+PEER_MARKERS = "sD^v<>ph"
+
 Column = Sequence[float | None]
 
 
 @dataclass(frozen=True)
-class Curve:
-    """A smoothed range test in an overlay; `mark` is the lr to point at, if any."""
+class Overlaid:
+    """One value's range tests in an overlay; `mark` is the lr to point at, if any."""
 
     label: str
-    lrs: Sequence[float]
-    losses: Sequence[float]
+    shape: Shape
     mark: float | None
 
 
@@ -31,27 +35,38 @@ def plot_lr_range(
     path: Path,
     *,
     title: str,
-    lrs: Sequence[float],
-    losses: Sequence[float],
-    smoothed: Sequence[float],
+    tests: Sequence[tuple[Sequence[float], Sequence[float]]],
+    shape: Shape,
     max_lr: float | None,
-    rule: str,
+    conservative_max_lr: float | None,
+    confidence: str | None,
     peers: Mapping[str, float | None],
     valid: Sequence[tuple[float, float]] = (),
 ) -> None:
-    """The loss over log lr, with what our rule and the peers' rules suggest; `valid` holds (lr, validation loss)."""
+    """The loss over log lr, with what we and the peers suggest.
+
+    `tests` holds the lrs and the losses of each test, `shape` what they look like together, `valid` pairs of lr and
+    validation loss.
+    """
     figure = Figure(figsize=(9, 5.5), layout="constrained")
     axes = figure.add_subplot()
-    axes.plot(lrs, losses, color=GREY, linewidth=0.8, alpha=0.5, label="train loss of each batch")
-    axes.plot(lrs, smoothed, color=BLUE, linewidth=2.2, label="smoothed")
+    label = "train loss of each batch" if len(tests) == 1 else f"{len(tests)} tests, train loss of each batch"
+    for number, (lrs, losses) in enumerate(tests):
+        axes.plot(lrs, losses, color=GREY, linewidth=0.8, alpha=0.5, label=None if number else label)
+    axes.plot(shape.lrs, shape.median, color=BLUE, linewidth=2.2, label="smoothed")
+    if len(tests) > 1:
+        axes.fill_between(shape.lrs, shape.low, shape.high, color=BLUE, alpha=0.2, label="from lowest to highest")
     if valid:
-        axes.plot(*zip(*valid, strict=True), color=GREEN, marker="o", markersize=4, label="validation loss")
+        axes.plot(*zip(*valid, strict=True), "o", color=GREEN, markersize=4, label="validation loss")
     axes.set(xscale="log", xlabel="learning rate", ylabel="loss", title=title)
-    if smoothed:
-        _limit_height(axes, smoothed, min(losses))
+    if len(shape.median):
+        _limit_height(axes, shape.median.tolist(), min(min(losses) for _, losses in tests))
     if max_lr is not None:
-        axes.axvline(max_lr, color=RED, linewidth=2, label=f"max_lr {max_lr:g} ({rule})")
-    for (name, lr), marker in zip(peers.items(), "sD^v", strict=True):
+        axes.axvline(max_lr, color=RED, linewidth=2.2, label=f"max_lr {max_lr:g}, confidence {confidence}")
+    if conservative_max_lr is not None:
+        conservative = f"conservative_max_lr {conservative_max_lr:g}"
+        axes.axvline(conservative_max_lr, color=RED, linewidth=1.4, linestyle=":", label=conservative)
+    for (name, lr), marker in zip(peers.items(), PEER_MARKERS, strict=False):
         if lr is not None:
             # On a row of their own above the axis, so that marks at the same lr stay apart from the curve.
             axes.plot(
@@ -110,20 +125,23 @@ def plot_schedule(path: Path, *, title: str, lrs: Sequence[float], momentums: Se
     figure.savefig(path, dpi=DPI, format="png")
 
 
-def plot_sweep(path: Path, *, title: str, curves: Sequence[Curve], chosen: str | None) -> None:
-    """Smoothed losses over log lr, one curve a value, the chosen one bold; a triangle where each loss takes off."""
+def plot_sweep(path: Path, *, title: str, curves: Sequence[Overlaid], chosen: str | None) -> None:
+    """Smooth losses over log lr, one curve a value, the chosen one bold, with a triangle at each mark and bands."""
     figure = Figure(figsize=(9, 5.5), layout="constrained")
     axes = figure.add_subplot()
     for number, curve in enumerate(curves):
         color, style = CURVES[number % len(CURVES)]
-        wide = 3.0 if curve.label == chosen else 1.4
+        shape = curve.shape
+        wide = 3.4 if curve.label == chosen else 1.4
         label = f"{curve.label} (chosen)" if curve.label == chosen else curve.label
-        axes.plot(curve.lrs, curve.losses, color=color, linestyle=style, linewidth=wide, label=label)
+        axes.plot(shape.lrs, shape.median, color=color, linestyle=style, linewidth=wide, label=label)
+        if (shape.high > shape.low).any():
+            axes.fill_between(shape.lrs, shape.low, shape.high, color=color, alpha=0.12)
         if curve.mark is not None:
-            height = curve.losses[list(curve.lrs).index(curve.mark)]
+            height = np.interp(curve.mark, shape.lrs, shape.median)
             axes.plot([curve.mark], [height], color=color, marker="v", markersize=9, markeredgecolor="black")
     axes.set(xscale="log", xlabel="learning rate", ylabel="smoothed loss", title=title)
-    losses = [loss for curve in curves for loss in curve.losses]
+    losses = [loss for curve in curves for loss in curve.shape.median]
     if losses:
         _limit_height(axes, losses, min(losses))
     _grid(axes)

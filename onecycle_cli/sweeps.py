@@ -1,5 +1,6 @@
 """Reading a sweep: which of several range tests allows the most. Pure."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -53,3 +54,15 @@ def read_weight_decay(rows: Sequence[SweepRow]) -> Reading:
         f"({highest:.3g}). {name.capitalize()}s: {listed}."
         + ("" if stopped else " Not every test went on until its loss stopped it, so onsets are compared."),
     )
+
+
+def bisected(weight_decays: Sequence[float], chosen: float) -> list[float]:
+    """The values half-way between the chosen one and its neighbours, on the scale of the exponent.
+
+    Source: Smith's report, section 4.4: having found the best of 1e-3, 1e-4 and 1e-5, bisect the exponent. There is
+    no exponent between a value and 0.
+    """
+    values = sorted(weight_decays)
+    at = values.index(chosen)
+    near = [values[i] for i in (at - 1, at + 1) if 0 <= i < len(values)]
+    return [float(f"{math.sqrt(chosen * value):.3g}") for value in near if chosen * value > 0]

@@ -16,7 +16,7 @@ ROOMS = {
     "sweeps": {"errors"},
     "recipe": {"errors"},
     "run_dir": {"errors"},
-    "plots": {"errors"},
+    "plots": {"errors", "lr_range"},
     "console": {"errors", "progress"},
     "models": {"errors"},
     "weights": {"errors"},

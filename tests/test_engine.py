@@ -168,9 +168,9 @@ def test_a_reset_trainer_is_as_good_as_new() -> None:
     initial = {name: tensor.clone() for name, tensor in net.state_dict().items()}
     one = trainer(net)
     first = [step.loss.item() for step in islice(one.steps(schedule), 7)]
-    one.reset(initial, SGD["weight_decay"])
+    one.reset(initial, SGD["weight_decay"], one.batches)
     assert [step.loss.item() for step in islice(one.steps(schedule), 7)] == first
-    one.reset(initial, 0.5)
+    one.reset(initial, 0.5, one.batches)
     assert [step.loss.item() for step in islice(one.steps(schedule), 7)] != first
 
 
@@ -217,7 +217,7 @@ def test_on_a_gpu_replayed_steps_and_scores_are_the_eager_ones(
         fixed = FixedBatches(one.batches.images, one.batches.labels, one.batches.normalization, 16)
         found = []
         for weight_decay in (1e-2, 0.5):  # the second time all steps are replays
-            one.reset(initial, weight_decay)
+            one.reset(initial, weight_decay, one.batches)
             for step in islice(one.steps(gently), 50):
                 found += [step.loss.item(), one.evaluate(fixed).loss]
         return found

@@ -3,6 +3,7 @@
 What a figure looks like is for eyes; these tests hold that each can be drawn, and that its data are in it.
 """
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,17 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from onecycle_cli.plots import Curve, plot_confusion, plot_lr_range, plot_schedule, plot_sweep, plot_training
+from onecycle_cli.lr_range import Curve, shape_of
+from onecycle_cli.lr_range.peers import PEERS as PEER_RULES
+from onecycle_cli.plots import (
+    PEER_MARKERS,
+    Overlaid,
+    plot_confusion,
+    plot_lr_range,
+    plot_schedule,
+    plot_sweep,
+    plot_training,
+)
 
 LRS = list(np.geomspace(1e-4, 10, 50))
 LOSSES = list(2.3 - np.linspace(0, 1, 50) + np.linspace(0, 1.2, 50) ** 8)
@@ -43,14 +54,15 @@ def is_png(path: Path) -> bool:
         return image.format == "PNG" and min(image.size) > 300
 
 
-def range_figure(path: Path, **changes: Any) -> None:
+def range_figure(path: Path, *losses: list[float], **changes: Any) -> None:
+    tests = [(LRS[: len(one)], one) for one in losses or [LOSSES]]
     plain = {
         "title": "t",
-        "lrs": LRS,
-        "losses": LOSSES,
-        "smoothed": LOSSES,
+        "tests": tests,
+        "shape": shape_of([Curve(*test) for test in tests]),
         "max_lr": 0.5,
-        "rule": "onset",
+        "conservative_max_lr": 0.2,
+        "confidence": "medium",
         "peers": PEERS,
     }
     plot_lr_range(path, **(plain | changes))
@@ -59,13 +71,28 @@ def range_figure(path: Path, **changes: Any) -> None:
 def test_a_range_test_shows_the_curve_and_every_suggestion(tmp_path: Path, drawn: list[Figure]) -> None:
     range_figure(tmp_path / "a.png", valid=[(0.01, 2.0), (0.1, 1.9)])
     assert is_png(tmp_path / "a.png")
-    assert legend(drawn[0])[2:] == ["validation loss", "max_lr 0.5 (onset)", "steep 0.01", "valley 0.02", "minimum 0.3"]
+    assert legend(drawn[0])[2:] == [
+        "validation loss",
+        "max_lr 0.5, confidence medium",
+        "conservative_max_lr 0.2",
+        "steep 0.01",
+        "valley 0.02",
+        "minimum 0.3",
+    ]
     assert drawn[0].axes[0].get_xscale() == "log"
 
 
+def test_several_range_tests_show_their_median_in_a_band(tmp_path: Path, drawn: list[Figure]) -> None:
+    range_figure(tmp_path / "a.png", LOSSES, [loss + 0.1 for loss in LOSSES])
+    assert legend(drawn[0])[:3] == ["2 tests, train loss of each batch", "smoothed", "from lowest to highest"]
+
+
+def test_every_peer_has_a_mark_of_its_own() -> None:
+    assert len(set(PEER_MARKERS)) == len(PEER_RULES)
+
+
 def test_an_explosion_does_not_press_the_curve_flat(tmp_path: Path, drawn: list[Figure]) -> None:
-    losses = [*LOSSES[:-1], 1e6]
-    range_figure(tmp_path / "a.png", losses=losses, smoothed=losses)
+    range_figure(tmp_path / "a.png", [*LOSSES[:-1], 1e6])
     low, high = drawn[0].axes[0].get_ylim()
     assert low < min(LOSSES)
     assert LOSSES[0] < high < 5
@@ -73,8 +100,8 @@ def test_an_explosion_does_not_press_the_curve_flat(tmp_path: Path, drawn: list[
 
 @pytest.mark.parametrize("points", [0, 1, 2])
 def test_a_range_test_that_ended_at_once_can_be_drawn(tmp_path: Path, points: int) -> None:
-    few = {"lrs": LRS[:points], "losses": LOSSES[:points], "smoothed": LOSSES[:points]}
-    range_figure(tmp_path / "a.png", **few, max_lr=None, peers=dict.fromkeys(PEERS))
+    none = {"max_lr": None, "conservative_max_lr": None, "confidence": None, "peers": dict.fromkeys(PEERS)}
+    range_figure(tmp_path / "a.png", LOSSES[:points] or [math.nan], **none)
     assert is_png(tmp_path / "a.png")
 
 
@@ -102,7 +129,8 @@ def test_a_schedule_shows_lr_over_momentum(tmp_path: Path, drawn: list[Figure]) 
 
 
 def test_a_sweep_marks_the_chosen_curve_and_each_onset(tmp_path: Path, drawn: list[Figure]) -> None:
-    curves = [Curve("1e-2", LRS, LOSSES, LRS[45]), Curve("1e-3", LRS, LOSSES, LRS[47]), Curve("1e-1", [], [], None)]
+    shape, nothing = shape_of([Curve(LRS, LOSSES)]), shape_of([Curve([0.1], [math.nan])])
+    curves = [Overlaid("1e-2", shape, LRS[45]), Overlaid("1e-3", shape, LRS[47]), Overlaid("1e-1", nothing, None)]
     plot_sweep(tmp_path / "a.png", title="t", curves=curves, chosen="1e-3")
     assert legend(drawn[0]) == ["1e-2", "1e-3 (chosen)", "1e-1"]
     lines = drawn[0].axes[0].get_lines()

@@ -15,6 +15,7 @@ from onecycle_cli.cli.options import (
     NameOption,
     QuietOption,
     RecipeArgument,
+    RepeatsOption,
     RunsDirOption,
     SeedOption,
     SetOption,
@@ -23,6 +24,7 @@ from onecycle_cli.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from onecycle_cli.lr_range import Suggestion
     from onecycle_cli.recipe import Recipe
     from onecycle_cli.run_dir.run import RunDir
 
@@ -48,6 +50,7 @@ def find_lr(
     valid_every: Annotated[
         int | None, typer.Option("--valid-every", help="find_lr.valid_every: score validation images every N steps.")
     ] = None,
+    repeats: RepeatsOption = 1,
     seed: SeedOption = None,
     device: DeviceOption = None,
     runs_dir: RunsDirOption = RUNS_DIR,
@@ -76,7 +79,7 @@ def find_lr(
     )
     hardware, run = start("find-lr", loaded, runs_dir, name)
     with run.recording(), Display(quiet=quiet) as report:
-        suggestion = range_test.find_lr(loaded, hardware, run, report)
+        suggestion = range_test.find_lr(loaded, hardware, run, report, repeats=repeats)
         run.finish("finished", vars(suggestion))
     if suggestion.max_lr is None:
         raise NoSuggestionError(suggestion.reason, f"The curve is in {run.path / LR_RANGE}.")
@@ -89,8 +92,11 @@ def find_lr(
         show_pairs(
             [
                 ("max_lr", f"{suggestion.max_lr:g}"),
+                ("conservative_max_lr", f"{suggestion.conservative_max_lr:g}"),
                 ("initial_lr", f"{suggestion.initial_lr:g}"),
-                ("rule", f"{suggestion.rule}: {suggestion.reason}"),
+                ("confidence", str(suggestion.confidence)),
+                ("why", suggestion.reason),
+                *_spread(suggestion),
                 ("others say", peers or "nothing: too few points"),
                 ("curve", str(run.path / LR_RANGE)),
                 ("figure", str(run.path / LR_RANGE_FIGURE)),
@@ -170,6 +176,11 @@ def sweep_wd(
     ] = None,
     settings: SetOption = None,
     batch_size: BatchSizeOption = None,
+    repeats: RepeatsOption = 1,
+    refine: Annotated[
+        bool,
+        typer.Option("--refine", help="Also test the values half-way to the chosen one's neighbours."),
+    ] = False,
     seed: SeedOption = None,
     device: DeviceOption = None,
     runs_dir: RunsDirOption = RUNS_DIR,
@@ -190,7 +201,7 @@ def sweep_wd(
     loaded = load_recipe(recipe, settings, weight_decays=values, batch_size=batch_size, seed=seed, device=device)
     hardware, run = start("sweep-wd", loaded, runs_dir, name)
     with run.recording(), Display(quiet=quiet) as report:
-        sweep = weight_decay.sweep_wd(loaded, hardware, run, report)
+        sweep = weight_decay.sweep_wd(loaded, hardware, run, report, repeats=repeats, refine=refine)
         chosen = sweep.reading.chosen
         summary = {
             "weight_decay": chosen and chosen.weight_decay,
@@ -221,15 +232,20 @@ def sweep_wd(
         )
 
 
+def _spread(suggestion: "Suggestion") -> list[tuple[str, str]]:
+    return [("spread", f"a factor of {suggestion.spread:.3g} between single tests")] if suggestion.spread else []
+
+
 def _with_max_lr_from(text: str, recipe: "Recipe", runs_dir: Path, force: bool) -> "Recipe":
+    from onecycle_cli.console import show_note
     from onecycle_cli.engine import resolve_hardware
     from onecycle_cli.errors import InputError
-    from onecycle_cli.experiments.range_test import stale_settings, suggested_max_lr
+    from onecycle_cli.experiments.suggestions import stale_settings, suggested_max_lr
     from onecycle_cli.recipe import with_values
     from onecycle_cli.run_dir.finding import find_run, latest_suggestion
 
     found = latest_suggestion(runs_dir, recipe.name) if text == "latest" else find_run(runs_dir, text)
-    max_lr = suggested_max_lr(found)
+    saved = suggested_max_lr(found, recipe)
     precision = resolve_hardware(recipe.runtime.device, recipe.runtime.precision).precision
     stale = stale_settings(found, recipe, precision)
     if stale and not force:
@@ -238,7 +254,10 @@ def _with_max_lr_from(text: str, recipe: "Recipe", runs_dir: Path, force: bool) 
             f"The range test in {found.path} ran under other settings, so its max_lr may be wrong here:\n{listed}",
             "Run find-lr again with these settings, or take it all the same with --force.",
         )
-    return with_values(recipe, {"schedule.max_lr": max_lr})
+    if saved.max_lr != saved.then:
+        moved = f"max_lr {saved.max_lr:g}: read again for this cycle, the range test in {found.path} says so;"
+        show_note(f"{moved} it said {saved.then:g} for its own.")
+    return with_values(recipe, {"schedule.max_lr": saved.max_lr})
 
 
 def _show_training(run: "RunDir", summary: dict[str, Any], quiet: bool, as_json: bool) -> None:

@@ -22,6 +22,9 @@ SeedOption = Annotated[int | None, typer.Option("--seed", help="The seed of weig
 DeviceOption = Annotated[str | None, typer.Option("--device", help="runtime.device: auto, cpu, cuda, cuda:N or mps.")]
 RunsDirOption = Annotated[Path, typer.Option("--runs-dir", help="Where runs are kept.")]
 NameOption = Annotated[str | None, typer.Option("--name", help="Name of the run's folder, instead of the time.")]
+RepeatsOption = Annotated[
+    int, typer.Option("--repeats", min=1, max=100, metavar="K", help="Range tests, each with a seed of its own.")
+]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print the bare result alone.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 

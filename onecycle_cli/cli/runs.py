@@ -97,7 +97,7 @@ def _result(row: dict[str, Any]) -> Line:
 def _suggestions(recipe: "Recipe", runs_dir: Path) -> list[dict[str, Any]]:
     from onecycle_cli.engine import resolve_hardware
     from onecycle_cli.errors import InputError
-    from onecycle_cli.experiments.range_test import stale_settings, suggested_max_lr
+    from onecycle_cli.experiments.suggestions import stale_settings, suggested_max_lr
     from onecycle_cli.run_dir.finding import suggesting_runs
 
     precision = resolve_hardware(recipe.runtime.device, recipe.runtime.precision).precision
@@ -105,7 +105,9 @@ def _suggestions(recipe: "Recipe", runs_dir: Path) -> list[dict[str, Any]]:
     for run in suggesting_runs(runs_dir):
         with suppress(InputError):  # an old run whose settings stand in a recipe that is none any more
             stale = stale_settings(run, recipe, precision)
-            rows.append(_known(run) | {"max_lr": suggested_max_lr(run), "fits": not stale, "differences": stale})
+            saved = suggested_max_lr(run, recipe)
+            max_lr = saved.then if stale else saved.max_lr
+            rows.append(_known(run) | {"max_lr": max_lr, "fits": not stale, "differences": stale})
     return rows
 
 

@@ -1,30 +1,31 @@
 """The learning rate range test: a fresh model, trained while lr grows, until the loss has had enough."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-import numpy as np
 import torch
 
 from onecycle_cli.data.batches import FixedBatches, derived_seed
 from onecycle_cli.engine import Hardware, Score, Step
-from onecycle_cli.errors import InputError
 from onecycle_cli.experiments.setup import SeenStep, Setup, fresh, in_blocks, note, prepare
-from onecycle_cli.lr_range import Suggestion, has_diverged, onset_index, smoother, suggest
+from onecycle_cli.experiments.suggestions import suggestion_plan
+from onecycle_cli.lr_range import Curve, Suggestion, has_diverged, has_risen, shape_of, smoother, suggest
 from onecycle_cli.progress import Progress, Report
-from onecycle_cli.recipe import Difference, Recipe, curve_settings, differences, finder_momentum, load
+from onecycle_cli.recipe import Recipe, curve_settings, finder_momentum, with_values
 from onecycle_cli.run_dir.files import (
     LR_RANGE,
     LR_RANGE_COLUMNS,
     LR_RANGE_FIGURE,
     LR_RANGE_VALID_COLUMNS,
-    RECIPE,
     SUGGESTION,
 )
 from onecycle_cli.run_dir.run import RunDir
 from onecycle_cli.schedule import LrMomentum, Range
+
+SEEDS = 2**32
+"""There are so many of them; after the last comes the first."""
 
 VALID_IMAGES = 2048
 """Validation images that `valid_every` scores: the standard error of an accuracy of 0.5 is 1.1 points."""
@@ -32,8 +33,9 @@ VALID_IMAGES = 2048
 
 @dataclass(frozen=True)
 class Point:
-    """A row of `lr_range.csv`."""
+    """A row of `lr_range.csv`; `seed` tells one repeat from another."""
 
+    seed: int
     step: int
     lr: float
     momentum: float
@@ -42,49 +44,56 @@ class Point:
     valid_loss: float | None
     valid_accuracy: float | None
 
-    @property
-    def is_finite(self) -> bool:
-        return math.isfinite(self.train_loss) and math.isfinite(self.smoothed_loss)
+
+def curve_of(points: Sequence[Point]) -> Curve:
+    """The curve that some points make."""
+    return Curve([point.lr for point in points], [point.train_loss for point in points])
 
 
 @dataclass(frozen=True)
 class RangeTest:
-    """A range test that has ended. `stop_lr` is the last lr before its loss stopped it; None where nothing did."""
+    """Range tests that have ended, one a seed, with what they suggest together."""
 
-    points: list[Point]
+    repeats: list[list[Point]]
     suggestion: Suggestion
-    stop_lr: float | None
+    stop_factor: float
 
     @property
-    def finite(self) -> list[Point]:
-        """The points up to the first that is not finite."""
-        end = next((i for i, point in enumerate(self.points) if not point.is_finite), len(self.points))
-        return self.points[:end]
+    def curves(self) -> list[Curve]:
+        """The curve of each repeat."""
+        return [curve_of(points) for points in self.repeats]
+
+    @property
+    def stop_lrs(self) -> list[float | None]:
+        """The last lr of each repeat before its loss stopped it; None where nothing did."""
+        return [_stop_lr(points, self.stop_factor) for points in self.repeats]
 
 
-def find_lr(recipe: Recipe, hardware: Hardware, run: RunDir, report: Report) -> Suggestion:
+def find_lr(recipe: Recipe, hardware: Hardware, run: RunDir, report: Report, *, repeats: int = 1) -> Suggestion:
     """Runs the range test of a recipe and leaves its curve, its figure and its suggestion in `run`."""
-    return range_test(recipe, prepare(recipe, hardware, run, report), run, report).suggestion
+    return range_test(recipe, prepare(recipe, hardware, run, report), run, report, repeats=repeats).suggestion
 
 
-def range_test(recipe: Recipe, setup: Setup, run: RunDir, report: Report) -> RangeTest:
-    """The same on data that is open already."""
-    finder = recipe.find_lr
-    columns = LR_RANGE_VALID_COLUMNS if finder.valid_every else LR_RANGE_COLUMNS
-    points: list[Point] = []
+def range_test(recipe: Recipe, setup: Setup, run: RunDir, report: Report, *, repeats: int = 1) -> RangeTest:
+    """The same on data that is open already.
+
+    Each repeat has a seed of its own, the recipe's and those that follow: other weights, other batches.
+    """
+    columns = LR_RANGE_VALID_COLUMNS if recipe.find_lr.valid_every else LR_RANGE_COLUMNS
+    tests: list[list[Point]] = []
     with run.table(LR_RANGE, columns) as table:
-        for block in _points(recipe, setup, run, report):
-            table.append(map(vars, block))
-            points += block
-    suggestion = suggest(
-        [point.lr for point in points],
-        [point.train_loss for point in points],
-        [point.smoothed_loss for point in points],
-        div_factor=recipe.schedule.div_factor,
-    )
-    result = RangeTest(points, suggestion, _stop_lr(points, recipe.find_lr.stop_factor))
+        for repeat in range(repeats):
+            if repeats > 1:
+                report(f"Range test {repeat + 1} of {repeats}.")
+            one = with_values(recipe, {"seed": (recipe.seed + repeat) % SEEDS})
+            tests.append([])
+            for block in _points(one, setup, run, report):
+                table.append(map(vars, block))
+                tests[-1] += block
+    suggestion = suggest([curve_of(points) for points in tests], suggestion_plan(recipe))
+    result = RangeTest(tests, suggestion, recipe.find_lr.stop_factor)
     settings = curve_settings(recipe, setup.hardware.precision)
-    run.write_json(SUGGESTION, vars(suggestion) | {"curve_settings": settings})
+    run.write_json(SUGGESTION, vars(result.suggestion) | {"curve_settings": settings})
     _draw(recipe, result, run)
     return result
 
@@ -96,17 +105,17 @@ def _points(recipe: Recipe, setup: Setup, run: RunDir, report: Report) -> Iterat
     scores: dict[int, Score] = {}
     steps = _steps(recipe, setup, lrs, scores)
     watched = _watcher(recipe, scores)
-    smoothed: list[float] = []
+    seen: list[Point] = []
     for total in (finder.num_steps, finder.num_steps + lrs.further_steps):
-        for block in in_blocks(islice(steps, total - len(smoothed)), setup.hardware, recipe.runtime.log_every):
+        for block in in_blocks(islice(steps, total - len(seen)), setup.hardware, recipe.runtime.log_every):
             points, diverged = watched(block.steps)
             yield points
-            smoothed += [point.smoothed_loss for point in points]
-            done, last = total if diverged else len(smoothed), points[-1]
+            seen += points
+            done, last = total if diverged else len(seen), points[-1]
             report(Progress("range test", done, total, "steps", last.train_loss, last.lr, block.images_per_second))
             if diverged:
                 return
-        if onset_index(np.array(smoothed)) is not None:
+        if has_risen(curve_of(seen)):
             return
         if total == finder.num_steps:
             further = f"{finder.end_lr:g}: the test goes on to {10 * finder.end_lr:g}."
@@ -142,7 +151,7 @@ def _watcher(recipe: Recipe, scores: dict[int, Score]) -> Callable[[list[SeenSte
             smoothed, score = smooth(step.train_loss), scores.get(step.step)
             best = min(best, smoothed)
             valid = (score.loss, score.accuracy) if score else (None, None)
-            points.append(Point(step.step, step.lr, step.momentum, step.train_loss, smoothed, *valid))
+            points.append(Point(recipe.seed, step.step, step.lr, step.momentum, step.train_loss, smoothed, *valid))
             if has_diverged(step.train_loss, smoothed, best, recipe.find_lr.stop_factor):
                 return points, True
         return points, False
@@ -167,40 +176,19 @@ def _some_of(valid: FixedBatches, seed: int) -> FixedBatches:
 def _draw(recipe: Recipe, test: RangeTest, run: RunDir) -> None:
     from onecycle_cli.plots import plot_lr_range
 
-    points = test.finite
-    suggestion = test.suggestion
+    shape, suggestion = shape_of(test.curves), test.suggestion
+    valid = [(p.lr, p.valid_loss) for points in test.repeats for p in points if p.valid_loss is not None]
     run.write_with(
         LR_RANGE_FIGURE,
         lambda path: plot_lr_range(
             path,
             title=f"{recipe.name}: learning rate range test",
-            lrs=[point.lr for point in points],
-            losses=[point.train_loss for point in points],
-            smoothed=[point.smoothed_loss for point in points],
+            tests=[(curve.lrs, curve.losses) for curve in test.curves],
+            shape=shape,
             max_lr=suggestion.max_lr,
-            rule=suggestion.rule,
+            conservative_max_lr=suggestion.conservative_max_lr,
+            confidence=suggestion.confidence,
             peers=suggestion.peers,
-            valid=[(point.lr, point.valid_loss) for point in points if point.valid_loss is not None],
+            valid=valid,
         ),
     )
-
-
-def suggested_max_lr(found: RunDir) -> float:
-    """The max_lr that the range test in `found` suggests; `InputError` where it holds none."""
-    if not (found.path / SUGGESTION).is_file():
-        raise InputError(
-            f"{found.path} holds no suggestion.",
-            "Name a find-lr run, or a value's folder of a sweep, such as RUN/weight_decay=1e-3.",
-        )
-    suggestion = found.read_json(SUGGESTION)
-    if suggestion["max_lr"] is None:
-        raise InputError(f"The range test in {found.path} gave no max_lr. {suggestion['reason']}", "Give --max-lr.")
-    return float(suggestion["max_lr"])
-
-
-def stale_settings(found: RunDir, recipe: Recipe, precision: str) -> list[Difference]:
-    """The settings that change the curve and differ between the test in `found` and `recipe`."""
-    tested = found.read_json(SUGGESTION).get("curve_settings")
-    if tested is None:  # a run of before they were kept
-        tested = curve_settings(load(found.path / RECIPE), found.facts["precision"])
-    return differences(tested, curve_settings(recipe, precision))

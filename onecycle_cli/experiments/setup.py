@@ -1,7 +1,7 @@
 """What every experiment starts from: images on the device, and fresh models, optimizers and batches from a recipe."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from time import perf_counter
 from typing import Any
@@ -119,8 +119,9 @@ def _resident(split: Split, hardware: Hardware, report: Callable[[str], None]) -
 
 
 def fresh(recipe: Recipe, setup: Setup) -> Trainer:
-    """The trainer of `setup`, made new: weights that follow from the recipe's seed, and its weight decay."""
-    setup.trainer.reset(_initial_model(recipe, setup.data).state_dict(), recipe.optimizer.weight_decay)
+    """The trainer of `setup`, made new: weights and batches that follow from the recipe's seed, its weight decay."""
+    weights = _initial_model(recipe, setup.data).state_dict()
+    setup.trainer.reset(weights, recipe.optimizer.weight_decay, replace(setup.train, seed=recipe.seed))
     return setup.trainer
 
 

@@ -1,18 +1,17 @@
 """The weight decay sweep: the same range test for several values, and which of them to take."""
 
 from dataclasses import dataclass
-
-import numpy as np
+from statistics import median
 
 from onecycle_cli.engine import Hardware
 from onecycle_cli.experiments.range_test import RangeTest, range_test
-from onecycle_cli.experiments.setup import prepare
-from onecycle_cli.lr_range import FEWEST_POINTS, onset_index
+from onecycle_cli.experiments.setup import Setup, prepare
+from onecycle_cli.lr_range import shape_of, turn_of
 from onecycle_cli.progress import Report
 from onecycle_cli.recipe import Recipe, to_yaml, with_values
 from onecycle_cli.run_dir.files import SWEEP, SWEEP_COLUMNS, SWEEP_FIGURE
 from onecycle_cli.run_dir.run import RunDir
-from onecycle_cli.sweeps import Reading, SweepRow, read_weight_decay
+from onecycle_cli.sweeps import Reading, SweepRow, bisected, read_weight_decay
 
 
 @dataclass(frozen=True)
@@ -23,28 +22,44 @@ class Sweep:
     reading: Reading
 
 
-def sweep_wd(recipe: Recipe, hardware: Hardware, run: RunDir, report: Report) -> Sweep:
+def sweep_wd(
+    recipe: Recipe, hardware: Hardware, run: RunDir, report: Report, *, repeats: int = 1, refine: bool = False
+) -> Sweep:
     """Runs the range test for each of the recipe's weight decays, from the same weights on the same batches.
 
-    Each value is a full range test in a folder of its own inside `run`; beside them lie the table and the overlay.
+    Each value is a full range test in a folder of its own inside `run`; beside them lie the table and the overlay. With
+    `refine`, the values half-way to the chosen one's neighbours are tested too, and all are read again.
     """
     setup = prepare(recipe, hardware, run, report)
-    rows: list[SweepRow] = []
-    tests: list[RangeTest] = []
+    rows: dict[SweepRow, RangeTest] = {}
     with run.table(SWEEP, SWEEP_COLUMNS) as table:
-        for weight_decay in recipe.sweep_wd.weight_decays:
-            report(f"Weight decay {short(weight_decay)}, {len(rows) + 1} of {len(recipe.sweep_wd.weight_decays)}.")
-            one = with_values(recipe, {"optimizer.weight_decay": weight_decay})
-            inner = run.inner(value_folder(weight_decay), to_yaml(one))
-            with inner.recording():
-                test = range_test(one, setup, inner, report)
-                inner.finish("finished", vars(test.suggestion))
-            rows.append(_row(weight_decay, test))
-            tests.append(test)
-            table.append([vars(rows[-1])])
-    reading = read_weight_decay(rows)
-    _draw(recipe, rows, tests, reading, run)
-    return Sweep(rows, reading)
+
+        def test(weight_decays: list[float]) -> None:
+            for number, weight_decay in enumerate(weight_decays, start=1):
+                report(f"Weight decay {short(weight_decay)}, {number} of {len(weight_decays)}.")
+                tested = _range_test(recipe, weight_decay, setup, run, report, repeats)
+                row = _row(weight_decay, tested)
+                rows[row] = tested
+                table.append([vars(row)])
+
+        test(list(recipe.sweep_wd.weight_decays))
+        reading = read_weight_decay(list(rows))
+        if refine and reading.chosen is not None:
+            test(bisected(list(recipe.sweep_wd.weight_decays), reading.chosen.weight_decay))
+            reading = read_weight_decay(list(rows))
+    _draw(recipe, rows, reading, run)
+    return Sweep(list(rows), reading)
+
+
+def _range_test(
+    recipe: Recipe, weight_decay: float, setup: Setup, run: RunDir, report: Report, repeats: int
+) -> RangeTest:
+    one = with_values(recipe, {"optimizer.weight_decay": weight_decay})
+    inner = run.inner(value_folder(weight_decay), to_yaml(one))
+    with inner.recording():
+        test = range_test(one, setup, inner, report, repeats=repeats)
+        inner.finish("finished", vars(test.suggestion))
+    return test
 
 
 def value_folder(weight_decay: float) -> str:
@@ -61,31 +76,24 @@ def short(number: float) -> str:
 
 
 def _row(weight_decay: float, test: RangeTest) -> SweepRow:
-    points = test.finite
-    smoothed = np.array([point.smoothed_loss for point in points])
-    onset = onset_index(smoothed) if len(points) else None
-    status = "finished" if test.suggestion.max_lr else "diverged" if len(points) < FEWEST_POINTS else "no suggestion"
+    turn, suggestion = turn_of(test.curves), test.suggestion
+    stops = [lr for lr in test.stop_lrs if lr is not None]
     return SweepRow(
         weight_decay,
-        argmin_lr=points[int(smoothed.argmin())].lr if len(points) else None,
-        onset_lr=points[onset].lr if onset is not None else None,
-        stop_lr=test.stop_lr,
-        max_lr=test.suggestion.max_lr,
-        status=status,
+        argmin_lr=turn.argmin_lr if turn else None,
+        onset_lr=turn.onset_lr if turn else None,
+        stop_lr=median(stops) if len(stops) == len(test.stop_lrs) else None,
+        max_lr=suggestion.max_lr,
+        status="finished" if suggestion.max_lr else "diverged" if turn is None else "no suggestion",
     )
 
 
-def _draw(recipe: Recipe, rows: list[SweepRow], tests: list[RangeTest], reading: Reading, run: RunDir) -> None:
-    from onecycle_cli.plots import Curve, plot_sweep
+def _draw(recipe: Recipe, rows: dict[SweepRow, RangeTest], reading: Reading, run: RunDir) -> None:
+    from onecycle_cli.plots import Overlaid, plot_sweep
 
     curves = [
-        Curve(
-            short(row.weight_decay),
-            [point.lr for point in test.finite],
-            [point.smoothed_loss for point in test.finite],
-            row.onset_lr,
-        )
-        for row, test in zip(rows, tests, strict=True)
+        Overlaid(short(row.weight_decay), shape_of(test.curves), row.onset_lr)
+        for row, test in sorted(rows.items(), key=lambda item: -item[0].weight_decay)
     ]
     chosen = short(reading.chosen.weight_decay) if reading.chosen else None
     title = f"{recipe.name}: range tests by weight decay"

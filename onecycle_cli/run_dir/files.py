@@ -25,7 +25,7 @@ EPOCHS_COLUMNS = (
     *("seconds", "images_per_second"),
 )
 PROFILE_COLUMNS = ("part", "milliseconds", "share")
-LR_RANGE_COLUMNS = ("step", "lr", "momentum", "train_loss", "smoothed_loss")
+LR_RANGE_COLUMNS = ("seed", "step", "lr", "momentum", "train_loss", "smoothed_loss")
 LR_RANGE_VALID_COLUMNS = (*LR_RANGE_COLUMNS, "valid_loss", "valid_accuracy")
 SWEEP_COLUMNS = ("weight_decay", "argmin_lr", "onset_lr", "stop_lr", "max_lr", "status")
 PER_CLASS_COLUMNS = ("class", "images", "correct", "recall", "precision")

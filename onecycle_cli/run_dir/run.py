@@ -1,5 +1,6 @@
 """A run's folder while the run goes on: made new, written whole, ended with a status."""
 
+import csv
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -114,6 +115,11 @@ class RunDir:
         beside = self.path / f".{name}"
         write(beside)
         beside.replace(self.path / name)
+
+    def read_table(self, name: str) -> list[dict[str, str]]:
+        """The rows of the CSV table `name`, as text."""
+        with (self.path / name).open(encoding="utf-8", newline="") as file:
+            return list(csv.DictReader(file))
 
     def read_json(self, name: str) -> dict[str, Any]:
         """The JSON object in the file `name`; `InputError` where it is damaged."""

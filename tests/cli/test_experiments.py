@@ -30,7 +30,8 @@ def test_find_lr_prints_its_result_and_where_everything_is(onecycle: Command, ti
     assert result.exit_code == 0
     lines = dict(line.split(maxsplit=1) for line in result.stdout.splitlines())
     assert float(lines["max_lr"]) == 10 * float(lines["initial_lr"])
-    assert lines["rule"].startswith("onset: A tenth of lr")
+    assert lines["confidence"] in ("high", "medium", "low")
+    assert "of the basin: the loss falls from" in lines["why"]
     assert Path(lines["curve"]).is_file()
     assert Path(lines["figure"]).is_file()
     assert lines["next"] == f"onecycle train {only_run()}/recipe.yaml --max-lr-from {only_run()}"

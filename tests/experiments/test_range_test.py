@@ -10,13 +10,13 @@ import pytest
 import torch
 
 from onecycle_cli.engine import Hardware
-from onecycle_cli.errors import InputError
 from onecycle_cli.experiments import range_test as module
-from onecycle_cli.experiments.range_test import find_lr, stale_settings, suggested_max_lr
+from onecycle_cli.experiments.range_test import find_lr
 from onecycle_cli.experiments.training import train
-from onecycle_cli.lr_range import Suggestion, smoother, suggest
+from onecycle_cli.lr_range import Curve, Plan, Suggestion, smoother, suggest
+from onecycle_cli.lr_range.peers import PEERS
 from onecycle_cli.progress import Progress, silent
-from onecycle_cli.recipe import Difference, Recipe, curve_settings, to_yaml
+from onecycle_cli.recipe import Recipe, to_yaml
 from onecycle_cli.run_dir.files import LR_RANGE, SUGGESTION
 from onecycle_cli.run_dir.run import RunDir
 
@@ -28,7 +28,7 @@ Tiny = Callable[..., Recipe]
 def tested(tmp_path: Path, tiny: Tiny) -> Callable[..., tuple[RunDir, pd.DataFrame, Suggestion]]:
     """Runs a tiny range test; gives the run, its curve and the suggestion."""
 
-    def run_it(values: dict[str, Any] | None = None, report: Callable = silent) -> tuple:
+    def run_it(values: dict[str, Any] | None = None, report: Callable = silent, repeats: int = 1) -> tuple:
         recipe = tiny(values)
         run = RunDir.create(
             tmp_path / "runs",
@@ -38,7 +38,7 @@ def tested(tmp_path: Path, tiny: Tiny) -> Callable[..., tuple[RunDir, pd.DataFra
             facts={"precision": "float32"},
             name=None,
         )
-        suggestion = find_lr(recipe, CPU, run, report)
+        suggestion = find_lr(recipe, CPU, run, report, repeats=repeats)
         return run, pd.read_csv(run.path / LR_RANGE), suggestion
 
     return run_it
@@ -58,7 +58,7 @@ def test_the_loss_falls_then_rises_and_a_suggestion_with_all_files_comes_out(tes
     assert curve["smoothed_loss"].min() < 0.95 * curve["smoothed_loss"][0]
     assert 0.001 < suggestion.max_lr < 1
     assert run.read_json(SUGGESTION)["max_lr"] == suggestion.max_lr
-    assert run.read_json(SUGGESTION)["peers"].keys() == {"steep", "valley", "slide", "minimum"}
+    assert run.read_json(SUGGESTION)["peers"].keys() == PEERS.keys()
     assert sorted(path.name for path in run.path.iterdir()) == [
         "lr_range.csv",
         "lr_range.png",
@@ -70,9 +70,24 @@ def test_the_loss_falls_then_rises_and_a_suggestion_with_all_files_comes_out(tes
 
 def test_the_suggestion_can_be_computed_again_from_the_csv(tested: Callable) -> None:
     _, curve, suggestion = tested()
-    again = suggest(curve["lr"], curve["train_loss"], curve["smoothed_loss"], div_factor=10)
+    again = suggest([Curve(curve["lr"].tolist(), curve["train_loss"].tolist())], Plan("sgd", 0.95, 0.85, 10))
     assert again.max_lr == suggestion.max_lr
     assert again.peers == suggestion.peers
+
+
+def test_repeats_differ_in_their_seeds_and_the_first_is_the_test_alone(tested: Callable) -> None:
+    run, curves, together = tested(repeats=3)
+    assert curves["seed"].unique().tolist() == [0, 1, 2]
+    _, alone, _ = tested()
+    assert curves[curves["seed"] == 0].equals(alone)
+    assert curves.groupby("seed")["train_loss"].first().nunique() == 3
+    assert together.spread > 1
+    assert run.read_json(SUGGESTION)["spread"] == together.spread
+
+
+def test_the_repeats_after_the_last_seed_begin_with_the_first(tested: Callable) -> None:
+    _, curves, _ = tested({"seed": 2**32 - 1, "find_lr.num_steps": 10}, repeats=2)
+    assert curves["seed"].unique().tolist() == [2**32 - 1, 0]
 
 
 def test_the_same_recipe_gives_the_same_bytes_whatever_was_drawn_before(tested: Callable) -> None:
@@ -154,39 +169,3 @@ def test_progress_is_told_up_to_the_end(tested: Callable) -> None:
     told = [one for one in news if isinstance(one, Progress) and one.work == "range test"]
     assert told[-1].done == told[-1].total
     assert all(one.images_per_second > 0 for one in told)
-
-
-def test_a_saved_suggestion_is_read_and_its_absence_told(tested: Callable, tmp_path: Path) -> None:
-    run, _, suggestion = tested()
-    assert suggested_max_lr(run) == suggestion.max_lr
-    run.write_json(SUGGESTION, {"max_lr": None, "reason": "Because."})
-    with pytest.raises(InputError, match="gave no max_lr. Because"):
-        suggested_max_lr(run)
-    with pytest.raises(InputError, match="holds no suggestion"):
-        suggested_max_lr(RunDir(tmp_path))
-
-
-def test_the_settings_in_which_a_saved_test_differs_are_named(tested: Callable, tiny: Tiny) -> None:
-    run, _, _ = tested()
-    assert stale_settings(run, tiny({"schedule.epochs": 9}), "float32") == []
-    assert stale_settings(run, tiny({"data.batch_size": 64}), "bfloat16") == [
-        Difference("data.batch_size", 128, 64),
-        Difference("runtime.precision", "float32", "bfloat16"),
-    ]
-
-
-def test_the_settings_of_the_curve_are_kept_with_the_suggestion_and_believed(tested: Callable, tiny: Tiny) -> None:
-    run, _, _ = tested()
-    saved = run.read_json(SUGGESTION)
-    assert saved["curve_settings"] == curve_settings(tiny(), "float32")
-    saved["curve_settings"]["optimizer.weight_decay"] = 0.5
-    run.write_json(SUGGESTION, saved)
-    assert stale_settings(run, tiny(), "float32") == [Difference("optimizer.weight_decay", 0.5, 1e-4)]
-
-
-def test_a_suggestion_without_its_settings_is_of_the_recipe_beside_it(tested: Callable, tiny: Tiny) -> None:
-    run, _, suggestion = tested()
-    run.write_json(SUGGESTION, vars(suggestion))
-    assert stale_settings(run, tiny({"optimizer.weight_decay": 0.5}), "float32") == [
-        Difference("optimizer.weight_decay", 1e-4, 0.5)
-    ]

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -28,10 +29,10 @@ def new_run(tmp_path: Path) -> Callable[[Recipe], RunDir]:
 
 @pytest.fixture
 def swept(new_run: Callable, tiny: Callable) -> Callable[..., tuple[RunDir, Sweep]]:
-    def run_it(*weight_decays: float, values: dict[str, float] | None = None) -> tuple[RunDir, Sweep]:
+    def run_it(*weight_decays: float, values: dict[str, float] | None = None, **how: Any) -> tuple[RunDir, Sweep]:
         recipe = tiny({"sweep_wd.weight_decays": weight_decays, "model.width": 1} | (values or {}))
         run = new_run(recipe)
-        return run, sweep_wd(recipe, CPU, run, silent)
+        return run, sweep_wd(recipe, CPU, run, silent, **how)
 
     return run_it
 
@@ -60,11 +61,26 @@ def test_the_table_has_a_row_a_value_with_what_its_curve_says(swept: Callable) -
     assert table["weight_decay"].tolist() == [1e-2, 1e-4]
     for row, value in zip(table.itertuples(), (1e-2, 1e-4), strict=True):
         curve = pd.read_csv(run.path / value_folder(value) / "lr_range.csv")
-        assert row.argmin_lr == curve["lr"][curve["smoothed_loss"].idxmin()]
+        assert row.argmin_lr in curve["lr"].tolist()
         assert row.argmin_lr < row.onset_lr <= curve["lr"].iloc[-1]
-        assert row.max_lr == pytest.approx(row.onset_lr / 10, rel=0.01)
+        assert row.max_lr == RunDir(run.path / value_folder(value)).read_json("suggestion.json")["max_lr"]
     assert sweep.reading.chosen.weight_decay in (1e-2, 1e-4)
     assert (run.path / "sweep.png").is_file()
+
+
+def test_refining_tests_the_values_half_way_to_the_neighbours_of_the_chosen_one(swept: Callable) -> None:
+    _, plain = swept(1e-2, 1e-4)
+    run, refined = swept(1e-2, 1e-4, refine=True)
+    assert [row.weight_decay for row in refined.rows] == [1e-2, 1e-4, 1e-3]
+    assert refined.rows[:2] == plain.rows
+    assert pd.read_csv(run.path / "sweep.csv")["weight_decay"].tolist() == [1e-2, 1e-4, 1e-3]
+    assert (run.path / "weight_decay=1e-3" / "lr_range.csv").is_file()
+
+
+def test_each_value_is_repeated_with_the_same_seeds(swept: Callable) -> None:
+    run, _ = swept(1e-2, 1e-4, repeats=2)
+    for value in (1e-2, 1e-4):
+        assert pd.read_csv(run.path / value_folder(value) / "lr_range.csv")["seed"].unique().tolist() == [0, 1]
 
 
 def test_a_value_that_diverges_at_once_is_a_row_and_not_chosen(swept: Callable) -> None:

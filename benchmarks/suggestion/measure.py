@@ -1,0 +1,268 @@
+"""Measures what suggestions are judged by, and goes on where it was stopped.
+
+    python benchmarks/suggestion/measure.py truth             # all tasks: hours on two cores
+    python benchmarks/suggestion/measure.py curves --task mnist-2000-resnet8-32
+
+`truth`: the 1cycle runs of each task over its grid of max_lr, three seeds each. `curves`: its range tests, five seeds
+each over each library's own range. `short`: cycles of a part of a run's length over the same grid. `decay`: cycles over
+a grid of weight decay and max_lr, and the range tests of each weight decay. Rows are appended to
+benchmarks/results/suggestion/, one by one; what is there is not measured again. `--processes` runs so many at once,
+with a thread each.
+"""
+
+import argparse
+import csv
+import math
+import multiprocessing
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from filelock import FileLock
+from tasks import TASKS
+
+RESULTS = Path(__file__).parents[1] / "results" / "suggestion"
+TRUTH_SEEDS = range(3)
+CURVE_SEEDS = range(100, 105)
+"""Other seeds than the truth's: a finder sees other weights and other batches than the runs it is judged by."""
+
+SHARES = (1 / 24, 1 / 12, 1 / 6)
+"""Of a run's steps, that short cycles take."""
+
+SHORT_SEEDS = range(100, 102)
+
+DECAY_TASKS = ("mnist-2000-resnet8-128", "cifar10-5000-resnet8-128")
+DECAYS = (1e-2, 3.16e-3, 1e-3, 1e-4)
+DECAY_GRID = (0.025, 0.08, 0.25, 0.8, 2.5)
+DECAY_SEEDS = range(2)
+
+RANGES = {"recipe": None, "fastai": (1e-7, 10.0), "Lightning": (1e-8, 1.0)}
+"""From and to which lr a test goes: as the recipe says, or by default in other libraries, all in 100 steps.
+
+torch-lr-finder's and ignite's start is the optimizer's lr, which their examples set to 1e-7, like fastai."""
+
+CURVE_STEPS = 100
+FEWEST_STEPS = 10
+"""Of a short cycle."""
+
+HOPELESS = 30.0
+"""A range test is left where a loss is this many times the first one: every library has stopped long before."""
+
+
+def main() -> None:
+    """Shares the missing measurements among processes."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("truth", "curves", "short", "decay"))
+    parser.add_argument("--task", choices=TASKS, action="append", help="may be given several times; default: all")
+    parser.add_argument("--data", type=Path, default=Path("data"), help="the folder with cifar10/ and mnist/")
+    parser.add_argument("--processes", type=int, default=2)
+    asked = parser.parse_args()
+    names = asked.task or list(TASKS)
+    for name in names:  # before the processes, which must not both make a subset
+        TASKS[name].resolved(asked.data)
+    measure: Callable[..., None]
+    if asked.what == "truth":
+        thirds = range(3)  # small jobs, so that no process is idle while the other does a whole grid
+        measure, jobs = (
+            truth,
+            [(name, asked.data, s, TASKS[name].grid[i::3]) for name in names for s in TRUTH_SEEDS for i in thirds],
+        )
+    elif asked.what == "short":
+        measure, jobs = (
+            short,
+            [(name, asked.data, seed, share) for name in names for seed in SHORT_SEEDS for share in SHARES],
+        )
+    elif asked.what == "decay":
+        measure, jobs = (
+            decay,
+            [(name, asked.data, seed, wd) for name in DECAY_TASKS for seed in DECAY_SEEDS for wd in DECAYS],
+        )
+    else:
+        measure, jobs = curves, [(name, asked.data, seed) for name in names for seed in CURVE_SEEDS]
+    with ProcessPoolExecutor(asked.processes, multiprocessing.get_context("spawn")) as pool:
+        for future in as_completed([pool.submit(measure, *job) for job in jobs]):
+            future.result()
+
+
+def truth(name: str, data: Path, seed: int, max_lrs: Sequence[float]) -> None:
+    """The runs of a task with one seed that are not there yet."""
+    done = {(row["task"], int(row["seed"]), float(row["max_lr"])) for row in rows("truth")}
+    missing = [max_lr for max_lr in max_lrs if (name, seed, max_lr) not in done]
+    if not missing:
+        return
+    trainer = OneThread(name, data, seed)
+    for max_lr in missing:
+        started = perf_counter()
+        result = trainer.train(max_lr)
+        seconds = round(perf_counter() - started, 1)
+        append("truth", {"task": name, "seed": seed, "max_lr": max_lr} | result | {"seconds": seconds} | machine())
+        print(f"{name} seed {seed} max_lr {max_lr:g}: {result['valid_accuracy']:.4f} in {seconds:.0f} s", flush=True)
+
+
+def curves(name: str, data: Path, seed: int) -> None:
+    """The range tests of a task with one seed that are not there yet."""
+    done = {(row["task"], int(row["seed"]), row["range"]) for row in rows("curves")}
+    missing = [kind for kind in RANGES if (name, seed, kind) not in done]
+    if not missing:
+        return
+    trainer = OneThread(name, data, seed)
+    for kind in missing:
+        finder = trainer.recipe.find_lr
+        points = list(trainer.range_test(*(RANGES[kind] or (finder.start_lr, finder.end_lr))))
+        key = {"task": name, "seed": seed, "range": kind}
+        append("curves", *(key | {"lr": f"{lr:.5g}", "train_loss": f"{loss:.6g}"} for lr, loss in points))
+        print(f"{name} seed {seed} {kind}: {len(points)} steps", flush=True)
+
+
+def short(name: str, data: Path, seed: int, share: float) -> None:
+    """The short cycles of a task with one seed and one length that are not there yet."""
+    done = {(row["task"], int(row["seed"]), row["share"], float(row["max_lr"])) for row in rows("short")}
+    missing = [max_lr for max_lr in TASKS[name].grid if (name, seed, f"{share:.4f}", max_lr) not in done]
+    if not missing:
+        return
+    trainer = OneThread(name, data, seed)
+    for max_lr in missing:
+        result = trainer.train(max_lr, share)
+        append("short", {"task": name, "seed": seed, "share": f"{share:.4f}", "max_lr": max_lr} | result)
+    print(f"{name} seed {seed} share {share:.3f}", flush=True)
+
+
+def decay(name: str, data: Path, seed: int, weight_decay: float) -> None:
+    """The cycles and the range tests of a task at one weight decay, with one seed, that are not there yet."""
+    done = {(row["task"], int(row["seed"]), float(row["weight_decay"]), float(row["max_lr"])) for row in rows("decay")}
+    missing = [max_lr for max_lr in DECAY_GRID if (name, seed, weight_decay, max_lr) not in done]
+    if not missing:
+        return
+    trainer = OneThread(name, data, seed, weight_decay)
+    key = {"task": name, "seed": seed, "weight_decay": weight_decay}
+    for max_lr in missing:
+        append("decay", key | {"max_lr": max_lr} | trainer.train(max_lr))
+    if len(missing) == len(DECAY_GRID):
+        for test in range(3):
+            other = OneThread(name, data, 100 + 10 * test + seed, weight_decay)
+            finder = other.recipe.find_lr
+            points = list(other.range_test(finder.start_lr, finder.end_lr))
+            key["seed"] = 100 + 10 * test + seed
+            append("decay_curves", *(key | {"lr": f"{lr:.5g}", "train_loss": f"{loss:.6g}"} for lr, loss in points))
+    print(f"{name} seed {seed} weight decay {weight_decay:g}", flush=True)
+
+
+class OneThread:
+    """Trains a task with one seed, on a single thread: side by side, such processes get more done than one with two."""
+
+    def __init__(self, name: str, data: Path, seed: int, weight_decay: float | None = None) -> None:
+        import torch
+
+        from onecycle_cli.engine import resolve_hardware
+        from onecycle_cli.experiments.setup import prepare
+        from onecycle_cli.recipe import to_yaml, with_values
+        from onecycle_cli.run_dir.run import RunDir
+
+        torch.set_num_threads(1)
+        self.recipe = with_values(TASKS[name].resolved(data), {"seed": seed})
+        if weight_decay is not None:
+            self.recipe = with_values(self.recipe, {"optimizer.weight_decay": weight_decay})
+        self._folder = tempfile.TemporaryDirectory()
+        hardware = resolve_hardware(self.recipe.runtime.device, self.recipe.runtime.precision)
+        run = RunDir.create(
+            Path(self._folder.name),
+            command="train",
+            recipe_name=name,
+            recipe_yaml=to_yaml(self.recipe),
+            facts={"seed": seed},
+            name=None,
+        )
+        self.setup = prepare(self.recipe, hardware, run, lambda _: None)
+
+    def train(self, max_lr: float, share: float = 1.0) -> dict[str, Any]:
+        """One cycle to the end, over a share of the run's steps, without a look at the validation images before.
+
+        A diverged run has the accuracy of a guess.
+        """
+        from onecycle_cli.experiments.planning import recipe_schedule
+        from onecycle_cli.experiments.setup import fresh
+        from onecycle_cli.recipe import with_values
+
+        recipe = with_values(self.recipe, {"schedule.max_lr": max_lr})
+        trainer = fresh(recipe, self.setup)
+        losses = []
+        whole = recipe.schedule.epochs * self.setup.train.steps_per_epoch
+        total = max(FEWEST_STEPS, round(share * whole))
+        steps = trainer.steps(recipe_schedule(with_values(recipe, {"schedule.epochs": 1}), total))
+        for step in steps:
+            losses.append(float(step.loss))
+            if not math.isfinite(losses[-1]) or len(losses) == total:
+                break
+        diverged = not math.isfinite(losses[-1])
+        score = trainer.evaluate(self.setup.valid)
+        chance = 1 / self.setup.classes
+        return {
+            "steps": len(losses),
+            "train_loss": math.nan if diverged else sum(losses[-20:]) / 20,
+            "valid_loss": math.nan if diverged else score.loss,
+            "valid_accuracy": chance if diverged or not math.isfinite(score.loss) else score.accuracy,
+        }
+
+    def range_test(self, start_lr: float, end_lr: float) -> Iterator[tuple[float, float]]:
+        """The lr and the loss of each step, up to one that is not finite or beyond hope."""
+        from onecycle_cli.experiments.setup import fresh
+        from onecycle_cli.recipe import finder_momentum
+        from onecycle_cli.schedule import LrMomentum, Range
+
+        lrs = Range(start_lr, end_lr, CURVE_STEPS, "exponential")
+        momentum = finder_momentum(self.recipe)
+        first = None
+        for step in fresh(self.recipe, self.setup).steps(lambda step: LrMomentum(lrs.lr(step), momentum)):
+            loss = float(step.loss)
+            first = first or loss
+            yield step.lr, loss
+            if step.step == CURVE_STEPS - 1 or not loss <= HOPELESS * first:
+                return
+
+
+def machine() -> dict[str, object]:
+    """Where, when and with what a row was measured."""
+    import torch
+
+    from onecycle_cli.engine import resolve_hardware
+
+    hardware = resolve_hardware("auto", "auto")
+    return {
+        "date": f"{datetime.now(UTC):%Y-%m-%d}",
+        "processor": hardware.name,
+        "precision": hardware.precision,
+        "torch": torch.__version__.split("+")[0],
+        "onecycle_cli": version("onecycle-cli"),
+    }
+
+
+def rows(name: str) -> list[dict[str, str]]:
+    """What has been measured so far."""
+    file = RESULTS / f"{name}.csv"
+    if not file.exists():
+        return []
+    with file.open(newline="") as opened:
+        return list(csv.DictReader(opened))
+
+
+def append(name: str, *new: dict[str, Any]) -> None:
+    """Appends rows at once, in turn with the other processes."""
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    file = RESULTS / f"{name}.csv"
+    with FileLock(f"{file}.lock"), file.open("a", newline="") as opened:
+        writer = csv.DictWriter(opened, new[0])
+        if opened.tell() == 0:
+            writer.writeheader()
+        writer.writerows(new)
+
+
+if __name__ == "__main__":
+    main()

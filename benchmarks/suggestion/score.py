@@ -1,0 +1,218 @@
+"""Scores every rule on every task, from the committed curves and the committed truth, in seconds.
+
+    python benchmarks/suggestion/score.py
+
+Writes benchmarks/results/suggestion/scores.csv: for each rule, task and finder seed the suggested max_lr, and what a
+run at it loses against the best of the truth, in accuracy and in loss. What is printed are the tables of
+docs/suggestion.md.
+"""
+
+import sys
+from collections.abc import Iterator
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from tasks import TASKS, Task
+from truth import Truth, truth_of
+
+from onecycle_cli.lr_range import Curve, Plan, suggest
+from onecycle_cli.lr_range import suggestion as rule
+from onecycle_cli.lr_range.basin import basin_of, turn_of
+from onecycle_cli.lr_range.curve import median_curve
+from onecycle_cli.lr_range.peers import PEERS, peer_answers
+
+RESULTS = Path(__file__).parents[1] / "results" / "suggestion"
+
+OWN_RANGE = {name: "Lightning" if "lightning" in name else "fastai" for name in PEERS}
+"""The range that each library tests by default."""
+
+LIBRARIES = {
+    "valley": "fastai `valley` (its default)",
+    "slide": "fastai `slide`",
+    "minimum": "fastai `minimum`",
+    "steep": "fastai `steep`",
+    "torch_lr_finder": "torch-lr-finder",
+    "ignite": "ignite",
+    "lightning": "Lightning",
+    "lightning_before_2_5_3": "Lightning before 2.5.3",
+}
+
+SMALL_TEST_SET = "digits-resnet8-64"
+"""Its 360 test images cannot tell a point from another; it is told apart."""
+
+SHARES = tuple(float(share) for share in np.geomspace(0.05, 2, 38))
+"""The shares of the middle that leaving one task out chooses from."""
+
+Answer = tuple[str, str, str, int, float | None]
+"""Rule, range, task, finder seed, suggested max_lr."""
+
+
+def main() -> None:
+    """Scores, writes and prints."""
+    scores = scored(pd.read_csv(RESULTS / "curves.csv"), pd.read_csv(RESULTS / "truth.csv"))
+    scores.to_csv(RESULTS / "scores.csv", index=False, float_format="%.6g")
+    print(table(scores), by_task(scores), confidence_table(scores), sep="\n\n")
+
+
+def scored(curves: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
+    """A row for each rule, range, task and finder seed, on the tasks whose truth is whole."""
+    whole = runs.groupby("task").size()
+    tasks = [name for name, task in TASKS.items() if whole.get(name, 0) == 3 * len(task.grid)]
+    truths = {
+        name: {c: truth_of(runs[runs.task == name], c) for c in ("valid_accuracy", "valid_loss")} for name in tasks
+    }
+    tests = {
+        key: Curve(group.lr.tolist(), group.train_loss.tolist())
+        for key, group in curves[curves.task.isin(tasks)].groupby(["task", "range", "seed"])
+    }
+    rows = []
+    for answer in [*ours(tests), *theirs(tests), *simple(tests), *left_one_out(tests, truths)]:
+        *key, max_lr, confidence = answer
+        truth = truths[key[2]]
+        rows.append(
+            dict(zip(("rule", "range", "task", "seed"), key, strict=True))
+            | {"max_lr": max_lr, "confidence": confidence, "error": truth["valid_accuracy"].error}
+            | {
+                f"{column}_regret": np.nan if max_lr is None else truth[column].regret(max_lr)
+                for column in ("valid_accuracy", "valid_loss")
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def plan_of(task: Task) -> Plan:
+    """What the rule is told of a task's cycle."""
+    changes = task.changes
+    return Plan(
+        optimizer=changes.get("optimizer.name", "sgd"),
+        finder_momentum=changes.get("schedule.max_momentum", 0.95),
+        base_momentum=changes.get("schedule.base_momentum", 0.85),
+        div_factor=10,
+    )
+
+
+def _ours(tests: dict, kind: str) -> Iterator[tuple[str, int, Curve]]:
+    for (task, of, seed), curve in tests.items():
+        if of == kind:
+            yield task, seed, curve
+
+
+def ours(tests: dict) -> Iterator[tuple]:
+    """`basin`, alone and with three repeats."""
+    seeds: dict[str, list[Curve]] = {}
+    for task, seed, curve in _ours(tests, "recipe"):
+        seeds.setdefault(task, []).append(curve)
+        suggestion = suggest([curve], plan_of(TASKS[task]))
+        yield "onecycle `basin`", "recipe", task, seed, suggestion.max_lr, suggestion.confidence
+    for task, curves in seeds.items():
+        for number, three in enumerate(combinations(curves, 3)):
+            suggestion = suggest(three, plan_of(TASKS[task]))
+            yield "onecycle `basin`, `--repeats 3`", "recipe", task, number, suggestion.max_lr, suggestion.confidence
+
+
+def theirs(tests: dict) -> Iterator[tuple]:
+    """Each peer's rule over its own default range and over ours."""
+    for (task, kind, seed), curve in tests.items():
+        lrs, losses, _ = median_curve([curve])
+        for name, max_lr in peer_answers(lrs, losses).items():
+            if kind in ("recipe", OWN_RANGE[name]):
+                yield LIBRARIES[name], kind, task, seed, max_lr, None
+
+
+def simple(tests: dict) -> Iterator[tuple]:
+    """A tenth of the onset and of the least loss, both on the smooth curve; and the basin without its momentum."""
+    for task, seed, curve in _ours(tests, "recipe"):
+        turn = turn_of([curve])
+        yield "onset / 10", "recipe", task, seed, turn and turn.onset_lr and turn.onset_lr / 10, None
+        yield "least loss / 10", "recipe", task, seed, turn and turn.argmin_lr / 10, None
+        yield "middle of the basin", "recipe", task, seed, _middle(curve), None
+
+
+def left_one_out(tests: dict, truths: dict[str, dict[str, Truth]]) -> Iterator[tuple]:
+    """`basin` with the share of the middle that is best, in the mean, on all the other tasks."""
+    middles: dict[str, list[tuple[int, float]]] = {}
+    for task, seed, curve in _ours(tests, "recipe"):
+        steps = plan_of(TASKS[task]).share / rule.STEP_SHARE
+        middles.setdefault(task, []).append((seed, steps * _middle(curve)))
+
+    def cost(task: str, share: float) -> float:
+        regrets = [truths[task]["valid_accuracy"].regret(share * middle) for _, middle in middles[task]]
+        return float(np.mean(regrets))
+
+    for task, answers in middles.items():
+        others = [name for name in middles if name not in (task, SMALL_TEST_SET)]
+        share = min(SHARES, key=lambda share: np.mean([cost(other, share) for other in others]))
+        for seed, middle in answers:
+            yield "onecycle `basin`, share fitted on the other tasks", "recipe", task, seed, share * middle, None
+
+
+def _middle(curve: Curve) -> float:
+    lrs, losses, diverged = median_curve([curve])
+    return basin_of(lrs, losses, diverged=diverged).middle
+
+
+def summary(scores: pd.DataFrame) -> pd.DataFrame:
+    """A row a rule and range: worst and mean regret in points, the widest spread of a number, how often none came."""
+    rows = []
+    for (name, kind), group in scores[scores.task != SMALL_TEST_SET].groupby(["rule", "range"], sort=False):
+        each = group.groupby("task").max_lr
+        points, loss = 100 * group.valid_accuracy_regret, group.valid_loss_regret
+        rows.append(
+            {"rule": name, "range": kind, "worst": points.max(), "mean": points.mean()}
+            | {"worst_loss": loss.max(), "mean_loss": loss.mean()}
+            | {"spread": (each.max() / each.min()).max(), "none": group.max_lr.isna().mean()}
+        )
+    return pd.DataFrame(rows)
+
+
+def table(scores: pd.DataFrame) -> str:
+    """The rules, best mean first, in Markdown."""
+    lines = [
+        "| rule | over | worst | mean | loss, worst | loss, mean | spread | no answer |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for row in summary(scores).sort_values("mean").itertuples():
+        over = {"recipe": "our range", "fastai": "its own", "Lightning": "its own"}[row.range]
+        lines.append(
+            f"| {row.rule} | {over} | {row.worst:.1f} | {row.mean:.1f} | {row.worst_loss:.2f} | {row.mean_loss:.2f} "
+            f"| {row.spread:.1f} | {row.none:.0%} |"
+        )
+    return "\n".join(lines)
+
+
+def by_task(scores: pd.DataFrame) -> str:
+    """Our rule on each task, in Markdown: the best max_lr of the grid, what was suggested, what it loses."""
+    runs = pd.read_csv(RESULTS / "truth.csv")
+    lines = [
+        "| task | best max_lr | accuracy there | suggested | mean regret | worst regret | s.e. |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for task, group in scores[scores.rule == "onecycle `basin`"].groupby("task", sort=False):
+        truth = truth_of(runs[runs.task == task], "valid_accuracy")
+        points = 100 * group.valid_accuracy_regret
+        lines.append(
+            f"| {task} | {truth.best_lr:.2g} | {truth.smoothed.max():.1%} | {group.max_lr.min():.2g} to "
+            f"{group.max_lr.max():.2g} | {points.mean():.1f} | {points.max():.1f} | {100 * truth.error:.1f} |"
+        )
+    return "\n".join(lines)
+
+
+def confidence_table(scores: pd.DataFrame) -> str:
+    """What each word of our rule's confidence stands for, in Markdown."""
+    lines = ["| confidence | share | regret at most 1 point | mean regret | worst |", "| --- | --- | --- | --- | --- |"]
+    mine = scores[(scores.rule == "onecycle `basin`") & (scores.task != SMALL_TEST_SET)]
+    for word in ("high", "medium", "low"):
+        points = 100 * mine[mine.confidence == word].valid_accuracy_regret
+        if len(points):
+            share, good = len(points) / len(mine), (points <= 1).mean()
+            lines.append(f"| {word} | {share:.0%} | {good:.0%} | {points.mean():.1f} | {points.max():.1f} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

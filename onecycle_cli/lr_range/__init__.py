@@ -1,0 +1,19 @@
+"""Reading learning rate range tests: curves in, a suggested `max_lr` with its reason out. Pure, and free of torch."""
+
+from onecycle_cli.lr_range.basin import Shape, Turn, has_risen, shape_of, turn_of
+from onecycle_cli.lr_range.curve import Curve, has_diverged, smoother
+from onecycle_cli.lr_range.suggestion import Plan, Suggestion, suggest
+
+__all__ = [
+    "Curve",
+    "Plan",
+    "Shape",
+    "Suggestion",
+    "Turn",
+    "has_diverged",
+    "has_risen",
+    "shape_of",
+    "smoother",
+    "suggest",
+    "turn_of",
+]

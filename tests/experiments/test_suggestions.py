@@ -1,0 +1,98 @@
+"""A range test that was run before: read again, believed where its settings fit, and named where they do not."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from onecycle_cli.engine import Hardware
+from onecycle_cli.errors import InputError
+from onecycle_cli.experiments.range_test import find_lr
+from onecycle_cli.experiments.suggestions import (
+    SavedSuggestion,
+    saved_curves,
+    stale_settings,
+    suggested_max_lr,
+    suggestion_plan,
+)
+from onecycle_cli.lr_range import Plan, Suggestion
+from onecycle_cli.progress import silent
+from onecycle_cli.recipe import Difference, Recipe, curve_settings, to_yaml
+from onecycle_cli.run_dir.files import LR_RANGE, SUGGESTION
+from onecycle_cli.run_dir.run import RunDir
+
+Tiny = Callable[..., Recipe]
+
+
+@pytest.fixture
+def tested(tmp_path: Path, tiny: Tiny) -> Callable[..., tuple[RunDir, Suggestion]]:
+    """Runs a tiny range test; gives the run and the suggestion."""
+
+    def run_it(repeats: int = 1) -> tuple[RunDir, Suggestion]:
+        recipe, cpu = tiny(), Hardware(torch.device("cpu"), "float32")
+        facts, text = {"precision": "float32"}, to_yaml(recipe)
+        runs = tmp_path / "runs"
+        run = RunDir.create(runs, command="find-lr", recipe_name="digits", recipe_yaml=text, facts=facts, name=None)
+        return run, find_lr(recipe, cpu, run, silent, repeats=repeats)
+
+    return run_it
+
+
+def test_a_plan_holds_what_the_recipe_says_of_its_cycle(tiny: Tiny) -> None:
+    assert suggestion_plan(tiny()) == Plan("sgd", 0.95, 0.85, 10)
+    other = tiny({"optimizer.name": "adamw", "find_lr.momentum": 0.9, "schedule.div_factor": 25})
+    assert suggestion_plan(other) == Plan("adamw", 0.9, 0.85, 25)
+
+
+@pytest.mark.parametrize("repeats", [1, 2])
+def test_a_saved_test_read_again_for_its_own_recipe_says_the_same(tested: Callable, tiny: Tiny, repeats: int) -> None:
+    run, suggestion = tested(repeats)
+    assert len(saved_curves(run)) == repeats
+    assert suggested_max_lr(run, tiny({"schedule.epochs": 9})) == SavedSuggestion(suggestion.max_lr, suggestion.max_lr)
+
+
+def test_a_saved_test_is_read_for_the_cycle_at_hand(tested: Callable, tiny: Tiny) -> None:
+    run, suggestion = tested()
+    again = suggested_max_lr(run, tiny({"schedule.base_momentum": 0.95}))
+    assert again.then == suggestion.max_lr
+    assert again.max_lr == pytest.approx(suggestion.max_lr / 3, rel=0.01)
+
+
+def test_where_a_run_gives_no_max_lr_the_reason_is_told(tested: Callable, tiny: Tiny, tmp_path: Path) -> None:
+    run, _ = tested()
+    rows = (run.path / LR_RANGE).read_text().splitlines()
+    (run.path / LR_RANGE).write_text("\n".join(rows[:5]))
+    with pytest.raises(InputError, match=r"gives no max_lr any more. The test ended after 4 steps"):
+        suggested_max_lr(run, tiny())
+    run.write_json(SUGGESTION, {"max_lr": None, "reason": "Because."})
+    with pytest.raises(InputError, match="gave no max_lr. Because"):
+        suggested_max_lr(run, tiny())
+    with pytest.raises(InputError, match="holds no suggestion"):
+        suggested_max_lr(RunDir(tmp_path), tiny())
+
+
+def test_the_settings_in_which_a_saved_test_differs_are_named(tested: Callable, tiny: Tiny) -> None:
+    run, _ = tested()
+    assert stale_settings(run, tiny({"schedule.epochs": 9}), "float32") == []
+    assert stale_settings(run, tiny({"data.batch_size": 64}), "bfloat16") == [
+        Difference("data.batch_size", 128, 64),
+        Difference("runtime.precision", "float32", "bfloat16"),
+    ]
+
+
+def test_the_settings_of_the_curve_are_kept_with_the_suggestion_and_believed(tested: Callable, tiny: Tiny) -> None:
+    run, _ = tested()
+    saved = run.read_json(SUGGESTION)
+    assert saved["curve_settings"] == curve_settings(tiny(), "float32")
+    saved["curve_settings"]["optimizer.weight_decay"] = 0.5
+    run.write_json(SUGGESTION, saved)
+    assert stale_settings(run, tiny(), "float32") == [Difference("optimizer.weight_decay", 0.5, 1e-4)]
+
+
+def test_a_suggestion_without_its_settings_is_of_the_recipe_beside_it(tested: Callable, tiny: Tiny) -> None:
+    run, suggestion = tested()
+    run.write_json(SUGGESTION, vars(suggestion))
+    assert stale_settings(run, tiny({"optimizer.weight_decay": 0.5}), "float32") == [
+        Difference("optimizer.weight_decay", 1e-4, 0.5)
+    ]

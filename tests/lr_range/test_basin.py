@@ -1,0 +1,76 @@
+"""The basin of curves whose middle and edges are known."""
+
+import numpy as np
+import pytest
+
+from onecycle_cli.lr_range.basin import Turn, basin_of, has_risen, shape_of, smooth, turn_of
+from onecycle_cli.lr_range.curve import Curve
+
+LRS = np.geomspace(1e-4, 10, 101)
+
+
+def trough(left: float, right: float, *, level: float = 2.0, depth: float = 1.0) -> np.ndarray:
+    """`level` but from `left` to `right`, where it is lower by `depth`."""
+    return np.where((left <= LRS) & (right >= LRS), level - depth, level)
+
+
+def test_the_middle_of_a_symmetric_trough_is_its_geometric_mean() -> None:
+    basin = basin_of(LRS, trough(0.01, 1), diverged=False)
+    assert basin.middle == pytest.approx(0.1, rel=0.01)
+    assert basin.quantile(0.5) == pytest.approx(0.1, rel=0.05)
+    assert basin.edges == pytest.approx((0.01, 1), rel=0.15)
+    assert basin.start_loss == 2
+    assert basin.fall == pytest.approx(1, rel=1e-3)
+    assert basin.rose
+
+
+def test_the_deeper_part_of_a_basin_counts_more() -> None:
+    losses = np.minimum(trough(0.01, 0.1, depth=0.5), trough(0.1, 1))
+    assert 0.15 < basin_of(LRS, losses, diverged=False).middle < 0.32
+
+
+def test_how_high_an_explosion_goes_moves_nothing() -> None:
+    mild, wild = (np.where(LRS > 1, level, trough(0.01, 1)) for level in (3.0, 1e9))
+    assert basin_of(LRS, wild, diverged=False).middle == basin_of(LRS, mild, diverged=False).middle
+
+
+def test_smoothing_looks_both_ways() -> None:
+    losses = trough(0.01, 1)
+    assert smooth(LRS, losses)[::-1] == pytest.approx(smooth(LRS, losses[::-1]))
+
+
+def test_a_test_has_risen_when_the_loss_is_half_way_back_or_not_finite() -> None:
+    lrs = LRS.tolist()
+    assert has_risen(Curve(lrs, trough(0.01, 1).tolist()))
+    assert not has_risen(Curve(lrs, trough(0.01, 100).tolist()))
+    assert has_risen(Curve(lrs, [*trough(0.01, 100)[:-1].tolist(), np.nan]))
+
+
+def test_two_troughs_have_a_ridge_between_them_and_one_has_none() -> None:
+    two = np.minimum(trough(0.002, 0.02), trough(0.3, 2))
+    ridge = basin_of(LRS, two, diverged=False).ridge
+    assert ridge is not None
+    first, between, second = ridge
+    assert 0.002 < first < 0.02 < between < 0.3 < second < 2
+    assert basin_of(LRS, trough(0.01, 1), diverged=False).ridge is None
+
+
+def test_the_turn_is_where_the_loss_is_least_and_where_it_has_taken_off() -> None:
+    at = np.log10(LRS)
+    losses = np.where(at < 0, 2 - (at + 4) / 4, 1 + 20 * at**2)
+    turn = turn_of([Curve(LRS.tolist(), losses.tolist())])
+    assert turn is not None
+    assert turn.argmin_lr == pytest.approx(1, rel=0.6)
+    assert turn.onset_lr is not None
+    assert turn.argmin_lr < turn.onset_lr < 3
+    assert turn_of([Curve([0.1], [2.0])]) is None
+    assert turn_of([Curve(LRS.tolist(), np.linspace(2, 1, 101).tolist())]) == Turn(pytest.approx(10), None)
+
+
+def test_a_shape_holds_the_median_between_the_lowest_and_the_highest() -> None:
+    curves = [Curve(LRS.tolist(), (trough(0.01, 1) + shift).tolist()) for shift in (-0.1, 0.0, 0.3)]
+    shape = shape_of(curves)
+    assert (shape.low < shape.median).all()
+    assert (shape.median < shape.high).all()
+    assert shape.median == pytest.approx(smooth(LRS, trough(0.01, 1)))
+    assert len(shape_of([Curve([0.1], [np.nan])]).lrs) == 0

@@ -1,0 +1,167 @@
+"""What is suggested for curves with a known answer, and when no number is given."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from onecycle_cli.lr_range import Curve, Plan, Suggestion, suggest
+from onecycle_cli.lr_range.basin import basin_of
+from onecycle_cli.lr_range.suggestion import significant
+
+LRS = np.geomspace(1e-5, 100, 141)
+AT = np.log10(LRS)
+PLAN = Plan("sgd", finder_momentum=0.95, base_momentum=0.85, div_factor=10)
+
+
+def seed_like(noise_level: float = 0.0, seed: int = 0) -> np.ndarray:
+    """Like the seed experiment's: flat at 2.3, falls around lr 0.1, least at lr 5.2, takes off between 6 and 8."""
+    losses = 2.3 - 1 / (1 + np.exp(-4 * (AT + 1))) + 30 * np.maximum(0, AT - math.log10(5.2)) ** 2
+    return losses + np.random.default_rng(seed).normal(0, noise_level, len(LRS))
+
+
+def trough(left: float, right: float, noise_level: float = 0.0, seed: int = 0) -> np.ndarray:
+    losses = np.where((left <= LRS) & (right >= LRS), 1.3, np.where(right < LRS, 4.0, 2.3))
+    return losses + np.random.default_rng(seed).normal(0, noise_level, len(LRS))
+
+
+def read(*losses: Sequence[float], plan: Plan = PLAN) -> Suggestion:
+    return suggest([Curve(LRS[: len(one)].tolist(), list(one)) for one in losses], plan)
+
+
+def test_the_seed_experiments_curve_gives_what_the_seed_experiment_used() -> None:
+    # 0.8 was taken, and 3 as the aggressive value.
+    assert 0.6 <= read(seed_like()).max_lr <= 3
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_noise_moves_the_seed_experiments_curve_by_less_than_a_factor_of_1_3(seed: int) -> None:
+    assert read(seed_like(0.1, seed)).max_lr == pytest.approx(read(seed_like()).max_lr, rel=0.3)
+
+
+def test_a_clean_trough_gives_its_middle_with_all_that_belongs_to_it() -> None:
+    suggestion = read(trough(0.01, 1))
+    assert suggestion.max_lr == pytest.approx(0.1, rel=0.15)
+    assert 0.01 < suggestion.conservative_max_lr < 0.06
+    assert suggestion.initial_lr == pytest.approx(suggestion.max_lr / 10, rel=0.01)
+    assert suggestion.confidence == "high"
+    assert suggestion.spread is None
+    assert suggestion.rule == "basin"
+    for number in ("2.3", "1.3", f"{suggestion.max_lr:.3g}"):
+        assert number in suggestion.reason
+    assert suggestion.peers["minimum"] > 0
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_noisy_trough_gives_nearly_the_same(seed: int) -> None:
+    assert read(trough(0.01, 1, 0.2, seed)).max_lr == pytest.approx(0.1, rel=0.25)
+
+
+@given(scale=st.floats(0.01, 100), shift=st.floats(-50, 50))
+def test_scaling_or_shifting_the_loss_moves_nothing(scale: float, shift: float) -> None:
+    losses = seed_like(0.02)
+    plain, moved = read(losses), read(scale * losses + shift)
+    assert moved.max_lr == plain.max_lr
+    assert moved.confidence == plain.confidence
+
+
+def test_negative_losses_are_read_as_any_other() -> None:
+    assert read(seed_like() - 10).max_lr == read(seed_like()).max_lr
+
+
+@given(factor=st.floats(0.01, 100))
+def test_a_curve_at_other_lrs_gives_the_same_place_on_it(factor: float) -> None:
+    moved = suggest([Curve((factor * LRS).tolist(), seed_like().tolist())], PLAN)
+    assert moved.max_lr == pytest.approx(factor * read(seed_like()).max_lr, rel=0.01)
+
+
+def test_a_nan_in_the_middle_ends_the_curve_there() -> None:
+    whole = trough(0.01, 1)
+    broken = whole.copy()
+    broken[LRS > 1] = [math.nan, *whole[LRS > 1][1:]]
+    assert read(broken).max_lr == pytest.approx(0.1, rel=0.15)
+    assert read(broken).max_lr == read([*whole[LRS <= 1], math.inf]).max_lr
+    assert "explosion" in read(broken).reason
+
+
+def test_the_step_of_sgd_counts_with_its_momentum_and_that_of_adamw_without() -> None:
+    losses = trough(0.01, 1)
+    cycled = read(losses)
+    constant = read(losses, plan=Plan("sgd", 0.9, 0.9, 10))
+    adamw = read(losses, plan=Plan("adamw", 0.95, 0.85, 10))
+    # At its peak the cycle's momentum of 0.85 lets a gradient move the weights a third as far as 0.95 did in the test.
+    assert cycled.max_lr == pytest.approx(3 * constant.max_lr, rel=0.01)
+    assert adamw.max_lr == constant.max_lr
+
+
+def test_several_tests_are_read_as_their_median_and_tell_their_spread() -> None:
+    alike = read(*(trough(0.01, 1, 0.1, seed) for seed in range(3)))
+    assert alike.max_lr == pytest.approx(0.1, rel=0.15)
+    assert 1 <= alike.spread < 1.3
+    apart = read(trough(0.01, 1), trough(0.01, 1), trough(0.1, 10))
+    assert apart.max_lr == read(trough(0.01, 1)).max_lr
+    assert apart.spread == pytest.approx(10, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("losses", "confidence", "says"),
+    [
+        (trough(0.01, 1, 0.1), "high", "is back there at"),
+        (trough(0.01, 1, 0.25), "medium", "times its standard error"),
+        (trough(0.01, 1, 0.5), "low", "times its standard error"),
+        (trough(2e-5, 1), "low", "lower find_lr.start_lr"),
+    ],
+    ids=["clear", "noisy", "very noisy", "falling at the start"],
+)
+def test_confidence_is_less_where_the_curve_says_less(losses: Sequence[float], confidence: str, says: str) -> None:
+    suggestion = read(losses)
+    assert suggestion.confidence == confidence
+    assert says in suggestion.reason
+
+
+def test_tests_that_lie_far_apart_leave_no_high_confidence() -> None:
+    apart = read(trough(0.01, 1), trough(0.01, 1), trough(0.1, 10))
+    assert apart.confidence == "medium"
+    assert "far apart" in apart.reason
+
+
+@pytest.mark.parametrize(
+    ("losses", "says"),
+    [
+        (2.3 + 0.01 * np.arange(141), "never fell"),
+        (np.full(141, 2.3), "never fell"),
+        (np.random.default_rng(3).normal(2.3, 0.1, 141), "never fell"),
+        (np.linspace(2.3, 1.0, 141), "never rose"),
+        ([math.nan] * 5, "not finite at the first step"),
+        ([2.3, 2.2, 2.4, math.inf], "after 3 steps, too few"),
+        (np.minimum(trough(1e-4, 1e-3), trough(0.1, 1)), "two basins"),
+    ],
+    ids=["rising at once", "flat", "noise alone", "never rising", "broken", "short", "two basins"],
+)
+def test_where_no_number_can_be_trusted_the_reason_is_told(losses: Sequence[float], says: str) -> None:
+    suggestion = read(losses)
+    numbers = (suggestion.max_lr, suggestion.conservative_max_lr, suggestion.initial_lr, suggestion.confidence)
+    assert numbers == (None, None, None, None)
+    assert says in suggestion.reason
+
+
+@pytest.mark.parametrize("steps", [40, 100, 400])
+def test_noise_alone_passes_for_a_fall_in_two_of_a_hundred_curves_at_most(steps: int) -> None:
+    lrs = np.geomspace(3e-4, 10, steps)
+    draw = np.random.default_rng(0)
+    curves = [Curve(lrs.tolist(), draw.normal(2.3, 0.1, steps).tolist()) for _ in range(200)]
+    fell = [curve for curve in curves if "never fell" not in suggest([curve], PLAN).reason]
+    assert len(fell) <= 4
+
+
+@given(number=st.floats(1e-9, 1e9))
+def test_three_digits_are_kept(number: float) -> None:
+    assert significant(number) == pytest.approx(number, rel=0.006)
+
+
+def test_the_middle_that_the_reason_names_is_the_basins() -> None:
+    losses = seed_like()
+    assert f"{basin_of(LRS, losses, diverged=False).middle:.3g}" in read(losses).reason
