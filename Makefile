@@ -2,10 +2,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types docs benchmark clean
+.PHONY: help demo test lint types docs benchmark benchmark-suggestion clean
 
 help:  ## this list
-	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:[^#]*##/ #/' | awk -F' #' '{printf "make %-10s%s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*##/ #/' | awk -F' #' '{printf "make %-22s%s\n", $$1, $$2}'
 
 demo: .venv/installed  ## install, find a learning rate for the embedded digits, train with it
 	$(BIN)/onecycle find-lr recipes/digits.yaml
@@ -28,6 +28,9 @@ DATA ?= data/cifar10
 benchmark: .venv/installed-benchmark  ## time it beside other libraries, on DATA=FOLDER with CIFAR-10's images
 	$(BIN)/python benchmarks/speed.py $(DATA)
 	$(BIN)/python benchmarks/tables.py
+
+benchmark-suggestion: .venv/installed  ## score every rule for max_lr again, from the committed curves and runs
+	$(BIN)/python benchmarks/suggestion/score.py
 
 clean:  ## remove the environment and caches; runs stay
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,13 +1,63 @@
-"""The benchmarks are run by hand; what can be held here is that they start."""
+"""The benchmarks are run by hand; held here is that they start, and that scores follow from what was run."""
 
+import importlib
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+SUGGESTION = BENCHMARKS / "results" / "suggestion"
+
+
+@pytest.fixture
+def suggestion(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """The modules of benchmarks/suggestion."""
+    monkeypatch.syspath_prepend(BENCHMARKS / "suggestion")
+    return SimpleNamespace(**{name: importlib.import_module(name) for name in ("score", "tasks", "truth")})
+
+
+def test_the_committed_scores_follow_from_the_committed_curves_and_runs(suggestion: SimpleNamespace) -> None:
+    again = suggestion.score.scored(*(pd.read_csv(SUGGESTION / f"{name}.csv") for name in ("curves", "truth", "short")))
+    pd.testing.assert_frame_equal(again, pd.read_csv(SUGGESTION / "scores.csv"), rtol=1e-4)
+
+
+def test_every_task_is_a_recipe(suggestion: SimpleNamespace, tmp_path: Path) -> None:
+    for folder in ("cifar10", "mnist"):
+        for split in ("train", "test"):
+            for name in ("a", "b"):
+                inner = tmp_path / folder / split / name
+                inner.mkdir(parents=True)
+                for number in range(5_000 if split == "train" else 1):
+                    (inner / f"{number}.png").touch()
+    for name, task in suggestion.tasks.TASKS.items():
+        recipe = task.resolved(tmp_path)
+        assert len(task.grid) >= 9, name
+        if task.images:
+            kept = list(Path(recipe.data.path).glob("train/*/*"))
+            assert len(kept) == task.images
+            assert len(list(Path(recipe.data.path).glob("test/*/*"))) == 2
+
+
+def test_a_truth_is_smoothed_over_its_neighbours_but_not_over_a_cliff(suggestion: SimpleNamespace) -> None:
+    runs = pd.DataFrame({"max_lr": [0.1, 1.0, 10.0, 100.0], "valid_accuracy": [0.70, 0.72, 0.71, 0.1]})
+    runs["valid_loss"] = [0.9, 0.8, 0.85, np.nan]
+    truth = suggestion.truth.truth_of(pd.concat([runs, runs]), "valid_accuracy")
+    # By hand: (2 x 0.70 + 0.72) / 3, (0.70 + 2 x 0.72 + 0.71) / 4, (0.72 + 2 x 0.71) / 3, and the cliff alone.
+    assert truth.smoothed == pytest.approx([2.12 / 3, 0.7125, 2.14 / 3, 0.1])
+    assert truth.best_lr == pytest.approx(10)
+    assert truth.regret(10) == 0
+    assert truth.regret(100) == truth.regret(1000) == pytest.approx(2.14 / 3 - 0.1)
+    assert truth.regret(10**1.5) == pytest.approx((2.14 / 3 - 0.1) / 2)
+    assert truth.error == 0
+    loss = suggestion.truth.truth_of(runs, "valid_loss")
+    assert loss.best_lr == pytest.approx(1)
+    assert loss.regret(100) == pytest.approx(np.log(10) - loss.smoothed.min())
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a machine without CUDA is what this is about")

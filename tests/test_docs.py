@@ -1,8 +1,10 @@
 """The documents say what the program does."""
 
 import re
+import runpy
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import typer
 
@@ -85,8 +87,15 @@ def test_contributing_says_why_of_every_further_dependency() -> None:
 
 
 def test_the_readme_has_the_results_that_were_measured() -> None:
-    import runpy
-
     tables = runpy.run_path(str(ROOT / "benchmarks" / "tables.py"))
     assert tables["accuracy_table"]() in README
     assert tables["speed_table"]() in README
+
+
+def test_the_tables_of_suggestions_are_made_from_the_scores() -> None:
+    score = runpy.run_path(str(ROOT / "benchmarks" / "suggestion" / "score.py"))
+    scores = pd.read_csv(ROOT / "benchmarks" / "results" / "suggestion" / "scores.csv")
+    page = (ROOT / "docs" / "suggestion.md").read_text()
+    for table in ("table", "by_task", "confidence_table"):
+        assert score[table](scores) in page
+    assert score["short_table"](scores) in README

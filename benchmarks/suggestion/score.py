@@ -20,8 +20,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 from tasks import TASKS, Task
 from truth import Truth, truth_of
 
-from onecycle_cli.lr_range import Curve, Plan, suggest
-from onecycle_cli.lr_range import suggestion as rule
+from onecycle_cli.experiments.verification import FACTORS, SHARE
+from onecycle_cli.lr_range import Curve, Plan, Trial, suggest, verified
 from onecycle_cli.lr_range.basin import basin_of, turn_of
 from onecycle_cli.lr_range.curve import median_curve
 from onecycle_cli.lr_range.peers import PEERS, peer_answers
@@ -45,7 +45,7 @@ LIBRARIES = {
 SMALL_TEST_SET = "digits-resnet8-64"
 """Its 360 test images cannot tell a point from another; it is told apart."""
 
-SHARES = tuple(float(share) for share in np.geomspace(0.05, 2, 38))
+SHARES = tuple(float(share) for share in np.geomspace(0.1, 4, 38))
 """The shares of the middle that leaving one task out chooses from."""
 
 Answer = tuple[str, str, str, int, float | None]
@@ -54,12 +54,12 @@ Answer = tuple[str, str, str, int, float | None]
 
 def main() -> None:
     """Scores, writes and prints."""
-    scores = scored(pd.read_csv(RESULTS / "curves.csv"), pd.read_csv(RESULTS / "truth.csv"))
+    scores = scored(*(pd.read_csv(RESULTS / f"{name}.csv") for name in ("curves", "truth", "short")))
     scores.to_csv(RESULTS / "scores.csv", index=False, float_format="%.6g")
     print(table(scores), by_task(scores), confidence_table(scores), sep="\n\n")
 
 
-def scored(curves: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
+def scored(curves: pd.DataFrame, runs: pd.DataFrame, short: pd.DataFrame) -> pd.DataFrame:
     """A row for each rule, range, task and finder seed, on the tasks whose truth is whole."""
     whole = runs.groupby("task").size()
     tasks = [name for name, task in TASKS.items() if whole.get(name, 0) == 3 * len(task.grid)]
@@ -71,7 +71,8 @@ def scored(curves: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
         for key, group in curves[curves.task.isin(tasks)].groupby(["task", "range", "seed"])
     }
     rows = []
-    for answer in [*ours(tests), *theirs(tests), *simple(tests), *left_one_out(tests, truths)]:
+    answers = [*ours(tests), *with_verify(tests, short), *theirs(tests), *simple(tests), *left_one_out(tests, truths)]
+    for answer in answers:
         *key, max_lr, confidence = answer
         truth = truths[key[2]]
         rows.append(
@@ -87,13 +88,7 @@ def scored(curves: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
 
 def plan_of(task: Task) -> Plan:
     """What the rule is told of a task's cycle."""
-    changes = task.changes
-    return Plan(
-        optimizer=changes.get("optimizer.name", "sgd"),
-        finder_momentum=changes.get("schedule.max_momentum", 0.95),
-        base_momentum=changes.get("schedule.base_momentum", 0.85),
-        div_factor=10,
-    )
+    return Plan(task.changes.get("optimizer.name", "sgd"), div_factor=10)
 
 
 def _ours(tests: dict, kind: str) -> Iterator[tuple[str, int, Curve]]:
@@ -115,6 +110,32 @@ def ours(tests: dict) -> Iterator[tuple]:
             yield "onecycle `basin`, `--repeats 3`", "recipe", task, number, suggestion.max_lr, suggestion.confidence
 
 
+def with_verify(tests: dict, short: pd.DataFrame) -> Iterator[tuple]:
+    """`basin` with the short cycles of --verify; their losses are the grid's, interpolated over log lr.
+
+    Cycles of a twelfth of the run were trained over the whole grid, with two seeds; each suggestion is verified with
+    each of both.
+    """
+    tasks = {name for name, _, _ in _ours(tests, "recipe")}
+    cycles = short[(short.share.round(4) == round(SHARE, 4)) & short.task.isin(tasks)]
+    for (task, verify_seed), grid in cycles.sort_values("max_lr").groupby(["task", "seed"]):
+        if len(grid) < len(TASKS[task].grid):
+            continue
+        losses = grid.valid_loss.fillna(np.log(10) * 3)
+        for name, seed, curve in _ours(tests, "recipe"):
+            if name != task:
+                continue
+            plan = plan_of(TASKS[task])
+            suggestion = suggest([curve], plan)
+            trials = [
+                Trial(lr, 1, float(np.interp(np.log(lr), np.log(grid.max_lr), losses)), np.nan)
+                for lr in (factor * suggestion.max_lr for factor in FACTORS)
+            ]
+            better = verified(suggestion, trials, div_factor=plan.div_factor)
+            key = 10 * seed + verify_seed % 10
+            yield "onecycle `basin`, `--verify`", "recipe", task, key, better.max_lr, better.confidence
+
+
 def theirs(tests: dict) -> Iterator[tuple]:
     """Each peer's rule over its own default range and over ours."""
     for (task, kind, seed), curve in tests.items():
@@ -125,30 +146,29 @@ def theirs(tests: dict) -> Iterator[tuple]:
 
 
 def simple(tests: dict) -> Iterator[tuple]:
-    """A tenth of the onset and of the least loss, both on the smooth curve; and the basin without its momentum."""
+    """A tenth of the onset and of the least loss, both on the smooth curve."""
     for task, seed, curve in _ours(tests, "recipe"):
         turn = turn_of([curve])
         yield "onset / 10", "recipe", task, seed, turn and turn.onset_lr and turn.onset_lr / 10, None
         yield "least loss / 10", "recipe", task, seed, turn and turn.argmin_lr / 10, None
-        yield "middle of the basin", "recipe", task, seed, _middle(curve), None
 
 
 def left_one_out(tests: dict, truths: dict[str, dict[str, Truth]]) -> Iterator[tuple]:
-    """`basin` with the share of the middle that is best, in the mean, on all the other tasks."""
+    """`basin` with the share of the middle that is best, in the mean, on the other tasks of the same optimizer."""
     middles: dict[str, list[tuple[int, float]]] = {}
     for task, seed, curve in _ours(tests, "recipe"):
-        steps = plan_of(TASKS[task]).share / rule.STEP_SHARE
-        middles.setdefault(task, []).append((seed, steps * _middle(curve)))
+        middles.setdefault(task, []).append((seed, _middle(curve)))
 
     def cost(task: str, share: float) -> float:
-        regrets = [truths[task]["valid_accuracy"].regret(share * middle) for _, middle in middles[task]]
-        return float(np.mean(regrets))
+        return float(np.mean([truths[task]["valid_accuracy"].regret(share * middle) for _, middle in middles[task]]))
 
     for task, answers in middles.items():
-        others = [name for name in middles if name not in (task, SMALL_TEST_SET)]
-        share = min(SHARES, key=lambda share: np.mean([cost(other, share) for other in others]))
-        for seed, middle in answers:
-            yield "onecycle `basin`, share fitted on the other tasks", "recipe", task, seed, share * middle, None
+        alike = [name for name in middles if plan_of(TASKS[name]) == plan_of(TASKS[task])]
+        others = [name for name in alike if name not in (task, SMALL_TEST_SET)]
+        if others:
+            share = min(SHARES, key=lambda share: np.mean([cost(other, share) for other in others]))
+            for seed, middle in answers:
+                yield "onecycle `basin`, share fitted on the other tasks", "recipe", task, seed, share * middle, None
 
 
 def _middle(curve: Curve) -> float:
@@ -180,9 +200,25 @@ def table(scores: pd.DataFrame) -> str:
         over = {"recipe": "our range", "fastai": "its own", "Lightning": "its own"}[row.range]
         lines.append(
             f"| {row.rule} | {over} | {row.worst:.1f} | {row.mean:.1f} | {row.worst_loss:.2f} | {row.mean_loss:.2f} "
-            f"| {row.spread:.1f} | {row.none:.0%} |"
+            f"| {_factor(row.spread)} | {row.none:.0%} |"
         )
     return "\n".join(lines)
+
+
+def short_table(scores: pd.DataFrame) -> str:
+    """Ours and the libraries over their own ranges, in Markdown, as the README has it."""
+    lines = ["| rule | worst | mean | spread over five seeds |", "| --- | --- | --- | --- |"]
+    rows = summary(scores)
+    shown = rows[rows.rule.str.startswith("onecycle") | (rows.range != "recipe")]
+    lines += [
+        f"| {row.rule} | {row.worst:.1f} | {row.mean:.1f} | {_factor(row.spread)} |"
+        for row in shown.sort_values("mean").itertuples()
+    ]
+    return "\n".join(lines)
+
+
+def _factor(spread: float) -> str:
+    return f"{spread:.1f}" if spread < 1000 else f"{spread:.0e}"
 
 
 def by_task(scores: pd.DataFrame) -> str:

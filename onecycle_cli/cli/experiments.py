@@ -51,6 +51,9 @@ def find_lr(
         int | None, typer.Option("--valid-every", help="find_lr.valid_every: score validation images every N steps.")
     ] = None,
     repeats: RepeatsOption = 1,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Also train short cycles around it: a quarter of the run's steps.")
+    ] = False,
     seed: SeedOption = None,
     device: DeviceOption = None,
     runs_dir: RunsDirOption = RUNS_DIR,
@@ -79,7 +82,7 @@ def find_lr(
     )
     hardware, run = start("find-lr", loaded, runs_dir, name)
     with run.recording(), Display(quiet=quiet) as report:
-        suggestion = range_test.find_lr(loaded, hardware, run, report, repeats=repeats)
+        suggestion = range_test.find_lr(loaded, hardware, run, report, repeats=repeats, verify=verify)
         run.finish("finished", vars(suggestion))
     if suggestion.max_lr is None:
         raise NoSuggestionError(suggestion.reason, f"The curve is in {run.path / LR_RANGE}.")
@@ -257,6 +260,8 @@ def _with_max_lr_from(text: str, recipe: "Recipe", runs_dir: Path, force: bool) 
     if saved.max_lr != saved.then:
         moved = f"max_lr {saved.max_lr:g}: read again for this cycle, the range test in {found.path} says so;"
         show_note(f"{moved} it said {saved.then:g} for its own.")
+    if saved.confidence == "low":
+        show_note(f"The confidence in max_lr {saved.max_lr:g} is low: `onecycle find-lr --repeats 3` tells more.")
     return with_values(recipe, {"schedule.max_lr": saved.max_lr})
 
 

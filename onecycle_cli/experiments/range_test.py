@@ -5,13 +5,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-import torch
-
-from onecycle_cli.data.batches import FixedBatches, derived_seed
 from onecycle_cli.engine import Hardware, Score, Step
-from onecycle_cli.experiments.setup import SeenStep, Setup, fresh, in_blocks, note, prepare
+from onecycle_cli.experiments.setup import SEEDS, SeenStep, Setup, fresh, in_blocks, note, prepare, some_of
 from onecycle_cli.experiments.suggestions import suggestion_plan
-from onecycle_cli.lr_range import Curve, Suggestion, has_diverged, has_risen, shape_of, smoother, suggest
+from onecycle_cli.experiments.verification import short_cycles
+from onecycle_cli.lr_range import Curve, Suggestion, has_diverged, has_risen, shape_of, smoother, suggest, verified
 from onecycle_cli.progress import Progress, Report
 from onecycle_cli.recipe import Recipe, curve_settings, finder_momentum, with_values
 from onecycle_cli.run_dir.files import (
@@ -23,12 +21,6 @@ from onecycle_cli.run_dir.files import (
 )
 from onecycle_cli.run_dir.run import RunDir
 from onecycle_cli.schedule import LrMomentum, Range
-
-SEEDS = 2**32
-"""There are so many of them; after the last comes the first."""
-
-VALID_IMAGES = 2048
-"""Validation images that `valid_every` scores: the standard error of an accuracy of 0.5 is 1.1 points."""
 
 
 @dataclass(frozen=True)
@@ -69,15 +61,21 @@ class RangeTest:
         return [_stop_lr(points, self.stop_factor) for points in self.repeats]
 
 
-def find_lr(recipe: Recipe, hardware: Hardware, run: RunDir, report: Report, *, repeats: int = 1) -> Suggestion:
+def find_lr(
+    recipe: Recipe, hardware: Hardware, run: RunDir, report: Report, *, repeats: int = 1, verify: bool = False
+) -> Suggestion:
     """Runs the range test of a recipe and leaves its curve, its figure and its suggestion in `run`."""
-    return range_test(recipe, prepare(recipe, hardware, run, report), run, report, repeats=repeats).suggestion
+    setup = prepare(recipe, hardware, run, report)
+    return range_test(recipe, setup, run, report, repeats=repeats, verify=verify).suggestion
 
 
-def range_test(recipe: Recipe, setup: Setup, run: RunDir, report: Report, *, repeats: int = 1) -> RangeTest:
+def range_test(
+    recipe: Recipe, setup: Setup, run: RunDir, report: Report, *, repeats: int = 1, verify: bool = False
+) -> RangeTest:
     """The same on data that is open already.
 
-    Each repeat has a seed of its own, the recipe's and those that follow: other weights, other batches.
+    Each repeat has a seed of its own, the recipe's and those that follow: other weights, other batches. With `verify`,
+    short cycles around the suggestion have a say too.
     """
     columns = LR_RANGE_VALID_COLUMNS if recipe.find_lr.valid_every else LR_RANGE_COLUMNS
     tests: list[list[Point]] = []
@@ -91,6 +89,9 @@ def range_test(recipe: Recipe, setup: Setup, run: RunDir, report: Report, *, rep
                 table.append(map(vars, block))
                 tests[-1] += block
     suggestion = suggest([curve_of(points) for points in tests], suggestion_plan(recipe))
+    if verify and suggestion.max_lr is not None:
+        trials = short_cycles(recipe, suggestion.max_lr, setup, run, report)
+        suggestion = verified(suggestion, trials, div_factor=recipe.schedule.div_factor)
     result = RangeTest(tests, suggestion, recipe.find_lr.stop_factor)
     settings = curve_settings(recipe, setup.hardware.precision)
     run.write_json(SUGGESTION, vars(result.suggestion) | {"curve_settings": settings})
@@ -129,7 +130,7 @@ def _steps(recipe: Recipe, setup: Setup, lrs: Range, scores: dict[int, Score]) -
     steps = trainer.steps(lambda step: LrMomentum(lrs.lr(step), momentum))
     if every is None:
         return steps
-    valid = _some_of(setup.valid, recipe.seed)
+    valid = some_of(setup.valid, recipe.seed)
 
     def scored() -> Iterator[Step]:
         for step in steps:
@@ -164,13 +165,6 @@ def _stop_lr(points: list[Point], stop_factor: float) -> float | None:
     best = min(point.smoothed_loss for point in points)
     stopped = has_diverged(last.train_loss, last.smoothed_loss, best, stop_factor)
     return before[-1].lr if stopped and before else None
-
-
-def _some_of(valid: FixedBatches, seed: int) -> FixedBatches:
-    """The same few validation images for every look, drawn once."""
-    generator = torch.Generator().manual_seed(derived_seed(seed, "valid"))
-    some = torch.randperm(len(valid.labels), generator=generator)[:VALID_IMAGES].to(valid.labels.device)
-    return FixedBatches(valid.images[some], valid.labels[some], valid.normalization, valid.batch_size)
 
 
 def _draw(recipe: Recipe, test: RangeTest, run: RunDir) -> None:

@@ -4,20 +4,15 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from onecycle_cli.errors import InputError
-from onecycle_cli.lr_range import Curve, Plan, suggest
-from onecycle_cli.recipe import Difference, Recipe, curve_settings, differences, finder_momentum, load
-from onecycle_cli.run_dir.files import LR_RANGE, RECIPE, SUGGESTION
+from onecycle_cli.lr_range import Curve, Plan, Trial, suggest, verified
+from onecycle_cli.recipe import Difference, Recipe, curve_settings, differences, load
+from onecycle_cli.run_dir.files import LR_RANGE, RECIPE, SUGGESTION, VERIFY
 from onecycle_cli.run_dir.run import RunDir
 
 
 def suggestion_plan(recipe: Recipe) -> Plan:
     """What a suggestion has to know of the run that the recipe plans."""
-    return Plan(
-        optimizer=recipe.optimizer.name,
-        finder_momentum=finder_momentum(recipe),
-        base_momentum=recipe.schedule.base_momentum,
-        div_factor=recipe.schedule.div_factor,
-    )
+    return Plan(recipe.optimizer.name, recipe.schedule.div_factor)
 
 
 @dataclass(frozen=True)
@@ -26,13 +21,11 @@ class SavedSuggestion:
 
     max_lr: float
     then: float
+    confidence: str
 
 
 def suggested_max_lr(found: RunDir, recipe: Recipe) -> SavedSuggestion:
-    """Reads the range test in `found` again, for the cycle that `recipe` plans; `InputError` where there is no number.
-
-    What was verified with cycles of their own (`find-lr --verify`) is taken as it is.
-    """
+    """Reads the range test in `found` again, for the cycle of `recipe`; `InputError` where there is no number."""
     if not (found.path / SUGGESTION).is_file():
         raise InputError(
             f"{found.path} holds no suggestion.",
@@ -42,9 +35,11 @@ def suggested_max_lr(found: RunDir, recipe: Recipe) -> SavedSuggestion:
     if saved["max_lr"] is None:
         raise InputError(f"The range test in {found.path} gave no max_lr. {saved['reason']}", "Give --max-lr.")
     again = suggest(saved_curves(found), suggestion_plan(recipe))
+    if (found.path / VERIFY).is_file() and again.max_lr is not None:
+        again = verified(again, saved_trials(found), div_factor=recipe.schedule.div_factor)
     if again.max_lr is None:  # the file was written to since
         raise InputError(f"{found.path / LR_RANGE} gives no max_lr any more. {again.reason}", "Run find-lr again.")
-    return SavedSuggestion(again.max_lr, float(saved["max_lr"]))
+    return SavedSuggestion(again.max_lr, float(saved["max_lr"]), str(again.confidence))
 
 
 def saved_curves(found: RunDir) -> list[Curve]:
@@ -53,6 +48,14 @@ def saved_curves(found: RunDir) -> list[Curve]:
     return [
         Curve([float(row["lr"]) for row in test], [float(row["train_loss"]) for row in test])
         for test in (list(rows) for _, rows in groupby(rows, key=lambda row: row["seed"]))
+    ]
+
+
+def saved_trials(found: RunDir) -> list[Trial]:
+    """The short cycles in `verify.csv`."""
+    return [
+        Trial(float(row["max_lr"]), int(row["steps"]), float(row["valid_loss"]), float(row["valid_accuracy"]))
+        for row in found.read_table(VERIFY)
     ]
 
 

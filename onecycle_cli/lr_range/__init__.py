@@ -3,12 +3,14 @@
 from onecycle_cli.lr_range.basin import Shape, Turn, has_risen, shape_of, turn_of
 from onecycle_cli.lr_range.curve import Curve, has_diverged, smoother
 from onecycle_cli.lr_range.suggestion import Plan, Suggestion, suggest
+from onecycle_cli.lr_range.verification import Trial, verified
 
 __all__ = [
     "Curve",
     "Plan",
     "Shape",
     "Suggestion",
+    "Trial",
     "Turn",
     "has_diverged",
     "has_risen",
@@ -16,4 +18,5 @@ __all__ = [
     "smoother",
     "suggest",
     "turn_of",
+    "verified",
 ]

@@ -31,8 +31,8 @@ FAR_APART = 3.0
 
 RULE = "basin"
 
-STEP_SHARE = 1 / 3
-"""The peak of a cycle, as a share of the basin's middle: fitted on the tasks of benchmarks/suggestion."""
+SHARES = {"sgd": 1.2, "adamw": 1 / 3}
+"""The peak of a cycle over the middle of the basin, by optimizer: fitted on the tasks of benchmarks/suggestion."""
 
 CONSERVATIVE_SHARE = 0.25
 """So much of the basin lies below the lr that `conservative_max_lr` is made of as `max_lr` is of the middle."""
@@ -40,23 +40,10 @@ CONSERVATIVE_SHARE = 0.25
 
 @dataclass(frozen=True)
 class Plan:
-    """What a suggestion has to know of the planned run, and of the momentum that the range test had."""
+    """What a suggestion has to know of the planned run."""
 
     optimizer: str
-    finder_momentum: float
-    base_momentum: float
     div_factor: float
-
-    @property
-    def share(self) -> float:
-        """`max_lr` over the middle of the basin.
-
-        In the long run SGD moves by lr / (1 - momentum) times the gradient, and the test held another momentum than the
-        cycle has at its peak; AdamW's step does not grow with its beta1.
-        """
-        if self.optimizer == "adamw":
-            return STEP_SHARE
-        return STEP_SHARE * (1 - self.base_momentum) / (1 - self.finder_momentum)
 
 
 @dataclass(frozen=True)
@@ -89,19 +76,20 @@ def suggest(curves: Sequence[Curve], plan: Plan) -> Suggestion:
     doubt = distrust(losses, basin)
     if basin is None or doubt is not None:
         return Suggestion(None, None, None, None, None, RULE, doubt or "", peers)
-    max_lr = significant(plan.share * basin.middle)
+    share = SHARES[plan.optimizer]
+    max_lr = significant(share * basin.middle)
     left, right = basin.edges
     apart = spread(curves)
     sure, why_not_surer = confidence(basin, losses, apart)
     return Suggestion(
         max_lr,
-        conservative_max_lr=significant(plan.share * basin.quantile(CONSERVATIVE_SHARE)),
+        conservative_max_lr=significant(share * basin.quantile(CONSERVATIVE_SHARE)),
         initial_lr=significant(max_lr / plan.div_factor),
         confidence=sure,
         spread=apart,
         rule=RULE,
         reason=(
-            f"{plan.share:.2g} times the middle, lr {basin.middle:.3g}, of the basin: the loss falls from "
+            f"{share:.2g} times the middle, lr {basin.middle:.3g}, of the basin: the loss falls from "
             f"{basin.start_loss:.4g} to {basin.least_loss:.4g}, by half of that at lr {left:.3g}, and is back "
             + (f"there at {right:.3g}." if right < lrs[-1] else "in an explosion.")
             + why_not_surer

@@ -70,7 +70,7 @@ def test_the_loss_falls_then_rises_and_a_suggestion_with_all_files_comes_out(tes
 
 def test_the_suggestion_can_be_computed_again_from_the_csv(tested: Callable) -> None:
     _, curve, suggestion = tested()
-    again = suggest([Curve(curve["lr"].tolist(), curve["train_loss"].tolist())], Plan("sgd", 0.95, 0.85, 10))
+    again = suggest([Curve(curve["lr"].tolist(), curve["train_loss"].tolist())], Plan("sgd", 10))
     assert again.max_lr == suggestion.max_lr
     assert again.peers == suggestion.peers
 

@@ -1,0 +1,55 @@
+"""`find-lr --verify`: a few short cycles around the suggestion; what they reach on validation images has a say."""
+
+import math
+from itertools import islice
+
+from onecycle_cli.experiments.planning import recipe_schedule
+from onecycle_cli.experiments.setup import SEEDS, Setup, fresh, in_blocks, some_of
+from onecycle_cli.lr_range import Trial
+from onecycle_cli.progress import Progress, Report
+from onecycle_cli.recipe import Recipe, with_values
+from onecycle_cli.run_dir.files import VERIFY, VERIFY_COLUMNS
+from onecycle_cli.run_dir.run import RunDir
+
+FACTORS = (1 / 3, 1.0, 3.0)
+"""Of the suggested max_lr, that are tried."""
+
+SHARE = 1 / 12
+"""Of the planned run's steps, that each cycle takes: a quarter of the run together."""
+
+FEWEST_STEPS = 10
+"""Of a cycle: below, its schedule has no shape. A run of fewer than 90 steps pays more than a third for that."""
+
+
+def short_cycles(recipe: Recipe, max_lr: float, setup: Setup, run: RunDir, report: Report) -> list[Trial]:
+    """Trains a short cycle at each of some max_lrs around `max_lr`, all from the same weights on the same batches.
+
+    The cycles are the recipe's own but for their length, on weights and batches that its range tests did not have.
+    """
+    whole = recipe.schedule.epochs * setup.train.steps_per_epoch
+    recipe = with_values(recipe, {"seed": (recipe.seed + SEEDS // 2) % SEEDS, "schedule.epochs": 1})
+    steps = max(FEWEST_STEPS, round(SHARE * whole))
+    report(f"Verifying with {len(FACTORS)} cycles of {steps} steps; the planned run has {whole}.")
+    trials = []
+    with run.table(VERIFY, VERIFY_COLUMNS) as table:
+        for number, factor in enumerate(FACTORS, start=1):
+            one = with_values(recipe, {"schedule.max_lr": factor * max_lr})
+            trials.append(_trial(one, setup, steps, f"cycle {number} of {len(FACTORS)}", report))
+            table.append([vars(trials[-1])])
+    return trials
+
+
+def _trial(recipe: Recipe, setup: Setup, total: int, work: str, report: Report) -> Trial:
+    """One cycle of `total` steps at the recipe's max_lr, scored on some validation images."""
+    max_lr = recipe.schedule.max_lr
+    assert max_lr is not None
+    trainer = fresh(recipe, setup)
+    steps = islice(trainer.steps(recipe_schedule(recipe, total)), total)
+    done = 0
+    for block in in_blocks(steps, setup.hardware, recipe.runtime.log_every):
+        last, done = block.steps[-1], done + len(block.steps)
+        report(Progress(work, done, total, "steps", last.train_loss, last.lr, block.images_per_second))
+        if not all(math.isfinite(step.train_loss) for step in block.steps):
+            return Trial(max_lr, done, math.nan, math.nan)
+    score = trainer.evaluate(some_of(setup.valid, recipe.seed))
+    return Trial(max_lr, total, score.loss, score.accuracy)

@@ -1,0 +1,53 @@
+"""What short cycles make of a suggestion."""
+
+import math
+from dataclasses import replace
+
+import pytest
+
+from onecycle_cli.lr_range import Suggestion, Trial, verified
+from onecycle_cli.lr_range.verification import NONE_LEARNED
+
+PLAIN = Suggestion(0.3, 0.1, 0.03, "medium", None, "basin", "Because.", {})
+
+
+def judged(*losses: float) -> Suggestion:
+    trials = [Trial(lr, 40, loss, 0.5) for lr, loss in zip((0.1, 0.3, 0.9), losses, strict=True)]
+    return verified(PLAIN, trials, div_factor=10)
+
+
+def test_losses_that_are_least_at_the_suggestion_leave_it_there() -> None:
+    assert judged(1.1, 1.0, 1.1).max_lr == 0.3
+
+
+def test_it_moves_half_way_to_where_the_parabola_is_least() -> None:
+    # By hand, in units of log 3: losses 1.3, 1.0, 0.9 at -1, 0, 1 are 1 - 0.2 x + 0.1 x^2, least at 1.
+    assert judged(1.3, 1.0, 0.9).max_lr == pytest.approx(0.3 * 3**0.5, rel=0.01)
+    # 1.2, 1.0, 1.1: 1 - 0.05 x + 0.15 x^2, least at a sixth.
+    assert judged(1.2, 1.0, 1.1).max_lr == pytest.approx(0.3 * 3 ** (1 / 12), rel=0.01)
+
+
+def test_it_never_leaves_the_lrs_that_were_tried() -> None:
+    assert judged(1.0, 1.2, 1.399).max_lr == pytest.approx(0.3 * 3**-0.5, rel=0.01)
+    assert judged(1.0, 1.2, 1.3).max_lr == pytest.approx(0.3 * 3**-0.5, rel=0.01)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, 1e9])
+def test_a_cycle_that_diverged_counts_as_a_cliff_whatever_its_loss(bad: float) -> None:
+    assert judged(1.0, 1.0, bad).max_lr == judged(1.0, 1.0, 1.5).max_lr < 0.3
+
+
+def test_what_was_tried_is_told() -> None:
+    better = judged(1.2, 1.0, 1.1)
+    assert better.reason == (
+        "Because. Cycles of 40 steps ended with validation losses of 1.2 at 0.1, 1 at 0.3, 1.1 at 0.9; "
+        "without them it is 0.3."
+    )
+    assert better.rule == "basin, verified"
+    assert better.initial_lr == pytest.approx(better.max_lr / 10, rel=0.01)
+    assert better.conservative_max_lr == 0.1
+    assert better.confidence == "medium"
+
+
+def test_where_every_cycle_diverged_the_confidence_is_low() -> None:
+    assert judged(math.nan, math.nan, math.nan) == replace(PLAIN, confidence="low", reason=f"Because. {NONE_LEARNED}")
