@@ -3,6 +3,7 @@
 Colours are Okabe and Ito's, which colour-blind readers tell apart; line styles and markers say the same in grey.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,7 +61,8 @@ def plot_lr_range(
         axes.plot(*zip(*valid, strict=True), "o", color=GREEN, markersize=4, label="validation loss")
     axes.set(xscale="log", xlabel="learning rate", ylabel="loss", title=title)
     if len(shape.median):
-        _limit_height(axes, shape.median.tolist(), min(min(losses) for _, losses in tests))
+        finite = [loss for _, losses in tests for loss in losses if math.isfinite(loss)]
+        _limit_height(axes, shape.median.tolist(), min(finite))
     if max_lr is not None:
         axes.axvline(max_lr, color=RED, linewidth=2.2, label=f"max_lr {max_lr:g}, confidence {confidence}")
     if conservative_max_lr is not None:

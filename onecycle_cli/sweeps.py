@@ -65,4 +65,5 @@ def bisected(weight_decays: Sequence[float], chosen: float) -> list[float]:
     values = sorted(weight_decays)
     at = values.index(chosen)
     near = [values[i] for i in (at - 1, at + 1) if 0 <= i < len(values)]
-    return [float(f"{math.sqrt(chosen * value):.3g}") for value in near if chosen * value > 0]
+    between = [float(f"{math.sqrt(chosen * value):.3g}") for value in near if chosen * value > 0]
+    return [value for value in between if value not in values]

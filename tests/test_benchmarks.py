@@ -45,18 +45,18 @@ def test_every_task_is_a_recipe(suggestion: SimpleNamespace, tmp_path: Path) -> 
 
 
 def test_a_truth_is_smoothed_over_its_neighbours_but_not_over_a_cliff(suggestion: SimpleNamespace) -> None:
-    runs = pd.DataFrame({"max_lr": [0.1, 1.0, 10.0, 100.0], "valid_accuracy": [0.70, 0.72, 0.71, 0.1]})
+    runs = pd.DataFrame({"max_lr": [0.1, 1.0, 10.0, 100.0], "valid_accuracy": [0.705, 0.72, 0.71, 0.1]})
     runs["valid_loss"] = [0.9, 0.8, 0.85, np.nan]
     truth = suggestion.truth.truth_of(pd.concat([runs, runs]), "valid_accuracy")
-    # By hand: (2 x 0.70 + 0.72) / 3, (0.70 + 2 x 0.72 + 0.71) / 4, (0.72 + 2 x 0.71) / 3, and the cliff alone.
-    assert truth.smoothed == pytest.approx([2.12 / 3, 0.7125, 2.14 / 3, 0.1])
-    assert truth.best_lr == pytest.approx(10)
-    assert truth.regret(10) == 0
-    assert truth.regret(100) == truth.regret(1000) == pytest.approx(2.14 / 3 - 0.1)
-    assert truth.regret(10**1.5) == pytest.approx((2.14 / 3 - 0.1) / 2)
+    # By hand: (2 x 0.705 + 0.72) / 3, (0.705 + 2 x 0.72 + 0.71) / 4, (0.72 + 2 x 0.71) / 3, and the cliff alone.
+    assert truth.smoothed == pytest.approx([0.71, 0.71375, 2.14 / 3, 0.1])
+    assert truth.best_lr == pytest.approx(1)
+    assert truth.regret(1) == pytest.approx(0)
+    assert truth.regret(100) == truth.regret(1000) == pytest.approx(0.61375)
+    assert truth.regret(10**1.5) == pytest.approx(0.71375 - (2.14 / 3 + 0.1) / 2)
     assert truth.error == 0
     loss = suggestion.truth.truth_of(runs, "valid_loss")
-    assert loss.best_lr == pytest.approx(1)
+    assert loss.best_lr == pytest.approx(10)
     assert loss.regret(100) == pytest.approx(np.log(10) - loss.smoothed.min())
 
 

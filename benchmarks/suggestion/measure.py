@@ -34,7 +34,7 @@ TRUTH_SEEDS = range(3)
 CURVE_SEEDS = range(100, 105)
 """Other seeds than the truth's: a finder sees other weights and other batches than the runs it is judged by."""
 
-SHARES = (1 / 24, 1 / 12, 1 / 6)
+PARTS = (1 / 24, 1 / 12, 1 / 6)
 """Of a run's steps, that short cycles take."""
 
 SHORT_SEEDS = range(100, 102)
@@ -78,7 +78,7 @@ def main() -> None:
     elif asked.what == "short":
         measure, jobs = (
             short,
-            [(name, asked.data, seed, share) for name in names for seed in SHORT_SEEDS for share in SHARES],
+            [(name, asked.data, seed, share) for name in names for seed in SHORT_SEEDS for share in PARTS],
         )
     elif asked.what == "decay":
         measure, jobs = (
@@ -145,7 +145,7 @@ def decay(name: str, data: Path, seed: int, weight_decay: float) -> None:
     key = {"task": name, "seed": seed, "weight_decay": weight_decay}
     for max_lr in missing:
         append("decay", key | {"max_lr": max_lr} | trainer.train(max_lr))
-    if len(missing) == len(DECAY_GRID):
+    if not any((row["task"], float(row["weight_decay"])) == (name, weight_decay) for row in rows("decay_curves")):
         for test in range(3):
             other = OneThread(name, data, 100 + 10 * test + seed, weight_decay)
             finder = other.recipe.find_lr

@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from tasks import TASKS, Task
 from truth import Truth, truth_of
 
-from onecycle_cli.experiments.verification import FACTORS, SHARE
+from onecycle_cli.experiments.verification import FACTORS, FEWEST_STEPS, SHARE
 from onecycle_cli.lr_range import Curve, Plan, Trial, suggest, verified
 from onecycle_cli.lr_range.basin import basin_of, turn_of
 from onecycle_cli.lr_range.curve import median_curve
@@ -45,7 +45,7 @@ LIBRARIES = {
 SMALL_TEST_SET = "digits-resnet8-64"
 """Its 360 test images cannot tell a point from another; it is told apart."""
 
-SHARES = tuple(float(share) for share in np.geomspace(0.1, 4, 38))
+CANDIDATES = tuple(float(share) for share in np.geomspace(0.1, 4, 38))
 """The shares of the middle that leaving one task out chooses from."""
 
 Answer = tuple[str, str, str, int, float | None]
@@ -127,11 +127,15 @@ def with_verify(tests: dict, short: pd.DataFrame) -> Iterator[tuple]:
                 continue
             plan = plan_of(TASKS[task])
             suggestion = suggest([curve], plan)
+            if suggestion.max_lr is None:
+                yield "onecycle `basin`, `--verify`", "recipe", task, 10 * seed + verify_seed % 10, None, None
+                continue
             trials = [
                 Trial(lr, 1, float(np.interp(np.log(lr), np.log(grid.max_lr), losses)), np.nan)
                 for lr in (factor * suggestion.max_lr for factor in FACTORS)
             ]
-            better = verified(suggestion, trials, div_factor=plan.div_factor)
+            enough = grid.steps.max() >= FEWEST_STEPS
+            better = verified(suggestion, trials, div_factor=plan.div_factor) if enough else suggestion
             key = 10 * seed + verify_seed % 10
             yield "onecycle `basin`, `--verify`", "recipe", task, key, better.max_lr, better.confidence
 
@@ -166,7 +170,7 @@ def left_one_out(tests: dict, truths: dict[str, dict[str, Truth]]) -> Iterator[t
         alike = [name for name in middles if plan_of(TASKS[name]) == plan_of(TASKS[task])]
         others = [name for name in alike if name not in (task, SMALL_TEST_SET)]
         if others:
-            share = min(SHARES, key=lambda share: np.mean([cost(other, share) for other in others]))
+            share = min(CANDIDATES, key=lambda share: np.mean([cost(other, share) for other in others]))
             for seed, middle in answers:
                 yield "onecycle `basin`, share fitted on the other tasks", "recipe", task, seed, share * middle, None
 

@@ -21,16 +21,12 @@ ADAMW_GRID = tuple(float(f"{10 ** (-4 + 0.4 * k):.3g}") for k in range(9))
 
 @dataclass(frozen=True)
 class Task:
-    """A recipe, given by what it changes in a shipped one, and on how many of the training images.
-
-    `fitted` tells whether the constants of a rule may be chosen on it; the others only judge.
-    """
+    """A recipe, given by what it changes in a shipped one, and on how many of the training images."""
 
     recipe: str
     changes: dict[str, Any] = field(default_factory=dict)
     images: int | None = None
     grid: tuple[float, ...] = SGD_GRID
-    fitted: bool = True
 
     def resolved(self, data: Path) -> Recipe:
         """The whole recipe; a folder with the images of a subset is made below `data` where it is not there."""

@@ -258,8 +258,7 @@ def _with_max_lr_from(text: str, recipe: "Recipe", runs_dir: Path, force: bool) 
             "Run find-lr again with these settings, or take it all the same with --force.",
         )
     if saved.max_lr != saved.then:
-        moved = f"max_lr {saved.max_lr:g}: read again for this cycle, the range test in {found.path} says so;"
-        show_note(f"{moved} it said {saved.then:g} for its own.")
+        show_note(f"max_lr {saved.max_lr:g}: the curve in {found.path}, read again, says so; it said {saved.then:g}.")
     if saved.confidence == "low":
         show_note(f"The confidence in max_lr {saved.max_lr:g} is low: `onecycle find-lr --repeats 3` tells more.")
     return with_values(recipe, {"schedule.max_lr": saved.max_lr})

@@ -89,14 +89,20 @@ def range_test(
                 table.append(map(vars, block))
                 tests[-1] += block
     suggestion = suggest([curve_of(points) for points in tests], suggestion_plan(recipe))
+    _keep(suggestion, recipe, setup, run)
     if verify and suggestion.max_lr is not None:
         trials = short_cycles(recipe, suggestion.max_lr, setup, run, report)
-        suggestion = verified(suggestion, trials, div_factor=recipe.schedule.div_factor)
+        if trials:
+            suggestion = verified(suggestion, trials, div_factor=recipe.schedule.div_factor)
+        _keep(suggestion, recipe, setup, run)
     result = RangeTest(tests, suggestion, recipe.find_lr.stop_factor)
-    settings = curve_settings(recipe, setup.hardware.precision)
-    run.write_json(SUGGESTION, vars(result.suggestion) | {"curve_settings": settings})
     _draw(recipe, result, run)
     return result
+
+
+def _keep(suggestion: Suggestion, recipe: Recipe, setup: Setup, run: RunDir) -> None:
+    settings = curve_settings(recipe, setup.hardware.precision)
+    run.write_json(SUGGESTION, vars(suggestion) | {"curve_settings": settings})
 
 
 def _points(recipe: Recipe, setup: Setup, run: RunDir, report: Report) -> Iterator[list[Point]]:
@@ -142,20 +148,25 @@ def _steps(recipe: Recipe, setup: Setup, lrs: Range, scores: dict[int, Score]) -
 
 
 def _watcher(recipe: Recipe, scores: dict[int, Score]) -> Callable[[list[SeenStep]], tuple[list[Point], bool]]:
-    """A function that turns one block of steps after another into points, up to the one where the loss diverges."""
+    """A function that turns one block of steps after another into points, up to the one where the loss diverges.
+
+    An average that is many times its best ends the test only when the loss has also risen from its basin: where it fell
+    to a hundredth, four times that is no divergence.
+    """
     smooth, best = smoother(recipe.find_lr.smoothing), math.inf
+    seen: list[Point] = []
 
     def watched(steps: list[SeenStep]) -> tuple[list[Point], bool]:
         nonlocal best
-        points = []
+        first = len(seen)
         for step in steps:
             smoothed, score = smooth(step.train_loss), scores.get(step.step)
             best = min(best, smoothed)
             valid = (score.loss, score.accuracy) if score else (None, None)
-            points.append(Point(recipe.seed, step.step, step.lr, step.momentum, step.train_loss, smoothed, *valid))
-            if has_diverged(step.train_loss, smoothed, best, recipe.find_lr.stop_factor):
-                return points, True
-        return points, False
+            seen.append(Point(recipe.seed, step.step, step.lr, step.momentum, step.train_loss, smoothed, *valid))
+            if has_diverged(step.train_loss, smoothed, best, recipe.find_lr.stop_factor) and has_risen(curve_of(seen)):
+                return seen[first:], True
+        return seen[first:], False
 
     return watched
 

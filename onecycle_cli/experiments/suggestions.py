@@ -1,5 +1,7 @@
 """What a recipe tells a suggestion, and what a range test that was run before says for the recipe at hand."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -37,26 +39,41 @@ def suggested_max_lr(found: RunDir, recipe: Recipe) -> SavedSuggestion:
     again = suggest(saved_curves(found), suggestion_plan(recipe))
     if (found.path / VERIFY).is_file() and again.max_lr is not None:
         again = verified(again, saved_trials(found), div_factor=recipe.schedule.div_factor)
-    if again.max_lr is None:  # the file was written to since
-        raise InputError(f"{found.path / LR_RANGE} gives no max_lr any more. {again.reason}", "Run find-lr again.")
+    if again.max_lr is None:  # an older version saw one, or the file was written to since
+        raise InputError(f"{found.path / LR_RANGE} gives no max_lr, read again. {again.reason}", "Run find-lr again.")
     return SavedSuggestion(again.max_lr, float(saved["max_lr"]), str(again.confidence))
 
 
 def saved_curves(found: RunDir) -> list[Curve]:
     """The curve of each repeat in `lr_range.csv`."""
     rows = found.read_table(LR_RANGE)
-    return [
-        Curve([float(row["lr"]) for row in test], [float(row["train_loss"]) for row in test])
-        for test in (list(rows) for _, rows in groupby(rows, key=lambda row: row["seed"]))
-    ]
+    with _numbers_in(found, LR_RANGE):
+        return [
+            Curve([float(row["lr"]) for row in test], [float(row["train_loss"]) for row in test])
+            for test in (list(rows) for _, rows in groupby(rows, key=_seed))
+        ]
+
+
+def _seed(row: dict[str, str]) -> str | None:
+    return row.get("seed")  # runs of before there were repeats have no such column
 
 
 def saved_trials(found: RunDir) -> list[Trial]:
     """The short cycles in `verify.csv`."""
-    return [
-        Trial(float(row["max_lr"]), int(row["steps"]), float(row["valid_loss"]), float(row["valid_accuracy"]))
-        for row in found.read_table(VERIFY)
-    ]
+    rows = found.read_table(VERIFY)
+    with _numbers_in(found, VERIFY):
+        return [
+            Trial(float(row["max_lr"]), int(row["steps"]), float(row["valid_loss"]), float(row["valid_accuracy"]))
+            for row in rows
+        ]
+
+
+@contextmanager
+def _numbers_in(found: RunDir, name: str) -> Iterator[None]:
+    try:
+        yield
+    except (KeyError, ValueError) as error:
+        raise InputError(f"{found.path / name} is damaged: {error}.", "Run find-lr again.") from None
 
 
 def stale_settings(found: RunDir, recipe: Recipe, precision: str) -> list[Difference]:

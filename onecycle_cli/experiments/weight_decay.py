@@ -45,7 +45,10 @@ def sweep_wd(
         test(list(recipe.sweep_wd.weight_decays))
         reading = read_weight_decay(list(rows))
         if refine and reading.chosen is not None:
-            test(bisected(list(recipe.sweep_wd.weight_decays), reading.chosen.weight_decay))
+            between = bisected(list(recipe.sweep_wd.weight_decays), reading.chosen.weight_decay)
+            if not between:
+                report("There is no weight decay between the chosen one and its neighbours to refine it with.")
+            test(between)
             reading = read_weight_decay(list(rows))
     _draw(recipe, rows, reading, run)
     return Sweep(list(rows), reading)

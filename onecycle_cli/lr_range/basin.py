@@ -8,10 +8,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from onecycle_cli.lr_range.curve import FEWEST_POINTS, Columns, Curve, median_curve
+from onecycle_cli.lr_range.curve import FEWEST_POINTS, Columns, Curve, median_curve, noise
 
 START_SHARE = 0.1
-"""Of the steps; their median loss is the level that the loss falls from, while lr does next to nothing."""
+"""Of the way from the first lr to the last, in log lr: there lr does next to nothing, and the loss is what it falls
+from."""
+
+FEWEST_START_STEPS = 3
+"""A linear test leaves the lowest lrs in one step."""
 
 BANDWIDTH = 0.2
 """Standard deviation of the smoothing, in decades of lr."""
@@ -22,16 +26,17 @@ EDGE_DEPTH = 0.5
 
 @dataclass(frozen=True)
 class Basin:
-    """A range test smoothed over log lr, up to the last step that was finite.
+    """A range test with its smooth shape, up to the last step that was finite; `diverged` where the next one was not.
 
-    `depth` is 0 where the loss is at `start_loss` or above, and 1 at `least_loss`. `rose` tells whether the loss came
-    back to half of its fall, or was not finite in the end.
+    The first `start_steps` steps are the start, and `start_loss` is their median.
     """
 
     lrs: Columns
+    losses: Columns
     smoothed: Columns
+    start_steps: int
     start_loss: float
-    rose: bool
+    diverged: bool
 
     @property
     def lowest(self) -> int:
@@ -47,7 +52,30 @@ class Basin:
         return self.start_loss - self.least_loss
 
     @property
+    def noise(self) -> float:
+        """The standard deviation of a batch's loss, up to where the loss is least."""
+        return noise(self.losses[: max(self.lowest + 1, FEWEST_POINTS)])
+
+    @property
+    def standard_error(self) -> float:
+        """Of the fall: that of the median at the start and that of the smooth loss, for noise that forgets itself."""
+        per_decade = len(self.lrs) / np.log10(self.lrs[-1] / self.lrs[0])
+        smoothed = 2 * np.sqrt(np.pi) * BANDWIDTH * per_decade
+        return self.noise * float(np.sqrt(np.pi / 2 / self.start_steps + 1 / smoothed))
+
+    @property
+    def rose(self) -> bool:
+        """Whether the loss came back to half of its fall, or was not finite in the end."""
+        return self.diverged or bool((self.depth[self.lowest :] < EDGE_DEPTH).any())
+
+    @property
+    def ends_falling(self) -> bool:
+        """Whether the loss was still at its least when it was suddenly not finite."""
+        return self.diverged and bool(self.lrs[-1] < self.lrs[self.lowest] * 10**BANDWIDTH)
+
+    @property
     def depth(self) -> Columns:
+        """0 where the loss is at its start or above, 1 where it is least."""
         return np.clip((self.start_loss - self.smoothed) / self.fall, 0, 1)
 
     def quantile(self, share: float) -> float:
@@ -96,17 +124,11 @@ def basin_of(lrs: Columns, losses: Columns, *, diverged: bool) -> Basin:
     Losses above the start are cut off as far above it as the loss falls below it: how high an explosion goes says
     nothing, and would fill the basin beside it when smoothed.
     """
-    start_loss = float(np.median(losses[: start_steps(len(losses))]))
+    start_steps = max(FEWEST_START_STEPS, int((lrs <= lrs[0] * (lrs[-1] / lrs[0]) ** START_SHARE).sum()))
+    start_loss = float(np.median(losses[:start_steps]))
     ceiling = start_loss + max(0.0, start_loss - float(np.quantile(losses, 0.05)))
     smoothed = smooth(lrs, np.minimum(losses, ceiling))
-    after = smoothed[smoothed.argmin() :]
-    rose = diverged or bool((start_loss - after < EDGE_DEPTH * (start_loss - after[0])).any())
-    return Basin(lrs, smoothed, start_loss, rose)
-
-
-def start_steps(steps: int) -> int:
-    """How many of the steps are the start."""
-    return max(3, round(START_SHARE * steps))
+    return Basin(lrs, losses, smoothed, start_steps, start_loss, diverged)
 
 
 def smooth(lrs: Columns, losses: Columns) -> Columns:
@@ -141,7 +163,7 @@ def shape_of(curves: Sequence[Curve]) -> Shape:
 def has_risen(curve: Curve) -> bool:
     """Whether a range test has come past its basin, and needs no higher lr."""
     lrs, losses, diverged = median_curve([curve])
-    return diverged or basin_of(lrs, losses, diverged=False).rose
+    return diverged or (len(lrs) >= FEWEST_POINTS and basin_of(lrs, losses, diverged=False).rose)
 
 
 ONSET_RISE = 0.05
@@ -150,7 +172,7 @@ ONSET_RISE = 0.05
 
 @dataclass(frozen=True)
 class Turn:
-    """Where range tests turn: the lr of the least loss, and where the loss has taken off after it, if it did."""
+    """Where range tests turn: the lr of the least loss, and where the loss has taken off after it, if it has."""
 
     argmin_lr: float
     onset_lr: float | None

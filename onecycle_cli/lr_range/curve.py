@@ -44,11 +44,12 @@ def has_diverged(loss: float, smoothed_loss: float, best: float, stop_factor: fl
 
 
 def noise(losses: Columns) -> float:
-    """A robust standard deviation of the batch-to-batch noise: the median absolute difference of neighbours.
+    """A robust standard deviation of the batch-to-batch noise: the median size of the second differences.
 
-    For normal noise that median is 0.6745 x sqrt(2) of a standard deviation; a late explosion hardly moves it.
+    For normal noise that median is 0.6745 x sqrt(6) of a standard deviation. A slope leaves no second difference, and a
+    late explosion hardly moves a median.
     """
-    return float(np.median(np.abs(np.diff(losses)))) / (0.6745 * math.sqrt(2))
+    return float(np.median(np.abs(np.diff(losses, n=2)))) / (0.6745 * math.sqrt(6))
 
 
 def median_curve(curves: Sequence[Curve]) -> tuple[Columns, Columns, bool]:

@@ -6,30 +6,14 @@ and how it compares with others, is told in docs/suggestion.md.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
-import numpy as np
-
-from onecycle_cli.lr_range.basin import BANDWIDTH, Basin, basin_of, start_steps
-from onecycle_cli.lr_range.curve import FEWEST_POINTS, Columns, Curve, median_curve, noise
+from onecycle_cli.lr_range.basin import Basin, basin_of
+from onecycle_cli.lr_range.curve import FEWEST_POINTS, Columns, Curve, median_curve
 from onecycle_cli.lr_range.peers import peer_answers
-
-Confidence = Literal["high", "medium", "low"]
-
-LEAST_FALL = 4.0
-"""A fall must be so many times its standard error.
-
-Simulated without any fall (2,000 curves each of 40, 100 and 400 steps over 4 to 7 decades), at most 1 % pass.
-"""
-
-
-CLEAR_SIGNAL, FAINT_SIGNAL = 14.0, 7.0
-"""Falls in standard errors: from the first on, confidence is high, from the second on medium."""
-
-FAR_APART = 3.0
-"""A factor between the suggestions of single tests that leaves no high confidence in their median."""
+from onecycle_cli.lr_range.trust import Confidence, confidence, distrust
 
 RULE = "basin"
+"""The name of the rule, as a suggestion has it."""
 
 SHARES = {"sgd": 1.2, "adamw": 1 / 3}
 """The peak of a cycle over the middle of the basin, by optimizer: fitted on the tasks of benchmarks/suggestion."""
@@ -72,95 +56,51 @@ def suggest(curves: Sequence[Curve], plan: Plan) -> Suggestion:
     """
     lrs, losses, diverged = median_curve(curves)
     peers = {name: lr and significant(lr) for name, lr in peer_answers(lrs, losses).items()}
-    basin = basin_of(lrs, losses, diverged=diverged) if len(losses) >= FEWEST_POINTS else None
-    doubt = distrust(losses, basin)
-    if basin is None or doubt is not None:
-        return Suggestion(None, None, None, None, None, RULE, doubt or "", peers)
+    basin = readable(lrs, losses, diverged=diverged)
+    if isinstance(basin, str):
+        return Suggestion(None, None, None, None, None, RULE, basin, peers)
+    spread, unread = _single_readings(curves)
+    sure, no_surer = confidence(basin, spread=spread, unread=unread)
     share = SHARES[plan.optimizer]
     max_lr = significant(share * basin.middle)
     left, right = basin.edges
-    apart = spread(curves)
-    sure, why_not_surer = confidence(basin, losses, apart)
     return Suggestion(
         max_lr,
-        conservative_max_lr=significant(share * basin.quantile(CONSERVATIVE_SHARE)),
+        conservative_max_lr=min(max_lr, significant(share * basin.quantile(CONSERVATIVE_SHARE))),
         initial_lr=significant(max_lr / plan.div_factor),
         confidence=sure,
-        spread=apart,
+        spread=spread,
         rule=RULE,
         reason=(
             f"{share:.2g} times the middle, lr {basin.middle:.3g}, of the basin: the loss falls from "
             f"{basin.start_loss:.4g} to {basin.least_loss:.4g}, by half of that at lr {left:.3g}, and is back "
-            + (f"there at {right:.3g}." if right < lrs[-1] else "in an explosion.")
-            + why_not_surer
-        ),
+            + (f"there at {right:.3g}. " if right < lrs[-1] else "in an explosion. ")
+            + no_surer
+        ).strip(),
         peers=peers,
     )
 
 
-def distrust(losses: Columns, basin: Basin | None) -> str | None:
-    """Why no learning rate can be read from the finite losses of a test, as a sentence; None where one can."""
+def readable(lrs: Columns, losses: Columns, *, diverged: bool) -> Basin | str:
+    """The basin of a test's finite steps where a max_lr can be read from it, else the reason why not."""
     if len(losses) == 0:
         return "The loss was not finite at the first step: the model or the data are broken, not the learning rate."
-    if basin is None:
+    if len(losses) < FEWEST_POINTS:
         return f"The test ended after {len(losses)} steps, too few to read a curve from: lower find_lr.start_lr."
-    rounding = 1e-9 * max(abs(basin.start_loss), 1.0)
-    at_the_start = basin.lowest < start_steps(len(losses))
-    if at_the_start or basin.fall <= LEAST_FALL * standard_error(basin, losses) + rounding:
-        return (
-            f"The loss never fell: its average went from {basin.start_loss:.4g} to {basin.least_loss:.4g} at best, "
-            f"which the noise of single batches ({batch_noise(basin, losses):.2g}) explains."
-        )
-    if not basin.rose:
-        return "The loss never rose again to half of its fall: raise find_lr.end_lr."
-    ridge = basin.ridge
-    if ridge is not None:
-        first, between, second = ridge
-        return (
-            f"The loss has two basins, around lr {first:.3g} and {second:.3g}, and is up again between them, at "
-            f"{between:.3g}: look at the figure, or read several tests with --repeats 3."
-        )
-    return None
+    basin = basin_of(lrs, losses, diverged=diverged)
+    return distrust(basin) or basin
 
 
-def batch_noise(basin: Basin, losses: Columns) -> float:
-    """The standard deviation of a batch's loss, up to where the loss is least."""
-    return noise(losses[: max(basin.lowest + 1, FEWEST_POINTS)])
-
-
-def standard_error(basin: Basin, losses: Columns) -> float:
-    """Of the fall: that of the median at the start and that of the smoothed loss, for normal noise."""
-    start, per_decade = start_steps(len(losses)), len(losses) / np.log10(basin.lrs[-1] / basin.lrs[0])
-    smoothed = 2 * np.sqrt(np.pi) * BANDWIDTH * per_decade
-    return batch_noise(basin, losses) * float(np.sqrt(np.pi / 2 / start + 1 / smoothed))
-
-
-def spread(curves: Sequence[Curve]) -> float | None:
-    """The largest over the smallest middle that the single tests give; None of a single one."""
+def _single_readings(curves: Sequence[Curve]) -> tuple[float | None, int]:
+    """The largest over the smallest middle of several tests, None of one, and how many of them cannot be read alone."""
     if len(curves) == 1:
-        return None
-    middles = []
+        return None, 0
+    basins = []
     for curve in curves:
         lrs, losses, diverged = median_curve([curve])
-        if len(losses) >= FEWEST_POINTS:
-            middles.append(basin_of(lrs, losses, diverged=diverged).middle)
-    return significant(max(middles) / min(middles)) if middles else None
-
-
-def confidence(basin: Basin, losses: Columns, apart: float | None) -> tuple[Confidence, str]:
-    """How sure a suggestion is, and why it is no surer; `apart` is the spread of single tests.
-
-    What the words stand for on the tasks of benchmarks/suggestion is told in docs/suggestion.md.
-    """
-    signal = basin.fall / max(standard_error(basin, losses), 1e-12)
-    if basin.edges[0] <= basin.lrs[start_steps(len(losses)) - 1]:
-        return "low", " The loss falls from the first steps on, so that the basin begins lower: lower find_lr.start_lr."
-    if signal < CLEAR_SIGNAL:
-        words: Confidence = "medium" if signal >= FAINT_SIGNAL else "low"
-        return words, f" The fall is {signal:.2g} times its standard error: several tests (--repeats 3) tell more."
-    if apart is not None and apart > FAR_APART:
-        return "medium", " The single tests lie far apart."
-    return "high", ""
+        basins.append(readable(lrs, losses, diverged=diverged))
+    middles = [basin.middle for basin in basins if isinstance(basin, Basin)]
+    return significant(max(middles) / min(middles)) if middles else None, len(basins) - len(middles)
 
 
 def significant(number: float) -> float:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from onecycle_cli.lr_range.curve import Columns
 from onecycle_cli.lr_range.suggestion import Suggestion, significant
 
 TRUST = 0.5
@@ -17,8 +18,10 @@ way lost more than not to move.
 
 
 CLIFF = 1.5
+"""A loss so many times the least one, or more, says where not to go, but not how steep the way is."""
 
-NONE_LEARNED = "Every short cycle around it diverged: take conservative_max_lr, or look at the figure."
+ALIKE = 0.02
+"""Losses that differ by no more than this share of the least say nothing: the cycles were too short to learn."""
 
 
 @dataclass(frozen=True)
@@ -34,35 +37,40 @@ class Trial:
 def verified(suggestion: Suggestion, trials: Sequence[Trial], *, div_factor: float) -> Suggestion:
     """`suggestion`, moved half-way towards the max_lr that the validation losses of the trials point at.
 
-    That is where a parabola through the losses over log lr has its least value, or else the best trial.
+    That is where a parabola through the losses over log lr has its least value. A trial at the suggestion itself that
+    diverged, or was far from the best, leaves little confidence.
     """
     assert suggestion.max_lr is not None
-    best = min(trials, key=lambda trial: trial.valid_loss if math.isfinite(trial.valid_loss) else math.inf)
-    if not math.isfinite(best.valid_loss):
-        return replace(suggestion, confidence="low", reason=f"{suggestion.reason} {NONE_LEARNED}")
-    pointed = _least(trials) or best.max_lr
-    max_lr = significant(suggestion.max_lr * (pointed / suggestion.max_lr) ** TRUST)
-    listed = ", ".join(f"{trial.valid_loss:.4g} at {trial.max_lr:.3g}" for trial in trials)
-    told = f"Cycles of {best.steps} steps ended with validation losses of {listed}; without them it is"
+    assert suggestion.conservative_max_lr is not None
+    losses = np.array([trial.valid_loss if math.isfinite(trial.valid_loss) else math.inf for trial in trials])
+    told = ", ".join(
+        (f"{loss:.4g}" if math.isfinite(loss) else "none, diverged,") + f" at lr {trial.max_lr:.3g}"
+        for loss, trial in zip(losses, trials, strict=True)
+    )
+    reason = f"{suggestion.reason} Cycles of {trials[0].steps} steps had validation losses of {told}"
+    least = losses.min()
+    if not math.isfinite(least):
+        low = f"{reason}: take conservative_max_lr, or look at the figure."
+        return replace(suggestion, confidence="low", reason=low)
+    if np.ptp(np.minimum(losses, CLIFF * least)) <= ALIKE * least:
+        return replace(suggestion, reason=f"{reason}: too much alike to move it.")
+    factor = (_pointed_at(trials, np.minimum(losses, CLIFF * least)) / suggestion.max_lr) ** TRUST
+    here = losses[int(np.argmin([abs(math.log(trial.max_lr / suggestion.max_lr)) for trial in trials]))]
     return replace(
         suggestion,
-        max_lr=max_lr,
-        initial_lr=significant(max_lr / div_factor),
+        max_lr=significant(factor * suggestion.max_lr),
+        conservative_max_lr=significant(factor * suggestion.conservative_max_lr),
+        initial_lr=significant(factor * suggestion.max_lr / div_factor),
+        confidence="low" if here >= CLIFF * least else suggestion.confidence,
         rule=f"{suggestion.rule}, verified",
-        reason=f"{suggestion.reason} {told} {suggestion.max_lr:g}.",
+        reason=f"{reason}; without them it is {suggestion.max_lr:g}.",
     )
 
 
-def _least(trials: Sequence[Trial]) -> float | None:
-    """The lr where the parabola through the losses over log lr is least, among the trials' lrs; None where it is not.
-
-    A loss far above the least, or none at all, says where not to go, but not how steep the way is: it counts as
-    `CLIFF` times the least.
-    """
-    losses = np.array([trial.valid_loss for trial in trials])
-    ceiling = np.nanmin(losses) * CLIFF
+def _pointed_at(trials: Sequence[Trial], losses: Columns) -> float:
+    """The lr between the trials' where the parabola through the losses over log lr is least; else the best trial's."""
     logs = np.log([trial.max_lr for trial in trials])
-    curvature, slope, _ = np.polyfit(logs, np.fmin(np.nan_to_num(losses, nan=ceiling, posinf=ceiling), ceiling), 2)
+    curvature, slope, _ = np.polyfit(logs, losses, 2)
     if curvature <= 0:
-        return None
+        return trials[int(losses.argmin())].max_lr
     return float(np.exp(np.clip(-slope / 2 / curvature, logs.min(), logs.max())))

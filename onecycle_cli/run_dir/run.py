@@ -117,9 +117,15 @@ class RunDir:
         beside.replace(self.path / name)
 
     def read_table(self, name: str) -> list[dict[str, str]]:
-        """The rows of the CSV table `name`, as text."""
-        with (self.path / name).open(encoding="utf-8", newline="") as file:
-            return list(csv.DictReader(file))
+        """The rows of the CSV table `name`, as text; `InputError` where it is gone, empty, or cut in a row."""
+        try:
+            with (self.path / name).open(encoding="utf-8", newline="") as file:
+                rows = list(csv.DictReader(file))
+        except FileNotFoundError:
+            raise InputError(f"{self.path / name} is gone.", "Run it again.") from None
+        if not rows or any(None in (*row, *row.values()) for row in rows):
+            raise InputError(f"{self.path / name} is damaged: it is empty, or a row is cut.", "Run it again.")
+        return rows
 
     def read_json(self, name: str) -> dict[str, Any]:
         """The JSON object in the file `name`; `InputError` where it is damaged."""

@@ -65,7 +65,7 @@ def test_where_a_run_gives_no_max_lr_the_reason_is_told(tested: Callable, tiny: 
     run, _ = tested()
     rows = (run.path / LR_RANGE).read_text().splitlines()
     (run.path / LR_RANGE).write_text("\n".join(rows[:5]))
-    with pytest.raises(InputError, match=r"gives no max_lr any more. The test ended after 4 steps"):
+    with pytest.raises(InputError, match=r"gives no max_lr, read again. The test ended after 4 steps"):
         suggested_max_lr(run, tiny())
     run.write_json(SUGGESTION, {"max_lr": None, "reason": "Because."})
     with pytest.raises(InputError, match="gave no max_lr. Because"):

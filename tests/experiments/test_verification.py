@@ -47,9 +47,17 @@ def test_three_short_cycles_are_kept_and_change_nothing_in_the_range_test(found:
 
 
 def test_a_verified_suggestion_is_read_again_with_its_cycles(found: Callable, tiny: Callable) -> None:
-    run, suggestion = found(tiny(), verify=True)
+    run, suggestion = found(tiny({"schedule.epochs": 20}), verify=True)
     assert len(saved_trials(run)) == 3
     assert suggested_max_lr(run, tiny()).max_lr == suggestion.max_lr
+
+
+def test_a_run_that_is_too_short_for_short_cycles_is_not_verified_and_says_so(found: Callable, tiny: Callable) -> None:
+    _, plain = found(tiny(), verify=False)
+    run, suggestion = found(tiny(), verify=True)
+    assert suggestion == plain
+    assert run.facts["notes"] == ["The planned run of 24 steps is too short to be verified by cycles of 2."]
+    assert not (run.path / "verify.csv").exists()
 
 
 def test_a_cycle_that_diverges_is_a_row_without_scores(tiny: Callable, tmp_path: Path) -> None:

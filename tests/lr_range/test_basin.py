@@ -74,3 +74,27 @@ def test_a_shape_holds_the_median_between_the_lowest_and_the_highest() -> None:
     assert (shape.median < shape.high).all()
     assert shape.median == pytest.approx(smooth(LRS, trough(0.01, 1)))
     assert len(shape_of([Curve([0.1], [np.nan])]).lrs) == 0
+
+
+def test_the_start_is_a_tenth_of_the_way_in_log_lr_and_three_steps_at_least() -> None:
+    assert basin_of(LRS, trough(0.01, 1), diverged=False).start_steps == 11
+    linear = np.linspace(1e-3, 10, 100)
+    assert basin_of(linear, np.where(linear < 5, 1.0, 3.0), diverged=False).start_steps == 3
+
+
+def test_a_basin_that_ends_in_a_loss_that_is_not_finite_has_risen_and_may_end_falling() -> None:
+    fell = np.linspace(2, 1, 101)
+    assert basin_of(LRS, fell, diverged=True).rose
+    assert basin_of(LRS, fell, diverged=True).ends_falling
+    assert not basin_of(LRS, trough(0.01, 1), diverged=True).ends_falling
+    assert not basin_of(LRS, fell, diverged=False).ends_falling
+
+
+def test_the_standard_error_is_what_a_fall_of_noise_alone_varies_by() -> None:
+    draw = np.random.default_rng(0)
+    falls, errors = [], []
+    for _ in range(300):
+        basin = basin_of(LRS, draw.normal(2, 0.1, 101), diverged=False)
+        falls.append(basin.start_loss - basin.smoothed[60])
+        errors.append(basin.standard_error)
+    assert np.std(falls) == pytest.approx(np.median(errors), rel=0.3)

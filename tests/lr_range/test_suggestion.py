@@ -105,26 +105,28 @@ def test_several_tests_are_read_as_their_median_and_tell_their_spread() -> None:
     assert apart.spread == pytest.approx(10, rel=0.1)
 
 
-@pytest.mark.parametrize(
-    ("losses", "confidence", "says"),
-    [
-        (trough(0.01, 1, 0.1), "high", "is back there at"),
-        (trough(0.01, 1, 0.25), "medium", "times its standard error"),
-        (trough(0.01, 1, 0.5), "low", "times its standard error"),
-        (trough(2e-5, 1), "low", "lower find_lr.start_lr"),
-    ],
-    ids=["clear", "noisy", "very noisy", "falling at the start"],
-)
-def test_confidence_is_less_where_the_curve_says_less(losses: Sequence[float], confidence: str, says: str) -> None:
-    suggestion = read(losses)
-    assert suggestion.confidence == confidence
-    assert says in suggestion.reason
+@pytest.mark.parametrize("useless", [np.zeros(141), np.linspace(2, 3, 141), np.array([2.3, 2.2, math.inf])])
+def test_a_single_test_that_cannot_be_read_is_told_and_left_out_of_the_spread(useless: np.ndarray) -> None:
+    suggestion = read(trough(0.01, 1), trough(0.01, 1), useless)
+    assert suggestion.max_lr == pytest.approx(MIDDLE, rel=0.15)
+    assert suggestion.spread == 1
+    assert suggestion.confidence == "medium"
+    assert "1 of the single tests cannot be read" in suggestion.reason
 
 
-def test_tests_that_lie_far_apart_leave_no_high_confidence() -> None:
-    apart = read(trough(0.01, 1), trough(0.01, 1), trough(0.1, 10))
-    assert apart.confidence == "medium"
-    assert "far apart" in apart.reason
+@pytest.mark.parametrize("seed", range(20))
+def test_the_conservative_max_lr_is_never_above_the_other(seed: int) -> None:
+    draw = np.random.default_rng(seed)
+    hump, other = trough(*sorted(10 ** draw.uniform(-4, -1.5, 2))), trough(*sorted(10 ** draw.uniform(-1.5, 1, 2)))
+    suggestion = read(np.minimum(hump + draw.uniform(0, 0.9), other))
+    if suggestion.max_lr is not None:
+        assert suggestion.conservative_max_lr <= suggestion.max_lr
+
+
+def test_a_linear_test_can_be_read() -> None:
+    linear = np.linspace(3e-4, 10, 100)
+    losses = 2.3 * (linear < 0.15) + np.where(linear < 2, 1.0, 4.0) * (linear >= 0.15)
+    assert 0.1 < suggest([Curve(linear.tolist(), losses.tolist())], PLAN).max_lr < 2
 
 
 @pytest.mark.parametrize(
@@ -134,11 +136,12 @@ def test_tests_that_lie_far_apart_leave_no_high_confidence() -> None:
         (np.full(141, 2.3), "never fell"),
         (np.random.default_rng(3).normal(2.3, 0.1, 141), "never fell"),
         (np.linspace(2.3, 1.0, 141), "never rose"),
+        (np.where(LRS < 2e-5, 1.0, 2.0), "in the first steps"),
         ([math.nan] * 5, "not finite at the first step"),
         ([2.3, 2.2, 2.4, math.inf], "after 3 steps, too few"),
         (np.minimum(trough(1e-4, 1e-3), trough(0.1, 1)), "two basins"),
     ],
-    ids=["rising at once", "flat", "noise alone", "never rising", "broken", "short", "two basins"],
+    ids=["rising at once", "flat", "noise alone", "never rising", "least at once", "broken", "short", "two basins"],
 )
 def test_where_no_number_can_be_trusted_the_reason_is_told(losses: Sequence[float], says: str) -> None:
     suggestion = read(losses)

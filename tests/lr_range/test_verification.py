@@ -1,12 +1,10 @@
 """What short cycles make of a suggestion."""
 
 import math
-from dataclasses import replace
 
 import pytest
 
 from onecycle_cli.lr_range import Suggestion, Trial, verified
-from onecycle_cli.lr_range.verification import NONE_LEARNED
 
 PLAIN = Suggestion(0.3, 0.1, 0.03, "medium", None, "basin", "Because.", {})
 
@@ -35,19 +33,34 @@ def test_it_never_leaves_the_lrs_that_were_tried() -> None:
 @pytest.mark.parametrize("bad", [math.nan, math.inf, 1e9])
 def test_a_cycle_that_diverged_counts_as_a_cliff_whatever_its_loss(bad: float) -> None:
     assert judged(1.0, 1.0, bad).max_lr == judged(1.0, 1.0, 1.5).max_lr < 0.3
+    assert judged(1.0, 1.0, bad).confidence == "medium"
+
+
+@pytest.mark.parametrize("losses", [(1.0, math.nan, math.nan), (math.nan, math.nan, 1.0), (1.0, 1.6, 2.0)])
+def test_where_the_suggestion_itself_did_far_worse_than_another_the_confidence_is_low(losses: tuple) -> None:
+    assert judged(*losses).confidence == "low"
+
+
+@pytest.mark.parametrize("losses", [(2.3026, 2.3026, 2.3026), (2.300, 2.302, 2.304), (0.0, 0.0, 0.0)])
+def test_losses_that_are_too_much_alike_move_nothing(losses: tuple) -> None:
+    assert judged(*losses).max_lr == 0.3
+    assert "too much alike" in judged(*losses).reason
 
 
 def test_what_was_tried_is_told() -> None:
     better = judged(1.2, 1.0, 1.1)
     assert better.reason == (
-        "Because. Cycles of 40 steps ended with validation losses of 1.2 at 0.1, 1 at 0.3, 1.1 at 0.9; "
+        "Because. Cycles of 40 steps had validation losses of 1.2 at lr 0.1, 1 at lr 0.3, 1.1 at lr 0.9; "
         "without them it is 0.3."
     )
+    assert "none, diverged, at lr 0.9" in judged(1.2, 1.0, math.nan).reason
     assert better.rule == "basin, verified"
     assert better.initial_lr == pytest.approx(better.max_lr / 10, rel=0.01)
-    assert better.conservative_max_lr == 0.1
+    assert better.conservative_max_lr == pytest.approx(better.max_lr / 3, rel=0.01)
     assert better.confidence == "medium"
 
 
 def test_where_every_cycle_diverged_the_confidence_is_low() -> None:
-    assert judged(math.nan, math.nan, math.nan) == replace(PLAIN, confidence="low", reason=f"Because. {NONE_LEARNED}")
+    worse = judged(math.nan, math.nan, math.nan)
+    assert (worse.max_lr, worse.confidence) == (0.3, "low")
+    assert "take conservative_max_lr" in worse.reason
