@@ -25,6 +25,7 @@ from onecycle_cli.lr_range import Curve, Plan, Trial, suggest, verified
 from onecycle_cli.lr_range.basin import basin_of, turn_of
 from onecycle_cli.lr_range.curve import median_curve
 from onecycle_cli.lr_range.peers import PEERS, peer_answers
+from onecycle_cli.sweeps import SweepRow, read_weight_decay
 
 RESULTS = Path(__file__).parents[1] / "results" / "suggestion"
 
@@ -56,7 +57,9 @@ def main() -> None:
     """Scores, writes and prints."""
     scores = scored(*(pd.read_csv(RESULTS / f"{name}.csv") for name in ("curves", "truth", "short")))
     scores.to_csv(RESULTS / "scores.csv", index=False, float_format="%.6g")
-    print(table(scores), by_task(scores), confidence_table(scores), sep="\n\n")
+    decay = decay_scores(*(pd.read_csv(RESULTS / f"{name}.csv") for name in ("decay", "decay_curves")))
+    decay.to_csv(RESULTS / "decay_scores.csv", index=False, float_format="%.6g")
+    print(table(scores), by_task(scores), confidence_table(scores), decay_table(decay), sep="\n\n")
 
 
 def scored(curves: pd.DataFrame, runs: pd.DataFrame, short: pd.DataFrame) -> pd.DataFrame:
@@ -206,6 +209,49 @@ def table(scores: pd.DataFrame) -> str:
             f"| {row.rule} | {over} | {row.worst:.1f} | {row.mean:.1f} | {row.worst_loss:.2f} | {row.mean_loss:.2f} "
             f"| {_factor(row.spread)} | {row.none:.0%} |"
         )
+    return "\n".join(lines)
+
+
+def decay_scores(grid: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
+    """What `sweep-wd` chooses, and what a run with that pair loses against the best pair of the grid.
+
+    A row for each task and finder seed, and for each three of them read together (`repeats` 3).
+    """
+    rows = []
+    for task, runs in grid.groupby("task"):
+        truths = {wd: truth_of(of_wd, "valid_accuracy") for wd, of_wd in runs.groupby("weight_decay")}
+        best = max(truth.smoothed.max() for truth in truths.values())
+        tests = {
+            key: Curve(group.lr.tolist(), group.train_loss.tolist())
+            for key, group in curves[curves.task == task].groupby(["weight_decay", "seed"])
+        }
+        seeds = sorted({seed for _, seed in tests})
+        for repeats in (1, 3):
+            for some in combinations(seeds, repeats):
+                read = [_swept(wd, [tests[wd, seed] for seed in some], plan_of(TASKS[task])) for wd in truths]
+                chosen = read_weight_decay(read, gain=1 / (1 - 0.85)).chosen
+                assert chosen is not None
+                truth = truths[chosen.weight_decay]
+                regret = best - truth.smoothed.max() + truth.regret(chosen.max_lr)
+                row = {"task": task, "repeats": repeats, "seeds": " ".join(map(str, some))}
+                rows.append(row | {"weight_decay": chosen.weight_decay, "max_lr": chosen.max_lr, "regret": regret})
+    return pd.DataFrame(rows)
+
+
+def _swept(weight_decay: float, curves: list[Curve], plan: Plan) -> SweepRow:
+    suggestion, turn = suggest(curves, plan), turn_of(curves)
+    reach = turn.reach_lr if turn else None
+    return SweepRow(weight_decay, None, None, reach, None, suggestion.max_lr, "finished")
+
+
+def decay_table(scores: pd.DataFrame) -> str:
+    """The choices of sweep-wd, in Markdown."""
+    lines = ["| task | repeats | chosen | worst regret | mean regret |", "| --- | --- | --- | --- | --- |"]
+    for (task, repeats), group in scores.groupby(["task", "repeats"]):
+        counts = group.weight_decay.value_counts(normalize=True).sort_index()
+        chosen = ", ".join(f"{share:.0%} {wd:g}" for wd, share in counts.items())
+        points = 100 * group.regret
+        lines.append(f"| {task} | {repeats} | {chosen} | {points.max():.1f} | {points.mean():.1f} |")
     return "\n".join(lines)
 
 

@@ -27,8 +27,8 @@ Measured on the tasks of benchmarks/suggestion: cycles of 10 steps moved a good 
 def short_cycles(recipe: Recipe, max_lr: float, setup: Setup, run: RunDir, report: Report) -> list[Trial]:
     """Trains a short cycle at each of some max_lrs around `max_lr`, all from the same weights on the same batches.
 
-    The cycles are the recipe's own but for their length, on weights and batches that its range tests did not have. There
-    are none where the planned run is too short for them.
+    The cycles are the recipe's own but for their length, on weights and batches that its range tests did not have.
+    There are none where the planned run is too short for them.
     """
     whole = recipe.schedule.epochs * setup.train.steps_per_epoch
     recipe = with_values(recipe, {"seed": (recipe.seed + SEEDS // 2) % SEEDS, "schedule.epochs": 1})

@@ -43,13 +43,13 @@ def sweep_wd(
                 table.append([vars(row)])
 
         test(list(recipe.sweep_wd.weight_decays))
-        reading = read_weight_decay(list(rows))
+        reading = read_weight_decay(list(rows), _gain(recipe))
         if refine and reading.chosen is not None:
             between = bisected(list(recipe.sweep_wd.weight_decays), reading.chosen.weight_decay)
             if not between:
                 report("There is no weight decay between the chosen one and its neighbours to refine it with.")
             test(between)
-            reading = read_weight_decay(list(rows))
+            reading = read_weight_decay(list(rows), _gain(recipe))
     _draw(recipe, rows, reading, run)
     return Sweep(list(rows), reading)
 
@@ -63,6 +63,11 @@ def _range_test(
         test = range_test(one, setup, inner, report, repeats=repeats)
         inner.finish("finished", vars(test.suggestion))
     return test
+
+
+def _gain(recipe: Recipe) -> float:
+    """How far SGD's momentum carries a step at the peak of the cycle; AdamW's decay knows no momentum."""
+    return 1 / (1 - recipe.schedule.base_momentum) if recipe.optimizer.name == "sgd" else 1.0
 
 
 def value_folder(weight_decay: float) -> str:
@@ -85,6 +90,7 @@ def _row(weight_decay: float, test: RangeTest) -> SweepRow:
         weight_decay,
         argmin_lr=turn.argmin_lr if turn else None,
         onset_lr=turn.onset_lr if turn else None,
+        reach_lr=turn.reach_lr if turn else None,
         stop_lr=median(stops) if len(stops) == len(test.stop_lrs) else None,
         max_lr=suggestion.max_lr,
         status="finished" if suggestion.max_lr else "diverged" if turn is None else "no suggestion",
@@ -95,7 +101,7 @@ def _draw(recipe: Recipe, rows: dict[SweepRow, RangeTest], reading: Reading, run
     from onecycle_cli.plots import Overlaid, plot_sweep
 
     curves = [
-        Overlaid(short(row.weight_decay), shape_of(test.curves), row.onset_lr)
+        Overlaid(short(row.weight_decay), shape_of(test.curves), row.reach_lr)
         for row, test in sorted(rows.items(), key=lambda item: -item[0].weight_decay)
     ]
     chosen = short(reading.chosen.weight_decay) if reading.chosen else None

@@ -75,7 +75,9 @@ class Basin:
 
     @property
     def depth(self) -> Columns:
-        """0 where the loss is at its start or above, 1 where it is least."""
+        """0 where the loss is at its start or above, 1 where it is least; 0 throughout where it never fell."""
+        if self.fall <= 0:
+            return np.zeros_like(self.smoothed)
         return np.clip((self.start_loss - self.smoothed) / self.fall, 0, 1)
 
     def quantile(self, share: float) -> float:
@@ -172,18 +174,25 @@ ONSET_RISE = 0.05
 
 @dataclass(frozen=True)
 class Turn:
-    """Where range tests turn: the lr of the least loss, and where the loss has taken off after it, if it has."""
+    """Where a range test turns, in lr.
+
+    `argmin_lr` has the least loss, at `onset_lr` the loss has taken off (None where it never did), and `reach_lr` is
+    the last at which it lies below half of its fall.
+    """
 
     argmin_lr: float
     onset_lr: float | None
+    reach_lr: float
 
 
 def turn_of(curves: Sequence[Curve]) -> Turn | None:
-    """The turn of the median curve; None where it has too few finite steps to be read."""
+    """The turn of the median curve; None where it has too few finite steps to be read, or never fell."""
     lrs, losses, diverged = median_curve(curves)
     if len(lrs) < FEWEST_POINTS:
         return None
     basin = basin_of(lrs, losses, diverged=diverged)
+    if basin.fall <= 0:
+        return None
     above = np.flatnonzero(basin.smoothed[basin.lowest :] > basin.least_loss + ONSET_RISE * basin.fall)
     onset = float(lrs[basin.lowest + above[0]]) if len(above) else None
-    return Turn(float(lrs[basin.lowest]), onset)
+    return Turn(float(lrs[basin.lowest]), onset, basin.edges[1])

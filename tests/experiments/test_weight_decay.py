@@ -57,12 +57,20 @@ def test_each_value_is_the_range_test_that_find_lr_would_run(
 def test_the_table_has_a_row_a_value_with_what_its_curve_says(swept: Callable) -> None:
     run, sweep = swept(1e-2, 1e-4)
     table = pd.read_csv(run.path / "sweep.csv")
-    assert table.columns.tolist() == ["weight_decay", "argmin_lr", "onset_lr", "stop_lr", "max_lr", "status"]
+    assert table.columns.tolist() == [
+        "weight_decay",
+        "argmin_lr",
+        "onset_lr",
+        "reach_lr",
+        "stop_lr",
+        "max_lr",
+        "status",
+    ]
     assert table["weight_decay"].tolist() == [1e-2, 1e-4]
     for row, value in zip(table.itertuples(), (1e-2, 1e-4), strict=True):
         curve = pd.read_csv(run.path / value_folder(value) / "lr_range.csv")
         assert row.argmin_lr in curve["lr"].tolist()
-        assert row.argmin_lr < row.onset_lr <= curve["lr"].iloc[-1]
+        assert row.argmin_lr < row.onset_lr <= row.reach_lr <= curve["lr"].iloc[-1]
         assert row.max_lr == RunDir(run.path / value_folder(value)).read_json("suggestion.json")["max_lr"]
     assert sweep.reading.chosen.weight_decay in (1e-2, 1e-4)
     assert (run.path / "sweep.png").is_file()

@@ -62,9 +62,10 @@ def test_the_turn_is_where_the_loss_is_least_and_where_it_has_taken_off() -> Non
     assert turn is not None
     assert turn.argmin_lr == pytest.approx(1, rel=0.6)
     assert turn.onset_lr is not None
-    assert turn.argmin_lr < turn.onset_lr < 3
+    assert turn.argmin_lr < turn.onset_lr < turn.reach_lr < 3
     assert turn_of([Curve([0.1], [2.0])]) is None
-    assert turn_of([Curve(LRS.tolist(), np.linspace(2, 1, 101).tolist())]) == Turn(pytest.approx(10), None)
+    ten = pytest.approx(10)
+    assert turn_of([Curve(LRS.tolist(), np.linspace(2, 1, 101).tolist())]) == Turn(ten, None, ten)
 
 
 def test_a_shape_holds_the_median_between_the_lowest_and_the_highest() -> None:
@@ -98,3 +99,10 @@ def test_the_standard_error_is_what_a_fall_of_noise_alone_varies_by() -> None:
         falls.append(basin.start_loss - basin.smoothed[60])
         errors.append(basin.standard_error)
     assert np.std(falls) == pytest.approx(np.median(errors), rel=0.3)
+
+
+@pytest.mark.parametrize("losses", [np.full(101, 2.0), np.linspace(2, 3, 101)])
+def test_a_curve_that_never_fell_has_risen_and_is_no_trouble(losses: np.ndarray) -> None:
+    curve = Curve(LRS.tolist(), losses.tolist())
+    assert np.isfinite(basin_of(LRS, losses, diverged=False).depth).all()
+    assert has_risen(curve)
