@@ -95,7 +95,9 @@ def test_the_readme_has_the_results_that_were_measured() -> None:
 def test_the_tables_of_suggestions_are_made_from_the_scores() -> None:
     score = runpy.run_path(str(ROOT / "benchmarks" / "suggestion" / "score.py"))
     scores = pd.read_csv(ROOT / "benchmarks" / "results" / "suggestion" / "scores.csv")
-    page = (ROOT / "docs" / "suggestion.md").read_text()
-    for table in ("table", "by_task", "confidence_table"):
-        assert score[table](scores) in page
-    assert score["short_table"](scores) in README
+    decay = pd.read_csv(ROOT / "benchmarks" / "results" / "suggestion" / "decay_scores.csv")
+    tables = {name: score[name](scores) for name in ("table", "by_task", "confidence_table", "short_table")}
+    tables["decay_table"] = score["decay_table"](decay)
+    for page in (README, (ROOT / "docs" / "suggestion.md").read_text()):
+        assert score["with_tables"](page, tables) == page
+    assert tables["short_table"] in README

@@ -3,10 +3,11 @@
     python benchmarks/suggestion/score.py
 
 Writes benchmarks/results/suggestion/scores.csv: for each rule, task and finder seed the suggested max_lr, and what a
-run at it loses against the best of the truth, in accuracy and in loss. What is printed are the tables of
-docs/suggestion.md.
+run at it loses against the best of the truth, in accuracy and in loss; decay_scores.csv, the same for `sweep-wd`; and
+the tables in docs/suggestion.md and the README.
 """
 
+import re
 import sys
 from collections.abc import Iterator
 from itertools import combinations
@@ -28,6 +29,8 @@ from onecycle_cli.lr_range.peers import PEERS, peer_answers
 from onecycle_cli.sweeps import SweepRow, read_weight_decay
 
 RESULTS = Path(__file__).parents[1] / "results" / "suggestion"
+ROOT = Path(__file__).parents[2]
+PAGES = (ROOT / "docs" / "suggestion.md", ROOT / "README.md")
 
 OWN_RANGE = {name: "Lightning" if "lightning" in name else "fastai" for name in PEERS}
 """The range that each library tests by default."""
@@ -59,7 +62,18 @@ def main() -> None:
     scores.to_csv(RESULTS / "scores.csv", index=False, float_format="%.6g")
     decay = decay_scores(*(pd.read_csv(RESULTS / f"{name}.csv") for name in ("decay", "decay_curves")))
     decay.to_csv(RESULTS / "decay_scores.csv", index=False, float_format="%.6g")
-    print(table(scores), by_task(scores), confidence_table(scores), decay_table(decay), sep="\n\n")
+    tables = {made.__name__: made(scores) for made in (table, by_task, confidence_table, short_table)}
+    tables["decay_table"] = decay_table(decay)
+    for page in PAGES:
+        page.write_text(with_tables(page.read_text(), tables))
+    print(tables["table"])
+
+
+def with_tables(page: str, tables: dict[str, str]) -> str:
+    """`page` with each table behind its mark, `<!-- score.py: NAME -->`, up to the next empty line."""
+    for name, text in tables.items():
+        page = re.sub(rf"(<!-- score.py: {name} -->\n)(?:.+\n)*", lambda mark, text=text: f"{mark[1]}{text}\n", page)
+    return page
 
 
 def scored(curves: pd.DataFrame, runs: pd.DataFrame, short: pd.DataFrame) -> pd.DataFrame:
