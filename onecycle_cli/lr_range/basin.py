@@ -69,6 +69,11 @@ class Basin:
         return self.diverged or bool((self.depth[self.lowest :] < EDGE_DEPTH).any())
 
     @property
+    def risen(self) -> float:
+        """How far the smooth loss came back after its least value, as a share of its fall."""
+        return float(self.smoothed[self.lowest :].max() - self.least_loss) / self.fall
+
+    @property
     def ends_falling(self) -> bool:
         """Whether the loss was still at its least when it was suddenly not finite."""
         return self.diverged and bool(self.lrs[-1] < self.lrs[self.lowest] * 10**BANDWIDTH)

@@ -4,7 +4,7 @@ from typing import Literal
 
 import numpy as np
 
-from onecycle_cli.lr_range.basin import Basin
+from onecycle_cli.lr_range.basin import ONSET_RISE, Basin
 
 Confidence = Literal["high", "medium", "low"]
 
@@ -33,8 +33,8 @@ def distrust(basin: Basin) -> str | None:
         return f"{never}, which the noise of single batches ({basin.noise:.2g}) explains."
     if basin.lowest < basin.start_steps:
         return f"{never}, in the first steps, and rose from there: lower find_lr.start_lr."
-    if not basin.rose:
-        return "The loss never rose again to half of its fall: raise find_lr.end_lr."
+    if not basin.rose and basin.risen < max(ONSET_RISE, 2 * basin.standard_error / basin.fall):
+        return "The loss never rose again after its fall: raise find_lr.end_lr."
     if basin.ridge is not None:
         first, between, second = basin.ridge
         return (
@@ -56,6 +56,8 @@ def confidence(basin: Basin, *, spread: float | None, unread: int) -> tuple[Conf
     if signal < CLEAR_SIGNAL:
         word: Confidence = "medium" if signal >= FAINT_SIGNAL else "low"
         return word, f"The fall is {signal:.2g} times its standard error: several tests (--repeats 3) tell more."
+    if not basin.rose:
+        return "medium", f"The loss had risen by only {basin.risen:.0%} of its fall in the end: raise find_lr.end_lr."
     if basin.ends_falling:
         return "medium", "The loss was still at its least when it was suddenly not finite."
     if unread:

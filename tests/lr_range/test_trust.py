@@ -28,9 +28,10 @@ def read(*losses: Sequence[float]) -> Suggestion:
         (trough(0.01, 1, 0.5), "low", "times its standard error"),
         (trough(2e-5, 1), "low", "falls from the first steps on"),
         (2.3 + 5 * np.exp(-np.arange(141) / 8), "low", "falls from the first steps on"),
+        (np.where(LRS > 1, 1.6, trough(0.01, 1)), "medium", "risen by only 30% of its fall in the end"),
         ([*np.linspace(2.3, 1, 80), math.nan], "medium", "still at its least when it was suddenly not finite"),
     ],
-    ids=["clear", "noisy", "very noisy", "falling at once", "a transient at the start", "ends falling"],
+    ids=["clear", "noisy", "very noisy", "falling at once", "a transient at the start", "cut short", "ends falling"],
 )
 def test_confidence_is_less_where_the_curve_says_less(losses: Sequence[float], confidence: str, says: str) -> None:
     if "first" in says and len(losses) == 141 and losses[0] > 7:
