@@ -147,7 +147,7 @@ def plot_sweep(path: Path, *, title: str, curves: Sequence[Overlaid], chosen: st
     if losses:
         _limit_height(axes, losses, min(losses))
     _grid(axes)
-    axes.legend(title="weight decay", frameon=False)
+    axes.legend(title="weight decay (triangle: reach)", frameon=False)
     figure.savefig(path, dpi=DPI, format="png")
 
 

@@ -55,16 +55,19 @@ def read_weight_decay(rows: Sequence[SweepRow], gain: float) -> Reading:
     usable = sorted((row for row in rows if row.max_lr and row.reach_lr), key=lambda row: row.weight_decay)
     if not usable:
         return Reading(None, "No weight decay gave a curve that a max_lr can be read from.")
-    light = [row for row in usable if gain * (row.max_lr or 0) * row.weight_decay <= MOST_SHRINKAGE] or usable[:1]
+    light = [row for row in usable if gain * (row.max_lr or 0) * row.weight_decay <= MOST_SHRINKAGE]
+    heavy = ", ".join(f"{row.weight_decay:g}" for row in usable if row not in light)
+    told = f"would take over {MOST_SHRINKAGE:.1%} of the weights in a step at the peak"
+    if not light:
+        return Reading(usable[0], f"The smallest: all of them ({heavy}) {told}. Try smaller ones.")
     highest = max(row.reach_lr or 0 for row in light)
     chosen = [row for row in light if (row.reach_lr or 0) * WITHIN >= highest][-1]
-    listed = ", ".join(f"{row.reach_lr:.3g} at {row.weight_decay:g}" for row in usable)
-    heavy = ", ".join(f"{row.weight_decay:g}" for row in usable if row not in light)
+    listed = ", ".join(f"{row.reach_lr:.3g} at {row.weight_decay:g}" for row in light)
     return Reading(
         chosen,
-        f"The largest weight decay whose reach, the highest lr with the loss below half of its fall "
-        f"({chosen.reach_lr:.3g}), is within a factor of {WITHIN:g} of the highest ({highest:.3g}). Reaches: {listed}."
-        + (f" Left out, for over {MOST_SHRINKAGE:.1%} of the weights in a step: {heavy}." if heavy else ""),
+        (f"Left out: {heavy}, which {told}. Of the rest, the" if heavy else "The")
+        + " largest whose reach, the highest lr with the loss below half of its fall, is within a factor of "
+        f"{WITHIN:g} of the highest. Reaches: {listed}.",
     )
 
 

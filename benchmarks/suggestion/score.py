@@ -36,10 +36,10 @@ OWN_RANGE = {name: "Lightning" if "lightning" in name else "fastai" for name in 
 """The range that each library tests by default."""
 
 LIBRARIES = {
-    "valley": "fastai `valley` (its default)",
-    "slide": "fastai `slide`",
-    "minimum": "fastai `minimum`",
-    "steep": "fastai `steep`",
+    "fastai_valley": "fastai `valley` (its default)",
+    "fastai_slide": "fastai `slide`",
+    "fastai_minimum": "fastai `minimum`",
+    "fastai_steep": "fastai `steep`",
     "torch_lr_finder": "torch-lr-finder",
     "ignite": "ignite",
     "lightning": "Lightning",
@@ -189,7 +189,7 @@ def left_one_out(tests: dict, truths: dict[str, dict[str, Truth]]) -> Iterator[t
         if others:
             share = min(CANDIDATES, key=lambda share: np.mean([cost(other, share) for other in others]))
             for seed, middle in answers:
-                yield "onecycle `basin`, share fitted on the other tasks", "recipe", task, seed, share * middle, None
+                yield "onecycle `basin`, constant fitted on the other tasks", "recipe", task, seed, share * middle, None
 
 
 def _middle(curve: Curve) -> float:
@@ -295,8 +295,9 @@ def by_task(scores: pd.DataFrame) -> str:
     for task, group in scores[scores.rule == "onecycle `basin`"].groupby("task", sort=False):
         truth = truth_of(runs[runs.task == task], "valid_accuracy")
         points = 100 * group.valid_accuracy_regret
+        mark = "" if TASKS[task].fitted else " (new)"
         lines.append(
-            f"| {task} | {truth.best_lr:.2g} | {truth.smoothed.max():.1%} | {group.max_lr.min():.2g} to "
+            f"| {task}{mark} | {truth.best_lr:.2g} | {truth.smoothed.max():.1%} | {group.max_lr.min():.2g} to "
             f"{group.max_lr.max():.2g} | {points.mean():.1f} | {points.max():.1f} | {100 * truth.error:.1f} |"
         )
     return "\n".join(lines)
@@ -304,7 +305,7 @@ def by_task(scores: pd.DataFrame) -> str:
 
 def confidence_table(scores: pd.DataFrame) -> str:
     """What each word of our rule's confidence stands for, in Markdown."""
-    lines = ["| confidence | share | regret at most 1 point | mean regret | worst |", "| --- | --- | --- | --- | --- |"]
+    lines = ["| confidence | of tests | regret at most 1 point | mean | worst |", "| --- | --- | --- | --- | --- |"]
     mine = scores[(scores.rule == "onecycle `basin`") & (scores.task != SMALL_TEST_SET)]
     for word in ("high", "medium", "low"):
         points = 100 * mine[mine.confidence == word].valid_accuracy_regret

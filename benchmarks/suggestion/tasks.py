@@ -21,19 +21,24 @@ ADAMW_GRID = tuple(float(f"{10 ** (-4 + 0.4 * k):.3g}") for k in range(9))
 
 @dataclass(frozen=True)
 class Task:
-    """A recipe, given by what it changes in a shipped one, and on how many of the training images."""
+    """A recipe, given by what it changes in a shipped one, on how many of the training images, of which classes.
+
+    `fitted` is False for those that were added when the constants of the rule were fixed.
+    """
 
     recipe: str
     changes: dict[str, Any] = field(default_factory=dict)
     images: int | None = None
+    classes: tuple[str, ...] = ()
     grid: tuple[float, ...] = SGD_GRID
+    fitted: bool = True
 
     def resolved(self, data: Path) -> Recipe:
         """The whole recipe; a folder with the images of a subset is made below `data` where it is not there."""
         recipe = load(ROOT / "recipes" / f"{self.recipe}.yaml")
         if self.recipe != "digits":
             source = data / ("mnist" if self.recipe.startswith("mnist") else "cifar10")
-            path = subset(source, self.images) if self.images else source
+            path = subset(source, self.images, self.classes) if self.images else source
             recipe = with_values(recipe, {"data.source": "image_folder", "data.path": str(path)})
         return with_values(recipe, self.changes)
 
@@ -74,26 +79,35 @@ TASKS = {
     "mnist-2000-resnet8-128-adamw-long": Task(
         "mnist-resnet8", _changes(20, 128, 5e-4, **ADAMW), 2_000, grid=ADAMW_GRID
     ),
+    "cats-and-dogs-resnet8-64": Task(
+        "cifar10-resnet8", _changes(5, 64, 1e-3), 4_000, classes=("cat", "dog"), fitted=False
+    ),
+    "mnist-2000-resnet20-64-smoothed": Task(
+        "mnist-resnet8",
+        _changes(5, 64, 1e-4, model__architecture="resnet20", optimizer__label_smoothing=0.1, model__dropout=0.1),
+        2_000,
+        fitted=False,
+    ),
     "digits-resnet8-64": Task("digits", _changes(15, 64, 1e-4)),
 }
 
 
-def subset(source: Path, images: int) -> Path:
-    """The folder `source` with so many of its training images, the same share of each class, and all its test images.
+def subset(source: Path, images: int, classes: tuple[str, ...] = ()) -> Path:
+    """A folder with so many of the training images in `source`, the same share of each class, and all its test images.
 
-    Drawn once and for all with a fixed seed; the files are hard links.
+    Drawn once and for all with a fixed seed; the files are hard links. `classes` names those that are kept.
     """
-    target = source.with_name(f"{source.name}-{images}")
+    target = source.with_name("-".join([source.name, *classes, str(images)]))
     if target.exists():
         return target
     beside = source.with_name(f".{target.name}-{os.getpid()}")
-    classes = sorted(folder for folder in (source / "train").iterdir() if folder.is_dir())
-    for number, folder in enumerate(classes):
-        files = sorted(folder.iterdir())
-        kept = np.random.default_rng(number).choice(len(files), images // len(classes), replace=False)
-        (beside / "train" / folder.name).mkdir(parents=True)
-        for index in kept:
-            os.link(files[index], beside / "train" / folder.name / files[index].name)
-    shutil.copytree(source / "test", beside / "test", copy_function=os.link)
+    kept = classes or sorted(folder.name for folder in (source / "train").iterdir() if folder.is_dir())
+    for number, name in enumerate(kept):
+        files = sorted((source / "train" / name).iterdir())
+        drawn = np.random.default_rng(number).choice(len(files), images // len(kept), replace=False)
+        (beside / "train" / name).mkdir(parents=True)
+        for index in drawn:
+            os.link(files[index], beside / "train" / name / files[index].name)
+        shutil.copytree(source / "test" / name, beside / "test" / name, copy_function=os.link)
     beside.replace(target)
     return target

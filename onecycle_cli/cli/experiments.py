@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from onecycle_cli.lr_range import Suggestion
     from onecycle_cli.recipe import Recipe
     from onecycle_cli.run_dir.run import RunDir
+    from onecycle_cli.sweeps import SweepRow
 
 NO_SUGGESTION = 4
 NOT_LEARNED = 3
@@ -65,7 +66,7 @@ def find_lr(
 
     Exits with 4, and prints nothing on standard output, where no number can be trusted.
     """
-    from onecycle_cli.console import Display, show_pairs
+    from onecycle_cli.console import Display, show_note, show_pairs
     from onecycle_cli.errors import NoSuggestionError
     from onecycle_cli.experiments import range_test
     from onecycle_cli.run_dir.files import LR_RANGE, LR_RANGE_FIGURE
@@ -86,6 +87,8 @@ def find_lr(
         run.finish("finished", vars(suggestion))
     if suggestion.max_lr is None:
         raise NoSuggestionError(suggestion.reason, f"The curve is in {run.path / LR_RANGE}.")
+    if suggestion.confidence == "low" and (quiet or as_json):
+        show_note(f"The confidence in max_lr {suggestion.max_lr:g} is low. {suggestion.reason}")
     if quiet:
         print(f"{suggestion.max_lr:g}")
     elif as_json:
@@ -115,9 +118,7 @@ def train(
     ] = None,
     max_lr_from: Annotated[
         str | None,
-        typer.Option(
-            "--max-lr-from", metavar="RUN|latest", help="Take max_lr from a find-lr run of the same settings."
-        ),
+        typer.Option("--max-lr-from", metavar="RUN|latest", help="Take max_lr from a range test of the same settings."),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Take it though settings differ.")] = False,
     profile: Annotated[
@@ -158,7 +159,7 @@ def train(
     if max_lr == "auto":
         loaded = with_values(loaded, {"schedule.max_lr": None})
     elif max_lr_from is not None:
-        loaded = _with_max_lr_from(max_lr_from, loaded, runs_dir, force)
+        loaded = _with_max_lr_from(max_lr_from, loaded, runs_dir, force, quiet)
     elif loaded.schedule.max_lr is None:
         raise InputError(
             f"There is no max_lr: schedule.max_lr of {recipe} is empty.",
@@ -210,6 +211,7 @@ def sweep_wd(
             "weight_decay": chosen and chosen.weight_decay,
             "max_lr": chosen and chosen.max_lr,
             "reason": sweep.reading.reason,
+            "chosen_run": chosen and str(run.path / weight_decay.value_folder(chosen.weight_decay)),
             "rows": [vars(row) for row in sweep.rows],
         }
         run.finish("finished", summary)
@@ -220,7 +222,7 @@ def sweep_wd(
     elif as_json:
         print_json(run, summary)
     else:
-        show_table(SWEEP_COLUMNS, [[_number(value) for value in vars(row).values()] for row in sweep.rows])
+        show_table(SWEEP_COLUMNS, [[_number(value) for value in vars(row).values()] for row in _by_value(sweep.rows)])
         print()
         inner = run.path / weight_decay.value_folder(chosen.weight_decay)
         show_pairs(
@@ -239,28 +241,29 @@ def _spread(suggestion: "Suggestion") -> list[tuple[str, str]]:
     return [("spread", f"a factor of {suggestion.spread:.3g} between single tests")] if suggestion.spread else []
 
 
-def _with_max_lr_from(text: str, recipe: "Recipe", runs_dir: Path, force: bool) -> "Recipe":
+def _with_max_lr_from(text: str, recipe: "Recipe", runs_dir: Path, force: bool, quiet: bool) -> "Recipe":
     from onecycle_cli.console import show_note
     from onecycle_cli.engine import resolve_hardware
     from onecycle_cli.errors import InputError
     from onecycle_cli.experiments.suggestions import stale_settings, suggested_max_lr
     from onecycle_cli.recipe import with_values
-    from onecycle_cli.run_dir.finding import find_run, latest_suggestion
+    from onecycle_cli.run_dir.finding import find_run, latest_suggestions
 
-    found = latest_suggestion(runs_dir, recipe.name) if text == "latest" else find_run(runs_dir, text)
-    saved = suggested_max_lr(found, recipe)
     precision = resolve_hardware(recipe.runtime.device, recipe.runtime.precision).precision
-    stale = stale_settings(found, recipe, precision)
+    named = latest_suggestions(runs_dir, recipe.name) if text == "latest" else [find_run(runs_dir, text)]
+    found = next((run for run in named if not stale_settings(run, recipe, precision)), named[0])
+    saved, stale = suggested_max_lr(found, recipe), stale_settings(found, recipe, precision)
     if stale and not force:
         listed = "\n".join(f"  {setting}" for setting in stale)
         raise InputError(
             f"The range test in {found.path} ran under other settings, so its max_lr may be wrong here:\n{listed}",
             "Run find-lr again with these settings, or take it all the same with --force.",
         )
-    if saved.max_lr != saved.then:
-        show_note(f"max_lr {saved.max_lr:g}: the curve in {found.path}, read again, says so; it said {saved.then:g}.")
+    then = "" if saved.max_lr == saved.then else f", read again; it said {saved.then:g} then"
+    if not quiet:
+        show_note(f"max_lr {saved.max_lr:g} from {found.path}{then}.")
     if saved.confidence == "low":
-        show_note(f"The confidence in max_lr {saved.max_lr:g} is low: `onecycle find-lr --repeats 3` tells more.")
+        show_note("The confidence in it is low: `onecycle find-lr --repeats 3` tells more.")
     return with_values(recipe, {"schedule.max_lr": saved.max_lr})
 
 
@@ -300,6 +303,11 @@ def _train_command(run: "RunDir") -> str:
     from onecycle_cli.run_dir.files import RECIPE
 
     return command_line(["train", str(run.path / RECIPE), "--max-lr-from", str(run.path)])
+
+
+def _by_value(rows: "list[SweepRow]") -> "list[SweepRow]":
+    """The largest weight decay first, wherever a refinement came in."""
+    return sorted(rows, key=lambda row: -row.weight_decay)
 
 
 def _number(value: float | str | None) -> str:

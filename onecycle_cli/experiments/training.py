@@ -129,7 +129,7 @@ def _with_found_max_lr(recipe: Recipe, setup: Setup, run: RunDir, report: Report
     suggestion = range_test(recipe, setup, run, report).suggestion
     if suggestion.max_lr is None:
         raise NoSuggestionError(suggestion.reason, f"The curve is in {run.path}; give --max-lr to train all the same.")
-    report(f"max_lr {suggestion.max_lr:g}. {suggestion.reason}")
+    report(f"max_lr {suggestion.max_lr:g}, confidence {suggestion.confidence}. {suggestion.reason}")
     recipe = with_values(recipe, {"schedule.max_lr": suggestion.max_lr})
     run.write_text(RECIPE, to_yaml(recipe))
     return recipe

@@ -110,16 +110,16 @@ def _plainly(rule: Callable[[Columns, Columns], float], lrs: Columns, losses: Co
 
 
 PEERS: dict[str, tuple[Callable[..., float], Callable[[Columns, Columns], float]]] = {
-    "valley": (_fastai, valley),
-    "slide": (_fastai, slide),
-    "minimum": (_fastai, minimum),
-    "steep": (_fastai, steep),
+    "fastai_valley": (_fastai, valley),
+    "fastai_slide": (_fastai, slide),
+    "fastai_minimum": (_fastai, minimum),
+    "fastai_steep": (_fastai, steep),
     "torch_lr_finder": (_plainly, torch_lr_finder),
     "ignite": (_plainly, ignite),
     "lightning": (_lightning, lightning),
     "lightning_before_2_5_3": (_lightning, lightning_before),
 }
-"""Each rule by its name, behind the reading of the library it belongs to. The first four are fastai's."""
+"""Each rule by its name, behind the reading of the library it belongs to."""
 
 
 def peer_answers(lrs: Columns, losses: Columns) -> dict[str, float | None]:

@@ -73,8 +73,8 @@ def suggest(curves: Sequence[Curve], plan: Plan) -> Suggestion:
         rule=RULE,
         reason=(
             f"{share:.2g} times the middle, lr {basin.middle:.3g}, of the basin: the loss falls from "
-            f"{basin.start_loss:.4g} to {basin.least_loss:.4g}, by half of that at lr {left:.3g}, and is back "
-            + (f"there at {right:.3g}. " if right < lrs[-1] else "in an explosion. ")
+            f"{basin.start_loss:.4g} to {basin.least_loss:.4g}; half of that is reached at lr {left:.3g} and lost "
+            + (f"at {right:.3g}. " if right < lrs[-1] else "in an explosion. " if diverged else "beyond the end. ")
             + no_surer
         ).strip(),
         peers=peers,

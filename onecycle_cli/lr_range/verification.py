@@ -56,14 +56,16 @@ def verified(suggestion: Suggestion, trials: Sequence[Trial], *, div_factor: flo
         return replace(suggestion, reason=f"{reason}: too much alike to move it.")
     factor = (_pointed_at(trials, np.minimum(losses, CLIFF * least)) / suggestion.max_lr) ** TRUST
     here = losses[int(np.argmin([abs(math.log(trial.max_lr / suggestion.max_lr)) for trial in trials]))]
+    max_lr = significant(factor * suggestion.max_lr)
+    moved = max_lr != suggestion.max_lr
     return replace(
         suggestion,
-        max_lr=significant(factor * suggestion.max_lr),
+        max_lr=max_lr,
         conservative_max_lr=significant(factor * suggestion.conservative_max_lr),
         initial_lr=significant(factor * suggestion.max_lr / div_factor),
         confidence="low" if here >= CLIFF * least else suggestion.confidence,
         rule=f"{suggestion.rule}, verified",
-        reason=f"{reason}; without them it is {suggestion.max_lr:g}.",
+        reason=f"{reason}, and moved it from {suggestion.max_lr:g}." if moved else f"{reason}, and left it there.",
     )
 
 

@@ -39,14 +39,18 @@ def suggesting_runs(runs_dir: Path) -> list[RunDir]:
     return sorted(found, key=lambda run: str(run.facts["started"]))
 
 
-def latest_suggestion(runs_dir: Path, recipe_name: str) -> RunDir:
-    """The newest finished find-lr run with a suggestion for a recipe of this name."""
+def latest_suggestions(runs_dir: Path, recipe_name: str) -> list[RunDir]:
+    """The finished range tests with a suggestion for a recipe of this name, newest first: of find-lr and of sweeps."""
+    found = []
     for run in reversed(suggesting_runs(runs_dir)):
         facts = run.facts
-        if (facts["command"], facts["recipe"], facts["status"]) == ("find-lr", recipe_name, "finished"):
-            return run
+        told = (facts["recipe"], facts["status"]) == (recipe_name, "finished")
+        if told and facts["command"] in ("find-lr", "sweep-wd"):
+            found.append(run)
+    if found:
+        return found
     raise InputError(
-        f"{runs_dir} holds no finished find-lr run with a suggestion for a recipe named '{recipe_name}'.",
+        f"{runs_dir} holds no finished range test with a suggestion for a recipe named '{recipe_name}'.",
         "Run `onecycle find-lr` with this recipe first, or give --max-lr.",
     )
 

@@ -102,6 +102,27 @@ def test_train_takes_max_lr_from_the_latest_range_test(onecycle: Command, tiny_d
     assert json.loads(result.stdout)["max_lr"] == found
 
 
+def test_latest_is_the_newest_range_test_that_fits(onecycle: Command, tiny_digits: list[str]) -> None:
+    onecycle("find-lr", *tiny_digits, "--name", "fits")
+    onecycle("find-lr", *tiny_digits, "--name", "other", "--batch-size", 64)
+    result = onecycle("train", *tiny_digits, "--max-lr-from", "latest")
+    assert result.exit_code == 0
+    assert "from runs/fits." in result.stderr
+    onecycle("sweep-wd", *tiny_digits, "--weight-decays", "1e-4,1e-3", "--name", "swept")
+    assert "from runs/swept/weight_decay=1e-4." in onecycle("train", *tiny_digits, "--max-lr-from", "latest").stderr
+
+
+def test_little_confidence_is_told_on_standard_error_even_where_one_number_is_asked_for(
+    onecycle: Command, tiny_digits: list[str]
+) -> None:
+    noisy = ("--batch-size", 32, "--set", "find_lr.num_steps=60", "--set", "find_lr.start_lr=0.1")
+    result = onecycle("find-lr", *tiny_digits, *noisy, "--quiet", "--name", "low")
+    assert float(result.stdout) > 0
+    assert "is low. 1.2 times the middle" in result.stderr
+    train = onecycle("train", *tiny_digits, *noisy, "--max-lr-from", "low", "--quiet")
+    assert "The confidence in it is low" in train.stderr
+
+
 def test_train_follows_the_command_that_find_lr_prints(onecycle: Command, tiny_digits: list[str]) -> None:
     lines = onecycle("find-lr", *tiny_digits, "--weight-decay", 1e-3).stdout.splitlines()
     command = next(line for line in lines if line.startswith("next")).split()[2:]
@@ -134,7 +155,7 @@ def test_train_auto_finds_max_lr_in_the_same_run(onecycle: Command, tiny_digits:
     [
         ((), "There is no max_lr: schedule.max_lr of digits is empty"),
         (("--max-lr", "0.1", "--max-lr-from", "latest"), "both name a max_lr"),
-        (("--max-lr-from", "latest"), "holds no finished find-lr run"),
+        (("--max-lr-from", "latest"), "holds no finished range test"),
         (("--max-lr-from", "nowhere"), "is not a run"),
         (("--max-lr", "fast"), "must be a number"),
         (("--max-lr", "-1"), "must be above 0"),
@@ -178,11 +199,12 @@ def test_sweep_wd_prints_a_table_the_choice_and_the_command_that_follows(
         "weight_decay",
         "argmin_lr",
         "onset_lr",
+        "reach_lr",
         "stop_lr",
         "max_lr",
         "status",
     ]
-    assert "within a factor of 2 of the highest" in result.stdout
+    assert " in a step at the peak" in result.stdout or "of the highest. Reaches: " in result.stdout
     command = result.stdout.splitlines()[-1].split()[2:]
     assert command[0] == "train"
     assert onecycle(*command).exit_code == 0

@@ -43,7 +43,7 @@ def fastai_answers(lrs, losses):
     smoothed = averaged(losses)
     seen = [torch.tensor(column, dtype=torch.float64) for column in (lrs[: len(smoothed)], smoothed)]
     seen = [column[len(lrs) // 10 : -5] for column in seen]
-    return {rule.__name__: float(rule(*seen, len(lrs))[0]) for rule in (steep, valley, slide, minimum)}
+    return {f"fastai_{rule.__name__}": float(rule(*seen, len(lrs))[0]) for rule in (steep, valley, slide, minimum)}
 
 
 def torch_lr_finder_answer(lrs, losses):

@@ -33,6 +33,6 @@ def test_the_old_lightning_rule_is_the_new_one_with_slopes_per_step() -> None:
 def test_a_rule_that_needs_more_points_says_nothing(points: int) -> None:
     few = peer_answers(np.geomspace(1e-3, 1, 12)[:points], np.linspace(2, 1, 12)[:points])
     assert set(few) == set(PEERS)
-    assert few["slide"] is None
+    assert few["fastai_slide"] is None
     assert few["torch_lr_finder"] is None
-    assert (few["minimum"] is None) is (points < 12)
+    assert (few["fastai_minimum"] is None) is (points < 12)

@@ -54,7 +54,7 @@ def test_a_clean_trough_gives_its_middle_with_all_that_belongs_to_it() -> None:
     assert suggestion.rule == "basin"
     for number in ("2.3", "1.3", f"{SHARES['sgd']:g} times"):
         assert number in suggestion.reason
-    assert suggestion.peers["minimum"] > 0
+    assert suggestion.peers["fastai_minimum"] > 0
 
 
 @pytest.mark.parametrize("seed", range(5))

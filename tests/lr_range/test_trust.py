@@ -23,7 +23,7 @@ def read(*losses: Sequence[float]) -> Suggestion:
 @pytest.mark.parametrize(
     ("losses", "confidence", "says"),
     [
-        (trough(0.01, 1, 0.1), "high", "is back there at"),
+        (trough(0.01, 1, 0.1), "high", "and lost at"),
         (trough(0.01, 1, 0.25), "medium", "times its standard error"),
         (trough(0.01, 1, 0.5), "low", "times its standard error"),
         (trough(2e-5, 1), "low", "falls from the first steps on"),

@@ -16,6 +16,7 @@ def judged(*losses: float) -> Suggestion:
 
 def test_losses_that_are_least_at_the_suggestion_leave_it_there() -> None:
     assert judged(1.1, 1.0, 1.1).max_lr == 0.3
+    assert judged(1.1, 1.0, 1.1).reason.endswith("and left it there.")
 
 
 def test_it_moves_half_way_to_where_the_parabola_is_least() -> None:
@@ -50,8 +51,8 @@ def test_losses_that_are_too_much_alike_move_nothing(losses: tuple) -> None:
 def test_what_was_tried_is_told() -> None:
     better = judged(1.2, 1.0, 1.1)
     assert better.reason == (
-        "Because. Cycles of 40 steps had validation losses of 1.2 at lr 0.1, 1 at lr 0.3, 1.1 at lr 0.9; "
-        "without them it is 0.3."
+        "Because. Cycles of 40 steps had validation losses of 1.2 at lr 0.1, 1 at lr 0.3, 1.1 at lr 0.9, "
+        "and moved it from 0.3."
     )
     assert "none, diverged, at lr 0.9" in judged(1.2, 1.0, math.nan).reason
     assert better.rule == "basin, verified"

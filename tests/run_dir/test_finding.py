@@ -7,7 +7,7 @@ import pytest
 
 from onecycle_cli.errors import InputError
 from onecycle_cli.run_dir.files import RUN, SUGGESTION
-from onecycle_cli.run_dir.finding import all_runs, find_run, latest_suggestion, suggesting_runs
+from onecycle_cli.run_dir.finding import all_runs, find_run, latest_suggestions, suggesting_runs
 from onecycle_cli.run_dir.run import RunDir
 
 Make = Callable[..., RunDir]
@@ -28,22 +28,26 @@ def test_a_run_is_found_by_folder_and_by_name(make: Make, tmp_path: Path) -> Non
         find_run(tmp_path / "runs", "other")
 
 
-def test_the_latest_suggestion_is_of_a_finished_range_test_of_that_recipe(make: Make, tmp_path: Path) -> None:
+def test_the_latest_suggestions_are_of_finished_tests_of_that_recipe_newest_first(make: Make, tmp_path: Path) -> None:
     def suggested(max_lr: float | None, status: str = "finished", **settings: str) -> RunDir:
         run = make("find-lr", **settings)
         run.write_json(SUGGESTION, {"max_lr": max_lr})
         run.update(status=status)
         return run
 
-    with pytest.raises(InputError, match="no finished find-lr run with a suggestion for a recipe named 'digits'"):
-        latest_suggestion(tmp_path / "runs", "digits")
-    suggested(0.1)
-    wanted = suggested(0.2)
+    with pytest.raises(InputError, match="no finished range test with a suggestion for a recipe named 'digits'"):
+        latest_suggestions(tmp_path / "runs", "digits")
+    first = suggested(0.1)
+    later = suggested(0.2)
     suggested(None)
     suggested(0.3, status="running")
     suggested(0.4, recipe="other")
     make("train").update(status="finished")
-    assert latest_suggestion(tmp_path / "runs", "digits").path == wanted.path
+    value = make("sweep-wd").inner("weight_decay=1e-3", "a: 1\n")
+    value.write_json(SUGGESTION, {"max_lr": 0.5})
+    value.update(status="finished")
+    found = latest_suggestions(tmp_path / "runs", "digits")
+    assert [run.path for run in found] == [value.path, later.path, first.path]
 
 
 def test_the_runs_that_suggest_a_max_lr_are_those_of_every_command_oldest_first(make: Make, tmp_path: Path) -> None:
