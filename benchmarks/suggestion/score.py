@@ -23,9 +23,10 @@ from truth import Truth, truth_of
 
 from onecycle_cli.experiments.verification import FACTORS, FEWEST_STEPS, SHARE
 from onecycle_cli.lr_range import Curve, Plan, Trial, suggest, verified
-from onecycle_cli.lr_range.basin import basin_of, turn_of
+from onecycle_cli.lr_range.basin import Basin, basin_of, turn_of
 from onecycle_cli.lr_range.curve import median_curve
 from onecycle_cli.lr_range.peers import PEERS, peer_answers
+from onecycle_cli.lr_range.suggestion import weighed
 from onecycle_cli.sweeps import SweepRow, read_weight_decay
 
 RESULTS = Path(__file__).parents[1] / "results" / "suggestion"
@@ -175,26 +176,34 @@ def simple(tests: dict) -> Iterator[tuple]:
 
 
 def left_one_out(tests: dict, truths: dict[str, dict[str, Truth]]) -> Iterator[tuple]:
-    """`basin` with the share of the middle that is best, in the mean, on the other tasks of the same optimizer."""
-    middles: dict[str, list[tuple[int, float]]] = {}
+    """`basin` with its constants from the other tasks of the same optimizer.
+
+    They are the share of the middle that is best on them in the mean, and the geometric mean of their best max_lrs.
+    """
+    basins: dict[str, list[tuple[int, Basin]]] = {}
     for task, seed, curve in _ours(tests, "recipe"):
-        middles.setdefault(task, []).append((seed, _middle(curve)))
+        basins.setdefault(task, []).append((seed, _basin(curve)))
 
-    def cost(task: str, share: float) -> float:
-        return float(np.mean([truths[task]["valid_accuracy"].regret(share * middle) for _, middle in middles[task]]))
+    def cost(task: str, share: float, typical: float) -> float:
+        truth = truths[task]["valid_accuracy"]
+        answers = [weighed(share * basin.middle, basin.signal, typical) for _, basin in basins[task]]
+        return float(np.mean([truth.regret(answer) for answer in answers]))
 
-    for task, answers in middles.items():
-        alike = [name for name in middles if plan_of(TASKS[name]) == plan_of(TASKS[task])]
+    for task, seen in basins.items():
+        alike = [name for name in basins if plan_of(TASKS[name]) == plan_of(TASKS[task])]
         others = [name for name in alike if name not in (task, SMALL_TEST_SET)]
         if others:
-            share = min(CANDIDATES, key=lambda share: np.mean([cost(other, share) for other in others]))
-            for seed, middle in answers:
-                yield "onecycle `basin`, constant fitted on the other tasks", "recipe", task, seed, share * middle, None
+            best = [truths[other]["valid_accuracy"].best_lr for other in others]
+            typical = float(np.exp(np.mean(np.log(best))))
+            share = min(CANDIDATES, key=lambda share: np.mean([cost(other, share, typical) for other in others]))
+            for seed, basin in seen:
+                max_lr = weighed(share * basin.middle, basin.signal, typical)
+                yield "onecycle `basin`, constants fitted on the other tasks", "recipe", task, seed, max_lr, None
 
 
-def _middle(curve: Curve) -> float:
+def _basin(curve: Curve) -> Basin:
     lrs, losses, diverged = median_curve([curve])
-    return basin_of(lrs, losses, diverged=diverged).middle
+    return basin_of(lrs, losses, diverged=diverged)
 
 
 def summary(scores: pd.DataFrame) -> pd.DataFrame:

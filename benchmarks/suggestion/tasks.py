@@ -79,9 +79,7 @@ TASKS = {
     "mnist-2000-resnet8-128-adamw-long": Task(
         "mnist-resnet8", _changes(20, 128, 5e-4, **ADAMW), 2_000, grid=ADAMW_GRID
     ),
-    "cats-and-dogs-resnet8-64": Task(
-        "cifar10-resnet8", _changes(5, 64, 1e-3), 4_000, classes=("cat", "dog"), fitted=False
-    ),
+    "cats-and-dogs-resnet8-64": Task("cifar10-resnet8", _changes(5, 64, 1e-3), 4_000, classes=("cat", "dog")),
     "mnist-2000-resnet20-64-smoothed": Task(
         "mnist-resnet8",
         _changes(5, 64, 1e-4, model__architecture="resnet20", optimizer__label_smoothing=0.1, model__dropout=0.1),

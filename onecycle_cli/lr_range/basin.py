@@ -3,6 +3,7 @@
 Everything is measured against the fall of the loss, so that adding a constant to it, or scaling it, moves nothing.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -62,6 +63,12 @@ class Basin:
         per_decade = len(self.lrs) / np.log10(self.lrs[-1] / self.lrs[0])
         smoothed = 2 * np.sqrt(np.pi) * BANDWIDTH * per_decade
         return self.noise * float(np.sqrt(np.pi / 2 / self.start_steps + 1 / smoothed))
+
+    @property
+    def signal(self) -> float:
+        """The fall in standard errors."""
+        error = self.standard_error
+        return self.fall / error if error else math.inf
 
     @property
     def rose(self) -> bool:

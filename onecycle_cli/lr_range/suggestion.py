@@ -4,6 +4,7 @@ Pure, and free of torch: a suggestion can be computed again from `lr_range.csv` 
 and how it compares with others, is told in docs/suggestion.md.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -17,6 +18,12 @@ RULE = "basin"
 
 SHARES = {"sgd": 1.2, "adamw": 1 / 3}
 """The peak of a cycle over the middle of the basin, by optimizer: fitted on the tasks of benchmarks/suggestion."""
+
+TYPICAL = {"sgd": 0.13, "adamw": 0.007}
+"""The geometric mean of the best max_lrs on those tasks: what to go by where a curve says little."""
+
+HALF_SIGNAL = 5.0
+"""A fall of so many standard errors weighs as much as the typical max_lr."""
 
 CONSERVATIVE_SHARE = 0.25
 """So much of the basin lies below the lr that `conservative_max_lr` is made of as `max_lr` is of the middle."""
@@ -62,7 +69,7 @@ def suggest(curves: Sequence[Curve], plan: Plan) -> Suggestion:
     spread, unread = _single_readings(curves)
     sure, no_surer = confidence(basin, spread=spread, unread=unread)
     share = SHARES[plan.optimizer]
-    max_lr = significant(share * basin.middle)
+    max_lr = significant(weighed(share * basin.middle, basin.signal, TYPICAL[plan.optimizer]))
     left, right = basin.edges
     return Suggestion(
         max_lr,
@@ -79,6 +86,15 @@ def suggest(curves: Sequence[Curve], plan: Plan) -> Suggestion:
         ).strip(),
         peers=peers,
     )
+
+
+def weighed(max_lr: float, signal: float, typical: float) -> float:
+    """The mean, over log lr, of what a curve says and what is typical, each with its weight.
+
+    The curve's grows with the square of its signal, as that of a mean does: 1 at `HALF_SIGNAL`, 4 at twice that.
+    """
+    weight = 1 / (1 + (signal / HALF_SIGNAL) ** 2)
+    return math.exp((1 - weight) * math.log(max_lr) + weight * math.log(typical))
 
 
 def readable(lrs: Columns, losses: Columns, *, diverged: bool) -> Basin | str:

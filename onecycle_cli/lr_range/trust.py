@@ -30,7 +30,10 @@ def distrust(basin: Basin) -> str | None:
     never = f"The loss never fell: its average went from {basin.start_loss:.4g} to {basin.least_loss:.4g} at best"
     rounding = 1e-9 * float(np.abs(basin.losses).max())
     if basin.fall <= LEAST_FALL * basin.standard_error + rounding:
-        return f"{never}, which the noise of single batches ({basin.noise:.2g}) explains."
+        return (
+            f"{never}, which the noise of single batches ({basin.noise:.2g}) explains: larger batches or several tests "
+            "(--repeats 5) tell more."
+        )
     if basin.lowest < basin.start_steps:
         return f"{never}, in the first steps, and rose from there: lower find_lr.start_lr."
     if not basin.rose and basin.risen < max(ONSET_RISE, 2 * basin.standard_error / basin.fall):
@@ -52,10 +55,12 @@ def confidence(basin: Basin, *, spread: float | None, unread: int) -> tuple[Conf
     """
     if basin.depth[basin.start_steps - 1] > LEVEL:
         return "low", "The loss falls from the first steps on, so that the basin begins lower: lower find_lr.start_lr."
-    signal = basin.fall / basin.standard_error if basin.standard_error else np.inf
-    if signal < CLEAR_SIGNAL:
-        word: Confidence = "medium" if signal >= FAINT_SIGNAL else "low"
-        return word, f"The fall is {signal:.2g} times its standard error: several tests (--repeats 3) tell more."
+    if basin.signal < CLEAR_SIGNAL:
+        word: Confidence = "medium" if basin.signal >= FAINT_SIGNAL else "low"
+        return word, (
+            f"The fall is {basin.signal:.2g} times its standard error, so a typical max_lr has a say: several tests "
+            "(--repeats 3) tell more."
+        )
     if not basin.rose:
         return "medium", f"The loss had risen by only {basin.risen:.0%} of its fall in the end: raise find_lr.end_lr."
     if basin.ends_falling:

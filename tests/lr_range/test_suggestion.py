@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from onecycle_cli.lr_range import Curve, Plan, Suggestion, suggest
 from onecycle_cli.lr_range.basin import basin_of
-from onecycle_cli.lr_range.suggestion import SHARES, significant
+from onecycle_cli.lr_range.suggestion import HALF_SIGNAL, SHARES, TYPICAL, significant, weighed
 
 LRS = np.geomspace(1e-5, 100, 141)
 AT = np.log10(LRS)
@@ -94,6 +94,15 @@ def test_each_optimizer_has_a_share_of_its_own() -> None:
     adamw = read(losses, plan=Plan("adamw", div_factor=25))
     assert adamw.max_lr == pytest.approx(read(losses).max_lr * SHARES["adamw"] / SHARES["sgd"], rel=0.01)
     assert adamw.initial_lr == pytest.approx(adamw.max_lr / 25, rel=0.01)
+
+
+def test_a_faint_curve_weighs_less_than_what_is_typical_and_a_clear_one_more() -> None:
+    # By hand: weights 1 and 1, 4 and 1, in the logarithm.
+    assert weighed(0.01, signal=HALF_SIGNAL, typical=1.0) == pytest.approx(0.1)
+    assert weighed(0.01, signal=2 * HALF_SIGNAL, typical=1.0) == pytest.approx(0.01**0.8)
+    assert weighed(0.01, signal=math.inf, typical=1.0) == pytest.approx(0.01)
+    faint, clear = read(trough(1e-4, 1e-2, 0.5)), read(trough(1e-4, 1e-2, 0.01))
+    assert clear.max_lr < faint.max_lr < TYPICAL["sgd"]
 
 
 def test_several_tests_are_read_as_their_median_and_tell_their_spread() -> None:
