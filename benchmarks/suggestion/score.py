@@ -280,11 +280,11 @@ def decay_table(scores: pd.DataFrame) -> str:
 
 def short_table(scores: pd.DataFrame) -> str:
     """Ours and the libraries over their own ranges, in Markdown, as the README has it."""
-    lines = ["| rule | worst | mean | spread over five seeds |", "| --- | --- | --- | --- |"]
+    lines = ["| rule | worst | mean | spread | no answer |", "| --- | --- | --- | --- | --- |"]
     rows = summary(scores)
     shown = rows[rows.rule.str.startswith("onecycle") | (rows.range != "recipe")]
     lines += [
-        f"| {row.rule} | {row.worst:.1f} | {row.mean:.1f} | {_factor(row.spread)} |"
+        f"| {row.rule} | {row.worst:.1f} | {row.mean:.1f} | {_factor(row.spread)} | {row.none:.0%} |"
         for row in shown.sort_values("mean").itertuples()
     ]
     return "\n".join(lines)
