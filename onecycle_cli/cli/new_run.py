@@ -1,4 +1,4 @@
-"""How every command that makes a run begins, and how `--json` prints its result."""
+"""How every command that makes a run begins, how `--json` prints its result, and the command that comes next."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,3 +34,11 @@ def print_json(run: "RunDir", result: dict[str, Any]) -> None:
     from onecycle_cli.run_dir.writing import json_ready
 
     print(json.dumps(json_ready({"run": run.path} | result), indent=2, allow_nan=False))
+
+
+def train_command(run: "RunDir") -> str:
+    """The training that follows a range test, under exactly its settings."""
+    from onecycle_cli.run_dir.facts import command_line
+    from onecycle_cli.run_dir.files import RECIPE
+
+    return command_line(["train", str(run.path / RECIPE), "--max-lr-from", str(run.path)])

@@ -1,4 +1,4 @@
-"""`find-lr`, `train` and `sweep-wd` as a person and as a script run them."""
+"""`find-lr` and `train` as a person and as a script run them."""
 
 import json
 import os
@@ -188,43 +188,6 @@ def test_a_collapsed_run_exits_with_3(onecycle: Command, tiny_digits: list[str])
     result = onecycle("train", *tiny_digits, "--max-lr", 1e-9, "--set", "optimizer.label_smoothing=0.999")
     assert result.exit_code == 3
     assert "no better than chance" in result.stdout
-
-
-def test_sweep_wd_prints_a_table_the_choice_and_the_command_that_follows(
-    onecycle: Command, tiny_digits: list[str]
-) -> None:
-    result = onecycle("sweep-wd", *tiny_digits, "--weight-decays", "1e-2,1e-4")
-    assert result.exit_code == 0
-    assert result.stdout.splitlines()[0].split() == [
-        "weight_decay",
-        "argmin_lr",
-        "onset_lr",
-        "reach_lr",
-        "stop_lr",
-        "max_lr",
-        "status",
-    ]
-    assert " in a step at the peak" in result.stdout or "of the highest. Reaches: " in result.stdout
-    command = result.stdout.splitlines()[-1].split()[2:]
-    assert command[0] == "train"
-    assert onecycle(*command).exit_code == 0
-
-
-def test_sweep_wd_quiet_prints_the_chosen_weight_decay_and_json_all_rows(
-    onecycle: Command, tiny_digits: list[str]
-) -> None:
-    words = ("sweep-wd", *tiny_digits, "--weight-decays", "1e-3")
-    assert onecycle(*words, "--quiet").stdout == "1e-3\n"
-    found = json.loads(onecycle(*words, "--json").stdout)
-    assert found["weight_decay"] == 1e-3
-    assert [row["weight_decay"] for row in found["rows"]] == [1e-3]
-
-
-def test_sweep_wd_without_any_suggestion_exits_with_4(onecycle: Command, tiny_digits: list[str]) -> None:
-    low = ("--set", "find_lr.start_lr=1e-9", "--set", "find_lr.end_lr=1e-8", "--weight-decays", "1e-3")
-    result = onecycle("sweep-wd", *tiny_digits, *low)
-    assert (result.exit_code, result.stdout) == (4, "")
-    assert "No weight decay" in result.stderr
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 143)])
