@@ -8,11 +8,11 @@ from onecycle_cli.lr_range.basin import ONSET_RISE, Basin
 
 Confidence = Literal["high", "medium", "low"]
 
-LEAST_FALL = 4.0
+LEAST_FALL = 3.0
 """A fall must be so many times its standard error.
 
-Simulated without any fall (2,000 curves each of 40, 100 and 400 steps over 4 to 7 decades), at most 1 % pass; more do
-where the noise of a batch lasts for several.
+Simulated without any fall (2,000 curves each of 40, 100 and 400 steps over 4 to 7 decades), 1 to 3 % pass; more do
+where the noise of a batch lasts for several. What such a curve says has little weight, and its confidence is low.
 """
 
 CLEAR_SIGNAL, FAINT_SIGNAL = 14.0, 7.0

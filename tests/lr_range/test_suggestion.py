@@ -160,12 +160,13 @@ def test_where_no_number_can_be_trusted_the_reason_is_told(losses: Sequence[floa
 
 
 @pytest.mark.parametrize("steps", [40, 100, 400])
-def test_noise_alone_passes_for_a_fall_in_two_of_a_hundred_curves_at_most(steps: int) -> None:
+def test_noise_alone_gives_a_number_three_times_in_a_hundred_at_most_and_low_confidence(steps: int) -> None:
     lrs = np.geomspace(3e-4, 10, steps)
     draw = np.random.default_rng(0)
     curves = [Curve(lrs.tolist(), draw.normal(2.3, 0.1, steps).tolist()) for _ in range(200)]
-    fell = [curve for curve in curves if "never fell" not in suggest([curve], PLAN).reason]
-    assert len(fell) <= 4
+    answered = [one for one in (suggest([curve], PLAN) for curve in curves) if one.max_lr is not None]
+    assert len(answered) <= 6
+    assert {one.confidence for one in answered} <= {"low"}
 
 
 @given(number=st.floats(1e-9, 1e9))
