@@ -11,6 +11,8 @@ import pandas as pd
 import pytest
 import torch
 
+from onecycle_cli.lr_range.suggestion import TYPICAL
+
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 SUGGESTION = BENCHMARKS / "results" / "suggestion"
 
@@ -25,6 +27,16 @@ def suggestion(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
 def test_the_committed_scores_follow_from_the_committed_curves_and_runs(suggestion: SimpleNamespace) -> None:
     again = suggestion.score.scored(*(pd.read_csv(SUGGESTION / f"{name}.csv") for name in ("curves", "truth", "short")))
     pd.testing.assert_frame_equal(again, pd.read_csv(SUGGESTION / "scores.csv"), rtol=1e-4)
+
+
+def test_what_is_typical_is_the_geometric_mean_of_the_best_max_lrs(suggestion: SimpleNamespace) -> None:
+    runs = pd.read_csv(SUGGESTION / "truth.csv")
+    best: dict[str, list[float]] = {"sgd": [], "adamw": []}
+    for name, of_task in runs[runs.task != suggestion.score.SMALL_TEST_SET].groupby("task"):
+        optimizer = suggestion.score.plan_of(suggestion.tasks.TASKS[name]).optimizer
+        best[optimizer].append(suggestion.truth.truth_of(of_task, "valid_accuracy").best_lr)
+    means = {optimizer: float(np.exp(np.mean(np.log(lrs)))) for optimizer, lrs in best.items()}
+    assert pytest.approx(means, rel=0.05) == TYPICAL
 
 
 def test_every_task_is_a_recipe(suggestion: SimpleNamespace, tmp_path: Path) -> None:

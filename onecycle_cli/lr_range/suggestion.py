@@ -19,8 +19,8 @@ RULE = "basin"
 SHARES = {"sgd": 1.2, "adamw": 1 / 3}
 """The peak of a cycle over the middle of the basin, by optimizer: fitted on the tasks of benchmarks/suggestion."""
 
-TYPICAL = {"sgd": 0.13, "adamw": 0.007}
-"""The geometric mean of the best max_lrs on those tasks: what to go by where a curve says little."""
+TYPICAL = {"sgd": 0.11, "adamw": 0.01}
+"""The geometric mean of the best max_lrs on those tasks, but for the digits: what to go by where a curve is faint."""
 
 HALF_SIGNAL = 5.0
 """A fall of so many standard errors weighs as much as the typical max_lr."""
