@@ -1,7 +1,7 @@
 """`schedule`: what a recipe's cycle looks like, before anything is trained."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,6 +13,9 @@ from onecycle_cli.cli.options import (
     SetOption,
     load_recipe,
 )
+
+if TYPE_CHECKING:
+    from onecycle_cli.recipe import Recipe
 
 
 def add_to(app: typer.Typer) -> None:
@@ -57,7 +60,7 @@ def schedule(
     if plot is not None:
         from onecycle_cli.plots import plot_schedule
 
-        title = f"{loaded.name}: {loaded.schedule.shape}, max_lr {loaded.schedule.max_lr:g}, {total:,} steps"
+        title = f"{loaded.name}: {_called(loaded)}, max_lr {loaded.schedule.max_lr:g}, {total:,} steps"
         plot_schedule(plot, title=title, lrs=[v.lr for v in values], momentums=[v.momentum for v in values])
     if csv is not None:
         rows = ((step, step // per_epoch + 1, value.lr, value.momentum) for step, value in enumerate(values))
@@ -77,7 +80,14 @@ def schedule(
         ],
     )
     print()
-    show_pairs([("total_steps", f"{total:,}"), ("steps_per_epoch", str(per_epoch)), ("shape", loaded.schedule.shape)])
+    show_pairs([("total_steps", f"{total:,}"), ("steps_per_epoch", str(per_epoch)), ("schedule", _called(loaded))])
+
+
+def _called(recipe: "Recipe") -> str:
+    """The policy, and which of its forms."""
+    settings = recipe.schedule
+    form = {"one_cycle": settings.shape, "triangular": settings.mode}.get(settings.policy)
+    return f"{settings.policy} ({form})" if form else settings.policy
 
 
 def _must_be_new(path: Path) -> None:

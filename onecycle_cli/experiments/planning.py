@@ -1,24 +1,68 @@
 """What a recipe plans, known before any data is opened and without torch."""
 
+from itertools import accumulate
+
 from onecycle_cli.data.open_data import known_train_images
 from onecycle_cli.recipe import Recipe
-from onecycle_cli.schedule import Cycle, Schedule, check_batch_size, one_cycle, steps_per_epoch
+from onecycle_cli.recipe import Schedule as Settings
+from onecycle_cli.schedule import (
+    Cycle,
+    Legs,
+    Schedule,
+    check_batch_size,
+    constant,
+    cosine,
+    multistep,
+    one_cycle,
+    steps_per_epoch,
+    triangular,
+)
 
 
-def recipe_schedule(recipe: Recipe, steps_per_epoch: int) -> Schedule:
-    """The recipe's schedule over all its epochs; its `max_lr` must be known."""
+def recipe_schedule(recipe: Recipe, steps_per_epoch: float) -> Schedule:
+    """The recipe's schedule over all its epochs; its `max_lr` must be known.
+
+    With fewer steps to an epoch than there are it is the same schedule made shorter, so they need not be whole.
+    """
     settings = recipe.schedule
-    assert settings.max_lr is not None
-    cycle = Cycle(
-        settings.epochs * steps_per_epoch,
-        settings.max_lr,
-        settings.div_factor,
-        settings.final_div_factor,
-        settings.pct_start,
-        settings.max_momentum,
-        settings.base_momentum,
-    )
-    return one_cycle(settings.shape, cycle, anneal_strategy=settings.anneal_strategy, three_phase=settings.three_phase)
+    max_lr, momentum = settings.max_lr, settings.max_momentum
+    assert max_lr is not None
+    total_steps = round(settings.epochs * steps_per_epoch)
+    match settings.policy:
+        case "one_cycle":
+            return _one_cycle(settings, max_lr, steps_per_epoch, total_steps)
+        case "triangular":
+            assert settings.base_momentum is not None  # the recipe holds to it, here and below
+            return triangular(
+                max_lr=max_lr,
+                initial_lr=max_lr / settings.start_divisor,
+                step_size=settings.step_size or _steps(settings.step_size_epochs or 0, steps_per_epoch),
+                max_momentum=momentum,
+                base_momentum=settings.base_momentum,
+                mode=settings.mode,
+                gamma=settings.gamma or 1.0,
+            )
+        case "constant":
+            return constant(max_lr=max_lr, momentum=momentum)
+        case "multistep":
+            assert settings.milestones is not None
+            assert settings.gamma is not None
+            milestones = [_steps(epoch, steps_per_epoch) for epoch in settings.milestones]
+            return multistep(max_lr=max_lr, milestones=milestones, gamma=settings.gamma, momentum=momentum)
+        case "cosine":
+            assert settings.final_div_factor is not None
+            min_lr = max_lr / settings.final_div_factor
+            return cosine(max_lr=max_lr, min_lr=min_lr, total_steps=total_steps, momentum=momentum)
+
+
+def share_up(settings: Settings) -> float:
+    """Of the steps, those before the peak of one cycle; all of them where the policy has no such way up."""
+    if settings.policy != "one_cycle":
+        return 1.0
+    if settings.legs is not None:
+        return settings.legs[0] / sum(settings.legs)
+    assert settings.pct_start is not None
+    return settings.pct_start
 
 
 def known_steps_per_epoch(recipe: Recipe) -> int | None:
@@ -28,3 +72,35 @@ def known_steps_per_epoch(recipe: Recipe) -> int | None:
         return None
     check_batch_size(recipe.data.batch_size, images)
     return steps_per_epoch(images, recipe.data.batch_size, drop_last=recipe.data.drop_last)
+
+
+def _one_cycle(settings: Settings, max_lr: float, steps_per_epoch: float, total_steps: int) -> Schedule:
+    assert settings.shape is not None
+    assert settings.final_div_factor is not None
+    assert settings.base_momentum is not None
+    legs = None
+    if settings.legs is not None:
+        # Rounded at the turns, not leg by leg, so that two errors of half a step do not add up.
+        peak, back, *_ = (_steps(turn, steps_per_epoch) for turn in accumulate(settings.legs))
+        legs = Legs(peak, back - peak)
+    cycle = Cycle(
+        total_steps,
+        max_lr,
+        settings.start_divisor,
+        settings.final_div_factor,
+        share_up(settings),
+        settings.max_momentum,
+        settings.base_momentum,
+    )
+    return one_cycle(
+        settings.shape,
+        cycle,
+        legs=legs,
+        anneal_strategy=settings.anneal_strategy,
+        three_phase=settings.three_phase,
+    )
+
+
+def _steps(epochs: float, steps_per_epoch: float) -> int:
+    """At least one."""
+    return max(1, round(epochs * steps_per_epoch))

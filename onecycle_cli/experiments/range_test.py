@@ -89,11 +89,18 @@ def range_test(
                 table.append(map(vars, block))
                 tests[-1] += block
     suggestion = suggest([curve_of(points) for points in tests], suggestion_plan(recipe))
+    if suggestion.max_lr is not None and not recipe.schedule.cycles:
+        policy = recipe.schedule.policy
+        note(
+            run,
+            report,
+            f"max_lr is the peak of a cycle; policy {policy} starts high, where conservative_max_lr is meant",
+        )
     _keep(suggestion, recipe, setup, run)
     if verify and suggestion.max_lr is not None:
         trials = short_cycles(recipe, suggestion.max_lr, setup, run, report)
         if trials:
-            suggestion = verified(suggestion, trials, div_factor=recipe.schedule.div_factor)
+            suggestion = verified(suggestion, trials, div_factor=recipe.schedule.start_divisor)
         _keep(suggestion, recipe, setup, run)
     result = RangeTest(tests, suggestion, recipe.find_lr.stop_factor)
     _draw(recipe, result, run)

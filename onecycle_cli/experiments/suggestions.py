@@ -14,7 +14,7 @@ from onecycle_cli.run_dir.run import RunDir
 
 def suggestion_plan(recipe: Recipe) -> Plan:
     """What a suggestion has to know of the run that the recipe plans."""
-    return Plan(recipe.optimizer.name, recipe.schedule.div_factor)
+    return Plan(recipe.optimizer.name, recipe.schedule.start_divisor)
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ def suggested_max_lr(found: RunDir, recipe: Recipe) -> SavedSuggestion:
         raise InputError(f"The range test in {found.path} gave no max_lr. {saved['reason']}", "Give --max-lr.")
     again = suggest(saved_curves(found), suggestion_plan(recipe))
     if (found.path / VERIFY).is_file() and again.max_lr is not None:
-        again = verified(again, saved_trials(found), div_factor=recipe.schedule.div_factor)
+        again = verified(again, saved_trials(found), div_factor=recipe.schedule.start_divisor)
     if again.max_lr is None:  # an older version saw one, or the file was written to since
         raise InputError(f"{found.path / LR_RANGE} gives no max_lr, read again. {again.reason}", "Run find-lr again.")
     return SavedSuggestion(again.max_lr, float(saved["max_lr"]), str(again.confidence))

@@ -3,7 +3,7 @@
 import math
 from itertools import islice
 
-from onecycle_cli.experiments.planning import recipe_schedule
+from onecycle_cli.experiments.planning import recipe_schedule, share_up
 from onecycle_cli.experiments.setup import SEEDS, Setup, fresh, in_blocks, note, some_of
 from onecycle_cli.lr_range import Trial
 from onecycle_cli.progress import Progress, Report
@@ -31,9 +31,9 @@ def short_cycles(recipe: Recipe, max_lr: float, setup: Setup, run: RunDir, repor
     There are none where the planned run is too short for them.
     """
     whole = recipe.schedule.epochs * setup.train.steps_per_epoch
-    recipe = with_values(recipe, {"seed": (recipe.seed + SEEDS // 2) % SEEDS, "schedule.epochs": 1})
+    recipe = with_values(recipe, {"seed": (recipe.seed + SEEDS // 2) % SEEDS})
     steps = round(SHARE * whole)
-    if steps < max(FEWEST_STEPS, FEWEST_UP / recipe.schedule.pct_start):
+    if steps < max(FEWEST_STEPS, FEWEST_UP / share_up(recipe.schedule)):
         note(run, report, f"The planned run of {whole} steps is too short to be verified by cycles of {steps}.")
         return []
     report(f"Verifying with {len(FACTORS)} cycles of {steps} steps; the planned run has {whole}.")
@@ -51,7 +51,7 @@ def _trial(recipe: Recipe, setup: Setup, total: int, work: str, report: Report) 
     max_lr = recipe.schedule.max_lr
     assert max_lr is not None
     trainer = fresh(recipe, setup)
-    steps = islice(trainer.steps(recipe_schedule(recipe, total)), total)
+    steps = islice(trainer.steps(recipe_schedule(recipe, total / recipe.schedule.epochs)), total)
     done = 0
     for block in in_blocks(steps, setup.hardware, recipe.runtime.log_every):
         last, done = block.steps[-1], done + len(block.steps)

@@ -67,7 +67,7 @@ def _range_test(
 
 def _gain(recipe: Recipe) -> float:
     """How far SGD's momentum carries a step at the peak of the cycle; AdamW's decay knows no momentum."""
-    return 1 / (1 - recipe.schedule.base_momentum) if recipe.optimizer.name == "sgd" else 1.0
+    return 1 / (1 - recipe.schedule.at_peak) if recipe.optimizer.name == "sgd" else 1.0
 
 
 def value_folder(weight_decay: float) -> str:

@@ -104,8 +104,19 @@ def with_values(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
 
 
 def to_yaml(recipe: Recipe) -> str:
-    """The whole recipe as YAML that loads again to the same recipe."""
-    return yaml.dump(recipe.model_dump(mode="json"), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
+    """The whole recipe as YAML that loads again to the same recipe; what is absent by default is left out."""
+    return yaml.dump(_written(recipe), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
+
+
+def _written(section: BaseModel) -> dict[str, Any]:
+    values = section.model_dump(mode="json")
+    for name, field in type(section).model_fields.items():
+        inner = getattr(section, name)
+        if isinstance(inner, BaseModel):
+            values[name] = _written(inner)
+        elif inner is None and not field.is_required():
+            del values[name]
+    return values
 
 
 def _read_yaml(text: str, source: str) -> tuple[dict[str, Any], dict[Field, int]]:

@@ -169,3 +169,12 @@ def test_progress_is_told_up_to_the_end(tested: Callable) -> None:
     told = [one for one in news if isinstance(one, Progress) and one.work == "range test"]
     assert told[-1].done == told[-1].total
     assert all(one.images_per_second > 0 for one in told)
+
+
+@pytest.mark.parametrize(("policy", "told"), [("cosine", True), ("one_cycle", False)])
+def test_a_schedule_that_starts_at_its_peak_is_told_to_take_the_conservative_number(
+    tested: Callable, policy: str, told: bool
+) -> None:
+    run, _, suggestion = tested({"schedule.policy": policy})
+    assert suggestion.max_lr is not None
+    assert any("conservative_max_lr is meant" in note for note in run.facts["notes"]) is told

@@ -70,6 +70,25 @@ def test_a_whole_number_may_be_written_with_an_exponent(text: str) -> None:
         ("mean: null", "mean: [125.3]", "data.mean must be from 0 to 1"),
         ("base_momentum: 0.85", "base_momentum: 0.99", "schedule.base_momentum is above schedule.max_momentum"),
         ("pct_start: 0.43", "pct_start: 0.6", "schedule.pct_start must be at most 0.5"),
+        ("pct_start: 0.43", "gamma: 0.1", "policy one_cycle needs either schedule.pct_start or schedule.legs"),
+        ("pct_start: 0.43", "pct_start: 0.43\n  legs: [5, 5, 5]", "either schedule.pct_start or schedule.legs"),
+        ("pct_start: 0.43", "legs: [5, 5, 6]", "schedule.legs adds up to 16, but schedule.epochs is 15"),
+        ("pct_start: 0.43", "legs: [7, 8]", "schedule.legs has 2 numbers, but shape blog has 3 legs"),
+        ("pct_start: 0.43", "legs: [7, 0, 8]", "schedule.legs.1: must be above 0, not 0"),
+        ("shape: blog", "", "policy one_cycle needs schedule.shape"),
+        ("policy: one_cycle", "policy: triangular", "either schedule.step_size or schedule.step_size_epochs"),
+        (
+            "policy: one_cycle",
+            "policy: triangular\n  step_size: 9\n  mode: exp_range",
+            "mode exp_range needs schedule.gamma",
+        ),
+        ("policy: one_cycle", "policy: multistep", "multistep needs schedule.milestones and schedule.gamma"),
+        (
+            "policy: one_cycle",
+            "policy: multistep\n  gamma: 0.1\n  milestones: [15]",
+            "schedule.milestones must be below schedule.epochs, 15",
+        ),
+        ("policy: one_cycle", "policy: cosin", "did you mean 'cosine'?"),
         ("end_lr: 10", "end_lr: 1e-5", "find_lr.end_lr must be above find_lr.start_lr"),
         ("source: digits", "source: image_folder", "source image_folder needs data.path"),
         ("mean: null ", "mean: [0.1, 0.2, 0.3] ", "data.mean has 3 numbers, but data.channels is 1"),
@@ -181,6 +200,12 @@ def test_a_recipe_written_as_yaml_loads_again_unchanged(
         },
     )
     assert parse(to_yaml(recipe), "again.yaml") == recipe
+
+
+def test_what_is_absent_by_default_is_not_written() -> None:
+    written = to_yaml(parse(DIGITS, "my.yaml"))
+    assert "legs" not in written
+    assert "max_lr: null" in written  # absent, but not by default
 
 
 @given(
