@@ -127,8 +127,8 @@ def plot_schedule(path: Path, *, title: str, lrs: Sequence[float], momentums: Se
     figure.savefig(path, dpi=DPI, format="png")
 
 
-def plot_sweep(path: Path, *, title: str, curves: Sequence[Overlaid], chosen: str | None) -> None:
-    """Smooth losses over log lr, one curve a value, the chosen one bold, with a triangle at each mark and bands."""
+def plot_sweep(path: Path, *, title: str, curves: Sequence[Overlaid], fields: str, chosen: str | None) -> None:
+    """Smooth losses over log lr, one curve a value of `fields`, the chosen one bold, with a triangle at each mark."""
     figure = Figure(figsize=(9, 5.5), layout="constrained")
     axes = figure.add_subplot()
     for number, curve in enumerate(curves):
@@ -147,7 +147,7 @@ def plot_sweep(path: Path, *, title: str, curves: Sequence[Overlaid], chosen: st
     if losses:
         _limit_height(axes, losses, min(losses))
     _grid(axes)
-    axes.legend(title="weight decay (triangle: reach)", frameon=False)
+    axes.legend(title=f"{fields} (triangle: reach)", frameon=False)
     figure.savefig(path, dpi=DPI, format="png")
 
 

@@ -131,7 +131,7 @@ def test_a_schedule_shows_lr_over_momentum(tmp_path: Path, drawn: list[Figure]) 
 def test_a_sweep_marks_the_chosen_curve_and_each_onset(tmp_path: Path, drawn: list[Figure]) -> None:
     shape, nothing = shape_of([Curve(LRS, LOSSES)]), shape_of([Curve([0.1], [math.nan])])
     curves = [Overlaid("1e-2", shape, LRS[45]), Overlaid("1e-3", shape, LRS[47]), Overlaid("1e-1", nothing, None)]
-    plot_sweep(tmp_path / "a.png", title="t", curves=curves, chosen="1e-3")
+    plot_sweep(tmp_path / "a.png", title="t", curves=curves, fields="weight_decay", chosen="1e-3")
     assert legend(drawn[0]) == ["1e-2", "1e-3 (chosen)", "1e-1"]
     lines = drawn[0].axes[0].get_lines()
     wide = [line.get_linewidth() for line in lines if line.get_label().startswith("1e")]

@@ -5,8 +5,29 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from onecycle_cli.engine import Hardware
+    from onecycle_cli.experiments.sweep import SweepPlan
     from onecycle_cli.recipe import Recipe
     from onecycle_cli.run_dir.run import RunDir
+
+
+def start_sweep(
+    command: str, plan: "SweepPlan", runs_dir: Path, name: str | None
+) -> "tuple[Hardware, RunDir, SweepPlan]":
+    """The same for a sweep; where its folder is there already it goes on, with its earlier cells in the plan."""
+    from onecycle_cli.engine import resolve_hardware
+    from onecycle_cli.experiments.sweep import joined, sweep_name
+    from onecycle_cli.run_dir.files import RUN
+    from onecycle_cli.run_dir.run import RunDir
+
+    recipe = plan.recipe
+    hardware = resolve_hardware(recipe.runtime.device, recipe.runtime.precision)
+    name = name or sweep_name(command, plan, hardware.precision)
+    run = RunDir(runs_dir / name)
+    if (run.path / RUN).is_file() and run.facts["command"] == command:
+        run.resume()
+    else:
+        hardware, run = start(command, recipe, runs_dir, name)
+    return hardware, run, joined(plan, run, hardware.precision)
 
 
 def start(command: str, recipe: "Recipe", runs_dir: Path, name: str | None) -> "tuple[Hardware, RunDir]":

@@ -26,6 +26,7 @@ Line = tuple[str, str, str]
 RESULTS = {
     "find-lr": ("max_lr", ".3g"),
     "train": ("valid_accuracy", ".4f"),
+    "sweep": ("finished", "d"),
     "sweep-wd": ("weight_decay", "g"),
     "evaluate": ("accuracy", ".4f"),
 }

@@ -1,14 +1,15 @@
-"""`sweep-wd`."""
+"""`sweep` and `sweep-wd`."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from onecycle_cli.cli.new_run import print_json, start, train_command
+from onecycle_cli.cli.new_run import print_json, start_sweep, train_command
 from onecycle_cli.cli.options import (
     RUNS_DIR,
     BatchSizeOption,
     DeviceOption,
+    EpochsOption,
     JsonOption,
     NameOption,
     QuietOption,
@@ -17,18 +18,216 @@ from onecycle_cli.cli.options import (
     RunsDirOption,
     SeedOption,
     SetOption,
+    WeightDecayOption,
     load_recipe,
 )
 
 if TYPE_CHECKING:
-    from onecycle_cli.sweeps import SweepRow
+    from onecycle_cli.experiments.sweep import Row, Sweep, SweepPlan
+    from onecycle_cli.run_dir.run import RunDir
+
+NOTHING_FINISHED = 3
+NO_SUGGESTION = 4
 
 
 def add_to(app: typer.Typer) -> None:
-    """Adds the command to the root."""
+    """Adds the commands to the root."""
+    app.command("sweep", epilog="Example: onecycle sweep digits --param optimizer.weight_decay=1e-3,1e-4 --seeds 3")(
+        sweep
+    )
     app.command("sweep-wd", epilog="Example: onecycle sweep-wd cifar10-resnet8 --weight-decays 1e-2,1e-3,1e-4")(
         sweep_wd
     )
+
+
+def sweep(
+    recipe: RecipeArgument,
+    params: Annotated[
+        list[str] | None,
+        typer.Option("--param", metavar="FIELD=V,V,...", help="A field and its values. Repeatable: all combinations."),
+    ] = None,
+    preset: Annotated[
+        Literal["momentum"] | None,
+        typer.Option("--preset", help="Values that Smith's report asks for, instead of --param."),
+    ] = None,
+    mode: Annotated[
+        Literal["train", "range"], typer.Option("--mode", help="What each cell is: a training, or a range test.")
+    ] = "train",
+    seeds: Annotated[
+        int, typer.Option("--seeds", min=1, max=100, metavar="K", help="Seeds for each combination of values.")
+    ] = 1,
+    max_lr: Annotated[
+        str | None,
+        typer.Option("--max-lr", metavar="LR|auto", help="Of all cells; auto runs the range test in each of them."),
+    ] = None,
+    jobs: Annotated[int, typer.Option("--jobs", min=1, max=64, metavar="N", help="Cells side by side.")] = 1,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show the cells and what they cost, and run none.")
+    ] = False,
+    settings: SetOption = None,
+    epochs: EpochsOption = None,
+    batch_size: BatchSizeOption = None,
+    weight_decay: WeightDecayOption = None,
+    seed: SeedOption = None,
+    device: DeviceOption = None,
+    runs_dir: RunsDirOption = RUNS_DIR,
+    name: NameOption = None,
+    quiet: QuietOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Train, or run the range test, for each combination of some fields' values.
+
+    The same command again goes on where it was interrupted; a cell that has ended is never run twice. With max_lr empty
+    in the recipe each cell finds its own. Exits with 3 where no cell finished.
+    """
+    from onecycle_cli.console import Display
+    from onecycle_cli.engine import resolve_hardware
+    from onecycle_cli.experiments import sweep as module
+
+    loaded = load_recipe(
+        recipe,
+        settings,
+        max_lr="null" if max_lr == "auto" else max_lr,
+        epochs=epochs,
+        batch_size=batch_size,
+        weight_decay=weight_decay,
+        seed=seed,
+        device=device,
+    )
+    plan = module.SweepPlan(loaded, mode, _variations(params, preset), seeds)
+    precision = resolve_hardware(loaded.runtime.device, loaded.runtime.precision).precision
+    plan.cells(precision, recipe)  # what cannot be run is told before anything is made
+    if dry_run:
+        _show_cost(plan, recipe, precision)
+        return
+    hardware, run, plan = start_sweep("sweep", plan, runs_dir, name)
+    with run.alone(), run.recording(), Display(quiet=quiet) as report:
+        swept = module.sweep(plan, hardware, run, report, jobs=jobs, source=recipe)
+        finished = [row for row in swept.rows if row["status"] == "finished"]
+        summary = {
+            "cells": len(swept.rows),
+            "finished": len(finished),
+            "verdict": swept.verdict,
+            "best": swept.best and {field: swept.best.values[field] for field in plan.fields},
+            "best_run": swept.best and str(run.path / swept.best.name),
+            "rows": swept.rows,
+            "ranking": swept.ranking,
+        }
+        run.finish("finished", summary)
+    if quiet:
+        print(run.path / swept.best.name if swept.best else run.path)
+    elif as_json:
+        print_json(run, summary)
+    else:
+        _show(swept, plan, run)
+    if not finished:
+        raise typer.Exit(NOTHING_FINISHED if mode == "train" else NO_SUGGESTION)
+
+
+def _variations(params: list[str] | None, preset: str | None) -> list[dict[str, Any]]:
+    from onecycle_cli.errors import InputError
+    from onecycle_cli.recipe import choices
+    from onecycle_cli.sweeps import PRESETS, grid
+
+    if bool(params) == bool(preset):
+        raise InputError(
+            "A sweep needs either --param or --preset.", "Give --param optimizer.weight_decay=1e-2,1e-3, for instance."
+        )
+    if preset is not None:
+        return [dict(values) for values in PRESETS[preset]]
+    fields = [choices(param, f"--param {param}") for param in params or []]
+    named = [field for field, _ in fields]
+    if len({*named}) < len(named):
+        raise InputError("--param names the same field twice.", "Put all of its values into one --param.")
+    if "seed" in named:
+        raise InputError("--param cannot vary the seed.", "Give --seeds 3.")
+    return grid(dict(fields))
+
+
+def _show_cost(plan: "SweepPlan", source: str, precision: str) -> None:
+    from onecycle_cli.console import show_pairs, show_table
+    from onecycle_cli.experiments.planning import known_steps_per_epoch
+
+    cells = plan.cells(precision, source)
+    lines: list[tuple[str, str, str]] = []
+    totals: list[int | None] = []
+    for cell in cells:
+        per_epoch = known_steps_per_epoch(cell.recipe)
+        tests = cell.recipe.find_lr.num_steps * cell.repeats
+        trained = cell.recipe.schedule.epochs
+        steps: int | None = tests
+        if plan.mode == "range":
+            cost = "a range test"
+        else:
+            found = 0 if cell.recipe.schedule.max_lr else tests
+            steps = None if per_epoch is None else trained * per_epoch + found
+            cost = f"{trained} epochs" + (f" and a range test of {found} steps" if found else "")
+        totals.append(steps)
+        lines.append((cell.name, cost, "" if steps is None else f"{steps:,}"))
+    show_table(("cell", "cost", "steps"), lines)
+    print()
+    known = [steps for steps in totals if steps is not None]
+    total = f"{sum(known):,} steps" if len(known) == len(totals) else "the steps of an epoch follow from the images"
+    show_pairs([("cells", str(len(cells))), ("total", total)])
+
+
+def _show(swept: "Sweep", plan: "SweepPlan", run: "RunDir") -> None:
+    from onecycle_cli.console import show_pairs
+    from onecycle_cli.run_dir.facts import command_line
+    from onecycle_cli.run_dir.files import RANKING, RECIPE, SWEEP, SWEEP_FIGURE
+
+    if plan.mode == "range":
+        _show_rows(swept.columns, swept.rows)
+        pairs = [("table", str(run.path / SWEEP)), ("figure", str(run.path / SWEEP_FIGURE))]
+    else:
+        _show_ranking(swept, plan)
+        pairs = [("verdict", str(swept.verdict)), ("table", str(run.path / SWEEP)), ("means", str(run.path / RANKING))]
+        if best := swept.best:
+            pairs.append(("next", command_line(["train", str(run.path / best.name / RECIPE)])))
+    failed = [row for row in swept.rows if row["error"]]
+    for row in failed:
+        values = ", ".join(f"{name}={row[name]}" for name in swept.names)
+        pairs.append(("failed", f"{values}: {row['error'].splitlines()[0]}"))
+    print()
+    show_pairs(pairs)
+
+
+def _show_rows(columns: list[str], rows: "list[Row]") -> None:
+    """The rows of range tests; what went wrong is told below."""
+    from onecycle_cli.console import show_table
+
+    shown = [name for name in columns if name != "error"]
+    show_table(shown, [[_number(row[name]) for name in shown] for row in rows])
+
+
+def _number(value: float | str | None) -> str:
+    return "" if value is None else value if isinstance(value, str) else f"{value:.3g}"
+
+
+def _show_ranking(swept: "Sweep", plan: "SweepPlan") -> None:
+    from onecycle_cli.console import show_table
+    from onecycle_cli.recipe import as_written
+    from onecycle_cli.sweeps import column_names
+
+    show_table(
+        (*column_names(plan.fields).values(), "n", "valid_loss", "valid_accuracy", "not finished"),
+        [
+            (
+                *(as_written(row.values.get(field)) for field in plan.fields),
+                str(row.n),
+                _spread(row.valid_loss, row.valid_loss_sd),
+                _spread(row.valid_accuracy, row.valid_accuracy_sd),
+                str(row.not_finished or ""),
+            )
+            for row in swept.ranking
+        ],
+    )
+
+
+def _spread(mean: float | None, deviation: float | None) -> str:
+    if mean is None:
+        return ""
+    return f"{mean:.4f}" if deviation is None else f"{mean:.4f} ± {deviation:.4f}"
 
 
 def sweep_wd(
@@ -52,53 +251,46 @@ def sweep_wd(
 ) -> None:
     """Run the range test for several weight decays and choose the largest that still allows a high lr.
 
-    Exits with 4 where none of them gave a curve that can be read.
+    The same command again goes on where it was interrupted. Exits with 4 where no curve can be read.
     """
-    from onecycle_cli.console import Display, show_pairs, show_table
+    from onecycle_cli.console import Display, show_pairs
     from onecycle_cli.errors import NoSuggestionError
     from onecycle_cli.experiments import weight_decay
-    from onecycle_cli.run_dir.files import SWEEP, SWEEP_COLUMNS, SWEEP_FIGURE
+    from onecycle_cli.recipe import as_written
+    from onecycle_cli.run_dir.files import SWEEP, SWEEP_FIGURE
 
     values = None if weight_decays is None else f"[{weight_decays}]"
     loaded = load_recipe(recipe, settings, weight_decays=values, batch_size=batch_size, seed=seed, device=device)
-    hardware, run = start("sweep-wd", loaded, runs_dir, name)
-    with run.recording(), Display(quiet=quiet) as report:
-        sweep = weight_decay.sweep_wd(loaded, hardware, run, report, repeats=repeats, refine=refine)
-        chosen = sweep.reading.chosen
+    hardware, run, plan = start_sweep("sweep-wd", weight_decay.weight_decay_plan(loaded, repeats), runs_dir, name)
+    with run.alone(), run.recording(), Display(quiet=quiet) as report:
+        swept = weight_decay.sweep_wd(plan, hardware, run, report, source=recipe, refine=refine)
+        chosen = swept.reading.chosen
         summary = {
             "weight_decay": chosen and chosen.weight_decay,
             "max_lr": chosen and chosen.max_lr,
-            "reason": sweep.reading.reason,
+            "reason": swept.reading.reason,
             "chosen_run": chosen and str(run.path / weight_decay.value_folder(chosen.weight_decay)),
-            "rows": [vars(row) for row in sweep.rows],
+            "rows": swept.rows,
         }
         run.finish("finished", summary)
     if chosen is None:
-        raise NoSuggestionError(sweep.reading.reason, f"The curves are in {run.path}.")
+        raise NoSuggestionError(swept.reading.reason, f"The curves are in {run.path}.")
     if quiet:
-        print(weight_decay.short(chosen.weight_decay))
+        print(as_written(chosen.weight_decay))
     elif as_json:
         print_json(run, summary)
     else:
-        show_table(SWEEP_COLUMNS, [[_number(value) for value in vars(row).values()] for row in _by_value(sweep.rows)])
+        # The largest weight decay first, wherever a refinement came in.
+        _show_rows(swept.columns, sorted(swept.rows, key=lambda row: -row["weight_decay"]))
         print()
         inner = run.path / weight_decay.value_folder(chosen.weight_decay)
         show_pairs(
             [
-                ("weight_decay", weight_decay.short(chosen.weight_decay)),
+                ("weight_decay", as_written(chosen.weight_decay)),
                 ("max_lr", f"{chosen.max_lr:g}"),
-                ("why", sweep.reading.reason),
+                ("why", swept.reading.reason),
                 ("table", str(run.path / SWEEP)),
                 ("figure", str(run.path / SWEEP_FIGURE)),
                 ("next", train_command(type(run)(inner))),
             ]
         )
-
-
-def _by_value(rows: "list[SweepRow]") -> "list[SweepRow]":
-    """The largest weight decay first, wherever a refinement came in."""
-    return sorted(rows, key=lambda row: -row.weight_decay)
-
-
-def _number(value: float | str | None) -> str:
-    return "" if value is None else value if isinstance(value, str) else f"{value:.3g}"

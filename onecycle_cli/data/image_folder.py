@@ -20,7 +20,7 @@ from onecycle_cli.data.cache import cache_folder
 from onecycle_cli.data.decoding import decode_into
 from onecycle_cli.data.images import Source, Split
 from onecycle_cli.errors import InputError
-from onecycle_cli.progress import Progress, Report
+from onecycle_cli.progress import Progress, Report, silent
 
 VALID_FOLDERS = ("valid", "val", "validation")
 SPLIT_NAMES = {"train", "training", "test", "testing", *VALID_FOLDERS}
@@ -65,6 +65,11 @@ def read_image_folder(path: Path, image_size: int, channels: int, report: Report
 def count_images(path: Path, report: Report) -> dict[str, int]:
     """Images in each split of a folder, by listing alone."""
     return {name: len(files) for name, files in _list_folder(path, report).splits.items()}
+
+
+def folder_signature(path: Path) -> str:
+    """A hash that changes when an image comes, goes, moves or is written to."""
+    return _signature(path, _list_folder(path, silent))
 
 
 def class_images(path: Path, classes: tuple[str, ...], report: Report) -> list[tuple[Path, int]]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from onecycle_cli.data.cache import cache_folder
 from onecycle_cli.data.cifar10 import TRAIN_IMAGES, read_cifar10
 from onecycle_cli.data.digits import IMAGES, read_digits
-from onecycle_cli.data.image_folder import read_image_folder
+from onecycle_cli.data.image_folder import folder_signature, read_image_folder
 from onecycle_cli.data.images import ImageData, Source, Split, channel_statistics, resized
 from onecycle_cli.data.splits import held_out_size, hold_out
 from onecycle_cli.errors import InputError
@@ -51,6 +51,11 @@ def known_train_images(source: str, valid_fraction: float) -> int | None:
     """How many images are trained on, where that is known without opening the data."""
     images = {"cifar10": TRAIN_IMAGES, "digits": IMAGES}.get(source)
     return None if images is None else images - held_out_size(images, valid_fraction)
+
+
+def source_signature(source: str, path: str | None) -> str:
+    """A hash that changes with the files of a folder of images; the other sources never change."""
+    return folder_signature(Path(path)) if source == "image_folder" and path is not None else source
 
 
 def _resized(source: Source, image_size: int, channels: int) -> Source:

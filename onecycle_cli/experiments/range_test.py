@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from statistics import median
 
 from onecycle_cli.engine import Hardware, Score, Step
 from onecycle_cli.experiments.setup import SEEDS, SeenStep, Setup, fresh, in_blocks, note, prepare, some_of
@@ -59,6 +60,12 @@ class RangeTest:
     def stop_lrs(self) -> list[float | None]:
         """The last lr of each repeat before its loss stopped it; None where nothing did."""
         return [_stop_lr(points, self.stop_factor) for points in self.repeats]
+
+    @property
+    def stop_lr(self) -> float | None:
+        """Their median; None where some repeat was not stopped."""
+        stops = [lr for lr in self.stop_lrs if lr is not None]
+        return median(stops) if len(stops) == len(self.repeats) else None
 
 
 def find_lr(

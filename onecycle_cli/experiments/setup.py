@@ -68,12 +68,6 @@ def prepare(recipe: Recipe, hardware: Hardware, run: RunDir, report: Report) -> 
         torch.set_float32_matmul_precision("high")  # TF32, as its convolutions have it anyway
     settings = recipe.data
     data = open_recipe_data(recipe, report)
-    run.update(
-        classes=data.classes,
-        images=image_counts(data),
-        mean=data.mean,
-        std=data.std,
-    )
     normalization = Normalization.of(data.mean, data.std, hardware.device)
 
     def told(text: str) -> None:
@@ -102,7 +96,30 @@ def prepare(recipe: Recipe, hardware: Hardware, run: RunDir, report: Report) -> 
         hardware=hardware,
         report=told,
     )
-    return Setup(hardware, data, trainer, train, fixed(data.valid), fixed(data.test) if data.test else None)
+    setup = Setup(hardware, data, trainer, train, fixed(data.valid), fixed(data.test) if data.test else None)
+    describe(setup, run)
+    return setup
+
+
+def describe(setup: Setup, run: RunDir) -> None:
+    """Keeps with the run what its images are."""
+    data = setup.data
+    run.update(classes=data.classes, images=image_counts(data), mean=data.mean, std=data.std)
+
+
+def is_same_network(one: Recipe, other: Recipe) -> bool:
+    """Whether what was prepared for one recipe serves the other too: the same images, network and kind of update.
+
+    `fresh` sets the seed of weights and batches and the weight decay, and a schedule is given to each training. The
+    images change with the seed where some of them are held out.
+    """
+    return _network_settings(one) == _network_settings(other)
+
+
+def _network_settings(recipe: Recipe) -> dict[str, Any]:
+    settings = recipe.model_dump(include={"data", "model", "optimizer", "runtime"})
+    del settings["optimizer"]["weight_decay"], settings["runtime"]["save_best"], settings["runtime"]["log_every"]
+    return settings | ({"seed": recipe.seed} if recipe.data.valid_fraction > 0 else {})
 
 
 RESIDENT_SHARE = 0.5

@@ -72,7 +72,11 @@ def train(recipe: Recipe, hardware: Hardware, run: RunDir, report: Report, *, pr
     With `profile`, the parts of a step are timed before; the training is the same. A diverged or collapsed run is a
     result, not an error. `NoSuggestionError` where the range test gave no max_lr.
     """
-    setup = prepare(recipe, hardware, run, report)
+    return train_with(recipe, prepare(recipe, hardware, run, report), run, report, profile=profile)
+
+
+def train_with(recipe: Recipe, setup: Setup, run: RunDir, report: Report, *, profile: bool = False) -> Training:
+    """The same on data that is open already."""
     if recipe.schedule.max_lr is None:
         _check_cycle(recipe, setup)
     if profile:

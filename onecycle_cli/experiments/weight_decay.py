@@ -1,109 +1,85 @@
 """The weight decay sweep: the same range test for several values, and which of them to take."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import median
 
 from onecycle_cli.engine import Hardware
-from onecycle_cli.experiments.range_test import RangeTest, range_test
-from onecycle_cli.experiments.setup import Setup, prepare
-from onecycle_cli.lr_range import shape_of, turn_of
+from onecycle_cli.experiments.sweep import Row, SweepPlan, columns, draw_curves, joined, rows_of, run_plan
 from onecycle_cli.progress import Report
-from onecycle_cli.recipe import Recipe, to_yaml, with_values
-from onecycle_cli.run_dir.files import SWEEP, SWEEP_COLUMNS, SWEEP_FIGURE
+from onecycle_cli.recipe import Recipe
 from onecycle_cli.run_dir.run import RunDir
-from onecycle_cli.sweeps import Reading, SweepRow, bisected, read_weight_decay
+from onecycle_cli.sweeps import Reading, SweepRow, bisected, folder_name, read_weight_decay
+
+FIELD = "optimizer.weight_decay"
 
 
 @dataclass(frozen=True)
-class Sweep:
-    """All rows of a sweep, and what they say."""
+class WeightDecaySweep:
+    """All rows of a sweep, by column, and what they say."""
 
-    rows: list[SweepRow]
+    columns: list[str]
+    rows: list[Row]
     reading: Reading
 
 
+def weight_decay_plan(recipe: Recipe, repeats: int) -> SweepPlan:
+    """The recipe's weight decays as a sweep."""
+    return SweepPlan(recipe, "range", variations_of(recipe.sweep_wd.weight_decays), repeats)
+
+
+def variations_of(weight_decays: Sequence[float]) -> list[dict[str, float]]:
+    """A cell for each weight decay."""
+    return [{FIELD: value} for value in weight_decays]
+
+
 def sweep_wd(
-    recipe: Recipe, hardware: Hardware, run: RunDir, report: Report, *, repeats: int = 1, refine: bool = False
-) -> Sweep:
-    """Runs the range test for each of the recipe's weight decays, from the same weights on the same batches.
+    plan: SweepPlan, hardware: Hardware, run: RunDir, report: Report, *, source: str, refine: bool = False
+) -> WeightDecaySweep:
+    """Runs the range test for each weight decay of the plan, from the same weights on the same batches.
 
     Each value is a full range test in a folder of its own inside `run`; beside them lie the table and the overlay. With
     `refine`, the values half-way to the chosen one's neighbours are tested too, and all are read again.
     """
-    setup = prepare(recipe, hardware, run, report)
-    rows: dict[SweepRow, RangeTest] = {}
-    with run.table(SWEEP, SWEEP_COLUMNS) as table:
 
-        def test(weight_decays: list[float]) -> None:
-            for number, weight_decay in enumerate(weight_decays, start=1):
-                report(f"Weight decay {short(weight_decay)}, {number} of {len(weight_decays)}.")
-                tested = _range_test(recipe, weight_decay, setup, run, report, repeats)
-                row = _row(weight_decay, tested)
-                rows[row] = tested
-                table.append([vars(row)])
+    def read() -> Reading:
+        rows = rows_of(cells, run, plan.mode)
+        return read_weight_decay([_as_read(row) for row in rows], _gain(plan.recipe))
 
-        test(list(recipe.sweep_wd.weight_decays))
-        reading = read_weight_decay(list(rows), _gain(recipe))
-        if refine and reading.chosen is not None:
-            between = bisected(list(recipe.sweep_wd.weight_decays), reading.chosen.weight_decay)
-            if not between:
-                report("There is no weight decay between the chosen one and its neighbours to refine it with.")
-            test(between)
-            reading = read_weight_decay(list(rows), _gain(recipe))
-    _draw(recipe, rows, reading, run)
-    return Sweep(list(rows), reading)
+    cells = run_plan(plan, hardware, run, report, jobs=1, source=source)
+    reading = read()
+    if refine and reading.chosen is not None:
+        values = [cell.values[FIELD] for cell in cells]
+        between = bisected(values, reading.chosen.weight_decay)
+        if not between:
+            report("There is no weight decay between the chosen one and its neighbours to refine it with.")
+        plan = joined(SweepPlan(plan.recipe, plan.mode, variations_of(between), plan.repeats), run, hardware.precision)
+        cells = run_plan(plan, hardware, run, report, jobs=1, source=source)
+        reading = read()
+    rows = rows_of(cells, run, plan.mode)
+    chosen = next(
+        (cell for cell in cells if reading.chosen and cell.values[FIELD] == reading.chosen.weight_decay), None
+    )
+    draw_curves(plan.recipe.name, cells, rows, run, chosen=chosen)
+    return WeightDecaySweep(columns(cells, plan.mode), rows, reading)
 
 
-def _range_test(
-    recipe: Recipe, weight_decay: float, setup: Setup, run: RunDir, report: Report, repeats: int
-) -> RangeTest:
-    one = with_values(recipe, {"optimizer.weight_decay": weight_decay})
-    inner = run.inner(value_folder(weight_decay), to_yaml(one))
-    with inner.recording():
-        test = range_test(one, setup, inner, report, repeats=repeats)
-        inner.finish("finished", vars(test.suggestion))
-    return test
+def _as_read(row: Row) -> SweepRow:
+    return SweepRow(
+        row["weight_decay"],
+        argmin_lr=row["argmin_lr"],
+        onset_lr=row["onset_lr"],
+        reach_lr=row["reach_lr"],
+        stop_lr=row["stop_lr"],
+        max_lr=row["max_lr"],
+        status=row["status"],
+    )
+
+
+def value_folder(weight_decay: float) -> str:
+    """The name of a value's folder in the sweep's: `weight_decay=1e-3`."""
+    return folder_name({FIELD: weight_decay})
 
 
 def _gain(recipe: Recipe) -> float:
     """How far SGD's momentum carries a step at the peak of the cycle; AdamW's decay knows no momentum."""
     return 1 / (1 - recipe.schedule.at_peak) if recipe.optimizer.name == "sgd" else 1.0
-
-
-def value_folder(weight_decay: float) -> str:
-    """The name of a value's folder in the sweep's: `weight_decay=1e-3`."""
-    return f"weight_decay={short(weight_decay)}"
-
-
-def short(number: float) -> str:
-    """A number as a person writes it in a list of weight decays: 1e-3, 3.16e-4, 0."""
-    if number == 0:
-        return "0"
-    mantissa, exponent = f"{number:.6e}".split("e")
-    return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
-
-
-def _row(weight_decay: float, test: RangeTest) -> SweepRow:
-    turn, suggestion = turn_of(test.curves), test.suggestion
-    stops = [lr for lr in test.stop_lrs if lr is not None]
-    return SweepRow(
-        weight_decay,
-        argmin_lr=turn.argmin_lr if turn else None,
-        onset_lr=turn.onset_lr if turn else None,
-        reach_lr=turn.reach_lr if turn else None,
-        stop_lr=median(stops) if len(stops) == len(test.stop_lrs) else None,
-        max_lr=suggestion.max_lr,
-        status="finished" if suggestion.max_lr else "diverged" if turn is None else "no suggestion",
-    )
-
-
-def _draw(recipe: Recipe, rows: dict[SweepRow, RangeTest], reading: Reading, run: RunDir) -> None:
-    from onecycle_cli.plots import Overlaid, plot_sweep
-
-    curves = [
-        Overlaid(short(row.weight_decay), shape_of(test.curves), row.reach_lr)
-        for row, test in sorted(rows.items(), key=lambda item: -item[0].weight_decay)
-    ]
-    chosen = short(reading.chosen.weight_decay) if reading.chosen else None
-    title = f"{recipe.name}: range tests by weight decay"
-    run.write_with(SWEEP_FIGURE, lambda path: plot_sweep(path, title=title, curves=curves, chosen=chosen))

@@ -1,9 +1,10 @@
 """Recipes: YAML in, one frozen validated object, YAML out."""
 
 from onecycle_cli.recipe.fields import Data, FindLr, Model, Optimizer, Recipe, Runtime, Schedule, SweepWd
-from onecycle_cli.recipe.reading import Override, load, parse, to_yaml, with_values
+from onecycle_cli.recipe.reading import Override, choices, load, parse, to_yaml, varied, with_values
 from onecycle_cli.recipe.shipped import find, shipped_names, shipped_path
-from onecycle_cli.recipe.staleness import Difference, curve_settings, differences, finder_momentum
+from onecycle_cli.recipe.staleness import Difference, curve_settings, differences, finder_momentum, result_settings
+from onecycle_cli.recipe.writing import as_written
 
 __all__ = [
     "Data",
@@ -16,14 +17,18 @@ __all__ = [
     "Runtime",
     "Schedule",
     "SweepWd",
+    "as_written",
+    "choices",
     "curve_settings",
     "differences",
     "find",
     "finder_momentum",
     "load",
     "parse",
+    "result_settings",
     "shipped_names",
     "shipped_path",
     "to_yaml",
+    "varied",
     "with_values",
 ]

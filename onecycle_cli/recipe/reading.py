@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from onecycle_cli.errors import InputError
 from onecycle_cli.recipe.fields import Recipe
+from onecycle_cli.recipe.writing import as_written
 
 Field = tuple[str | int, ...]
 """The way to a value: ("schedule", "max_lr")."""
@@ -72,23 +73,38 @@ def parse(text: str, source: str, overrides: Sequence[Override] = ()) -> Recipe:
     """The recipe in `text`, called `source` in messages. A relative `data.path` is taken from the current folder."""
     values, lines = _read_yaml(text, source)
     places = {field: f"line {line}" for field, line in lines.items()}
-    problems = []
+    problems: list[_Problem] = []
     for override in overrides:
-        problem = _apply(values, override)
-        if problem is None:
-            places[tuple(override.field.split("."))] = override.flag
-        else:
-            problems.append(problem)
+        places[tuple(override.field.split("."))] = override.flag
+        problems += _apply(values, override)
+    return _validated(values, source, places, problems)
+
+
+def choices(text: str, flag: str) -> tuple[str, list[Any]]:
+    """The field and the values in `optimizer.weight_decay=1e-2,1e-3`; a value may be a list, such as [0.1, 0.2]."""
+    field, equals, listed = text.partition("=")
+    mend = "Write it as --param optimizer.weight_decay=1e-2,1e-3."
+    if not (field and equals and listed.strip()):
+        raise InputError(f"{flag} has no FIELD=VALUE,VALUE,...", mend)
     try:
-        recipe = Recipe.model_validate(values)
-    except ValidationError as error:
-        problems += _problems(error, places)
-    if problems:
-        raise _error(source, problems)
-    if recipe.data.path is not None:
-        path = str(Path(recipe.data.path).expanduser().absolute())
-        recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"path": path})})
-    return recipe
+        values = yaml.load(f"[{listed}]", _Loader)
+    except (yaml.YAMLError, ValueError):
+        raise InputError(f"{flag}: the values are not readable as YAML.", mend) from None
+    if len({repr(value) for value in values}) < len(values):
+        raise InputError(f"{flag} holds the same value twice.", "Leave one of them out.")
+    return field, values
+
+
+def varied(recipe: Recipe, values: Mapping[str, Any], source: str) -> Recipe:
+    """`recipe` with the values of a sweep put over it; `InputError` as of `load`, with the values in place of lines."""
+    changed = recipe.model_dump()
+    places: dict[Field, str] = {}
+    problems: list[_Problem] = []
+    for field, value in values.items():
+        flag = f"{field}={as_written(value)}"
+        places[tuple(field.split("."))] = flag
+        problems += _put(changed, field, value, flag)
+    return _validated(changed, source, places, problems)
 
 
 def with_values(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
@@ -155,24 +171,43 @@ def _lines(node: yaml.Node, field: Field) -> Iterator[tuple[Field, int]]:
         yield from _lines(value, (*field, key.value))
 
 
-def _apply(values: dict[str, Any], override: Override) -> _Problem | None:
+def _validated(values: dict[str, Any], source: str, places: Mapping[Field, str], problems: list[_Problem]) -> Recipe:
+    """The recipe that `values` make; `InputError` with what is wrong with them, and the `problems` known so far."""
+    try:
+        recipe = Recipe.model_validate(values)
+    except ValidationError as error:
+        problems += _problems(error, places)
+    if problems:
+        raise _error(source, problems)
+    if recipe.data.path is not None:
+        path = str(Path(recipe.data.path).expanduser().absolute())
+        recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"path": path})})
+    return recipe
+
+
+def _apply(values: dict[str, Any], override: Override) -> list[_Problem]:
     """Puts one override into `values`; what is wrong with it, if anything."""
-    *sections, name = override.field.split(".")
+    value: Any = override.text
+    if override.field not in TEXTS:
+        try:
+            value = yaml.load(override.text, _Loader)
+        except (yaml.YAMLError, ValueError):
+            what = f"the value {override.text!r} is not readable as YAML"
+            return [_Problem(override.flag, (override.field,), what)]
+    return _put(values, override.field, value, override.flag)
+
+
+def _put(values: dict[str, Any], field: str, value: Any, flag: str) -> list[_Problem]:
+    *sections, name = field.split(".")
     target = values
     for section in sections:
         inner = target.setdefault(section, {}) if section in SECTIONS else None
         if not isinstance(inner, dict):
             what = f"there is no section '{section}'{_did_you_mean(section, SECTIONS)}"
-            return _Problem(override.flag, (override.field,), what)
+            return [_Problem(flag, (field,), what)]
         target = inner
-    if override.field in TEXTS:
-        target[name] = override.text
-        return None
-    try:
-        target[name] = yaml.load(override.text, _Loader)
-    except (yaml.YAMLError, ValueError):
-        return _Problem(override.flag, (override.field,), f"the value {override.text!r} is not readable as YAML")
-    return None
+    target[name] = value
+    return []
 
 
 def _problems(error: ValidationError, places: Mapping[Field, str]) -> list[_Problem]:

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Any
 
 from onecycle_cli.recipe.fields import Recipe
+from onecycle_cli.recipe.writing import as_written
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Difference:
     here: Any
 
     def __str__(self) -> str:
-        return f"{self.field}: {_as_in_a_recipe(self.there)} there, {_as_in_a_recipe(self.here)} here"
+        return f"{self.field}: {as_written(self.there)} there, {as_written(self.here)} here"
 
 
 def curve_settings(recipe: Recipe, precision: str) -> dict[str, Any]:
@@ -33,6 +33,17 @@ def curve_settings(recipe: Recipe, precision: str) -> dict[str, Any]:
     return settings
 
 
+def result_settings(recipe: Recipe, precision: str) -> dict[str, Any]:
+    """Every setting that changes the result of a training or of a range test, by its dotted name.
+
+    As in `curve_settings`, with the schedule, the range test and the seed: two runs that share them all are the same.
+    """
+    sections = recipe.model_dump(mode="json", exclude={"name", "description", "seed", "sweep_wd", "runtime"})
+    del sections["data"]["mirrors"]
+    settings = {f"{section}.{name}": value for section, fields in sections.items() for name, value in fields.items()}
+    return settings | {"seed": recipe.seed, "runtime.precision": precision}
+
+
 def finder_momentum(recipe: Recipe) -> float:
     """The constant momentum of the range test: `find_lr.momentum`, or else the schedule's `max_momentum`."""
     momentum = recipe.find_lr.momentum
@@ -46,17 +57,3 @@ def differences(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[Dif
         for field in sorted({*found, *wanted})
         if found.get(field) != wanted.get(field)
     ]
-
-
-def _as_in_a_recipe(value: object) -> str:
-    """All digits of a number, since two that differ have to look it: 1e-4, 0.05, 1."""
-    match value:
-        case None:
-            return "null"
-        case bool():
-            return str(value).lower()
-        case float() if 0 < value < 0.01:
-            return f"{Decimal(repr(value)):e}"
-        case float():
-            return repr(value).removesuffix(".0")
-    return str(value)

@@ -15,6 +15,9 @@ SUGGESTION = "suggestion.json"
 VERIFY = "verify.csv"
 SWEEP = "sweep.csv"
 SWEEP_FIGURE = "sweep.png"
+SWEEP_PLAN = "sweep.json"
+RANKING = "ranking.csv"
+TRACEBACK = "traceback.txt"
 PER_CLASS = "per_class.csv"
 CONFUSION = "confusion_matrix.csv"
 CONFUSION_FIGURE = "confusion_matrix.png"
@@ -29,5 +32,10 @@ PROFILE_COLUMNS = ("part", "milliseconds", "share")
 LR_RANGE_COLUMNS = ("seed", "step", "lr", "momentum", "train_loss", "smoothed_loss")
 LR_RANGE_VALID_COLUMNS = (*LR_RANGE_COLUMNS, "valid_loss", "valid_accuracy")
 VERIFY_COLUMNS = ("max_lr", "steps", "valid_loss", "valid_accuracy")
-SWEEP_COLUMNS = ("weight_decay", "argmin_lr", "onset_lr", "reach_lr", "stop_lr", "max_lr", "status")
+RANGE_CELL_COLUMNS = ("argmin_lr", "onset_lr", "reach_lr", "stop_lr", "max_lr", "confidence", "status", "error")
+TRAIN_CELL_COLUMNS = (
+    *("max_lr", "epochs", "train_loss", "train_accuracy", "valid_loss", "valid_accuracy", "best_valid_accuracy"),
+    *("test_loss", "test_accuracy", "status", "error"),
+)
+RANKING_COLUMNS = ("n", "valid_loss", "valid_loss_sd", "valid_accuracy", "valid_accuracy_sd", "not_finished")
 PER_CLASS_COLUMNS = ("class", "images", "correct", "recall", "precision")

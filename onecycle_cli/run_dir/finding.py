@@ -45,7 +45,7 @@ def latest_suggestions(runs_dir: Path, recipe_name: str) -> list[RunDir]:
     for run in reversed(suggesting_runs(runs_dir)):
         facts = run.facts
         told = (facts["recipe"], facts["status"]) == (recipe_name, "finished")
-        if told and facts["command"] in ("find-lr", "sweep-wd"):
+        if told and facts["command"] in ("find-lr", "sweep", "sweep-wd"):
             found.append(run)
     if found:
         return found

@@ -53,8 +53,30 @@ class RunDir:
         path.mkdir()
         run = RunDir(path)
         run.write_text(RECIPE, recipe_yaml)
-        run.write_json(RUN, self.facts | {"status": "running", "started": _iso(datetime.now(UTC))})
+        now: dict[str, Any] = {
+            "status": "running",
+            "started": _iso(datetime.now(UTC)),
+            "ended": None,
+            "seconds": None,
+            "notes": [],
+        }
+        run.write_json(RUN, {name: fact for name, fact in self.facts.items() if name != "error"} | now)
         return run
+
+    def resume(self) -> None:
+        """The run goes on after it had ended, or was ended."""
+        self.update(status="running", ended=None, seconds=None, error=None)
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keeps other processes from working in this folder; `InputError` where one does."""
+        from filelock import FileLock, Timeout
+
+        try:
+            with FileLock(self.path / ".lock", blocking=False):
+                yield
+        except Timeout:
+            raise InputError(f"Another process works in {self.path}.", "Wait for it, or give another --name.") from None
 
     @property
     def facts(self) -> dict[str, Any]:

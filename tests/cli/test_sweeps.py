@@ -2,6 +2,11 @@
 
 import json
 from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from onecycle_cli.run_dir.run import RunDir
 
 Command = Callable[..., object]
 
@@ -18,6 +23,7 @@ def test_sweep_wd_prints_a_table_the_choice_and_the_command_that_follows(
         "reach_lr",
         "stop_lr",
         "max_lr",
+        "confidence",
         "status",
     ]
     assert " in a step at the peak" in result.stdout or "of the highest. Reaches: " in result.stdout
@@ -41,3 +47,99 @@ def test_sweep_wd_without_any_suggestion_exits_with_4(onecycle: Command, tiny_di
     result = onecycle("sweep-wd", *tiny_digits, *low)
     assert (result.exit_code, result.stdout) == (4, "")
     assert "No weight decay" in result.stderr
+
+
+def test_sweep_prints_means_over_seeds_a_verdict_and_the_training_that_follows(
+    onecycle: Command, tiny_digits: list[str]
+) -> None:
+    words = ("sweep", *tiny_digits, "--param", "optimizer.weight_decay=1e-3,1e-4", "--seeds", 2, "--epochs", 1)
+    result = onecycle(*words)
+    assert result.exit_code == 0
+    lines = result.stdout.splitlines()
+    assert lines[0].split() == ["weight_decay", "n", "valid_loss", "valid_accuracy", "not", "finished"]
+    assert " ± " in lines[1]
+    assert any(line.startswith("verdict  ") for line in lines)
+    command = lines[-1].split()[2:]
+    assert onecycle(*command).exit_code == 0
+    again = onecycle(*words)
+    assert again.stdout == result.stdout
+    assert "4 of 4 cells were run before." in again.stderr
+
+
+def test_sweep_quiet_prints_the_run_that_did_best_and_json_everything(
+    onecycle: Command, tiny_digits: list[str]
+) -> None:
+    words = ("sweep", *tiny_digits, "--param", "model.dropout=0,0.2", "--epochs", 1)
+    best = onecycle(*words, "--quiet").stdout.strip()
+    found = json.loads(onecycle(*words, "--json").stdout)
+    assert found["best_run"] == best
+    assert found["best"].keys() == {"model.dropout"}
+    assert [row["dropout"] for row in found["rows"]] == [0, 0.2]
+    assert onecycle("runs").stdout.splitlines()[1].split()[1:] == ["finished", "finished", "2"]
+
+
+def test_a_sweep_of_range_tests_leaves_suggestions_that_train_takes(onecycle: Command, tiny_digits: list[str]) -> None:
+    result = onecycle("sweep", *tiny_digits, "--param", "model.width=0.25,0.5", "--mode", "range", "--name", "widths")
+    assert result.exit_code == 0
+    assert result.stdout.splitlines()[0].split()[0] == "width"
+    trained = onecycle("train", *tiny_digits, "--max-lr-from", "latest", "--set", "model.width=0.5", "--epochs", "1")
+    assert "widths/width=0.5" in trained.stderr
+
+
+def test_a_dry_run_shows_cells_and_cost_and_leaves_nothing(onecycle: Command, tiny_digits: list[str]) -> None:
+    words = ("sweep", *tiny_digits, "--param", "optimizer.weight_decay=1e-3,1e-4", "--seeds", 2, "--dry-run")
+    result = onecycle(*words)
+    assert result.exit_code == 0
+    assert result.stdout.splitlines()[1].split() == ["weight_decay=1e-3,seed=0", "2", "epochs", "24"]
+    assert result.stdout.splitlines()[-1].split() == ["total", "96", "steps"]
+    own = onecycle(*words, "--max-lr", "auto").stdout
+    assert own.splitlines()[1].split()[-1] == "64"
+    assert not Path("runs").exists()
+
+
+def test_the_momentum_preset_is_smiths_five_settings(onecycle: Command, tiny_digits: list[str]) -> None:
+    result = onecycle("sweep", *tiny_digits, "--preset", "momentum", "--dry-run")
+    cells = [line.split()[0] for line in result.stdout.splitlines()[1:6]]
+    assert cells[0] == "max_momentum=0.99,base_momentum=0.99,seed=0"
+    assert cells[4] == "max_momentum=0.95,base_momentum=0.85,seed=0"
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ((), "A sweep needs either --param or --preset"),
+        (("--param", "a=1", "--preset", "momentum"), "either --param or --preset"),
+        (("--param", "optimizer.weight_decay"), "has no FIELD=VALUE,VALUE"),
+        (("--param", "optimizer.weight_decay="), "has no FIELD=VALUE,VALUE"),
+        (("--param", "optimizer.weight_decay=[1"), "are not readable as YAML"),
+        (("--param", "optimizer.weight_decay=1e-3,0.001"), "holds the same value twice"),
+        (("--param", "optimizer.weight_decay=1e-3", "--param", "optimizer.weight_decay=1e-4"), "same field twice"),
+        (("--param", "seed=1,2"), "--seeds 3"),
+        (("--param", "optimizer.weigth_decay=1"), "did you mean 'weight_decay'?"),
+        (("--param", "optimiser.weight_decay=1"), "there is no section 'optimiser'; did you mean 'optimizer'?"),
+        (("--param", "optimizer.weight_decay=0.1,fast"), "weight_decay=fast  optimizer.weight_decay: must be a number"),
+    ],
+)
+def test_what_cannot_be_a_sweep_is_told_before_anything_is_made(
+    onecycle: Command, words: tuple[str, ...], says: str
+) -> None:
+    result = onecycle("sweep", "digits", *words)
+    assert result.exit_code == 2
+    assert says in result.stderr
+    assert not Path("runs").exists()
+
+
+def test_a_sweep_in_which_nothing_finishes_exits_with_3(onecycle: Command, tiny_digits: list[str]) -> None:
+    result = onecycle("sweep", *tiny_digits, "--param", "data.batch_size=5000,6000")
+    assert result.exit_code == 3
+    assert "failed" in result.stdout
+    assert "data.batch_size 5000 is larger than" in result.stdout
+
+
+def test_a_sweep_that_another_process_works_on_is_left_to_it(onecycle: Command, tiny_digits: list[str]) -> None:
+    words = ("sweep", *tiny_digits, "--param", "model.dropout=0,0.5", "--epochs", 1, "--name", "mine")
+    assert onecycle(*words).exit_code == 0
+    with RunDir(Path("runs/mine")).alone():
+        result = onecycle(*words)
+    assert result.exit_code == 2
+    assert "Another process works in runs/mine" in result.stderr

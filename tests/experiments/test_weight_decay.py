@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pytest
@@ -10,7 +9,8 @@ import torch
 
 from onecycle_cli.engine import Hardware
 from onecycle_cli.experiments.range_test import find_lr
-from onecycle_cli.experiments.weight_decay import Sweep, short, sweep_wd, value_folder
+from onecycle_cli.experiments.sweep import joined
+from onecycle_cli.experiments.weight_decay import WeightDecaySweep, sweep_wd, value_folder, weight_decay_plan
 from onecycle_cli.progress import silent
 from onecycle_cli.recipe import Recipe, load, to_yaml
 from onecycle_cli.run_dir.run import RunDir
@@ -28,11 +28,14 @@ def new_run(tmp_path: Path) -> Callable[[Recipe], RunDir]:
 
 
 @pytest.fixture
-def swept(new_run: Callable, tiny: Callable) -> Callable[..., tuple[RunDir, Sweep]]:
-    def run_it(*weight_decays: float, values: dict[str, float] | None = None, **how: Any) -> tuple[RunDir, Sweep]:
+def swept(new_run: Callable, tiny: Callable) -> Callable[..., tuple[RunDir, WeightDecaySweep]]:
+    def run_it(
+        *weight_decays: float, values: dict[str, float] | None = None, repeats: int = 1, refine: bool = False
+    ) -> tuple[RunDir, WeightDecaySweep]:
         recipe = tiny({"sweep_wd.weight_decays": weight_decays, "model.width": 1} | (values or {}))
         run = new_run(recipe)
-        return run, sweep_wd(recipe, CPU, run, silent, **how)
+        plan = joined(weight_decay_plan(recipe, repeats), run, CPU.precision)
+        return run, sweep_wd(plan, CPU, run, silent, source="digits", refine=refine)
 
     return run_it
 
@@ -64,7 +67,9 @@ def test_the_table_has_a_row_a_value_with_what_its_curve_says(swept: Callable) -
         "reach_lr",
         "stop_lr",
         "max_lr",
+        "confidence",
         "status",
+        "error",
     ]
     assert table["weight_decay"].tolist() == [1e-2, 1e-4]
     for row, value in zip(table.itertuples(), (1e-2, 1e-4), strict=True):
@@ -79,7 +84,7 @@ def test_the_table_has_a_row_a_value_with_what_its_curve_says(swept: Callable) -
 def test_refining_tests_the_values_half_way_to_the_neighbours_of_the_chosen_one(swept: Callable) -> None:
     _, plain = swept(1e-2, 1e-4)
     run, refined = swept(1e-2, 1e-4, refine=True)
-    assert [row.weight_decay for row in refined.rows] == [1e-2, 1e-4, 1e-3]
+    assert [row["weight_decay"] for row in refined.rows] == [1e-2, 1e-4, 1e-3]
     assert refined.rows[:2] == plain.rows
     assert pd.read_csv(run.path / "sweep.csv")["weight_decay"].tolist() == [1e-2, 1e-4, 1e-3]
     assert (run.path / "weight_decay=1e-3" / "lr_range.csv").is_file()
@@ -95,8 +100,8 @@ def test_a_value_that_diverges_at_once_is_a_row_and_not_chosen(swept: Callable) 
     # At lr 100, a weight decay of 1 multiplies the weights by -99; none leaves them in place for some steps.
     at_large_lr = {"find_lr.start_lr": 100.0, "find_lr.end_lr": 1000.0}
     run, sweep = swept(1.0, 0.0, values=at_large_lr)
-    assert sweep.rows[0].status == "diverged"
-    assert sweep.rows[0].max_lr is None
+    assert sweep.rows[0]["status"] == "diverged"
+    assert sweep.rows[0]["max_lr"] is None
     table = pd.read_csv(run.path / "sweep.csv")
     assert table["weight_decay"].tolist() == [1.0, 0.0]
     assert table["status"][0] == "diverged"
@@ -108,23 +113,29 @@ def test_the_stop_lr_is_the_last_before_the_loss_stopped_the_test(swept: Callabl
     run, sweep = swept(1e-3, values={"find_lr.end_lr": 1000.0, "find_lr.smoothing": 0.5})
     curve = pd.read_csv(run.path / value_folder(1e-3) / "lr_range.csv")
     assert len(curve) < 40
-    assert sweep.rows[0].stop_lr == pytest.approx(curve["lr"].iloc[-2], rel=1e-8)
+    assert sweep.rows[0]["stop_lr"] == pytest.approx(curve["lr"].iloc[-2], rel=1e-8)
     _, to_its_end = swept(1e-3, values={"find_lr.end_lr": 1.0, "find_lr.stop_factor": 1e6})
-    assert to_its_end.rows[0].stop_lr is None
+    assert to_its_end.rows[0]["stop_lr"] is None
+
+
+def test_a_sweep_that_goes_on_reads_the_values_it_has_and_tests_those_it_has_not(
+    new_run: Callable, tiny: Callable
+) -> None:
+    def swept(run: RunDir, *weight_decays: float) -> WeightDecaySweep:
+        recipe = tiny({"sweep_wd.weight_decays": weight_decays})
+        plan = joined(weight_decay_plan(recipe, 1), run, CPU.precision)
+        return sweep_wd(plan, CPU, run, silent, source="digits")
+
+    run = new_run(tiny())
+    swept(run, 1e-2)
+    started = RunDir(run.path / "weight_decay=0.01").facts["started"]
+    grown = swept(run, 1e-3, 1e-2)
+    assert [row["weight_decay"] for row in grown.rows] == [1e-2, 1e-3]
+    assert RunDir(run.path / "weight_decay=0.01").facts["started"] == started
 
 
 @pytest.mark.parametrize(
-    ("number", "text"),
-    [
-        (1e-3, "1e-3"),
-        (0.01, "1e-2"),
-        (5e-4, "5e-4"),
-        (3.16e-4, "3.16e-4"),
-        (0, "0"),
-        (1.0, "1e0"),
-        (10**-3.5, "3.162278e-4"),
-    ],
+    ("weight_decay", "name"), [(1e-3, "weight_decay=1e-3"), (0.01, "weight_decay=0.01"), (0, "weight_decay=0")]
 )
-def test_weight_decays_are_named_as_a_person_writes_them(number: float, text: str) -> None:
-    assert short(number) == text
-    assert value_folder(number) == f"weight_decay={text}"
+def test_the_folder_of_a_value_is_named_by_it(weight_decay: float, name: str) -> None:
+    assert value_folder(weight_decay) == name

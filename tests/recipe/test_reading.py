@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onecycle_cli.errors import InputError
-from onecycle_cli.recipe import Override, Recipe, load, parse, shipped_path, to_yaml, with_values
+from onecycle_cli.recipe import Override, Recipe, choices, load, parse, shipped_path, to_yaml, varied, with_values
 
 DIGITS = shipped_path("digits").read_text()
 
@@ -233,3 +233,17 @@ def test_texts_are_taken_from_the_command_line_as_they_stand() -> None:
 @pytest.mark.parametrize("value", ["2024-02-30", "0x_", "[1", "!!python/object:x"])
 def test_a_value_on_the_command_line_that_is_no_yaml_is_told(value: str) -> None:
     assert "is not readable as YAML" in refused(DIGITS, override("optimizer.weight_decay", value))
+
+
+def test_choices_are_the_values_of_one_field() -> None:
+    assert choices("optimizer.weight_decay=1e-2,1e-3", "--param") == ("optimizer.weight_decay", [0.01, 0.001])
+    assert choices("schedule.legs=[1, 2, 3],[2,2,2]", "--param") == ("schedule.legs", [[1, 2, 3], [2, 2, 2]])
+    assert choices("schedule.max_lr=null,0.1", "--param") == ("schedule.max_lr", [None, 0.1])
+
+
+def test_a_recipe_is_varied_by_values_and_checked_again() -> None:
+    recipe = parse(DIGITS, "my.yaml")
+    assert varied(recipe, {"model.width": 2, "seed": 4}, "my.yaml").model.width == 2
+    assert varied(recipe, {"data.path": "photos"}, "my.yaml").data.path == str(Path("photos").absolute())
+    with pytest.raises(InputError, match="my.yaml: one field cannot.*\n  schedule.epochs=0  schedule.epochs"):
+        varied(recipe, {"schedule.epochs": 0}, "my.yaml")

@@ -12,6 +12,7 @@ from onecycle_cli.recipe import (
     differences,
     finder_momentum,
     load,
+    result_settings,
     shipped_names,
     shipped_path,
 )
@@ -94,3 +95,19 @@ def test_a_setting_that_is_on_one_side_alone_differs() -> None:
 def test_the_range_test_has_the_high_momentum_unless_told_otherwise(tiny: Tiny) -> None:
     assert finder_momentum(tiny()) == 0.95
     assert finder_momentum(tiny({"find_lr.momentum": 0.0})) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("schedule.epochs", 50), ("find_lr.num_steps", 50), ("seed", 5), ("data.batch_size", 32), ("model.width", 2.0)],
+)
+def test_a_setting_that_changes_the_result_of_a_run_is_among_its_settings(
+    tiny: Tiny, field: str, value: object
+) -> None:
+    (named,) = differences(result_settings(tiny(), "float32"), result_settings(tiny({field: value}), "float32"))
+    assert (named.field, named.here) == (field, value)
+
+
+def test_names_and_what_is_shown_on_the_way_change_no_result(tiny: Tiny) -> None:
+    other = tiny({"name": "x", "description": "y", "runtime.log_every": 1, "sweep_wd.weight_decays": [0.5]})
+    assert result_settings(tiny(), "float32") == result_settings(other, "float32")

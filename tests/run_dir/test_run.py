@@ -1,5 +1,6 @@
 """A run's folder: never written over, whole files, and a status for every way to end."""
 
+import contextlib
 import json
 import threading
 from collections.abc import Callable
@@ -112,3 +113,30 @@ def test_an_inner_run_has_its_own_recipe_and_shares_the_facts(make: Make) -> Non
     assert inner.facts["device"] == "cpu"
     assert all_runs(run.path.parent)[0].path == run.path
     assert len(all_runs(run.path.parent)) == 1
+
+
+def test_an_inner_run_begins_anew_whatever_became_of_the_outer_one(make: Make) -> None:
+    run = make("sweep")
+    run.note("of the sweep")
+    with contextlib.suppress(ValueError), run.recording():
+        raise ValueError("once")
+    inner = run.inner("seed=0", "b: 2\n").facts
+    assert (inner["status"], inner["notes"], inner["ended"]) == ("running", [], None)
+    assert "error" not in inner
+
+
+def test_a_run_that_goes_on_is_running_again(make: Make) -> None:
+    run = make("sweep")
+    with contextlib.suppress(ValueError), run.recording():
+        raise ValueError("once")
+    assert run.facts["status"] == "failed"
+    run.resume()
+    assert (run.facts["status"], run.facts["ended"], run.facts["error"]) == ("running", None, None)
+
+
+def test_a_folder_in_which_another_process_works_is_refused(make: Make) -> None:
+    run = make("sweep")
+    with run.alone(), pytest.raises(InputError, match="Another process works in"), RunDir(run.path).alone():
+        pass
+    with run.alone():
+        pass

@@ -4,7 +4,8 @@ import math
 
 import pytest
 
-from onecycle_cli.sweeps import WITHIN, Reading, SweepRow, bisected, read_weight_decay
+from onecycle_cli.sweeps import Reading, SweepRow, bisected, read_weight_decay
+from onecycle_cli.sweeps.weight_decay import WITHIN
 
 
 def row(weight_decay: float, reach_lr: float | None, max_lr: float | None = 0.02) -> SweepRow:

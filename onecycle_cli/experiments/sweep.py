@@ -1,0 +1,223 @@
+"""A sweep: range tests or short trainings over a grid of a recipe's fields, and what they say together."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from onecycle_cli.engine import Hardware
+from onecycle_cli.errors import InputError
+from onecycle_cli.experiments.cells import Cell, Mode, fingerprint, plan_cells, row_of, run_cells
+from onecycle_cli.experiments.suggestions import saved_curves
+from onecycle_cli.lr_range import shape_of
+from onecycle_cli.progress import Report
+from onecycle_cli.recipe import Recipe, as_written, result_settings
+from onecycle_cli.run_dir.files import (
+    LR_RANGE,
+    RANGE_CELL_COLUMNS,
+    RANKING,
+    RANKING_COLUMNS,
+    SWEEP,
+    SWEEP_FIGURE,
+    SWEEP_PLAN,
+    TRAIN_CELL_COLUMNS,
+)
+from onecycle_cli.run_dir.run import RunDir
+from onecycle_cli.run_dir.writing import to_csv
+from onecycle_cli.sweeps import Outcome, Ranked, column_names, ranked, verdict
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class SweepPlan:
+    """What a sweep is to run: `variations` of the recipe, each a mapping of dotted fields to values.
+
+    `repeats` is the number of seeds: of the range tests of a cell, or of the cells of each variation.
+    """
+
+    recipe: Recipe
+    mode: Mode
+    variations: Sequence[Mapping[str, Any]]
+    repeats: int
+
+    @property
+    def fields(self) -> list[str]:
+        """The fields that vary, but for the seed."""
+        return list(dict.fromkeys(field for values in self.variations for field in values))
+
+    def cells(self, precision: str, source: str) -> list[Cell]:
+        """The cells, in the order of the grid; `InputError` where one of them is no recipe."""
+        first = self.recipe.seed
+        seeds = [{"seed": first + n} for n in range(self.repeats)] if self.mode == "train" else [{}]
+        variations = [{**values, **seed} for values in self.variations for seed in seeds]
+        repeats = 1 if self.mode == "train" else self.repeats
+        return plan_cells(self.recipe, variations, mode=self.mode, precision=precision, repeats=repeats, source=source)
+
+    def fixed(self, precision: str) -> dict[str, Any]:
+        """What all cells share: a sweep can be gone on with where this is the same."""
+        settings = result_settings(self.recipe, precision)
+        shared = {name: value for name, value in settings.items() if name not in self.fields}
+        return {"fields": self.fields, "mode": self.mode, "repeats": self.repeats, "settings": shared}
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A sweep that has ended: a row a cell, by column, in the order of the grid; of trainings also who did best.
+
+    `names` are the columns that vary, and `best` is the first cell with the values that did best.
+    """
+
+    names: list[str]
+    columns: list[str]
+    rows: list[Row]
+    ranking: list[Ranked]
+    verdict: str | None
+    best: Cell | None
+
+
+def sweep_name(command: str, plan: SweepPlan, precision: str) -> str:
+    """The name of a sweep's folder: the same command finds it again."""
+    variations = [dict(values) for values in plan.variations]
+    return f"{command}-{plan.recipe.name}-{fingerprint(plan.fixed(precision) | {'variations': variations})[:8]}"
+
+
+def joined(plan: SweepPlan, run: RunDir, precision: str) -> SweepPlan:
+    """The plan with the variations that the sweep in `run` had before, which come first; it is kept there.
+
+    `InputError` where the folder holds a sweep of other fields, or one under other settings.
+    """
+    fixed = plan.fixed(precision)
+    variations = list(plan.variations)
+    if (run.path / SWEEP_PLAN).is_file():
+        saved = run.read_json(SWEEP_PLAN)
+        _must_be_the_same(fixed, saved, run)
+        variations = saved["variations"] + [values for values in variations if values not in saved["variations"]]
+    run.write_json(SWEEP_PLAN, fixed | {"variations": variations})
+    return SweepPlan(plan.recipe, plan.mode, variations, plan.repeats)
+
+
+def _must_be_the_same(fixed: Mapping[str, Any], saved: Mapping[str, Any], run: RunDir) -> None:
+    differing = [name for name in ("fields", "mode", "repeats") if fixed[name] != saved[name]]
+    here, there = fixed["settings"], saved["settings"]
+    differing += [field for field in sorted({*here, *there}) if here.get(field) != there.get(field)]
+    if differing:
+        raise InputError(f"{run.path} holds another sweep: {', '.join(differing)} differ.", "Give another --name.")
+
+
+def sweep(plan: SweepPlan, hardware: Hardware, run: RunDir, report: Report, *, jobs: int, source: str) -> Sweep:
+    """Runs the cells of a plan and reads them.
+
+    A cell that fails is a row. `ranking.csv` has the means over seeds, `sweep.png` the overlay of range tests.
+    """
+    cells = run_plan(plan, hardware, run, report, jobs=jobs, source=source)
+    names, rows = varying(cells), rows_of(cells, run, plan.mode)
+    if plan.mode == "range":
+        draw_curves(plan.recipe.name, cells, rows, run, chosen=None)
+        return Sweep(names, columns(cells, plan.mode), rows, [], None, None)
+    ranking = ranked([_outcome(cell, row) for cell, row in zip(cells, rows, strict=True)])
+    _write_ranking(plan.fields, ranking, run)
+    told = verdict(ranking, _valid_images(cells, run))
+    return Sweep(names, columns(cells, plan.mode), rows, ranking, told, _best(cells, ranking))
+
+
+def _best(cells: Sequence[Cell], ranking: Sequence[Ranked]) -> Cell | None:
+    if not ranking[0].n:
+        return None
+    return next(cell for cell in cells if ranking[0].values.items() <= cell.values.items())
+
+
+def run_plan(plan: SweepPlan, hardware: Hardware, run: RunDir, report: Report, *, jobs: int, source: str) -> list[Cell]:
+    """Runs the cells that have not been run to their end; `sweep.csv` is written anew, whole, after each of them."""
+    cells = plan.cells(hardware.precision, source)
+    names = columns(cells, plan.mode)
+
+    def keep() -> None:
+        rows = rows_of(cells, run, plan.mode)
+        run.write_text(SWEEP, to_csv(names, [[row[name] for name in names] for row in rows]))
+
+    run_cells(cells, run, hardware, report, jobs=jobs, after_each=keep)
+    return cells
+
+
+def varying(cells: Sequence[Cell]) -> list[str]:
+    """The columns of the fields that vary."""
+    return list(column_names(list(cells[0].values)).values())
+
+
+def columns(cells: Sequence[Cell], mode: Mode) -> list[str]:
+    """The columns of a sweep's table: the fields that vary, then what came out."""
+    names = varying(cells)
+    results = RANGE_CELL_COLUMNS if mode == "range" else TRAIN_CELL_COLUMNS
+    return [*names, *(name for name in results if name not in names)]
+
+
+def rows_of(cells: Sequence[Cell], run: RunDir, mode: Mode) -> list[Row]:
+    """A row for each cell that has been run, by column."""
+    rows = []
+    for cell in cells:
+        found = row_of(cell, run)
+        if found is None:
+            continue
+        names = column_names(list(cell.values))
+        row = {name: found.get(name) for name in columns(cells, mode)}
+        row |= {names[field]: as_cell(value) for field, value in cell.values.items()}
+        rows.append(row | {"status": _status(found, mode)})
+    return rows
+
+
+def _status(found: Row, mode: Mode) -> str:
+    """A range test that has ended may still have nothing to say."""
+    if mode == "train" or found["status"] != "finished" or found["max_lr"] is not None:
+        return str(found["status"])
+    return "diverged" if found["argmin_lr"] is None else "no suggestion"
+
+
+def as_cell(value: Any) -> Any:
+    """A value of a recipe as a table has it: numbers as they are, all else as it stands in a recipe."""
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else as_written(value)
+
+
+def _outcome(cell: Cell, row: Row) -> Outcome:
+    values = {field: value for field, value in cell.values.items() if field != "seed"}
+    ended = row["status"] == "finished"
+    return Outcome(values, row["valid_loss"] if ended else None, row["valid_accuracy"] if ended else None)
+
+
+def _write_ranking(fields: Sequence[str], ranking: Sequence[Ranked], run: RunDir) -> None:
+    names = column_names(fields)
+    lines = [
+        [*(as_cell(row.values.get(field)) for field in fields), *(getattr(row, name) for name in RANKING_COLUMNS)]
+        for row in ranking
+    ]
+    run.write_text(RANKING, to_csv([*names.values(), *RANKING_COLUMNS], lines))
+
+
+def _valid_images(cells: Sequence[Cell], run: RunDir) -> int:
+    counts = [RunDir(run.path / cell.name).facts.get("images") for cell in cells]
+    return next((count["valid"] for count in counts if count), 1)
+
+
+def draw_curves(name: str, cells: Sequence[Cell], rows: Sequence[Row], run: RunDir, *, chosen: Cell | None) -> None:
+    """The overlay of the range tests, labelled by what varies."""
+    from onecycle_cli.plots import Overlaid, plot_sweep
+
+    drawn = [(cell, row) for cell, row in zip(cells, rows, strict=True) if (run.path / cell.name / LR_RANGE).is_file()]
+    curves = [
+        Overlaid(_label(cell), shape_of(saved_curves(RunDir(run.path / cell.name))), row["reach_lr"])
+        for cell, row in drawn
+    ]
+    fields = ", ".join(varying(cells))
+    run.write_with(
+        SWEEP_FIGURE,
+        lambda path: plot_sweep(
+            path,
+            title=f"{name}: range tests by {fields}",
+            curves=curves,
+            fields=fields,
+            chosen=_label(chosen) if chosen else None,
+        ),
+    )
+
+
+def _label(cell: Cell) -> str:
+    return ", ".join(as_written(value) for value in cell.values.values())

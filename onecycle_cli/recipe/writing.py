@@ -1,0 +1,19 @@
+"""Values as a person writes them."""
+
+from decimal import Decimal
+
+
+def as_written(value: object) -> str:
+    """A value as a person writes it in a recipe, a number with all its digits: 1e-4, 0.05, 1, true, null, [0.1, 2]."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return str(value).lower()
+        case float() if 0 < value < 0.01:
+            return f"{Decimal(repr(value)):e}"
+        case float():
+            return repr(value).removesuffix(".0")
+        case list() | tuple():
+            return f"[{', '.join(map(as_written, value))}]"
+    return str(value)

@@ -1,0 +1,17 @@
+"""Sweeps that Smith's report asks for by name."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+def _momentum(max_momentum: float, base_momentum: float) -> dict[str, Any]:
+    return {"schedule.max_momentum": max_momentum, "schedule.base_momentum": base_momentum}
+
+
+PRESETS: Mapping[str, Sequence[Mapping[str, Any]]] = {
+    "momentum": [*(_momentum(constant, constant) for constant in (0.99, 0.97, 0.95, 0.9)), _momentum(0.95, 0.85)],
+}
+"""The values of each cell, by preset.
+
+momentum: short runs at four constant values, and one that cycles (Smith's report, section 4.3 and remark 3).
+"""

@@ -1,0 +1,111 @@
+"""Which values did best, over seeds, and whether that is more than noise."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean, stdev
+from typing import Any
+
+LEVEL = 0.05
+"""Two means differ where chance alone would set them so far apart in fewer than one of twenty trials."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one cell ended.
+
+    `values` are those of the fields that vary, but for the seed; a run that did not end has no scores.
+    """
+
+    values: Mapping[str, Any]
+    valid_loss: float | None
+    valid_accuracy: float | None
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """The cells that share their values: means over `n` seeds, and standard deviations where there are two or more.
+
+    `not_finished` counts those that diverged, collapsed or failed.
+    """
+
+    values: Mapping[str, Any]
+    n: int
+    valid_loss: float | None
+    valid_loss_sd: float | None
+    valid_accuracy: float | None
+    valid_accuracy_sd: float | None
+    not_finished: int
+
+
+def ranked(outcomes: Sequence[Outcome]) -> list[Ranked]:
+    """One row for each combination of values, the least mean validation loss first.
+
+    Values under which some run did not finish come after all others, however low the loss of the rest.
+    """
+    groups: dict[tuple[tuple[str, str], ...], list[Outcome]] = {}
+    for outcome in outcomes:
+        groups.setdefault(tuple((field, repr(value)) for field, value in outcome.values.items()), []).append(outcome)
+    rows = [_row(group) for group in groups.values()]
+    return sorted(rows, key=lambda row: (row.not_finished > 0, math.inf if row.valid_loss is None else row.valid_loss))
+
+
+def _row(group: Sequence[Outcome]) -> Ranked:
+    losses = [outcome.valid_loss for outcome in group if outcome.valid_loss is not None]
+    accuracies = [outcome.valid_accuracy for outcome in group if outcome.valid_accuracy is not None]
+    return Ranked(
+        group[0].values,
+        n=len(losses),
+        valid_loss=fmean(losses) if losses else None,
+        valid_loss_sd=stdev(losses) if len(losses) > 1 else None,
+        valid_accuracy=fmean(accuracies) if accuracies else None,
+        valid_accuracy_sd=stdev(accuracies) if len(accuracies) > 1 else None,
+        not_finished=len(group) - len(losses),
+    )
+
+
+def verdict(rows: Sequence[Ranked], valid_images: int) -> str:
+    """Whether the first row is better than the others by more than noise, in a sentence with the numbers."""
+    complete = [row for row in rows if row.valid_loss is not None and not row.not_finished]
+    if not complete:
+        return "No value finished under every seed, so none is the best."
+    best, *others = complete
+    if not others:
+        return "There is nothing that finished to compare it with."
+    if best.valid_loss_sd is None:
+        accuracy = best.valid_accuracy or 0
+        error = math.sqrt(accuracy * (1 - accuracy) / valid_images)
+        return (
+            f"One run each, so how much of a difference is noise is not known: the standard error of an accuracy on "
+            f"{valid_images:,} images alone is {100 * error:.2f} points. --seeds 3 tells more."
+        )
+    alike = [row for row in others if not _differ(best, row)]
+    second = others[0]
+    gap, error = (second.valid_loss or 0) - (best.valid_loss or 0), _standard_error(best, second)
+    told = f"the second is {gap:.3g} behind in validation loss, with a standard error of {error:.2g}"
+    if not alike:
+        return f"The first is better than all others by more than noise: {told}."
+    if len(alike) == len(others):
+        return f"The differences are within noise: {told}."
+    return f"The first {len(alike) + 1} are within noise of each other: {told}."
+
+
+def _standard_error(one: Ranked, other: Ranked) -> float:
+    """Of the difference of two means."""
+    return math.sqrt(sum((row.valid_loss_sd or 0) ** 2 / row.n for row in (one, other)))
+
+
+def _differ(one: Ranked, other: Ranked) -> bool:
+    """Welch's t-test of the validation losses, two-sided."""
+    from scipy.stats import ttest_ind_from_stats
+
+    if other.valid_loss_sd is None:
+        return False
+    if _standard_error(one, other) == 0:
+        return one.valid_loss != other.valid_loss
+    test = ttest_ind_from_stats(
+        *(one.valid_loss, one.valid_loss_sd, one.n),
+        *(other.valid_loss, other.valid_loss_sd, other.n),
+        equal_var=False,
+    )
+    return bool(test.pvalue < LEVEL)
