@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from io import StringIO
 from itertools import count
 from pathlib import Path
 from typing import Any, Literal
@@ -140,13 +141,28 @@ class RunDir:
 
     def read_table(self, name: str) -> list[dict[str, str]]:
         """The rows of the CSV table `name`, as text; `InputError` where it is gone, empty, or cut in a row."""
+        if not (self.path / name).is_file():
+            raise InputError(f"{self.path / name} is gone.", "Run it again.")
+        rows = self._rows(name, (self.path / name).read_bytes())
+        if not rows:
+            raise InputError(f"{self.path / name} is damaged: it is empty.", "Run it again.")
+        return rows
+
+    def read_growing_table(self, name: str) -> list[dict[str, str]]:
+        """The same of a table that may still grow: the rows that are whole by now, none where it is not there yet.
+
+        A run that is read while it writes, or was stopped at it, may end in the middle of a row.
+        """
+        written = (self.path / name).read_bytes() if (self.path / name).is_file() else b""
+        return self._rows(name, written[: written.rfind(b"\n") + 1])
+
+    def _rows(self, name: str, written: bytes) -> list[dict[str, str]]:
         try:
-            with (self.path / name).open(encoding="utf-8", newline="") as file:
-                rows = list(csv.DictReader(file))
-        except FileNotFoundError:
-            raise InputError(f"{self.path / name} is gone.", "Run it again.") from None
-        if not rows or any(None in (*row, *row.values()) for row in rows):
-            raise InputError(f"{self.path / name} is damaged: it is empty, or a row is cut.", "Run it again.")
+            rows = list(csv.DictReader(StringIO(written.decode("utf-8"), newline="")))
+        except UnicodeDecodeError:
+            raise InputError(f"{self.path / name} is damaged: it is not text.", "Run it again.") from None
+        if any(None in (*row, *row.values()) for row in rows):
+            raise InputError(f"{self.path / name} is damaged: a row is cut.", "Run it again.")
         return rows
 
     def read_json(self, name: str) -> dict[str, Any]:

@@ -140,3 +140,37 @@ def test_a_folder_in_which_another_process_works_is_refused(make: Make) -> None:
         pass
     with run.alone():
         pass
+
+
+def test_a_table_that_still_grows_is_read_as_far_as_its_rows_are_whole(make: Make) -> None:
+    run = make()
+    assert run.read_growing_table("t.csv") == []
+    with run.table("t.csv", ("step", "note")) as table:
+        assert run.read_growing_table("t.csv") == []
+        table.append([{"step": 0, "note": "größer"}, {"step": 1, "note": "größer"}])
+    whole = (run.path / "t.csv").read_bytes()
+    for cut in range(len(whole) + 1):
+        (run.path / "t.csv").write_bytes(whole[:cut])
+        rows = run.read_growing_table("t.csv")
+        assert rows == [{"step": str(step), "note": "größer"} for step in range(max(0, whole[:cut].count(b"\n") - 1))]
+
+
+@pytest.mark.parametrize(
+    ("written", "says"),
+    [(b"", "it is empty"), (b"a,b\n", "it is empty"), (b"a,b\n1,2\n3", "a row is cut"), (b"a,b\n\xff,1\n", "not text")],
+)
+def test_a_damaged_table_is_told(make: Make, written: bytes, says: str) -> None:
+    run = make()
+    with pytest.raises(InputError, match="is gone"):
+        run.read_table("t.csv")
+    (run.path / "t.csv").write_bytes(written)
+    with pytest.raises(InputError, match=says):
+        run.read_table("t.csv")
+
+
+@pytest.mark.parametrize("written", [b"a,b\n1\n2,3\n", b"a,b\n1,2,3\n"])
+def test_a_row_that_is_cut_with_others_after_it_is_damage_in_a_growing_table_too(make: Make, written: bytes) -> None:
+    run = make()
+    (run.path / "t.csv").write_bytes(written)
+    with pytest.raises(InputError, match="a row is cut"):
+        run.read_growing_table("t.csv")
