@@ -1,4 +1,4 @@
-"""The arguments and options that several commands share, and what they make of a recipe."""
+"""The arguments and options that several commands share, and what is made of them: a recipe, new files."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -27,6 +27,10 @@ RepeatsOption = Annotated[
 ]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print the bare result alone.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+CsvOption = Annotated[
+    str | None, typer.Option("--csv", metavar="FILE|-", help="Write it as CSV, to a new file; - is standard output.")
+]
+PlotOption = Annotated[Path | None, typer.Option("--plot", metavar="FILE", help="Draw it as a PNG, to a new file.")]
 
 RUNS_DIR = Path("runs")
 
@@ -60,3 +64,16 @@ def load_recipe(recipe: str, settings: list[str] | None, **flags: Any) -> "Recip
             flag = f"--{name.replace('_', '-')} {value}"
             overrides.append(Override(FIELDS[name], str(value), flag))
     return load(find(recipe), overrides)
+
+
+def must_be_new(plot: Path | None, csv: str | None) -> None:
+    """Refuses a file of --plot or --csv that is there already, or whose folder is not, before any work is done."""
+    from onecycle_cli.errors import InputError
+
+    for path in (plot, None if csv in (None, "-") else Path(csv)):
+        if path is None:
+            continue
+        if path.exists():
+            raise InputError(f"{path} is there already.", "Name a new file, or remove it first.")
+        if not path.parent.is_dir():
+            raise InputError(f"There is no folder {path.parent}.", "Make it first.")

@@ -7,11 +7,14 @@ import typer
 
 from onecycle_cli.cli.options import (
     BatchSizeOption,
+    CsvOption,
     EpochsOption,
     MaxLrOption,
+    PlotOption,
     RecipeArgument,
     SetOption,
     load_recipe,
+    must_be_new,
 )
 
 if TYPE_CHECKING:
@@ -32,20 +35,19 @@ def schedule(
     epochs: EpochsOption = None,
     batch_size: BatchSizeOption = None,
     settings: SetOption = None,
-    csv: Annotated[
-        str | None, typer.Option("--csv", metavar="FILE|-", help="Write every step as CSV; - is standard output.")
-    ] = None,
-    plot: Annotated[Path | None, typer.Option("--plot", metavar="FILE", help="Draw it as a PNG.")] = None,
+    csv: CsvOption = None,
+    plot: PlotOption = None,
 ) -> None:
-    """Show lr and momentum at every step of a recipe, with no data loaded and no training."""
+    """Show lr and momentum at every step of a recipe, with no data loaded and no training.
+
+    --csv has every step, the screen the turns.
+    """
     from onecycle_cli.console import show_pairs, show_table
     from onecycle_cli.errors import InputError
     from onecycle_cli.experiments.planning import known_steps_per_epoch, recipe_schedule
     from onecycle_cli.run_dir.writing import to_csv
 
-    for path in (plot, None if csv in (None, "-") else Path(csv)):
-        if path is not None:
-            _must_be_new(path)
+    must_be_new(plot, csv)
     loaded = load_recipe(recipe, settings, max_lr=max_lr, epochs=epochs, batch_size=batch_size)
     if loaded.schedule.max_lr is None:
         raise InputError(f"There is no max_lr: schedule.max_lr of {recipe} is empty.", "Give --max-lr.")
@@ -88,12 +90,3 @@ def _called(recipe: "Recipe") -> str:
     settings = recipe.schedule
     form = {"one_cycle": settings.shape, "triangular": settings.mode}.get(settings.policy)
     return f"{settings.policy} ({form})" if form else settings.policy
-
-
-def _must_be_new(path: Path) -> None:
-    from onecycle_cli.errors import InputError
-
-    if path.exists():
-        raise InputError(f"{path} is there already.", "Name a new file, or remove it first.")
-    if not path.parent.is_dir():
-        raise InputError(f"There is no folder {path.parent}.", "Make it first.")
