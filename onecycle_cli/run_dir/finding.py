@@ -28,9 +28,16 @@ def all_runs(runs_dir: Path) -> list[RunDir]:
 
 
 def find_run(runs_dir: Path, text: str) -> RunDir:
-    """The run that a person means: a folder, or the name of one in `runs_dir`."""
-    path = Path(text).expanduser()
-    return open_run(path if path.is_dir() else runs_dir / text)
+    """The run that a person means: a folder, or the name of one in `runs_dir`, though there be images of that name."""
+    path, named = Path(text).expanduser(), runs_dir / text
+    here = (path / RUN).is_file() or (path.exists() and not named.exists())
+    return open_run(path if here else named)
+
+
+def runs_in(run: RunDir) -> list[RunDir]:
+    """The runs that a folder stands for, by name: those inside a sweep, damaged ones too, or else itself."""
+    inner = [RunDir(path) for path in sorted(run.path.iterdir()) if (path / RUN).is_file()]
+    return inner or [run]
 
 
 def suggesting_runs(runs_dir: Path) -> list[RunDir]:

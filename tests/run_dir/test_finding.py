@@ -7,7 +7,7 @@ import pytest
 
 from onecycle_cli.errors import InputError
 from onecycle_cli.run_dir.files import RUN, SUGGESTION
-from onecycle_cli.run_dir.finding import all_runs, find_run, latest_suggestions, suggesting_runs
+from onecycle_cli.run_dir.finding import all_runs, find_run, latest_suggestions, runs_in, suggesting_runs
 from onecycle_cli.run_dir.run import RunDir
 
 Make = Callable[..., RunDir]
@@ -26,6 +26,23 @@ def test_a_run_is_found_by_folder_and_by_name(make: Make, tmp_path: Path) -> Non
     assert find_run(tmp_path, str(path)).path == path
     with pytest.raises(InputError, match="is not a run: it has no run.json"):
         find_run(tmp_path / "runs", "other")
+
+
+def test_a_folder_of_images_does_not_hide_the_run_of_the_same_name(make: Make, tmp_path: Path) -> None:
+    (tmp_path / "cats").mkdir()  # the tests run in here
+    with pytest.raises(InputError, match="^cats is not a run"):
+        find_run(tmp_path / "runs", "cats")
+    path = make(name="cats").path
+    assert find_run(tmp_path / "runs", "cats").path == path
+
+
+def test_a_sweep_stands_for_the_runs_inside_it_and_any_other_run_for_itself(make: Make) -> None:
+    alone, sweep = make("train"), make("sweep-wd")
+    assert [run.path for run in runs_in(sweep)] == [sweep.path]
+    heavy, light = (sweep.inner(f"weight_decay={value}", "a: 1\n").path for value in ("1e-2", "1e-4"))
+    (light / RUN).write_text("{")
+    assert [run.path for run in runs_in(sweep)] == [heavy, light]
+    assert [run.path for run in runs_in(alone)] == [alone.path]
 
 
 def test_the_latest_suggestions_are_of_finished_tests_of_that_recipe_newest_first(make: Make, tmp_path: Path) -> None:
