@@ -1,7 +1,7 @@
 """Recipes: YAML in, one frozen validated object, YAML out."""
 
 from onecycle_cli.recipe.fields import Data, FindLr, Model, Optimizer, Recipe, Runtime, Schedule, SweepWd
-from onecycle_cli.recipe.reading import Override, choices, load, parse, to_yaml, varied, with_values
+from onecycle_cli.recipe.reading import Override, choices, dotted_values, load, parse, to_yaml, varied, with_values
 from onecycle_cli.recipe.shipped import find, shipped_names, shipped_path
 from onecycle_cli.recipe.staleness import Difference, curve_settings, differences, finder_momentum, result_settings
 from onecycle_cli.recipe.writing import as_written
@@ -21,6 +21,7 @@ __all__ = [
     "choices",
     "curve_settings",
     "differences",
+    "dotted_values",
     "find",
     "finder_momentum",
     "load",

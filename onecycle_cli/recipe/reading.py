@@ -62,11 +62,23 @@ def load(path: Path, overrides: Sequence[Override] = ()) -> Recipe:
 
     `InputError` names every field that is wrong: its line or flag, what is wrong, the nearest known spelling.
     """
+    return parse(_text(path), str(path), overrides)
+
+
+def dotted_values(path: Path) -> dict[str, Any]:
+    """What stands in a recipe's file, by dotted names, though it may be no recipe of this version; not validated."""
+    values, _ = _read_yaml(_text(path), str(path))
+    dotted: dict[str, Any] = {}
+    for name, value in values.items():
+        dotted |= {f"{name}.{inner}": one for inner, one in value.items()} if isinstance(value, dict) else {name: value}
+    return dotted
+
+
+def _text(path: Path) -> str:
     try:
-        text = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except UnicodeDecodeError:
         raise InputError(f"{path} is not text in UTF-8, so it is no recipe.", "Save it as UTF-8.") from None
-    return parse(text, str(path), overrides)
 
 
 def parse(text: str, source: str, overrides: Sequence[Override] = ()) -> Recipe:

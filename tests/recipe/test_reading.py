@@ -8,7 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onecycle_cli.errors import InputError
-from onecycle_cli.recipe import Override, Recipe, choices, load, parse, shipped_path, to_yaml, varied, with_values
+from onecycle_cli.recipe import (
+    Override,
+    Recipe,
+    choices,
+    dotted_values,
+    load,
+    parse,
+    shipped_path,
+    to_yaml,
+    varied,
+    with_values,
+)
 
 DIGITS = shipped_path("digits").read_text()
 
@@ -247,3 +258,22 @@ def test_a_recipe_is_varied_by_values_and_checked_again() -> None:
     assert varied(recipe, {"data.path": "photos"}, "my.yaml").data.path == str(Path("photos").absolute())
     with pytest.raises(InputError, match="my.yaml: one field cannot.*\n  schedule.epochs=0  schedule.epochs"):
         varied(recipe, {"schedule.epochs": 0}, "my.yaml")
+
+
+def test_what_stands_in_a_file_is_read_by_dotted_names_though_it_is_no_recipe(tmp_path: Path) -> None:
+    (tmp_path / "old.yaml").write_text(
+        "seed: 1\nmodel: resnet\noptimizer:\n  lr: 1e-3\n  betas: [0.9, 1e0]\nempty: {}\n"
+    )
+    assert dotted_values(tmp_path / "old.yaml") == {
+        "seed": 1,
+        "model": "resnet",
+        "optimizer.lr": 0.001,
+        "optimizer.betas": [0.9, 1.0],
+    }
+
+
+@pytest.mark.parametrize(("text", "says"), [("a: [", "not readable as YAML"), ("- 1\n", "does not hold the sections")])
+def test_a_file_without_sections_has_no_dotted_names(tmp_path: Path, text: str, says: str) -> None:
+    (tmp_path / "old.yaml").write_text(text)
+    with pytest.raises(InputError, match=says):
+        dotted_values(tmp_path / "old.yaml")
