@@ -7,20 +7,28 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from onecycle_cli.lr_range import Shape
 
 BLUE, ORANGE, GREEN, RED, PURPLE, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#666666"
-CURVES = [(BLUE, "-"), (RED, "--"), (GREEN, "-."), (ORANGE, ":"), (PURPLE, "-"), ("black", "--")]
+COLORS, STYLES = (BLUE, RED, GREEN, ORANGE, PURPLE, "black"), ("-", "--", "-.", ":")
 DPI = 120
+
+MOST_LABELS = 12
+"""That a legend has room for, and a reader patience."""
 
 PEER_MARKERS = "sD^v<>ph"
 
 Column = Sequence[float | None]
+Look = dict[str, Any]
+"""What a line is drawn with."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +38,15 @@ class Overlaid:
     label: str
     shape: Shape
     mark: float | None
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A training among others, as far as it went: the rows of `steps.csv` and of `epochs.csv`."""
+
+    label: str
+    steps: Sequence[Mapping[str, float]]
+    epochs: Sequence[Mapping[str, float]]
 
 
 def plot_lr_range(
@@ -132,23 +149,97 @@ def plot_sweep(path: Path, *, title: str, curves: Sequence[Overlaid], fields: st
     figure = Figure(figsize=(9, 5.5), layout="constrained")
     axes = figure.add_subplot()
     for number, curve in enumerate(curves):
-        color, style = CURVES[number % len(CURVES)]
-        shape = curve.shape
         wide = 3.4 if curve.label == chosen else 1.4
         label = f"{curve.label} (chosen)" if curve.label == chosen else curve.label
-        axes.plot(shape.lrs, shape.median, color=color, linestyle=style, linewidth=wide, label=label)
-        if (shape.high > shape.low).any():
-            axes.fill_between(shape.lrs, shape.low, shape.high, color=color, alpha=0.12)
-        if curve.mark is not None:
-            height = np.interp(curve.mark, shape.lrs, shape.median)
-            axes.plot([curve.mark], [height], color=color, marker="v", markersize=9, markeredgecolor="black")
+        _overlay(axes, curve, _look(number) | {"linewidth": wide, "label": label})
+    _limit_overlay(axes, curves)
     axes.set(xscale="log", xlabel="learning rate", ylabel="smoothed loss", title=title)
-    losses = [loss for curve in curves for loss in curve.shape.median]
-    if losses:
-        _limit_height(axes, losses, min(losses))
     _grid(axes)
     axes.legend(title=f"{fields} (triangle: reach)", frameon=False)
     figure.savefig(path, dpi=DPI, format="png")
+
+
+def plot_comparison(path: Path, *, trainings: Sequence[Trained], tests: Sequence[Overlaid]) -> None:
+    """Trainings by losses, accuracy and lr, range tests by smooth loss over lr with a triangle at each mark.
+
+    Runs with the same label look the same and stand in the legend once.
+    """
+    names = [run.label for run in trainings] + [test.label for test in tests]
+    looks = {name: _look(number) for number, name in enumerate(dict.fromkeys(names))}
+    heights = [7.0] * bool(trainings) + [4.5] * bool(tests)
+    figure = Figure(figsize=(10, sum(heights) + 0.5), layout="constrained")
+    parts = iter(figure.subfigures(len(heights), height_ratios=heights, squeeze=False)[:, 0])
+    if trainings:
+        _add_trainings(next(parts), trainings, looks)
+    if tests:
+        axes = next(parts).add_subplot()
+        for test in tests:
+            _overlay(axes, test, looks[test.label] | {"linewidth": 1.4})
+        _limit_overlay(axes, tests)
+        axes.set(xscale="log", xlabel="learning rate", title="smoothed loss of range tests (triangle: max_lr)")
+        _grid(axes)
+    _shared_legend(figure, looks)
+    figure.savefig(path, dpi=DPI, format="png")
+
+
+def _add_trainings(figure: SubFigure, trainings: Sequence[Trained], looks: Mapping[str, Look]) -> None:
+    (train_loss, valid_loss), (accuracy, lr) = figure.subplots(2, 2)
+    titles = {train_loss: "train loss", valid_loss: "validation loss", accuracy: "validation accuracy"}
+    for axes, title in titles.items():
+        column = title.replace("validation", "valid").replace(" ", "_")
+        curves = [[epoch[column] for epoch in run.epochs] for run in trainings]
+        for run, curve in zip(trainings, curves, strict=True):
+            axes.plot([epoch["epoch"] for epoch in run.epochs], curve, marker=".", **looks[run.label])
+        if axes is not accuracy:
+            _limit_losses(axes, curves)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set(title=title, xlabel="epoch")
+        _grid(axes)
+    for run in trainings:
+        lr.plot([step["step"] for step in run.steps], [step["lr"] for step in run.steps], **looks[run.label])
+    lr.set(title="lr", xlabel="step")
+    _grid(lr)
+
+
+def _overlay(axes: Axes, curve: Overlaid, look: Look) -> None:
+    """One curve with its band and its mark."""
+    shape = curve.shape
+    axes.plot(shape.lrs, shape.median, **look)
+    if (shape.high > shape.low).any():
+        axes.fill_between(shape.lrs, shape.low, shape.high, color=look["color"], alpha=0.12)
+    if curve.mark is not None:
+        height = np.interp(curve.mark, shape.lrs, shape.median)
+        axes.plot([curve.mark], [height], color=look["color"], marker="v", markersize=9, markeredgecolor="black")
+
+
+def _limit_overlay(axes: Axes, curves: Sequence[Overlaid]) -> None:
+    losses = [loss for curve in curves for loss in curve.shape.median]
+    if losses:
+        _limit_height(axes, losses, min(losses))
+
+
+def _limit_losses(axes: Axes, runs: Sequence[Sequence[float]]) -> None:
+    """The same view for runs of which one explodes: the first losses set it, the median one of them all."""
+    losses = sorted(loss for run in runs for loss in run if math.isfinite(loss))
+    firsts = sorted(run[0] for run in runs if run and math.isfinite(run[0]))
+    if firsts:
+        _limit_height(axes, [firsts[len(firsts) // 2], *losses], losses[0])
+
+
+def _look(number: int) -> Look:
+    """Colour and line style of the curve of this number, no two alike among 24: each round moves the styles by one."""
+    style = (number + number // len(COLORS)) % len(STYLES)
+    return {"color": COLORS[number % len(COLORS)], "linestyle": STYLES[style]}
+
+
+def _shared_legend(figure: Figure, looks: Mapping[str, Look]) -> None:
+    """Below all panels, in as many columns as there is room for."""
+    shown = list(looks) if len(looks) <= MOST_LABELS else list(looks)[: MOST_LABELS - 1]
+    handles = [Line2D([], [], label=label, **looks[label]) for label in shown]
+    if len(shown) < len(looks):
+        handles.append(Line2D([], [], linestyle="none", label=f"and {len(looks) - len(shown)} more"))
+    columns = max(1, 120 // (8 + max(map(len, shown))))
+    figure.legend(handles=handles, loc="outside lower center", ncols=columns, frameon=False)
 
 
 def plot_confusion(path: Path, *, title: str, classes: Sequence[str], counts: Sequence[Sequence[int]]) -> None:
@@ -181,6 +272,6 @@ def _limit_height(axes: Axes, losses: Sequence[float], low: float) -> None:
     The view begins at `low` and ends as far above the first loss as that is above `low`, or where the curve ends.
     """
     top = min(max(losses), losses[0] + max(losses[0] - low, 0.1))
-    margin = 0.05 * (top - low or 1)
+    margin = 0.05 * (top - low or 1 + abs(low))
     # More room below: the peers' marks stand there.
     axes.set_ylim(low - 2 * margin, top + margin)

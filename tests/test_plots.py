@@ -11,14 +11,18 @@ import matplotlib as mpl
 import matplotlib.figure
 import numpy as np
 import pytest
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
 from onecycle_cli.lr_range import Curve, shape_of
 from onecycle_cli.lr_range.peers import PEERS as PEER_RULES
 from onecycle_cli.plots import (
+    MOST_LABELS,
     PEER_MARKERS,
     Overlaid,
+    Trained,
+    plot_comparison,
     plot_confusion,
     plot_lr_range,
     plot_schedule,
@@ -137,6 +141,70 @@ def test_a_sweep_marks_the_chosen_curve_and_each_onset(tmp_path: Path, drawn: li
     wide = [line.get_linewidth() for line in lines if line.get_label().startswith("1e")]
     assert wide[1] > wide[0] == wide[2]
     assert [line.get_xdata()[0] for line in lines if line.get_marker() == "v"] == [LRS[45], LRS[47]]
+
+
+def training(label: str, *valid_losses: float, train_loss: float = 1.0) -> Trained:
+    epochs = [
+        {"epoch": number, "train_loss": train_loss, "valid_loss": loss, "valid_accuracy": 0.5}
+        for number, loss in enumerate(valid_losses, start=1)
+    ]
+    return Trained(label, [{"step": 0, "lr": 0.1}, {"step": 1, "lr": 0.2}], epochs)
+
+
+def panels(figure: Figure) -> dict[str, Axes]:
+    return {axes.get_title().split(" of ")[0]: axes for axes in figure.axes}
+
+
+def test_compared_trainings_show_their_losses_accuracy_and_lr(tmp_path: Path, drawn: list[Figure]) -> None:
+    plot_comparison(tmp_path / "a.png", trainings=[training("a", 2.0, 1.5), training("b", 2.5)], tests=[])
+    assert is_png(tmp_path / "a.png")
+    assert list(panels(drawn[0])) == ["train loss", "validation loss", "validation accuracy", "lr"]
+    one, other = panels(drawn[0])["validation loss"].get_lines()
+    assert (list(one.get_ydata()), list(other.get_ydata())) == ([2.0, 1.5], [2.5])
+    assert [text.get_text() for text in drawn[0].legends[0].get_texts()] == ["a", "b"]
+
+
+def test_compared_range_tests_have_a_panel_of_their_own_with_a_mark_each(tmp_path: Path, drawn: list[Figure]) -> None:
+    shape = shape_of([Curve(LRS, LOSSES)])
+    tests = [Overlaid("a", shape, LRS[40]), Overlaid("b", shape, None)]
+    plot_comparison(tmp_path / "a.png", trainings=[], tests=tests)
+    plot_comparison(tmp_path / "b.png", trainings=[training("b", 2.0)], tests=tests)
+    alone, both = map(panels, drawn)
+    assert list(alone) == ["smoothed loss"]
+    assert len(both) == 5
+    assert both["smoothed loss"].get_xscale() == "log"
+    assert [line.get_xdata()[0] for line in both["smoothed loss"].get_lines() if line.get_marker() == "v"] == [LRS[40]]
+    # The training named b looks as the test named b.
+    assert both["lr"].get_lines()[0].get_color() == both["smoothed loss"].get_lines()[-1].get_color()
+
+
+def test_runs_of_one_label_look_the_same_and_stand_in_the_legend_once(tmp_path: Path, drawn: list[Figure]) -> None:
+    plot_comparison(tmp_path / "a.png", trainings=[training(label, 2.0) for label in "abba"], tests=[])
+    colors = [line.get_color() for line in panels(drawn[0])["lr"].get_lines()]
+    assert colors[0] == colors[3] != colors[1] == colors[2]
+    assert len(drawn[0].legends[0].get_texts()) == 2
+
+
+@pytest.mark.parametrize(("runs", "entries"), [(MOST_LABELS, MOST_LABELS), (24, MOST_LABELS)])
+def test_many_runs_look_different_and_the_legend_stays_legible(
+    tmp_path: Path, drawn: list[Figure], runs: int, entries: int
+) -> None:
+    plot_comparison(tmp_path / "a.png", trainings=[training(str(i), 2.0) for i in range(runs)], tests=[])
+    lines = panels(drawn[0])["lr"].get_lines()
+    assert len({(line.get_color(), line.get_linestyle()) for line in lines}) == runs
+    texts = [text.get_text() for text in drawn[0].legends[0].get_texts()]
+    assert len(texts) == entries
+    assert texts[-1] == ("and 13 more" if runs == 24 else str(runs - 1))
+
+
+def test_a_run_that_explodes_or_has_no_epoch_yet_leaves_the_others_in_view(tmp_path: Path, drawn: list[Figure]) -> None:
+    runs = [training("a", 2.0, 1.0), training("b", 2.2, 1e20, math.nan), training("c", 2.1, 1.1), training("d")]
+    plot_comparison(tmp_path / "a.png", trainings=runs, tests=[])
+    low, high = panels(drawn[0])["validation loss"].get_ylim()
+    assert low < 1.0
+    assert 2.2 < high < 4
+    plot_comparison(tmp_path / "b.png", trainings=runs[3:], tests=[])
+    assert is_png(tmp_path / "b.png")
 
 
 @pytest.mark.parametrize("classes", [2, 30])
