@@ -84,6 +84,39 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     console.print(table, markup=False)
 
 
+def show_wide_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """A table of many narrow columns, whose first one names the rows.
+
+    Where a terminal has no room for all, their names break after `_`; what then still has none follows below, each time
+    with the first column beside it.
+    """
+    rows = list(rows)
+    console = _console(stderr=False)
+    widths = [_widest([column, *(row[i] for row in rows)]) for i, column in enumerate(columns)]
+    if console.is_terminal and sum(widths) + 2 * len(widths) > console.width:
+        columns = [column.replace("_", "_\n") for column in columns]
+        widths = [_widest([column, *(row[i] for row in rows)]) for i, column in enumerate(columns)]
+    for number, part in enumerate(_parts(widths, console.width)):
+        if number:
+            print()
+        show_table([columns[i] for i in part], [[row[i] for i in part] for row in rows])
+
+
+def _widest(cells: Iterable[str]) -> int:
+    return max(len(line) for cell in cells for line in cell.split("\n"))
+
+
+def _parts(widths: Sequence[int], room: int) -> list[list[int]]:
+    """Which columns stand side by side in `room`: as many as fit beside the first one, two blanks after each."""
+    parts = [[0]]
+    for column in range(1, len(widths)):
+        wide = sum(widths[i] + 2 for i in (*parts[-1], column))
+        if wide > room and len(parts[-1]) > 1:
+            parts.append([0])
+        parts[-1].append(column)
+    return parts
+
+
 class Display:
     """Shows what an experiment reports while it runs; a context manager, and the `Report` to hand in."""
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from onecycle_cli import console
-from onecycle_cli.console import Display, duration, show_error, show_pairs, show_table
+from onecycle_cli.console import Display, duration, show_error, show_pairs, show_table, show_wide_table
 from onecycle_cli.errors import InputError
 from onecycle_cli.progress import Progress
 
@@ -139,6 +139,59 @@ def test_a_name_in_a_table_is_never_cut(terminal: Callable[[], Terminal]) -> Non
     name = "runs/20261122-101010-train-cifar10-resnet56-constant-momentum"
     show_table(("run", "status"), [(name, "finished")])
     assert name in "".join(line.split()[0] for line in stream.getvalue().splitlines())
+
+
+WIDE = ("run", "train_accuracy", "valid_accuracy", "seconds")
+ROWS = [("first", "0.1234", "0.2345", "10.1"), ("second", "0.3456", "0.4567", "9.9")]
+
+
+def page(stream: Terminal) -> list[str]:
+    return [line.rstrip() for line in re.sub(r"\x1b\[\d*m", "", stream.getvalue()).splitlines()]
+
+
+def test_a_wide_table_is_whole_where_there_is_room(terminal: Callable[[], Terminal]) -> None:
+    stream = terminal()
+    show_wide_table(WIDE, ROWS)
+    assert page(stream) == [
+        "run     train_accuracy  valid_accuracy  seconds",
+        "first   0.1234          0.2345          10.1",
+        "second  0.3456          0.4567          9.9",
+    ]
+
+
+def test_a_wide_table_breaks_its_names_first_and_then_itself(
+    terminal: Callable[[], Terminal], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    stream = terminal()
+    show_wide_table(WIDE, ROWS)
+    assert page(stream) == [
+        "        train_    valid_",
+        "run     accuracy  accuracy  seconds",
+        "first   0.1234    0.2345    10.1",
+        "second  0.3456    0.4567    9.9",
+    ]
+    monkeypatch.setenv("COLUMNS", "30")
+    stream = terminal()
+    show_wide_table(WIDE, ROWS)
+    assert page(stream) == [
+        "        train_    valid_",
+        "run     accuracy  accuracy",
+        "first   0.1234    0.2345",
+        "second  0.3456    0.4567",
+        "",
+        "run     seconds",
+        "first   10.1",
+        "second  9.9",
+    ]
+
+
+def test_a_wide_table_in_a_pipe_is_a_table_like_any_other(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [("x" * 300, "1", "2", "3")]
+    show_wide_table(WIDE, rows)
+    wide = capsys.readouterr().out
+    show_table(WIDE, rows)
+    assert capsys.readouterr().out == wide
 
 
 def test_a_wish_for_colour_makes_no_terminal_of_a_log(
