@@ -15,6 +15,7 @@ ROOMS = {
     "lr_range": {"errors"},
     "sweeps": {"errors", "recipe"},
     "recipe": {"errors"},
+    "comparison": {"recipe"},
     "run_dir": {"errors"},
     "plots": {"errors", "lr_range"},
     "console": {"errors", "progress"},
@@ -31,6 +32,7 @@ ROOMS = {
         "schedule",
         "lr_range",
         "sweeps",
+        "comparison",
         "recipe",
         "run_dir",
         "plots",
@@ -60,7 +62,7 @@ LIBRARIES = {
 }
 """Each library with the rooms it may be used in."""
 
-LIGHT = {"errors", "progress", "schedule", "sweeps", "run_dir", "console", "cli", "recipe"}
+LIGHT = {"errors", "progress", "schedule", "sweeps", "comparison", "run_dir", "console", "cli", "recipe"}
 """Rooms that load without numpy, torch and the like: what they need of them they import where they use it."""
 
 

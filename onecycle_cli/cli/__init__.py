@@ -5,7 +5,7 @@ Torch, pandas and matplotlib are imported inside the commands that need them: `o
 
 import typer
 
-from onecycle_cli.cli import data, experiments, models, recipes, runs, schedule, sweeps
+from onecycle_cli.cli import compare, data, experiments, models, recipes, runs, schedule, sweeps
 from onecycle_cli.cli.root import Root, version
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ sweeps.add_to(app)
 schedule.add_to(app)
 models.add_to(app)
 runs.add_to(app)
+compare.add_to(app)
 app.add_typer(recipes.app, name="recipes")
 app.add_typer(data.app, name="data")
 

@@ -10,6 +10,9 @@ if TYPE_CHECKING:
 
 RecipeArgument = Annotated[str, typer.Argument(metavar="RECIPE", help="A YAML file, or the name of a shipped recipe.")]
 RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or its name in the runs folder.")]
+RunsArgument = Annotated[
+    list[str], typer.Argument(metavar="RUN...", help="Folders of runs or sweeps, or their names in the runs folder.")
+]
 SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="FIELD=VALUE", help="Override any field, such as model.width=2. Repeatable."),

@@ -44,9 +44,9 @@ def suggested_max_lr(found: RunDir, recipe: Recipe) -> SavedSuggestion:
     return SavedSuggestion(again.max_lr, float(saved["max_lr"]), str(again.confidence))
 
 
-def saved_curves(found: RunDir) -> list[Curve]:
-    """The curve of each repeat in `lr_range.csv`."""
-    rows = found.read_table(LR_RANGE)
+def saved_curves(found: RunDir, *, growing: bool = False) -> list[Curve]:
+    """The curve of each repeat in `lr_range.csv`; with `growing` as far as they go by now, maybe none."""
+    rows = found.read_growing_table(LR_RANGE) if growing else found.read_table(LR_RANGE)
     with _numbers_in(found, LR_RANGE):
         return [
             Curve([float(row["lr"]) for row in test], [float(row["train_loss"]) for row in test])

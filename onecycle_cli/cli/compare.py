@@ -1,0 +1,135 @@
+"""`compare`: runs side by side, with the settings that differ and what came out."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from onecycle_cli.cli.options import (
+    RUNS_DIR,
+    CsvOption,
+    JsonOption,
+    PlotOption,
+    RunsArgument,
+    RunsDirOption,
+    must_be_new,
+)
+
+if TYPE_CHECKING:
+    from onecycle_cli.comparison import Run, Spread
+
+Column = tuple[str, list[str]]
+"""A name, and the cell of each run."""
+
+FORMATS = {"max_lr": ".3g", "seconds": ".1f"}
+"""How results are shown that are numbers, but neither whole ones nor losses or accuracies."""
+
+
+def add_to(app: typer.Typer) -> None:
+    """Adds the command to the root."""
+    app.command("compare", epilog="Example: onecycle compare runs/* --plot compared.png")(compare)
+
+
+def compare(
+    named: RunsArgument,
+    csv: CsvOption = None,
+    plot: PlotOption = None,
+    runs_dir: RunsDirOption = RUNS_DIR,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare runs: the settings that differ, and what came out, in a table and a picture.
+
+    A sweep stands for the runs inside it; a run that goes on, or was stopped, for what it has so far. What is the same
+    in all stands below the table. Of runs that differ in their seed alone there is also the mean, with the standard
+    deviation and the standard error of that mean, to hold a difference against.
+    """
+    import json
+
+    from onecycle_cli.comparison import differing, groups, labels, over_seeds, short_names
+    from onecycle_cli.console import show_note, show_pairs
+    from onecycle_cli.experiments.comparing import RESULTS, draw_comparison, read_runs
+    from onecycle_cli.run_dir.writing import json_ready, to_csv
+
+    must_be_new(plot, csv)
+    runs, left_out = read_runs(runs_dir, named)
+    fields = differing(runs)
+    names = short_names(fields, taken=("run", "status", *(name for name in RESULTS if name != "max_lr")))
+    if plot is not None:
+        left_out += draw_comparison(plot, runs, labels(runs, fields, names))
+    for one in left_out:
+        show_note(f"Left out: {one.reason}")
+    if csv is not None:
+        rows = [
+            (run.path, run.command, run.status, *map(run.settings.get, fields), *run.results.values()) for run in runs
+        ]
+        text = to_csv(("run", "command", "status", *fields, *RESULTS), rows)
+        if csv == "-":
+            print(text, end="")
+            return
+        Path(csv).write_text(text, encoding="utf-8")
+    if as_json:
+        spreads = over_seeds(groups(runs, fields))
+        found = {"runs": runs, "differing": fields, "over_seeds": spreads, "left_out": left_out}
+        print(json.dumps(json_ready(found), indent=2, allow_nan=False))
+        return
+    for number, command in enumerate(dict.fromkeys(run.command for run in runs)):
+        if number:
+            print()
+        _show([run for run in runs if run.command == command], names)
+    files = [(name, str(path)) for name, path in (("table", csv), ("figure", plot)) if path is not None]
+    if files:
+        print()
+        show_pairs(files)
+
+
+def _show(runs: "Sequence[Run]", names: dict[str, str]) -> None:
+    """What runs of one command have; `names` has the settings that differ, among these or from those of others."""
+    from onecycle_cli.comparison import distinct_names, groups, over_seeds
+    from onecycle_cli.console import show_pairs, show_wide_table
+
+    short, pattern = distinct_names([run.path for run in runs])
+    # The max_lr of a training is among its results.
+    columns = [(names[field], _settings(field, runs)) for field in names if field != "schedule.max_lr"]
+    columns.append(("status", [run.status for run in runs]))
+    columns += [(name, [_shown(name, run.results[name]) for run in runs]) for name in runs[0].results]
+    varying = [("run", short), *(column for column in columns if len(set(column[1])) > 1)]
+    if len(runs) > 1:
+        show_wide_table([name for name, _ in varying], list(zip(*(cells for _, cells in varying), strict=True)))
+        print()
+    spreads = over_seeds(groups(runs, list(names)))
+    if spreads:
+        _show_spreads(spreads, names)
+        print()
+    same = [(name, cells[0]) for name, cells in columns if len(set(cells)) == 1 and cells[0]]
+    alike = [("settings", "the same in all")] if len(runs) > 1 and not names else []
+    show_pairs([(runs[0].command, pattern if len(runs) > 1 else runs[0].path), *alike, *same])
+
+
+def _settings(field: str, runs: "Sequence[Run]") -> list[str]:
+    from onecycle_cli.comparison import distinct_names
+    from onecycle_cli.recipe import as_written
+
+    cells = [as_written(run.settings[field]) if field in run.settings else "" for run in runs]
+    return distinct_names(cells)[0] if field == "data.path" else cells
+
+
+def _show_spreads(spreads: "Sequence[Spread]", names: dict[str, str]) -> None:
+    from onecycle_cli.console import show_wide_table
+    from onecycle_cli.recipe import as_written
+
+    cells = {field: [as_written(spread.settings.get(field, "")) for spread in spreads] for field in names}
+    told = {names[field]: column for field, column in cells.items() if len(set(column)) > 1}
+    rows = []
+    for number, spread in enumerate(spreads):
+        seeds = str(spread.n) if spread.n == spread.runs else f"{spread.n} of {spread.runs}"
+        numbers = (spread.mean, spread.standard_deviation, spread.standard_error)
+        shown = [_shown(spread.result, value) for value in numbers]
+        rows.append([*(column[number] for column in told.values()), spread.result, seeds, *shown])
+    show_wide_table([*told, "result", "seeds", "mean", "standard_deviation", "standard_error"], rows)
+
+
+def _shown(name: str, value: Any) -> str:
+    if value is None or isinstance(value, str | int):
+        return "" if value is None else str(value)
+    return f"{value:{FORMATS.get(name, '.4f')}}"
