@@ -37,3 +37,15 @@ class Terminated(BaseException):
     """SIGTERM came. Like KeyboardInterrupt, it is no Exception, so that nothing swallows it on the way out."""
 
     exit_code = 143
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether memory ran out, of the machine or of a GPU.
+
+    torch says so with OutOfMemoryError or a RuntimeError of CUDA, cuBLAS or cuDNN on a GPU, and with a RuntimeError of
+    its allocator on a CPU.
+    """
+    told = ("can't allocate memory", "out of memory", "ALLOC_FAILED")
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and any(say in str(error) for say in told)
+    )

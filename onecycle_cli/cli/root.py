@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from onecycle_cli.errors import MachineError, OnecycleError, Terminated
+from onecycle_cli.errors import MachineError, OnecycleError, Terminated, is_out_of_memory
 
 INTERRUPTED = 130
 
@@ -84,11 +84,10 @@ def _of_the_machine(error: Exception) -> MachineError | None:
     if isinstance(error, OSError) and error.errno in MACHINE_ERRORS:
         where = f": {error.filename}" if error.filename else ""
         return MachineError(f"{error.strerror}{where}.", f"{MACHINE_ERRORS[error.errno]}, then start again.")
-    # torch says so on a GPU with OutOfMemoryError, and on a CPU with a RuntimeError of its allocator.
-    if isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__ or "can't allocate memory" in str(error):
+    if is_out_of_memory(error):
         return MachineError(
             f"Out of memory: {str(error).splitlines()[0] if str(error) else 'no more to be had'}",
-            "Set a smaller --batch-size, or --set data.image_size.",
+            "Set a smaller --batch-size (`onecycle find-batch-size` finds one), or --set data.image_size.",
         )
     return None
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import torch
 import typer
 
 from onecycle_cli import __version__
@@ -28,6 +29,8 @@ Command = Callable[..., object]
         (PermissionError(errno.EACCES, "Permission denied", "runs"), 5, "Permission denied: runs"),
         (MemoryError(), 5, "Out of memory"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), 5, "smaller --batch-size"),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), 5, "CUDA out of memory"),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling"), 5, "ALLOC_FAILED"),
         (KeyboardInterrupt(), 130, "interrupted"),
         (Terminated(), 143, "terminated"),
     ],
