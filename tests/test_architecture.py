@@ -16,6 +16,7 @@ ROOMS = {
     "sweeps": {"errors", "recipe"},
     "recipe": {"errors"},
     "comparison": {"recipe"},
+    "batch_size": set(),
     "run_dir": {"errors"},
     "plots": {"errors", "lr_range"},
     "console": {"errors", "progress"},
@@ -33,6 +34,7 @@ ROOMS = {
         "lr_range",
         "sweeps",
         "comparison",
+        "batch_size",
         "recipe",
         "run_dir",
         "plots",
@@ -62,7 +64,7 @@ LIBRARIES = {
 }
 """Each library with the rooms it may be used in."""
 
-LIGHT = {"errors", "progress", "schedule", "sweeps", "comparison", "run_dir", "console", "cli", "recipe"}
+LIGHT = {"errors", "progress", "schedule", "sweeps", "comparison", "batch_size", "run_dir", "console", "cli", "recipe"}
 """Rooms that load without numpy, torch and the like: what they need of them they import where they use it."""
 
 

@@ -130,6 +130,4 @@ def _show_spreads(spreads: "Sequence[Spread]", names: dict[str, str]) -> None:
 
 
 def _shown(name: str, value: Any) -> str:
-    if value is None or isinstance(value, str | int):
-        return "" if value is None else str(value)
-    return f"{value:{FORMATS.get(name, '.4f')}}"
+    return f"{value:{FORMATS.get(name, '.4f')}}" if isinstance(value, float) else "" if value is None else str(value)

@@ -29,6 +29,7 @@ RESULTS = {
     "sweep": ("finished", "d"),
     "sweep-wd": ("weight_decay", "g"),
     "evaluate": ("accuracy", ".4f"),
+    "find-batch-size": ("batch_size", "d"),
 }
 """The one number of each command's summary that says most."""
 

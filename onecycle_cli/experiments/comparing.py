@@ -57,9 +57,7 @@ def read_run(run: RunDir) -> Run:
     """What is known of one run by now; `InputError` where a file of it is damaged."""
     with _all_there(run):
         facts, summary = run.facts, run.summary
-        command, status = facts["command"], facts["status"]
-        if command == "sweep-wd" and (run.path / LR_RANGE).is_file():
-            command = "find-lr"
+        command, status = _command(run, facts["command"]), facts["status"]
         recipe = dotted_values(run.path / RECIPE)
         if recipe.get("find_lr.momentum") is None:
             recipe["find_lr.momentum"] = recipe.get("schedule.max_momentum")
@@ -68,6 +66,14 @@ def read_run(run: RunDir) -> Run:
         so_far = summary or _so_far(run, recipe)
         results = {name: so_far.get(name) for name in RESULTS} | {"seconds": facts["seconds"]}
         return Run(str(run.path), command, status, settings_of(command, recipe), results)
+
+
+def _command(run: RunDir, command: str) -> str:
+    """What a run does; inside a sweep it has the sweep's command, and its tables tell."""
+    if command.startswith("sweep"):
+        tables = {STEPS: "train", LR_RANGE: "find-lr"}
+        return next((does for name, does in tables.items() if (run.path / name).is_file()), command)
+    return command
 
 
 def _so_far(run: RunDir, recipe: Mapping[str, Any]) -> dict[str, Any]:

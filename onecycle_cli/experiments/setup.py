@@ -87,18 +87,25 @@ def prepare(recipe: Recipe, hardware: Hardware, run: RunDir, report: Report) -> 
     )
     if train.drops_single_image:
         told("The last batch of an epoch would be one image, which batch norm cannot use: it is left out.")
+    trainer = new_trainer(recipe, data, train, hardware, told)
+    setup = Setup(hardware, data, trainer, train, fixed(data.valid), fixed(data.test) if data.test else None)
+    describe(setup, run)
+    return setup
+
+
+def new_trainer(
+    recipe: Recipe, data: ImageData, train: TrainBatches, hardware: Hardware, report: Callable[[str], None]
+) -> Trainer:
+    """A network of its own with its optimizer, for the batches `train`; it shares the images with other trainers."""
     model = _initial_model(recipe, data).to(hardware.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    trainer = Trainer(
+    return Trainer(
         model,
         _optimizer(recipe, model),
         train,
         label_smoothing=recipe.optimizer.label_smoothing,
         hardware=hardware,
-        report=told,
+        report=report,
     )
-    setup = Setup(hardware, data, trainer, train, fixed(data.valid), fixed(data.test) if data.test else None)
-    describe(setup, run)
-    return setup
 
 
 def describe(setup: Setup, run: RunDir) -> None:

@@ -18,6 +18,7 @@ SWEEP_FIGURE = "sweep.png"
 SWEEP_PLAN = "sweep.json"
 RANKING = "ranking.csv"
 TRACEBACK = "traceback.txt"
+BATCH_SIZE = "batch_size.csv"
 PER_CLASS = "per_class.csv"
 CONFUSION = "confusion_matrix.csv"
 CONFUSION_FIGURE = "confusion_matrix.png"
@@ -38,4 +39,5 @@ TRAIN_CELL_COLUMNS = (
     *("test_loss", "test_accuracy", "status", "error"),
 )
 RANKING_COLUMNS = ("n", "valid_loss", "valid_loss_sd", "valid_accuracy", "valid_accuracy_sd", "not_finished")
+BATCH_SIZE_COLUMNS = ("batch_size", "status", "images_per_second", "peak_memory_gib")
 PER_CLASS_COLUMNS = ("class", "images", "correct", "recall", "precision")

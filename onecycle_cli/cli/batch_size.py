@@ -1,0 +1,72 @@
+"""`find-batch-size`."""
+
+import typer
+
+from onecycle_cli.cli.new_run import print_json, start
+from onecycle_cli.cli.options import (
+    RUNS_DIR,
+    DeviceOption,
+    JsonOption,
+    NameOption,
+    QuietOption,
+    RecipeArgument,
+    RunsDirOption,
+    SetOption,
+    load_recipe,
+)
+
+
+def add_to(app: typer.Typer) -> None:
+    """Adds the command to the root."""
+    app.command("find-batch-size", epilog="Example: onecycle find-batch-size cifar10-resnet56")(find_batch_size)
+
+
+def find_batch_size(
+    recipe: RecipeArgument,
+    settings: SetOption = None,
+    device: DeviceOption = None,
+    runs_dir: RunsDirOption = RUNS_DIR,
+    name: NameOption = None,
+    quiet: QuietOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Find a batch size for a recipe on this machine, with its real training steps.
+
+    On a GPU that is the largest that fits in memory, less a tenth. On a CPU memory is not what ends the search: there
+    it is the smallest of 16, 32, 64, ... that is about as fast as any, by the median of a few timed steps, and how fast
+    those are depends on what else the machine does. Neither knows anything about accuracy.
+    """
+    from onecycle_cli.console import Display, show_pairs, show_table
+    from onecycle_cli.experiments import batch_size
+    from onecycle_cli.run_dir.facts import command_line
+    from onecycle_cli.run_dir.files import BATCH_SIZE, BATCH_SIZE_COLUMNS, RECIPE
+
+    loaded = load_recipe(recipe, settings, device=device)
+    hardware, run = start("find-batch-size", loaded, runs_dir, name)
+    with run.recording(), Display(quiet=quiet) as report:
+        found = batch_size.find_batch_size(loaded, hardware, run, report)
+        run.finish("finished", vars(found))
+    if quiet:
+        print(found.batch_size)
+        return
+    if as_json:
+        print_json(run, vars(found))
+        return
+    trials = sorted(found.trials, key=lambda trial: trial.batch_size)
+    show_table(BATCH_SIZE_COLUMNS, [[_cell(value) for value in vars(trial).values()] for trial in trials])
+    print()
+    size = str(found.batch_size)
+    show_pairs(
+        [
+            ("batch_size", size),
+            ("why", found.reason),
+            ("steps_per_epoch", str(found.steps_per_epoch)),
+            ("max_lr", "has to be found again for another batch size"),
+            ("table", str(run.path / BATCH_SIZE)),
+            ("next", command_line(["find-lr", str(run.path / RECIPE), "--batch-size", size])),
+        ]
+    )
+
+
+def _cell(value: float | str | None) -> str:
+    return "" if value is None else f"{value:,.1f}" if isinstance(value, float) else str(value)

@@ -1,0 +1,155 @@
+"""Finding a batch size: real training steps at one size after another, until memory or speed sets the limit."""
+
+import gc
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from itertools import islice
+from statistics import median
+from time import perf_counter
+
+import torch
+
+from onecycle_cli.batch_size import GAIN, MARGIN, largest_that_fits, measured_speeds, smallest_fast, with_margin
+from onecycle_cli.engine import Hardware
+from onecycle_cli.errors import MachineError, is_out_of_memory
+from onecycle_cli.experiments.setup import Setup, in_blocks, new_trainer, prepare
+from onecycle_cli.graphs import WARM_UP
+from onecycle_cli.progress import Report
+from onecycle_cli.recipe import Recipe, with_values
+from onecycle_cli.run_dir.files import BATCH_SIZE, BATCH_SIZE_COLUMNS
+from onecycle_cli.run_dir.run import RunDir
+from onecycle_cli.schedule import LrMomentum, steps_per_epoch
+
+SETTLED = WARM_UP + 2
+"""Steps after which nothing is new: on a GPU they are recorded by then, and a recording has been replayed."""
+
+TIMED_STEPS, TIMED_SECONDS = 5, 1.0
+"""What is timed after these, both at least: five steps of 16 images are over before a processor has settled down."""
+
+FITS, TOO_LARGE = "fits", "out of memory"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A row of `batch_size.csv`: one size, whether its steps fit in memory, and how fast they were.
+
+    `images_per_second` is the median of some steps; `peak_memory_gib` what torch reserved on the GPU, None on a CPU.
+    """
+
+    batch_size: int
+    status: str
+    images_per_second: float | None
+    peak_memory_gib: float | None
+
+
+@dataclass(frozen=True)
+class FoundBatchSize:
+    """The batch size to take, what decided it in a sentence, and all trials in the order they were made."""
+
+    batch_size: int
+    reason: str
+    steps_per_epoch: int
+    trials: list[Trial]
+
+
+def find_batch_size(recipe: Recipe, hardware: Hardware, run: RunDir, report: Report) -> FoundBatchSize:
+    """Tries batch sizes with the recipe's own training step, and leaves a table of them in `run`.
+
+    On a GPU it finds the largest that fits in memory, with a margin. Elsewhere memory hardly ever ends the search, and
+    it finds the smallest size that is about as fast as any. `MachineError` where not even the smallest fits.
+    """
+    setup = prepare(with_values(recipe, {"data.batch_size": 2, "data.drop_last": True}), hardware, run, report)
+    images = len(setup.train.labels)
+    trials: list[Trial] = []
+    with run.table(BATCH_SIZE, BATCH_SIZE_COLUMNS) as table:
+
+        def trial(batch_size: int) -> Trial:
+            trials.append(_trial(recipe, setup, batch_size))
+            table.append([vars(trials[-1])])
+            report(_in_words(trials[-1]))
+            return trials[-1]
+
+        search = _largest if hardware.device.type == "cuda" else _fast
+        batch_size, reason = search(trial, images)
+    steps = steps_per_epoch(images, batch_size, drop_last=recipe.data.drop_last)
+    return FoundBatchSize(batch_size, reason, steps, trials)
+
+
+def _largest(trial: Callable[[int], Trial], images: int) -> tuple[int, str]:
+    largest = largest_that_fits(lambda size: trial(size).status == FITS, images)
+    if largest is None:
+        raise _nothing_fits()
+    fits = (
+        f"All {images:,} training images fit at once" if largest == images else f"The largest that fits is {largest:,}"
+    )
+    return with_margin(largest), f"{fits}; {MARGIN:.0%} of it is left as a margin."
+
+
+def _fast(trial: Callable[[int], Trial], images: int) -> tuple[int, str]:
+    speeds = measured_speeds(lambda size: trial(size).images_per_second, images)
+    if not speeds:
+        raise _nothing_fits()
+    chosen, best = smallest_fast(speeds), max(speeds, key=lambda speed: speed.images_per_second)
+    fastest = "" if chosen == best else f"; {best.batch_size:,} has {best.images_per_second:,.0f}, the most"
+    rate = f"{chosen.images_per_second:,.0f} images a second"
+    return chosen.batch_size, f"The smallest within {GAIN:.0%} of the highest speed, with {rate}{fastest}."
+
+
+def _nothing_fits() -> MachineError:
+    return MachineError(
+        "Not even the smallest batch fits in memory.",
+        "Set a smaller data.image_size or model.width, or free some memory.",
+    )
+
+
+def _trial(recipe: Recipe, setup: Setup, batch_size: int) -> Trial:
+    """Tries one size, and leaves no memory taken; that it did not fit is a result."""
+    cuda, device = setup.hardware.device.type == "cuda", setup.hardware.device
+    if cuda:
+        torch.cuda.reset_peak_memory_stats(device)
+    try:
+        speed = _images_per_second(recipe, setup, batch_size)
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        speed = None
+    peak = torch.cuda.max_memory_reserved(device) / 2**30 if cuda and speed is not None else None
+    # The trainer is in a circle with its own functions, and after an error in a traceback that is gone only now.
+    gc.collect()
+    if cuda:
+        torch.cuda.empty_cache()
+    return Trial(batch_size, TOO_LARGE if speed is None else FITS, speed, peak)
+
+
+def _images_per_second(recipe: Recipe, setup: Setup, batch_size: int) -> float | None:
+    """The speed of real training steps, and on a GPU scoring as well; None where graphs find no room for themselves."""
+    told: list[str] = []
+    train = replace(setup.train, batch_size=batch_size, drop_last=True)
+    trainer = new_trainer(recipe, setup.data, train, setup.hardware, told.append)
+    # What a step costs does not depend on lr, and at 0 nothing diverges.
+    steps = in_blocks(
+        trainer.steps(lambda _: LrMomentum(0.0, recipe.schedule.max_momentum)), setup.hardware, log_every=1
+    )
+    for _ in islice(steps, SETTLED):
+        pass
+    started = perf_counter()
+    speeds: list[float] = []
+    while len(speeds) < TIMED_STEPS or perf_counter() - started < TIMED_SECONDS:
+        speeds.append(next(steps).images_per_second)
+    if setup.hardware.device.type == "cuda":
+        valid = setup.valid
+        batch = replace(
+            valid, images=valid.images[:batch_size], labels=valid.labels[:batch_size], batch_size=batch_size
+        )
+        for _ in range(SETTLED):
+            trainer.evaluate(batch)
+    if any("memory" in text for text in told):
+        return None  # it would train without graphs, and more slowly
+    return median(speeds)
+
+
+def _in_words(trial: Trial) -> str:
+    if trial.images_per_second is None:
+        return f"batch size {trial.batch_size:,}: {trial.status}"
+    memory = "" if trial.peak_memory_gib is None else f", {trial.peak_memory_gib:.1f} GiB"
+    return f"batch size {trial.batch_size:,}: {trial.images_per_second:,.0f} images a second{memory}"

@@ -1,0 +1,122 @@
+"""Finding a batch size with real training steps on real digits."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+
+from onecycle_cli.engine import Hardware
+from onecycle_cli.experiments import batch_size as module
+from onecycle_cli.experiments.batch_size import FITS, TOO_LARGE, FoundBatchSize, find_batch_size
+from onecycle_cli.experiments.training import train
+from onecycle_cli.progress import silent
+from onecycle_cli.recipe import Recipe, to_yaml, with_values
+from onecycle_cli.run_dir.run import RunDir
+
+CPU = Hardware(torch.device("cpu"), "float32")
+Tiny = Callable[..., Recipe]
+
+
+@pytest.fixture
+def new_run(tmp_path: Path) -> Callable[[Recipe], RunDir]:
+    def make(recipe: Recipe) -> RunDir:
+        text, runs = to_yaml(recipe), tmp_path / "runs"
+        return RunDir.create(
+            runs, command="find-batch-size", recipe_name=recipe.name, recipe_yaml=text, facts={}, name=None
+        )
+
+    return make
+
+
+@pytest.fixture
+def found(
+    tiny: Tiny, new_run: Callable[[Recipe], RunDir], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., tuple[RunDir, FoundBatchSize]]:
+    """Finds a batch size for the tiny digits, with five timed steps a size."""
+    monkeypatch.setattr(module, "TIMED_SECONDS", 0.0)
+
+    def find(values: dict[str, Any] | None = None, report: Callable = silent) -> tuple[RunDir, FoundBatchSize]:
+        recipe = tiny(values)
+        run = new_run(recipe)
+        return run, find_batch_size(recipe, CPU, run, report)
+
+    return find
+
+
+def test_on_a_cpu_sizes_double_and_one_of_them_is_taken_for_its_speed(found: Callable) -> None:
+    news: list[str] = []
+    run, result = found(report=news.append)
+    sizes = [trial.batch_size for trial in result.trials]
+    assert sizes == [16 * 2**n for n in range(len(sizes))]
+    assert len(sizes) >= 3
+    assert sizes[-1] <= 1437  # the training images
+    assert result.batch_size in sizes
+    assert {(trial.status, trial.peak_memory_gib) for trial in result.trials} == {(FITS, None)}
+    assert "of the highest speed" in result.reason
+    assert result.steps_per_epoch == -(-1437 // result.batch_size)
+    table = pd.read_csv(run.path / "batch_size.csv")
+    assert table["batch_size"].tolist() == sizes
+    assert (table["images_per_second"] > 0).all()
+    assert [line.split(":")[0] for line in news] == [f"batch size {size:,}" for size in sizes]
+    assert run.facts["images"]["train"] == 1437
+
+
+def test_no_batch_is_larger_than_the_training_images_whatever_the_recipe_says(found: Callable) -> None:
+    _, result = found({"data.valid_fraction": 0.9, "data.batch_size": 5000})  # 179 images
+    assert max(trial.batch_size for trial in result.trials) <= 179
+
+
+def test_a_training_after_it_is_the_one_without_it(found: Callable, tiny: Tiny, new_run: Callable) -> None:
+    before = train(tiny(), CPU, new_run(tiny()), silent).summary["valid_loss"]
+    found()
+    assert train(tiny(), CPU, new_run(tiny()), silent).summary["valid_loss"] == before
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the limit on memory is Linux's")
+def test_where_memory_runs_out_the_search_ends_with_what_fits(tmp_path: Path, tiny: Tiny) -> None:
+    recipe = with_values(tiny({"model.width": 4, "data.image_size": 16}), {"runtime.device": "cpu"})
+    (tmp_path / "recipe.yaml").write_text(to_yaml(recipe))
+    code = """
+import resource, sys
+import sklearn.datasets, sklearn.model_selection, torch
+from onecycle_cli import cli
+from onecycle_cli.experiments import batch_size
+
+torch.set_num_threads(1)
+pages = int(open("/proc/self/statm").read().split()[0])
+most = pages * resource.getpagesize() + 170 * 2**20
+resource.setrlimit(resource.RLIMIT_AS, (most, most))
+cli.main()
+"""
+    # A step takes some 35 MiB at 16 images, so that 64 or 128 of them are too many.
+    words = [sys.executable, "-c", code, "find-batch-size", "recipe.yaml", "--json"]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    *fitting, last = [trial["status"] for trial in result["trials"]]
+    assert (set(fitting), last) == ({FITS}, TOO_LARGE)
+    assert result["batch_size"] <= result["trials"][-2]["batch_size"]
+
+
+@pytest.mark.gpu
+def test_on_a_gpu_the_largest_that_fits_is_found_and_its_neighbour_does_not_fit(tiny: Tiny, new_run: Callable) -> None:
+    recipe = tiny({"data.image_size": 64, "model.width": 4, "runtime.device": "cuda"})
+    device = torch.device("cuda", torch.cuda.current_device())
+    free, _ = torch.cuda.mem_get_info(device)
+    held = torch.empty(free - 6 * 2**30, dtype=torch.uint8, device=device)  # 6 GiB are left, less than the digits want
+    result = find_batch_size(recipe, Hardware(device, "float32"), new_run(recipe), silent)
+    largest = max(trial.batch_size for trial in result.trials if trial.status == FITS)
+    smallest = min(trial.batch_size for trial in result.trials if trial.status == TOO_LARGE)
+    assert result.batch_size < largest < smallest
+    assert smallest - largest <= max(8, largest / 32)
+    assert all(0 < trial.peak_memory_gib < 6 for trial in result.trials if trial.status == FITS)
+    # Training with it goes well, in what is left.
+    chosen = with_values(recipe, {"data.batch_size": result.batch_size, "schedule.epochs": 8})
+    assert train(chosen, Hardware(device, "float32"), new_run(chosen), silent).summary["epochs"] == 8
+    del held
