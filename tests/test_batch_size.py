@@ -27,15 +27,26 @@ SPEEDS = st.floats(1, 1e6)
 def test_the_largest_that_fits_is_found_to_a_32nd_in_few_trials_none_above_the_limit(
     threshold: int, limit: int
 ) -> None:
+    check_largest(threshold, limit)
+
+
+def test_so_it_is_for_every_small_limit() -> None:
+    for limit in range(2, 150):
+        for threshold in range(limit + 1):
+            check_largest(threshold, limit)
+
+
+def check_largest(threshold: int, limit: int) -> None:
     tried: list[int] = []
 
     def fits(batch_size: int) -> bool:
+        assert batch_size not in tried
         tried.append(batch_size)
         return batch_size <= threshold
 
     found = largest_that_fits(fits, limit)
     assert max(tried) <= limit
-    assert len(tried) == len({*tried}) <= log2(limit) + log2(RESOLUTION) + 2
+    assert len(tried) <= log2(limit) + log2(RESOLUTION) + 2
     if found is None:
         assert tried == [min(MULTIPLE, limit)]
         assert threshold < tried[0]
