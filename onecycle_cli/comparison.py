@@ -9,6 +9,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from onecycle_cli.recipe import as_written
+from onecycle_cli.sweeps import column_names
 
 WITHOUT_EFFECT = ("name", "description", "data.mirrors", "runtime.log_every", "runtime.save_best")
 """Fields of a recipe that change no result."""
@@ -77,12 +78,8 @@ def _same(runs: Sequence[Run], field: str) -> bool:
 
 
 def short_names(fields: Sequence[str], taken: Sequence[str]) -> dict[str, str]:
-    """The last part of each dotted name, or all of it where that part alone could mean another, or one of `taken`."""
-    last = [field.rpartition(".")[2] for field in fields]
-    return {
-        field: part if last.count(part) == 1 and part not in taken else field
-        for field, part in zip(fields, last, strict=True)
-    }
+    """What each dotted field is called in a table, as in a sweep's, or all of it where its short name is `taken`."""
+    return {field: field if short in taken else short for field, short in column_names(fields).items()}
 
 
 def distinct_names(paths: Sequence[str]) -> tuple[list[str], str]:

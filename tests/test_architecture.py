@@ -15,7 +15,7 @@ ROOMS = {
     "lr_range": {"errors"},
     "sweeps": {"errors", "recipe"},
     "recipe": {"errors"},
-    "comparison": {"recipe"},
+    "comparison": {"recipe", "sweeps"},
     "batch_size": set(),
     "run_dir": {"errors"},
     "plots": {"errors", "lr_range"},

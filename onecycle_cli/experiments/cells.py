@@ -30,7 +30,7 @@ from onecycle_cli.experiments.training import train_with
 from onecycle_cli.lr_range import turn_of
 from onecycle_cli.progress import Report, silent
 from onecycle_cli.recipe import Recipe, load, result_settings, to_yaml, varied
-from onecycle_cli.run_dir.files import RECIPE, RUN, TRACEBACK
+from onecycle_cli.run_dir.files import RECIPE, RUN, TRACEBACK, UNFINISHED
 from onecycle_cli.run_dir.run import RunDir
 from onecycle_cli.sweeps import folder_name
 
@@ -136,8 +136,8 @@ def _folder(cell: Cell, sweep: RunDir) -> RunDir:
     """A new folder for the cell; one that was left by an interrupt or an error is kept under another name."""
     path = sweep.path / cell.name
     if path.exists():
-        free = next(n for n in count(1) if not path.with_name(f"{path.name}.unfinished-{n}").exists())
-        path.rename(path.with_name(f"{path.name}.unfinished-{free}"))
+        free = next(n for n in count(1) if not path.with_name(f"{path.name}{UNFINISHED}{n}").exists())
+        path.rename(path.with_name(f"{path.name}{UNFINISHED}{free}"))
     run = sweep.inner(cell.name, to_yaml(cell.recipe))
     run.update(cell=cell.key, seed=cell.recipe.seed)
     return run

@@ -22,6 +22,8 @@ BATCH_SIZE = "batch_size.csv"
 PER_CLASS = "per_class.csv"
 CONFUSION = "confusion_matrix.csv"
 CONFUSION_FIGURE = "confusion_matrix.png"
+UNFINISHED = ".unfinished-"
+"""In the name of a folder that an interrupted cell of a sweep left, beside the one that took its place."""
 
 STEPS_COLUMNS = ("step", "epoch", "lr", "momentum", "train_loss")
 EPOCHS_COLUMNS = (

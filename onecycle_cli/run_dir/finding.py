@@ -4,7 +4,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from onecycle_cli.errors import InputError
-from onecycle_cli.run_dir.files import RUN, SUGGESTION
+from onecycle_cli.run_dir.files import RUN, SUGGESTION, UNFINISHED
 from onecycle_cli.run_dir.run import RunDir
 
 
@@ -35,8 +35,12 @@ def find_run(runs_dir: Path, text: str) -> RunDir:
 
 
 def runs_in(run: RunDir) -> list[RunDir]:
-    """The runs that a folder stands for, by name: those inside a sweep, damaged ones too, or else itself."""
-    inner = [RunDir(path) for path in sorted(run.path.iterdir()) if (path / RUN).is_file()]
+    """The runs that a folder stands for, by name: those inside a sweep, damaged ones too, or else itself.
+
+    What an interrupt left of a cell that was run again is none of them.
+    """
+    folders = [path for path in sorted(run.path.iterdir()) if UNFINISHED not in path.name]
+    inner = [RunDir(path) for path in folders if (path / RUN).is_file()]
     return inner or [run]
 
 

@@ -80,7 +80,7 @@ def test_trainings_and_range_tests_have_a_table_each(onecycle: Command, tiny_dig
     training, tests, below, _ = blocks(result.stdout)
     assert training[:3] == [["train", "runs/trained"], ["weight_decay", "1e-4"], ["status", "finished"]]
     assert tests[0][:3] == ["run", "weight_decay", "max_lr"]
-    assert [row[:2] for row in tests[1:]] == [["weight_decay=1e-2", "0.01"], ["weight_decay=1e-4", "1e-4"]]
+    assert [row[:2] for row in tests[1:]] == [["weight_decay=0.01", "0.01"], ["weight_decay=1e-4", "1e-4"]]
     assert below[0] == ["find-lr", "runs/swept/*"]
 
 
@@ -115,3 +115,16 @@ def test_runs_of_other_images_are_told_apart_by_the_end_of_their_paths(
     table = blocks(onecycle("compare", "cats", "dogs").stdout)[0]
     assert table[0][:2] == ["run", "path"]
     assert [row[:2] for row in table[1:]] == [["cats", "cats"], ["dogs", "dogs"]]
+
+
+def test_the_cells_of_a_sweep_are_compared_as_what_they_are(onecycle: Command, tiny_digits: list[str]) -> None:
+    grid = ("--param", "model.width=0.25,0.5", "--set", "schedule.epochs=1")
+    onecycle("sweep", *tiny_digits, *grid, "--seeds", 2, "--name", "widths")
+    onecycle("sweep", *tiny_digits, *grid, "--mode", "range", "--name", "tests")
+    trainings, seeds, _, tests, _ = blocks(onecycle("compare", "widths", "tests").stdout)
+    assert trainings[0][:3] == ["run", "width", "seed"]
+    assert [row[1:3] for row in trainings[1:]] == [["0.25", "0"], ["0.25", "1"], ["0.5", "0"], ["0.5", "1"]]
+    assert [row[:3] for row in seeds[1:]] == [
+        [width, result, "2"] for width in ("0.25", "0.5") for result in ("valid_loss", "valid_accuracy")
+    ]
+    assert [row[1] for row in tests[1:]] == ["0.25", "0.5"]

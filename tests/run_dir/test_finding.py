@@ -41,6 +41,7 @@ def test_a_sweep_stands_for_the_runs_inside_it_and_any_other_run_for_itself(make
     assert [run.path for run in runs_in(sweep)] == [sweep.path]
     heavy, light = (sweep.inner(f"weight_decay={value}", "a: 1\n").path for value in ("1e-2", "1e-4"))
     (light / RUN).write_text("{")
+    sweep.inner("weight_decay=1e-2.unfinished-1", "a: 1\n")
     assert [run.path for run in runs_in(sweep)] == [heavy, light]
     assert [run.path for run in runs_in(alone)] == [alone.path]
 
