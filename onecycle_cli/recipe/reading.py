@@ -66,8 +66,11 @@ def load(path: Path, overrides: Sequence[Override] = ()) -> Recipe:
 
 
 def dotted_values(path: Path) -> dict[str, Any]:
-    """What stands in a recipe's file, by dotted names, though it may be no recipe of this version; not validated."""
-    values, _ = _read_yaml(_text(path), str(path))
+    """The fields of the recipe in a file by their dotted names; where it is none of this version, what stands there."""
+    try:
+        values = load(path).model_dump(mode="json")
+    except InputError:
+        values, _ = _read_yaml(_text(path), str(path))
     dotted: dict[str, Any] = {}
     for name, value in values.items():
         dotted |= {f"{name}.{inner}": one for inner, one in value.items()} if isinstance(value, dict) else {name: value}

@@ -15,7 +15,6 @@ from onecycle_cli.errors import InputError
 from onecycle_cli.experiments.comparing import RESULTS, draw_comparison, read_run, read_runs
 from onecycle_cli.experiments.range_test import find_lr
 from onecycle_cli.experiments.training import train
-from onecycle_cli.experiments.weight_decay import sweep_wd
 from onecycle_cli.progress import Progress, silent
 from onecycle_cli.recipe import Recipe, to_yaml
 from onecycle_cli.run_dir.run import RunDir
@@ -33,7 +32,7 @@ def ran(tmp_path: Path, tiny: Tiny) -> Callable[..., RunDir]:
         text = to_yaml(recipe)
         runs = tmp_path / "runs"
         run = RunDir.create(runs, command=command, recipe_name="digits", recipe_yaml=text, facts=facts, name=name)
-        experiment = {"train": train, "find-lr": find_lr, "sweep-wd": sweep_wd}[command]
+        experiment = {"train": train, "find-lr": find_lr}[command]
         with run.recording():
             result = experiment(recipe, CPU, run, report)
             if command == "find-lr":
@@ -99,8 +98,10 @@ def test_a_training_that_diverged_has_no_accuracy_and_can_be_drawn(ran: Callable
     assert draw_comparison(tmp_path / "a.png", [run], ["a"]) == []
 
 
-def test_a_sweep_stands_for_the_range_tests_inside_it(ran: Callable, tmp_path: Path) -> None:
-    ran("sweep-wd", "swept", {"sweep_wd.weight_decays": [1e-3, 1e-4]})
+def test_a_sweep_stands_for_the_range_tests_inside_it(
+    ran: Callable, onecycle: Callable, tiny_digits: list[str], tmp_path: Path
+) -> None:
+    onecycle("sweep-wd", *tiny_digits, "--weight-decays", "1e-3,1e-4", "--name", "swept")
     ran("find-lr", "found")
     runs, left_out = read_runs(tmp_path / "runs", ["swept", "found", "swept/weight_decay=1e-3"])
     assert [Path(run.path).name for run in runs] == ["weight_decay=1e-3", "weight_decay=1e-4", "found"]

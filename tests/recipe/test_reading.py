@@ -260,6 +260,13 @@ def test_a_recipe_is_varied_by_values_and_checked_again() -> None:
         varied(recipe, {"schedule.epochs": 0}, "my.yaml")
 
 
+def test_a_recipe_is_read_by_dotted_names_with_its_defaults() -> None:
+    values = dotted_values(shipped_path("digits"))
+    assert (values["seed"], values["optimizer.weight_decay"]) == (0, 1e-4)
+    assert "beta2" not in DIGITS
+    assert values["optimizer.beta2"] == 0.999
+
+
 def test_what_stands_in_a_file_is_read_by_dotted_names_though_it_is_no_recipe(tmp_path: Path) -> None:
     (tmp_path / "old.yaml").write_text(
         "seed: 1\nmodel: resnet\noptimizer:\n  lr: 1e-3\n  betas: [0.9, 1e0]\nempty: {}\n"
