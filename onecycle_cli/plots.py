@@ -21,6 +21,9 @@ BLUE, ORANGE, GREEN, RED, PURPLE, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E
 COLORS, STYLES = (BLUE, RED, GREEN, ORANGE, PURPLE, "black"), ("-", "--", "-.", ":")
 DPI = 120
 
+FAR_APART = 30
+"""Peaks of lr that differ by more are drawn on a log scale, or the lower ones lie on the axis."""
+
 MOST_LABELS = 12
 """That a legend has room for, and a reader patience."""
 
@@ -197,7 +200,8 @@ def _add_trainings(figure: SubFigure, trainings: Sequence[Trained], looks: Mappi
         _grid(axes)
     for run in trainings:
         lr.plot([step["step"] for step in run.steps], [step["lr"] for step in run.steps], **looks[run.label])
-    lr.set(title="lr", xlabel="step")
+    peaks = [max(step["lr"] for step in run.steps) for run in trainings]
+    lr.set(title="lr", xlabel="step", yscale="log" if max(peaks) > FAR_APART * min(peaks) else "linear")
     _grid(lr)
 
 

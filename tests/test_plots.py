@@ -164,6 +164,13 @@ def test_compared_trainings_show_their_losses_accuracy_and_lr(tmp_path: Path, dr
     assert [text.get_text() for text in drawn[0].legends[0].get_texts()] == ["a", "b"]
 
 
+def test_lrs_that_lie_far_apart_are_drawn_on_a_log_scale(tmp_path: Path, drawn: list[Figure]) -> None:
+    low, near, far = (Trained("a", [{"step": 0, "lr": lr}], []) for lr in (0.1, 0.5, 10.0))
+    plot_comparison(tmp_path / "a.png", trainings=[low, near], tests=[])
+    plot_comparison(tmp_path / "b.png", trainings=[low, far], tests=[])
+    assert [panels(figure)["lr"].get_yscale() for figure in drawn] == ["linear", "log"]
+
+
 def test_compared_range_tests_have_a_panel_of_their_own_with_a_mark_each(tmp_path: Path, drawn: list[Figure]) -> None:
     shape = shape_of([Curve(LRS, LOSSES)])
     tests = [Overlaid("a", shape, LRS[40]), Overlaid("b", shape, None)]
