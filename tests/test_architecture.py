@@ -14,6 +14,7 @@ ROOMS = {
     "schedule": {"errors"},
     "lr_range": {"errors"},
     "sweeps": {"errors", "recipe"},
+    "tuning": set(),
     "recipe": {"errors"},
     "comparison": {"recipe", "sweeps"},
     "batch_size": set(),
@@ -35,6 +36,7 @@ ROOMS = {
         "sweeps",
         "comparison",
         "batch_size",
+        "tuning",
         "recipe",
         "run_dir",
         "plots",
@@ -64,7 +66,10 @@ LIBRARIES = {
 }
 """Each library with the rooms it may be used in."""
 
-LIGHT = {"errors", "progress", "schedule", "sweeps", "comparison", "batch_size", "run_dir", "console", "cli", "recipe"}
+LIGHT = {
+    *("errors", "progress", "schedule", "sweeps", "comparison", "batch_size", "tuning", "run_dir", "console", "cli"),
+    "recipe",
+}
 """Rooms that load without numpy, torch and the like: what they need of them they import where they use it."""
 
 

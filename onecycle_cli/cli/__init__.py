@@ -5,7 +5,7 @@ Torch, pandas and matplotlib are imported inside the commands that need them: `o
 
 import typer
 
-from onecycle_cli.cli import batch_size, compare, data, experiments, models, recipes, runs, schedule, sweeps
+from onecycle_cli.cli import batch_size, compare, data, experiments, models, recipes, runs, schedule, sweeps, tune
 from onecycle_cli.cli.root import Root, version
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ app.callback()(version)
 experiments.add_to(app)
 sweeps.add_to(app)
 batch_size.add_to(app)
+tune.add_to(app)
 schedule.add_to(app)
 models.add_to(app)
 runs.add_to(app)

@@ -13,21 +13,26 @@ if TYPE_CHECKING:
 def start_sweep(
     command: str, plan: "SweepPlan", runs_dir: Path, name: str | None
 ) -> "tuple[Hardware, RunDir, SweepPlan]":
-    """The same for a sweep; where its folder is there already it goes on, with its earlier cells in the plan."""
+    """The machine, the folder and the plan of a sweep; earlier cells of a sweep that goes on are in the plan."""
     from onecycle_cli.engine import resolve_hardware
     from onecycle_cli.experiments.sweep import joined, sweep_name
+
+    precision = resolve_hardware(plan.recipe.runtime.device, plan.recipe.runtime.precision).precision
+    hardware, run = go_on(command, plan.recipe, runs_dir, name or sweep_name(command, plan, precision))
+    return hardware, run, joined(plan, run, precision)
+
+
+def go_on(command: str, recipe: "Recipe", runs_dir: Path, name: str) -> "tuple[Hardware, RunDir]":
+    """As `start`, but where the folder is there already, with a run of this command, that goes on."""
+    from onecycle_cli.engine import resolve_hardware
     from onecycle_cli.run_dir.files import RUN
     from onecycle_cli.run_dir.run import RunDir
 
-    recipe = plan.recipe
-    hardware = resolve_hardware(recipe.runtime.device, recipe.runtime.precision)
-    name = name or sweep_name(command, plan, hardware.precision)
     run = RunDir(runs_dir / name)
-    if (run.path / RUN).is_file() and run.facts["command"] == command:
-        run.resume()
-    else:
-        hardware, run = start(command, recipe, runs_dir, name)
-    return hardware, run, joined(plan, run, hardware.precision)
+    if not (run.path / RUN).is_file() or run.facts["command"] != command:
+        return start(command, recipe, runs_dir, name)
+    run.resume()
+    return resolve_hardware(recipe.runtime.device, recipe.runtime.precision), run
 
 
 def start(command: str, recipe: "Recipe", runs_dir: Path, name: str | None) -> "tuple[Hardware, RunDir]":

@@ -30,6 +30,7 @@ RESULTS = {
     "sweep-wd": ("weight_decay", "g"),
     "evaluate": ("accuracy", ".4f"),
     "find-batch-size": ("batch_size", "d"),
+    "tune": ("max_lr", ".3g"),
 }
 """The one number of each command's summary that says most."""
 

@@ -108,7 +108,7 @@ def _trial(recipe: Recipe, setup: Setup, batch_size: int) -> Trial:
     if cuda:
         torch.cuda.reset_peak_memory_stats(device)
     try:
-        speed = _images_per_second(recipe, setup, batch_size)
+        speed = images_per_second(recipe, setup, batch_size)
     except Exception as error:
         if not is_out_of_memory(error):
             raise
@@ -121,7 +121,7 @@ def _trial(recipe: Recipe, setup: Setup, batch_size: int) -> Trial:
     return Trial(batch_size, TOO_LARGE if speed is None else FITS, speed, peak)
 
 
-def _images_per_second(recipe: Recipe, setup: Setup, batch_size: int) -> float | None:
+def images_per_second(recipe: Recipe, setup: Setup, batch_size: int) -> float | None:
     """The speed of real training steps, and on a GPU scoring as well; None where graphs find no room for themselves."""
     told: list[str] = []
     train = replace(setup.train, batch_size=batch_size, drop_last=True)

@@ -1,6 +1,7 @@
 """What a recipe plans, known before any data is opened and without torch."""
 
 from itertools import accumulate
+from typing import Any
 
 from onecycle_cli.data.open_data import known_train_images
 from onecycle_cli.recipe import Recipe
@@ -63,6 +64,19 @@ def share_up(settings: Settings) -> float:
         return settings.legs[0] / sum(settings.legs)
     assert settings.pct_start is not None
     return settings.pct_start
+
+
+def of_length(recipe: Recipe, epochs: int) -> dict[str, Any]:
+    """The values, by dotted field, that make a recipe so many epochs long; what it says in epochs keeps its share."""
+    schedule = recipe.schedule
+    share = epochs / schedule.epochs
+    values: dict[str, Any] = {"schedule.epochs": epochs}
+    if schedule.step_size_epochs is not None:
+        values["schedule.step_size_epochs"] = share * schedule.step_size_epochs
+    for name, turns in (("legs", schedule.legs), ("milestones", schedule.milestones)):
+        if turns is not None:
+            values[f"schedule.{name}"] = [share * turn for turn in turns]
+    return values
 
 
 def known_steps_per_epoch(recipe: Recipe) -> int | None:

@@ -1,0 +1,104 @@
+"""`tune`: the whole discipline in one command."""
+
+import re
+from typing import Annotated
+
+import typer
+
+from onecycle_cli.cli.new_run import go_on, print_json
+from onecycle_cli.cli.options import (
+    RUNS_DIR,
+    BatchSizeOption,
+    DeviceOption,
+    EpochsOption,
+    JsonOption,
+    NameOption,
+    QuietOption,
+    RecipeArgument,
+    RunsDirOption,
+    SeedOption,
+    SetOption,
+    WeightDecayOption,
+    load_recipe,
+)
+
+UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
+
+
+def add_to(app: typer.Typer) -> None:
+    """Adds the command to the root."""
+    app.command("tune", epilog="Example: onecycle tune cifar10-resnet8 --budget 20m")(tune)
+
+
+def tune(
+    recipe: RecipeArgument,
+    budget: Annotated[
+        str, typer.Option("--budget", metavar="TIME", help="How long it may take, such as 90s, 10m or 2h.")
+    ] = "10m",
+    settings: SetOption = None,
+    epochs: EpochsOption = None,
+    batch_size: BatchSizeOption = None,
+    weight_decay: WeightDecayOption = None,
+    seed: SeedOption = None,
+    device: DeviceOption = None,
+    runs_dir: RunsDirOption = RUNS_DIR,
+    name: NameOption = None,
+    quiet: QuietOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Tune batch size, weight decay and momentum by short runs, then max_lr by range tests, within a budget of time.
+
+    Leaves tuned.yaml, a whole recipe for train, and tune.md, a report of each decision with its evidence. The same
+    command again goes on where it was interrupted.
+    """
+    from onecycle_cli.console import Display, show_pairs, show_table
+    from onecycle_cli.engine import resolve_hardware
+    from onecycle_cli.experiments import tune as module
+    from onecycle_cli.run_dir.facts import command_line
+    from onecycle_cli.run_dir.files import TUNE_REPORT, TUNED_RECIPE
+
+    loaded = load_recipe(
+        recipe,
+        settings,
+        epochs=epochs,
+        batch_size=batch_size,
+        weight_decay=weight_decay,
+        seed=seed,
+        device=device,
+    )
+    seconds = _seconds(budget)
+    precision = resolve_hardware(loaded.runtime.device, loaded.runtime.precision).precision
+    hardware, run = go_on("tune", loaded, runs_dir, name or module.tune_name(loaded, precision, seconds))
+    with run.alone(), run.recording(), Display(quiet=quiet) as report:
+        tuned = module.tune(loaded, hardware, run, report, budget=seconds, source=recipe)
+        summary = {
+            "max_lr": tuned.max_lr,
+            "confidence": tuned.confidence,
+            "decisions": tuned.decisions,
+            "left_out": tuned.left_out,
+            "recipe": str(run.path / TUNED_RECIPE),
+        }
+        run.finish("finished", summary)
+    if quiet:
+        print(run.path / TUNED_RECIPE)
+    elif as_json:
+        print_json(run, summary)
+    else:
+        rows = [
+            (decision.stage, module.told(decision.was), module.told(decision.chosen)) for decision in tuned.decisions
+        ]
+        show_table(("stage", "was", "chosen"), rows)
+        print()
+        pairs = [("max_lr", f"{tuned.max_lr:g}"), ("confidence", tuned.confidence)]
+        pairs += [("no time for", ", ".join(tuned.left_out))] if tuned.left_out else []
+        pairs += [("why", str(run.path / TUNE_REPORT)), ("recipe", str(run.path / TUNED_RECIPE))]
+        show_pairs([*pairs, ("next", command_line(["train", str(run.path / TUNED_RECIPE)]))])
+
+
+def _seconds(text: str) -> float:
+    from onecycle_cli.errors import InputError
+
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", text.strip())
+    if not found or float(found[1]) == 0:
+        raise InputError(f"--budget {text} is no length of time.", "Write it as 90s, 10m or 2h.")
+    return float(found[1]) * UNITS[found[2]]

@@ -1,0 +1,139 @@
+"""The discipline as one command: what is tried in which order, for how long, and when a value is changed. Pure."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import stdev
+from typing import Any
+
+BATCH_SIZE, WEIGHT_DECAY = "data.batch_size", "optimizer.weight_decay"
+MAX_MOMENTUM, BASE_MOMENTUM = "schedule.max_momentum", "schedule.base_momentum"
+
+SEEDS = 3
+"""Short runs of the start, each with a seed of its own: how far they lie apart is the noise of all others."""
+
+FINAL_REPEATS = 3
+"""Range tests under the chosen values."""
+
+SMALLEST_BATCH = 8
+
+FEWEST_BATCHES = 4
+"""In an epoch of the largest batch that is tried; with fewer a cycle has hardly any steps."""
+
+SPARE = 0.1
+"""Of the budget, that no trial is planned in: speeds drift, and files want to be written."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Some fields that are decided together: `values` are what is tried beside what they are."""
+
+    name: str
+    values: Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A short run: the values it had, and its validation loss at the end (None where it diverged or collapsed)."""
+
+    values: Mapping[str, Any]
+    valid_loss: float | None
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What became of a stage, in a sentence with its numbers; `was` and `chosen` hold the fields of the stage."""
+
+    stage: str
+    was: Mapping[str, Any]
+    chosen: Mapping[str, Any]
+    reason: str
+    trials: Sequence[Trial]
+
+
+def stages(
+    batch_size: int, weight_decay: float, weight_decays: Sequence[float], momentum: tuple[float, float], images: int
+) -> list[Stage]:
+    """What is tried beside the start, in Smith's order: batch size, weight decay, momentum (max, base).
+
+    Batches are a quarter, half and twice the start's, and leave an epoch of `images` training images some steps.
+    Momentum is tried constant at 0.9 and 0.95, and cycling from 0.95 to 0.85 (Smith's report, remarks 2 to 4).
+    """
+    sizes = [size for size in (batch_size // 4, batch_size // 2, 2 * batch_size) if _is_batch(size, images)]
+    decays = [value for value in weight_decays if value != weight_decay]
+    momentums = [pair for pair in ((0.95, 0.85), (0.95, 0.95), (0.9, 0.9)) if pair != momentum]
+    found = [
+        Stage("batch size", [{BATCH_SIZE: size} for size in sizes]),
+        Stage("weight decay", [{WEIGHT_DECAY: value} for value in decays]),
+        Stage("momentum", [{MAX_MOMENTUM: high, BASE_MOMENTUM: low} for high, low in momentums]),
+    ]
+    return [stage for stage in found if stage.values]
+
+
+def _is_batch(size: int, images: int) -> bool:
+    return size >= SMALLEST_BATCH and size * FEWEST_BATCHES <= images
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Seconds: of a range test, and of an epoch with its scoring."""
+
+    range_test: float
+    epoch: float
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How many epochs each short run has, and the stages that there is time for."""
+
+    epochs: int
+    stages: Sequence[Stage]
+    left_out: Sequence[str]
+
+
+def planned(stages: Sequence[Stage], cost: Cost, budget: float, epochs: int) -> Plan | None:
+    """The longest short runs, up to the whole run's `epochs`, that leave each stage its trials within `budget` seconds.
+
+    Where not even runs of an epoch do, the last stages are left out, momentum first: it matters least. None where
+    there is no time for the start itself.
+    """
+    usable = (1 - SPARE) * budget - FINAL_REPEATS * cost.range_test
+    for count in range(len(stages), -1, -1):
+        trials = SEEDS + sum(len(stage.values) for stage in stages[:count])
+        length = math.floor((usable / trials - cost.range_test) / cost.epoch)
+        if length >= 1:
+            left_out = [stage.name for stage in stages[count:]]
+            return Plan(min(length, epochs), stages[:count], left_out)
+    return None
+
+
+def noise(losses: Sequence[float]) -> float:
+    """The standard error of the difference between two single runs, from the losses of some seeds."""
+    return math.sqrt(2) * stdev(losses) if len(losses) > 1 else 0.0
+
+
+def decided(stage: str, start: Trial, others: Sequence[Trial], noise: float) -> Decision:
+    """The value with the least validation loss, if it is better than the start's by more than one standard error.
+
+    A start that did not end gives way to anything that did.
+    """
+    was = {field: start.values[field] for field in _fields(others)}
+    ended = [trial for trial in others if trial.valid_loss is not None]
+    best = min(ended, key=lambda trial: trial.valid_loss or 0.0, default=None)
+    if best is None or best.valid_loss is None:
+        return Decision(stage, was, was, "Nothing else came to its end.", [start, *others])
+    chosen = {field: best.values[field] for field in was}
+    if start.valid_loss is None:
+        return Decision(stage, was, chosen, "The start did not come to its end.", [start, *others])
+    gain = start.valid_loss - best.valid_loss
+    told = f"validation loss {best.valid_loss:.4f} against {start.valid_loss:.4f}, with a standard error of {noise:.4f}"
+    if gain > noise:
+        return Decision(stage, was, chosen, f"Better by more than noise: {told}.", [start, *others])
+    return Decision(
+        stage, was, was, f"The best of the others is not better by more than noise: {told}.", [start, *others]
+    )
+
+
+def _fields(trials: Sequence[Trial]) -> list[str]:
+    """The fields in which the trials of a stage differ from each other or from the start: those that it names."""
+    return list(dict.fromkeys(field for trial in trials for field in trial.values))

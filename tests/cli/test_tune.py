@@ -1,0 +1,30 @@
+"""`tune` as a person and as a script run it."""
+
+import json
+from collections.abc import Callable
+
+import pytest
+
+Command = Callable[..., object]
+
+
+def test_tune_prints_what_it_chose_and_the_training_that_follows(onecycle: Command, tiny_digits: list[str]) -> None:
+    words = ("tune", *tiny_digits, "--set", "sweep_wd.weight_decays=[1e-3]", "--set", "model.width=0.5")
+    result = onecycle(*words)
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout.splitlines()[0].split() == ["stage", "was", "chosen"]
+    command = result.stdout.splitlines()[-1].split()[2:]
+    assert command[0] == "train"
+    assert onecycle(*command).exit_code == 0
+    recipe = onecycle(*words, "--quiet").stdout.strip()
+    assert recipe == command[1]
+    found = json.loads(onecycle(*words, "--json").stdout)
+    assert found["recipe"] == recipe
+    assert [decision["stage"] for decision in found["decisions"]] == ["batch size", "weight decay", "momentum"]
+
+
+@pytest.mark.parametrize("budget", ["soon", "0m", "-5m", "10 days", ""])
+def test_a_budget_that_is_no_time_is_told(onecycle: Command, budget: str) -> None:
+    result = onecycle("tune", "digits", f"--budget={budget}")
+    assert result.exit_code == 2
+    assert "90s, 10m or 2h" in result.stderr

@@ -1,0 +1,106 @@
+"""What tune tries, for how long, and when it changes a value."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from onecycle_cli.tuning import (
+    BASE_MOMENTUM,
+    BATCH_SIZE,
+    FINAL_REPEATS,
+    MAX_MOMENTUM,
+    SEEDS,
+    SPARE,
+    WEIGHT_DECAY,
+    Cost,
+    Stage,
+    Trial,
+    decided,
+    noise,
+    planned,
+    stages,
+)
+
+NOW = {BATCH_SIZE: 512, WEIGHT_DECAY: 1e-3, MAX_MOMENTUM: 0.95, BASE_MOMENTUM: 0.85}
+
+
+def test_the_stages_are_smiths_and_try_what_the_start_does_not_have() -> None:
+    size, decay, momentum = stages(512, 1e-3, [1e-2, 1e-3, 1e-4], (0.95, 0.85), images=50_000)
+    assert [values[BATCH_SIZE] for values in size.values] == [128, 256, 1024]
+    assert [values[WEIGHT_DECAY] for values in decay.values] == [1e-2, 1e-4]
+    assert [tuple(values.values()) for values in momentum.values] == [(0.95, 0.95), (0.9, 0.9)]
+
+
+@pytest.mark.parametrize(("images", "sizes"), [(1600, [64, 128]), (100_000, [64, 128, 512])])
+def test_a_batch_leaves_an_epoch_some_steps(images: int, sizes: list[int]) -> None:
+    first = stages(256, 1e-3, [1e-3], (0.9, 0.9), images)[0]
+    assert [values[BATCH_SIZE] for values in first.values] == sizes
+
+
+def test_a_stage_with_nothing_to_try_is_none() -> None:
+    found = stages(16, 1e-3, [1e-3], (0.95, 0.85), images=20)
+    assert [stage.name for stage in found] == ["momentum"]
+
+
+stage_lists = st.lists(
+    st.builds(lambda n: Stage("s", [{"f": i} for i in range(n)]), st.integers(1, 5)), min_size=0, max_size=4
+)
+
+
+@given(
+    stages=stage_lists,
+    cost=st.builds(Cost, st.floats(0.1, 50), st.floats(0.1, 100)),
+    budget=st.floats(1, 10_000),
+    epochs=st.integers(1, 50),
+)
+def test_a_plan_keeps_within_the_budget_and_no_longer_run_would(
+    stages: list[Stage], cost: Cost, budget: float, epochs: int
+) -> None:
+    plan = planned(stages, cost, budget, epochs)
+
+    def seconds(length: int, kept: list[Stage]) -> float:
+        trials = SEEDS + sum(len(stage.values) for stage in kept)
+        return trials * (cost.range_test + length * cost.epoch) + FINAL_REPEATS * cost.range_test
+
+    usable = (1 - SPARE) * budget + SPARE * FINAL_REPEATS * cost.range_test  # the last range tests are taken off whole
+    if plan is None:
+        assert seconds(1, []) > (1 - SPARE) * budget - 1e-6
+        return
+    assert 1 <= plan.epochs <= epochs
+    assert seconds(plan.epochs, list(plan.stages)) <= usable + 1e-6
+    assert len(plan.stages) + len(plan.left_out) == len(stages)
+    if plan.epochs < epochs:
+        assert seconds(plan.epochs + 1, list(plan.stages)) > (1 - SPARE) * budget - 1e-6
+    if plan.left_out:
+        assert seconds(1, stages[: len(plan.stages) + 1]) > (1 - SPARE) * budget - 1e-6
+
+
+def test_noise_is_the_standard_error_of_a_difference_of_two_runs() -> None:
+    # Deviations of 0.1 around the middle: a standard deviation of 0.1, times the root of 2.
+    assert noise([0.4, 0.5, 0.6]) == pytest.approx(0.1 * 2**0.5)
+    assert noise([0.5]) == noise([]) == 0
+
+
+def trial(weight_decay: float, loss: float | None) -> Trial:
+    return Trial({WEIGHT_DECAY: weight_decay}, loss)
+
+
+@pytest.mark.parametrize(
+    ("start", "losses", "chosen", "says"),
+    [
+        (0.5, [0.45, 0.3], 1e-4, "Better by more than noise: validation loss 0.3000 against 0.5000"),
+        (0.5, [0.45, 0.6], 1e-3, "not better by more than noise: validation loss 0.4500 against 0.5000"),
+        (0.5, [None, 0.3], 1e-4, "Better by more than noise"),
+        (0.5, [None, None], 1e-3, "Nothing else came to its end."),
+        (None, [0.9, None], 1e-2, "The start did not come to its end."),
+    ],
+)
+def test_a_value_is_changed_for_a_gain_beyond_noise(
+    start: float | None, losses: list[float | None], chosen: float, says: str
+) -> None:
+    others = [trial(value, loss) for value, loss in zip((1e-2, 1e-4), losses, strict=True)]
+    decision = decided("weight decay", Trial(NOW, start), others, noise=0.1)
+    assert decision.chosen == {WEIGHT_DECAY: chosen}
+    assert decision.was == {WEIGHT_DECAY: 1e-3}
+    assert says in decision.reason
+    assert len(decision.trials) == 3
