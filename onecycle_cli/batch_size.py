@@ -50,6 +50,21 @@ def with_margin(largest: int) -> int:
     return max(_multiple(int((1 - MARGIN) * largest)), min(MULTIPLE, largest))
 
 
+FEWEST_BATCHES = 4
+"""In an epoch of a batch size that is worth a training; with fewer a cycle has hardly any steps."""
+
+
+def sizes_around(batch_size: int, factors: Sequence[float], images: int) -> list[int]:
+    """The batch size times each of the factors, where that is no less than 8 and leaves an epoch some steps."""
+    sizes = [int(factor * batch_size) for factor in factors]
+    return [size for size in sizes if size >= MULTIPLE and size * FEWEST_BATCHES <= images]
+
+
+def epochs_in_equal_time(epochs: int, speed: float, other: float) -> int:
+    """The epochs at the `other` speed (images a second) that take as long as `epochs` at `speed`; at least one."""
+    return max(1, round(epochs * other / speed))
+
+
 def _multiple(size: int) -> int:
     return size // MULTIPLE * MULTIPLE
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from statistics import stdev
 from typing import Any
 
+from onecycle_cli.batch_size import sizes_around
+
 BATCH_SIZE, WEIGHT_DECAY = "data.batch_size", "optimizer.weight_decay"
 MAX_MOMENTUM, BASE_MOMENTUM = "schedule.max_momentum", "schedule.base_momentum"
 
@@ -14,11 +16,6 @@ SEEDS = 3
 
 FINAL_REPEATS = 3
 """Range tests under the chosen values."""
-
-SMALLEST_BATCH = 8
-
-FEWEST_BATCHES = 4
-"""In an epoch of the largest batch that is tried; with fewer a cycle has hardly any steps."""
 
 SPARE = 0.1
 """Of the budget, that no trial is planned in: speeds drift, and files want to be written."""
@@ -59,7 +56,7 @@ def stages(
     Batches are a quarter, half and twice the start's, and leave an epoch of `images` training images some steps.
     Momentum is tried constant at 0.9 and 0.95, and cycling from 0.95 to 0.85 (Smith's report, remarks 2 to 4).
     """
-    sizes = [size for size in (batch_size // 4, batch_size // 2, 2 * batch_size) if _is_batch(size, images)]
+    sizes = sizes_around(batch_size, (1 / 4, 1 / 2, 2), images)
     decays = [value for value in weight_decays if value != weight_decay]
     momentums = [pair for pair in ((0.95, 0.85), (0.95, 0.95), (0.9, 0.9)) if pair != momentum]
     found = [
@@ -68,10 +65,6 @@ def stages(
         Stage("momentum", [{MAX_MOMENTUM: high, BASE_MOMENTUM: low} for high, low in momentums]),
     ]
     return [stage for stage in found if stage.values]
-
-
-def _is_batch(size: int, images: int) -> bool:
-    return size >= SMALLEST_BATCH and size * FEWEST_BATCHES <= images
 
 
 @dataclass(frozen=True)

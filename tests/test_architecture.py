@@ -14,7 +14,7 @@ ROOMS = {
     "schedule": {"errors"},
     "lr_range": {"errors"},
     "sweeps": {"errors", "recipe"},
-    "tuning": set(),
+    "tuning": {"batch_size"},
     "recipe": {"errors"},
     "comparison": {"recipe", "sweeps"},
     "batch_size": set(),

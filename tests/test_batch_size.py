@@ -13,8 +13,10 @@ from onecycle_cli.batch_size import (
     RESOLUTION,
     SMALLEST_FAST,
     Speed,
+    epochs_in_equal_time,
     largest_that_fits,
     measured_speeds,
+    sizes_around,
     smallest_fast,
     with_margin,
 )
@@ -124,3 +126,14 @@ def test_the_size_taken_is_the_smallest_near_the_best(rates: list[float]) -> Non
 
 def test_where_the_first_size_does_not_fit_there_are_no_speeds() -> None:
     assert measured_speeds(lambda _: None, 100) == []
+
+
+def test_sizes_around_one_leave_an_epoch_some_steps_and_are_no_smaller_than_8() -> None:
+    assert sizes_around(128, (1 / 4, 1 / 2, 1, 2, 4), images=1437) == [32, 64, 128, 256]
+    assert sizes_around(16, (1 / 4, 1 / 2, 1), images=1437) == [8, 16]
+    assert sizes_around(16, (1, 2), images=10) == []
+
+
+@pytest.mark.parametrize(("own", "other", "epochs"), [(1000, 1000, 10), (1000, 2000, 20), (1000, 240, 2), (1000, 1, 1)])
+def test_a_faster_size_has_more_epochs_in_the_same_time(own: float, other: float, epochs: int) -> None:
+    assert epochs_in_equal_time(10, own, other) == epochs

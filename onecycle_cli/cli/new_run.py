@@ -5,21 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from onecycle_cli.engine import Hardware
-    from onecycle_cli.experiments.sweep import SweepPlan
     from onecycle_cli.recipe import Recipe
     from onecycle_cli.run_dir.run import RunDir
-
-
-def start_sweep(
-    command: str, plan: "SweepPlan", runs_dir: Path, name: str | None
-) -> "tuple[Hardware, RunDir, SweepPlan]":
-    """The machine, the folder and the plan of a sweep; earlier cells of a sweep that goes on are in the plan."""
-    from onecycle_cli.engine import resolve_hardware
-    from onecycle_cli.experiments.sweep import joined, sweep_name
-
-    precision = resolve_hardware(plan.recipe.runtime.device, plan.recipe.runtime.precision).precision
-    hardware, run = go_on(command, plan.recipe, runs_dir, name or sweep_name(command, plan, precision))
-    return hardware, run, joined(plan, run, precision)
 
 
 def go_on(command: str, recipe: "Recipe", runs_dir: Path, name: str) -> "tuple[Hardware, RunDir]":

@@ -1,10 +1,11 @@
 """`sweep` and `sweep-wd`."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from onecycle_cli.cli.new_run import print_json, start_sweep, train_command
+from onecycle_cli.cli.new_run import go_on, print_json, train_command
 from onecycle_cli.cli.options import (
     RUNS_DIR,
     BatchSizeOption,
@@ -47,7 +48,7 @@ def sweep(
         typer.Option("--param", metavar="FIELD=V,V,...", help="A field and its values. Repeatable: all combinations."),
     ] = None,
     preset: Annotated[
-        Literal["momentum"] | None,
+        Literal["momentum", "batch-size"] | None,
         typer.Option("--preset", help="Values that Smith's report asks for, instead of --param."),
     ] = None,
     mode: Annotated[
@@ -87,7 +88,7 @@ def sweep(
     loaded = load_recipe(
         recipe,
         settings,
-        max_lr="null" if max_lr == "auto" else max_lr,
+        max_lr="null" if max_lr == "auto" or (preset == "batch-size" and max_lr is None) else max_lr,
         epochs=epochs,
         batch_size=batch_size,
         weight_decay=weight_decay,
@@ -96,12 +97,16 @@ def sweep(
     )
     plan = module.SweepPlan(loaded, mode, _variations(params, preset), seeds)
     precision = resolve_hardware(loaded.runtime.device, loaded.runtime.precision).precision
-    plan.cells(precision, recipe)  # what cannot be run is told before anything is made
+    if plan.variations:
+        plan.cells(precision, recipe)  # what cannot be run is told before anything is made
     if dry_run:
         _show_cost(plan, recipe, precision)
         return
-    hardware, run, plan = start_sweep("sweep", plan, runs_dir, name)
+    hardware, run = go_on("sweep", loaded, runs_dir, name or module.sweep_name("sweep", plan, precision))
     with run.alone(), run.recording(), Display(quiet=quiet) as report:
+        if not plan.variations:
+            plan = replace(plan, variations=module.equal_time(loaded, hardware, run, report))
+        plan = module.joined(plan, run, precision)
         swept = module.sweep(plan, hardware, run, report, jobs=jobs, source=recipe)
         finished = [row for row in swept.rows if row["status"] == "finished"]
         summary = {
@@ -133,6 +138,8 @@ def _variations(params: list[str] | None, preset: str | None) -> list[dict[str, 
         raise InputError(
             "A sweep needs either --param or --preset.", "Give --param optimizer.weight_decay=1e-2,1e-3, for instance."
         )
+    if preset == "batch-size":
+        return []  # they follow from speeds, which are measured first
     if preset is not None:
         return [dict(values) for values in PRESETS[preset]]
     fields = [choices(param, f"--param {param}") for param in params or []]
@@ -146,8 +153,11 @@ def _variations(params: list[str] | None, preset: str | None) -> list[dict[str, 
 
 def _show_cost(plan: "SweepPlan", source: str, precision: str) -> None:
     from onecycle_cli.console import show_pairs, show_table
+    from onecycle_cli.errors import InputError
     from onecycle_cli.experiments.planning import known_steps_per_epoch
 
+    if not plan.variations:
+        raise InputError("What --preset batch-size costs follows from speeds.", "Run it without --dry-run.")
     cells = plan.cells(precision, source)
     lines: list[tuple[str, str, str]] = []
     totals: list[int | None] = []
@@ -181,7 +191,12 @@ def _show(swept: "Sweep", plan: "SweepPlan", run: "RunDir") -> None:
         pairs = [("table", str(run.path / SWEEP)), ("figure", str(run.path / SWEEP_FIGURE))]
     else:
         _show_ranking(swept, plan)
-        pairs = [("verdict", str(swept.verdict)), ("table", str(run.path / SWEEP)), ("means", str(run.path / RANKING))]
+        pairs = [
+            ("verdict", str(swept.verdict)),
+            ("a run took", _times(swept.seconds)),
+            ("table", str(run.path / SWEEP)),
+            ("means", str(run.path / RANKING)),
+        ]
         if best := swept.best:
             pairs.append(("next", command_line(["train", str(run.path / best.name / RECIPE)])))
     failed = [row for row in swept.rows if row["error"]]
@@ -190,6 +205,12 @@ def _show(swept: "Sweep", plan: "SweepPlan", run: "RunDir") -> None:
         pairs.append(("failed", f"{values}: {row['error'].splitlines()[0]}"))
     print()
     show_pairs(pairs)
+
+
+def _times(seconds: list[float]) -> str:
+    from onecycle_cli.console import duration
+
+    return " to ".join(dict.fromkeys(duration(value) for value in (min(seconds), max(seconds)))) if seconds else ""
 
 
 def _show_rows(columns: list[str], rows: "list[Row]") -> None:
@@ -254,15 +275,20 @@ def sweep_wd(
     The same command again goes on where it was interrupted. Exits with 4 where no curve can be read.
     """
     from onecycle_cli.console import Display, show_pairs
+    from onecycle_cli.engine import resolve_hardware
     from onecycle_cli.errors import NoSuggestionError
     from onecycle_cli.experiments import weight_decay
+    from onecycle_cli.experiments.sweep import joined, sweep_name
     from onecycle_cli.recipe import as_written
     from onecycle_cli.run_dir.files import SWEEP, SWEEP_FIGURE
 
     values = None if weight_decays is None else f"[{weight_decays}]"
     loaded = load_recipe(recipe, settings, weight_decays=values, batch_size=batch_size, seed=seed, device=device)
-    hardware, run, plan = start_sweep("sweep-wd", weight_decay.weight_decay_plan(loaded, repeats), runs_dir, name)
+    plan = weight_decay.weight_decay_plan(loaded, repeats)
+    precision = resolve_hardware(loaded.runtime.device, loaded.runtime.precision).precision
+    hardware, run = go_on("sweep-wd", loaded, runs_dir, name or sweep_name("sweep-wd", plan, precision))
     with run.alone(), run.recording(), Display(quiet=quiet) as report:
+        plan = joined(plan, run, precision)
         swept = weight_decay.sweep_wd(plan, hardware, run, report, source=recipe, refine=refine)
         chosen = swept.reading.chosen
         summary = {

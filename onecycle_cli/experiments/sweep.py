@@ -4,14 +4,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from onecycle_cli.batch_size import epochs_in_equal_time, sizes_around
+from onecycle_cli.comparison import differing, labels
 from onecycle_cli.engine import Hardware
 from onecycle_cli.errors import InputError
+from onecycle_cli.experiments.batch_size import images_per_second
 from onecycle_cli.experiments.cells import Cell, Mode, fingerprint, plan_cells, row_of, run_cells
+from onecycle_cli.experiments.comparing import draw_comparison, read_run
+from onecycle_cli.experiments.planning import of_length
+from onecycle_cli.experiments.setup import prepare
 from onecycle_cli.experiments.suggestions import saved_curves
 from onecycle_cli.lr_range import shape_of
 from onecycle_cli.progress import Report
 from onecycle_cli.recipe import Recipe, as_written, result_settings
 from onecycle_cli.run_dir.files import (
+    EPOCHS,
     LR_RANGE,
     RANGE_CELL_COLUMNS,
     RANKING,
@@ -64,7 +71,8 @@ class SweepPlan:
 class Sweep:
     """A sweep that has ended: a row a cell, by column, in the order of the grid; of trainings also who did best.
 
-    `names` are the columns that vary, and `best` is the first cell with the values that did best.
+    `names` are the columns that vary, `best` is the first cell with the values that did best, and `seconds` what each
+    training took.
     """
 
     names: list[str]
@@ -73,12 +81,38 @@ class Sweep:
     ranking: list[Ranked]
     verdict: str | None
     best: Cell | None
+    seconds: list[float]
 
 
 def sweep_name(command: str, plan: SweepPlan, precision: str) -> str:
     """The name of a sweep's folder: the same command finds it again."""
     variations = [dict(values) for values in plan.variations]
     return f"{command}-{plan.recipe.name}-{fingerprint(plan.fixed(precision) | {'variations': variations})[:8]}"
+
+
+BATCH_FACTORS = (1 / 4, 1 / 2, 1, 2, 4)
+"""Of the recipe's batch size, that the preset batch-size compares."""
+
+
+def equal_time(recipe: Recipe, hardware: Hardware, run: RunDir, report: Report) -> list[dict[str, Any]]:
+    """Batch sizes around the recipe's, each with as many epochs as take the time of the recipe's.
+
+    Source: Smith's report, remark 4: batch sizes are to be compared at equal time. What was measured before an
+    interrupt holds on.
+    """
+    if (run.path / SWEEP_PLAN).is_file():
+        saved: list[dict[str, Any]] = run.read_json(SWEEP_PLAN)["variations"]
+        return saved
+    setup = prepare(recipe, hardware, run, report)
+    report("Timing steps of each batch size.")
+    sizes = sizes_around(recipe.data.batch_size, BATCH_FACTORS, len(setup.train.labels))
+    speeds = {size: images_per_second(recipe, setup, size) for size in {*sizes, recipe.data.batch_size}}
+    own = speeds[recipe.data.batch_size]
+    return [
+        {"data.batch_size": size} | of_length(recipe, epochs_in_equal_time(recipe.schedule.epochs, own, speed))
+        for size in sizes
+        if own and (speed := speeds[size])
+    ]
 
 
 def joined(plan: SweepPlan, run: RunDir, precision: str) -> SweepPlan:
@@ -107,17 +141,19 @@ def _must_be_the_same(fixed: Mapping[str, Any], saved: Mapping[str, Any], run: R
 def sweep(plan: SweepPlan, hardware: Hardware, run: RunDir, report: Report, *, jobs: int, source: str) -> Sweep:
     """Runs the cells of a plan and reads them.
 
-    A cell that fails is a row. `ranking.csv` has the means over seeds, `sweep.png` the overlay of range tests.
+    A cell that fails is a row. `ranking.csv` has the means over seeds, `sweep.png` the curves of all cells.
     """
     cells = run_plan(plan, hardware, run, report, jobs=jobs, source=source)
     names, rows = varying(cells), rows_of(cells, run, plan.mode)
     if plan.mode == "range":
         draw_curves(plan.recipe.name, cells, rows, run, chosen=None)
-        return Sweep(names, columns(cells, plan.mode), rows, [], None, None)
+        return Sweep(names, columns(cells, plan.mode), rows, [], None, None, [])
     ranking = ranked([_outcome(cell, row) for cell, row in zip(cells, rows, strict=True)])
     _write_ranking(plan.fields, ranking, run)
+    _draw_trainings(cells, run)
     told = verdict(ranking, _valid_images(cells, run))
-    return Sweep(names, columns(cells, plan.mode), rows, ranking, told, _best(cells, ranking))
+    seconds = [row["seconds"] for cell in cells if (row := row_of(cell, run)) and row.get("seconds")]
+    return Sweep(names, columns(cells, plan.mode), rows, ranking, told, _best(cells, ranking), seconds)
 
 
 def _best(cells: Sequence[Cell], ranking: Sequence[Ranked]) -> Cell | None:
@@ -195,6 +231,15 @@ def _write_ranking(fields: Sequence[str], ranking: Sequence[Ranked], run: RunDir
 def _valid_images(cells: Sequence[Cell], run: RunDir) -> int:
     counts = [RunDir(run.path / cell.name).facts.get("images") for cell in cells]
     return next((count["valid"] for count in counts if count), 1)
+
+
+def _draw_trainings(cells: Sequence[Cell], run: RunDir) -> None:
+    """The losses, accuracies and lrs of all cells that have some, as `compare` draws them."""
+    runs = [read_run(RunDir(run.path / cell.name)) for cell in cells if (run.path / cell.name / EPOCHS).is_file()]
+    fields = differing(runs)
+    if runs:
+        names = column_names(fields)
+        run.write_with(SWEEP_FIGURE, lambda path: draw_comparison(path, runs, labels(runs, fields, names)))
 
 
 def draw_curves(name: str, cells: Sequence[Cell], rows: Sequence[Row], run: RunDir, *, chosen: Cell | None) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
+from onecycle_cli.batch_size import epochs_in_equal_time
 from onecycle_cli.engine import Hardware
 from onecycle_cli.errors import InputError, NoSuggestionError
 from onecycle_cli.experiments.batch_size import images_per_second
@@ -142,7 +143,7 @@ class _Bench:
 
     def epochs(self, batch_size: int, epochs: int) -> int:
         """The epochs with `batch_size` that take the time of so many with the recipe's."""
-        return max(1, round(epochs * self.speeds[batch_size] / self.speeds[self.recipe.data.batch_size]))
+        return epochs_in_equal_time(epochs, self.speeds[self.recipe.data.batch_size], self.speeds[batch_size])
 
     def trial(self, now: Values, values: Mapping[str, Any], seed: int) -> Trial:
         """A short run with some values in the place of those that hold now."""

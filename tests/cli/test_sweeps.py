@@ -143,3 +143,18 @@ def test_a_sweep_that_another_process_works_on_is_left_to_it(onecycle: Command, 
         result = onecycle(*words)
     assert result.exit_code == 2
     assert "Another process works in runs/mine" in result.stderr
+
+
+def test_the_batch_size_preset_compares_sizes_at_equal_time_each_with_its_own_max_lr(
+    onecycle: Command, tiny_digits: list[str]
+) -> None:
+    words = ("sweep", *tiny_digits, "--preset", "batch-size", "--mode", "train")
+    result = onecycle(*words)
+    assert result.exit_code == 0
+    assert any(line.startswith("a run took  ") for line in result.stdout.splitlines())
+    found = json.loads(onecycle(*words, "--json").stdout)
+    # Of 1,437 images, 512 would leave an epoch two steps.
+    assert [row["batch_size"] for row in found["rows"]] == [32, 64, 128, 256]
+    assert [row["epochs"] for row in found["rows"] if row["batch_size"] == 128] == [2]
+    assert all(row["max_lr"] for row in found["rows"] if row["status"] == "finished")
+    assert onecycle(*words, "--dry-run").exit_code == 2

@@ -53,6 +53,7 @@ def test_the_table_has_a_row_a_cell_in_the_order_of_the_grid(new_run: Callable, 
     assert ranking["weight_decay"].tolist() == means.index.tolist()
     assert ranking["valid_loss"].to_numpy() == pytest.approx(means.to_numpy(), rel=1e-7)
     assert ranking["n"].tolist() == [2, 2]
+    assert (run.path / "sweep.png").is_file()
     assert result.best.values["optimizer.weight_decay"] == ranking["weight_decay"][0]
     assert "noise" in result.verdict
 
