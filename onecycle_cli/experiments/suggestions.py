@@ -47,7 +47,7 @@ def suggested_max_lr(found: RunDir, recipe: Recipe) -> SavedSuggestion:
 def saved_curves(found: RunDir, *, growing: bool = False) -> list[Curve]:
     """The curve of each repeat in `lr_range.csv`; with `growing` as far as they go by now, maybe none."""
     rows = found.read_growing_table(LR_RANGE) if growing else found.read_table(LR_RANGE)
-    with _numbers_in(found, LR_RANGE):
+    with numbers_in(found, LR_RANGE):
         return [
             Curve([float(row["lr"]) for row in test], [float(row["train_loss"]) for row in test])
             for test in (list(rows) for _, rows in groupby(rows, key=_seed))
@@ -61,7 +61,7 @@ def _seed(row: dict[str, str]) -> str | None:
 def saved_trials(found: RunDir) -> list[Trial]:
     """The short cycles in `verify.csv`."""
     rows = found.read_table(VERIFY)
-    with _numbers_in(found, VERIFY):
+    with numbers_in(found, VERIFY):
         return [
             Trial(float(row["max_lr"]), int(row["steps"]), float(row["valid_loss"]), float(row["valid_accuracy"]))
             for row in rows
@@ -69,11 +69,12 @@ def saved_trials(found: RunDir) -> list[Trial]:
 
 
 @contextmanager
-def _numbers_in(found: RunDir, name: str) -> Iterator[None]:
+def numbers_in(found: RunDir, name: str) -> Iterator[None]:
+    """Turns a column that is missing, or text in place of a number, into an `InputError`."""
     try:
         yield
     except (KeyError, ValueError) as error:
-        raise InputError(f"{found.path / name} is damaged: {error}.", "Run find-lr again.") from None
+        raise InputError(f"{found.path / name} is damaged: {error}.", "Run it again.") from None
 
 
 def stale_settings(found: RunDir, recipe: Recipe, precision: str) -> list[Difference]:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from onecycle_cli.engine import Hardware
+from onecycle_cli.experiments.planning import decay_gain
 from onecycle_cli.experiments.sweep import Row, SweepPlan, columns, draw_curves, joined, rows_of, run_plan
 from onecycle_cli.progress import Report
 from onecycle_cli.recipe import Recipe
@@ -43,7 +44,7 @@ def sweep_wd(
 
     def read() -> Reading:
         rows = rows_of(cells, run, plan.mode)
-        return read_weight_decay([_as_read(row) for row in rows], _gain(plan.recipe))
+        return read_weight_decay([_as_read(row) for row in rows], decay_gain(plan.recipe))
 
     cells = run_plan(plan, hardware, run, report, jobs=1, source=source)
     reading = read()
@@ -78,8 +79,3 @@ def _as_read(row: Row) -> SweepRow:
 def value_folder(weight_decay: float) -> str:
     """The name of a value's folder in the sweep's: `weight_decay=1e-3`."""
     return folder_name({FIELD: weight_decay})
-
-
-def _gain(recipe: Recipe) -> float:
-    """How far SGD's momentum carries a step at the peak of the cycle; AdamW's decay knows no momentum."""
-    return 1 / (1 - recipe.schedule.at_peak) if recipe.optimizer.name == "sgd" else 1.0

@@ -2,10 +2,11 @@
 
 from onecycle_cli.lr_range.basin import Shape, Turn, has_risen, shape_of, turn_of
 from onecycle_cli.lr_range.curve import Curve, has_diverged, smoother
-from onecycle_cli.lr_range.suggestion import Plan, Suggestion, suggest
+from onecycle_cli.lr_range.suggestion import TYPICAL, Plan, Suggestion, suggest
 from onecycle_cli.lr_range.verification import Trial, verified
 
 __all__ = [
+    "TYPICAL",
     "Curve",
     "Plan",
     "Shape",
