@@ -16,6 +16,7 @@ ROOMS = {
     "sweeps": {"errors", "recipe"},
     "tuning": {"batch_size"},
     "recipe": {"errors"},
+    "diagnosis": {"sweeps"},
     "comparison": {"recipe", "sweeps"},
     "batch_size": set(),
     "run_dir": {"errors"},
@@ -34,6 +35,7 @@ ROOMS = {
         "schedule",
         "lr_range",
         "sweeps",
+        "diagnosis",
         "comparison",
         "batch_size",
         "tuning",
@@ -67,8 +69,8 @@ LIBRARIES = {
 """Each library with the rooms it may be used in."""
 
 LIGHT = {
-    *("errors", "progress", "schedule", "sweeps", "comparison", "batch_size", "tuning", "run_dir", "console", "cli"),
-    "recipe",
+    *("errors", "progress", "schedule", "sweeps", "diagnosis", "comparison", "batch_size", "tuning"),
+    *("run_dir", "console", "cli", "recipe"),
 }
 """Rooms that load without numpy, torch and the like: what they need of them they import where they use it."""
 

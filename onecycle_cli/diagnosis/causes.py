@@ -1,0 +1,232 @@
+"""Rules that name a cause: the run failed, or its lr, weight decay, dropout, label smoothing or tail is wrong.
+
+How the thresholds were found, on which runs they were proved, and what cannot be told is in docs/diagnose.md.
+"""
+
+from onecycle_cli.diagnosis.curves import (
+    SURE,
+    Settings,
+    TrainingRun,
+    falls_always,
+    gap_is_sure,
+    longest_stall,
+    standard_error,
+    underfits,
+)
+from onecycle_cli.diagnosis.statement import Place, Statement, higher_lr, losses, lower_lr, together
+from onecycle_cli.sweeps.weight_decay import MOST_SHRINKAGE
+
+STALL_SHARE, STALL_EPOCHS = 0.2, 3
+"""A stall takes this share of the planned epochs, and so many. Runs with an lr or a weight decay far too large stalled
+for 0.33 to 0.47 of them, healthy ones for 0.07 at most (one epoch of 15), saturated ones for 0.18."""
+
+HEAVY = 3 * MOST_SHRINKAGE
+"""The share of the weights a step from which on a weight decay cost four points and more; see `sweeps/weight_decay.py`."""
+
+FAR_BELOW = 1 / 3
+"""Of the fitting max_lr. Above that the choice costs little on most tasks of docs/suggestion.md."""
+
+CALM_EPOCHS = 6
+"""Near the peak, of which each has a lower validation loss than the one before. In healthy runs it rose in one of seven
+and more, which is close: so max_lr has to be far below what fits, too."""
+
+DROPOUT_GAP = 0.05
+"""Validation accuracy above train accuracy, as a mean of three epochs. Dropout of 0.8 and 0.9 made 0.07 and 0.35,
+augmentation alone 0.02 on the same images."""
+
+SMOOTHED_LOSS, SMOOTHED_SHARE = 0.3, 0.4
+"""The loss of answers as unsure as the smoothed labels: from so much on, and from this share of the validation loss on,
+it is worth a word. A label smoothing of 0.1 over ten classes makes 0.09, one of 0.3 makes 0.31."""
+
+LONG_TAIL = 0.3
+"""The published run with a tail of 0.5 lost a point against one with 0.14 (docs/diagnose.md)."""
+
+TAIL_GAIN, TAIL_FALL = 0.25, 0.2
+"""In the last half of the tail the train loss falls by the share `TAIL_FALL` and more, the validation loss by less than
+the part `TAIL_GAIN` of that. The run that this was seen on had 0.22, and 0.23 of it."""
+
+TAIL_RATIO = 0.05
+"""Of train to validation loss, where the tail ends with the images learned by heart; the published one had 0.013."""
+
+
+def diverged(run: TrainingRun) -> Statement | None:
+    """The loss was not finite."""
+    if run.status != "diverged" or not run.steps:
+        return None
+    last, max_lr = run.steps[-1], run.settings.max_lr
+    return Statement(
+        "diverged",
+        Place("step", last.step, last.step),
+        f"The train loss is not finite from here on, at lr {last.lr:.3g} in a cycle up to {max_lr:g}.",
+        {"step": last.step, "lr": last.lr, "max_lr": max_lr},
+        lower_lr(run.settings),
+    )
+
+
+def collapsed(run: TrainingRun) -> Statement | None:
+    """The run ended no better than chance: it lost what it knew, or it never moved."""
+    if run.status != "collapsed" or not run.epochs:
+        return None
+    settings, last = run.settings, run.epochs[-1]
+    best = min(run.epochs, key=lambda epoch: epoch.train_loss)
+    place = Place("epoch", best.epoch, last.epoch)
+    text = f"The train loss ended at {last.train_loss:.3g}, no better than chance ({settings.chance:.3g})."
+    evidence = losses(run) | {"least_train_loss": best.train_loss, "max_lr": settings.max_lr}
+    if settings.fitting_shrinkage > HEAVY:
+        return Statement("collapsed", place, f"{text} {_decay(settings)}", evidence, _decay_less(settings))
+    if _is_far_below(settings):
+        return Statement("lr-too-small", place, f"{text} {_max_lr(settings)}", evidence, higher_lr(settings))
+    return Statement("collapsed", place, text, evidence, lower_lr(settings))
+
+
+def stalled(run: TrainingRun) -> Statement | None:
+    """Near the peak the train loss does not fall for long: lr or weight decay is too large.
+
+    In a network with batch norm both do the same, since their product says how large a step is against the weights. The
+    weight decay is named where it would be too large at a fitting max_lr too.
+    """
+    settings, stall = run.settings, longest_stall(run)
+    if stall is None:
+        return None
+    first, last = stall
+    epochs = last.epoch - first.epoch
+    if epochs < max(STALL_EPOCHS, STALL_SHARE * settings.epochs):
+        return None
+    place = Place("epoch", first.epoch, last.epoch)
+    text = (
+        f"Around the peak of lr the train loss did not fall for {epochs} of {settings.epochs} epochs: "
+        f"it was {first.train_loss:.3g} before and {last.train_loss:.3g} after."
+    )
+    evidence = {
+        "first_train_loss": first.train_loss,
+        "last_train_loss": last.train_loss,
+        "share_of_epochs": epochs / settings.epochs,
+        "max_lr": settings.max_lr,
+        "fitting_max_lr": settings.fitting_max_lr,
+        "shrinkage": settings.shrinkage,
+    }
+    if settings.fitting_shrinkage > HEAVY:
+        text = f"{text} {_decay(settings)}"
+        return Statement("weight-decay-too-large", place, text, evidence, _decay_less(settings))
+    if settings.max_lr > settings.fitting_max_lr:
+        return Statement("lr-too-large", place, f"{text} {_max_lr(settings)}", evidence, lower_lr(settings))
+    return None
+
+
+def decays_too_much(run: TrainingRun) -> Statement | None:
+    """The train images are not learned, and the weight decay alone would explain it."""
+    last, settings = run.epochs[-1], run.settings
+    if settings.fitting_shrinkage <= HEAVY or not (run.complete and underfits(run)) or stalled(run):
+        return None
+    return Statement(
+        "weight-decay-too-large",
+        Place("epoch", last.epoch, last.epoch),
+        f"{together(run)} {_decay(settings)}",
+        losses(run) | {"shrinkage": settings.shrinkage},
+        _decay_less(settings),
+    )
+
+
+def lr_too_small(run: TrainingRun) -> Statement | None:
+    """The validation loss glides down near the peak, the images are not learned, and max_lr is far below what fits.
+
+    An lr that does its work makes the validation loss jump from epoch to epoch while it is high.
+    """
+    settings, near = run.settings, run.near_peak()
+    if len(near) < CALM_EPOCHS or not (_is_far_below(settings) and falls_always(near) and underfits(run)):
+        return None
+    first, last = near[0], near[-1]
+    return Statement(
+        "lr-too-small",
+        Place("epoch", first.epoch, last.epoch),
+        f"Around the peak of lr the validation loss fell in each epoch, from {first.valid_loss:.3g} to "
+        f"{last.valid_loss:.3g}, where an lr that does its work makes it jump. {together(run)} {_max_lr(settings)}",
+        losses(run) | {"falls": len(near) - 1, "max_lr": settings.max_lr, "fitting_max_lr": settings.fitting_max_lr},
+        higher_lr(settings),
+    )
+
+
+def dropout_too_strong(run: TrainingRun) -> Statement | None:
+    """The network does much better without its dropout, and has not learned the train images."""
+    last, settings, end = run.epochs[-1], run.settings, run.epochs[-3:]
+    if settings.dropout == 0 or not (run.complete and underfits(run)):
+        return None
+    gap = sum(epoch.valid_accuracy - epoch.train_accuracy for epoch in end) / len(end)
+    if gap <= max(DROPOUT_GAP, SURE * standard_error(last.valid_accuracy, settings.valid_images)):
+        return None
+    return Statement(
+        "regularization-too-strong",
+        Place("epoch", end[0].epoch, last.epoch),
+        f"With dropout {settings.dropout:g} the train accuracy is {100 * gap:.1f} points below the validation "
+        f"accuracy, which is without. {together(run)}",
+        losses(run) | {"accuracy_gap": -gap, "dropout": settings.dropout},
+        f"Train with half of it: --set model.dropout={settings.dropout / 2:g}.",
+    )
+
+
+def smoothing_too_strong(run: TrainingRun) -> Statement | None:
+    """Much of the validation loss comes from answers that were taught to be unsure."""
+    last, settings = run.epochs[-1], run.settings
+    unsure = settings.unsure_loss
+    if not run.complete or unsure < max(SMOOTHED_LOSS, SMOOTHED_SHARE * last.valid_loss):
+        return None
+    return Statement(
+        "regularization-too-strong",
+        Place("epoch", last.epoch, last.epoch),
+        f"Label smoothing {settings.label_smoothing:g} teaches answers so unsure that right ones cost {unsure:.3g}, "
+        f"of the validation loss of {last.valid_loss:.3g}.",
+        losses(run) | {"unsure_loss": unsure, "label_smoothing": settings.label_smoothing},
+        "Train with less of it: --set optimizer.label_smoothing=0.1.",
+    )
+
+
+def tail_too_long(run: TrainingRun) -> Statement | None:
+    """In a long tail the network learns the train images rather than what they have in common."""
+    settings, last = run.settings, run.epochs[-1]
+    if not run.complete or settings.tail_share < LONG_TAIL:
+        return None
+    first = next(epoch for epoch in run.epochs if epoch.epoch >= settings.epochs * (1 - settings.tail_share / 2))
+    train_fell, valid_fell = _fall(first.train_loss, last.train_loss), _fall(first.valid_loss, last.valid_loss)
+    if last.train_loss < TAIL_RATIO * last.valid_loss:
+        found = (
+            f"it ends with the train images learned by heart, at {last.train_loss:.2g} against {last.valid_loss:.3g}"
+        )
+    elif train_fell > TAIL_FALL and valid_fell < TAIL_GAIN * train_fell and gap_is_sure(run):
+        found = (
+            f"in the last half of it the train loss fell by {train_fell:.0%}, the validation loss by {valid_fell:.0%}"
+        )
+    else:
+        return None
+    return Statement(
+        "tail-too-long",
+        Place("epoch", first.epoch, last.epoch),
+        f"The tail, where lr is annihilated, takes {settings.tail_share:.0%} of the run, and {found}.",
+        losses(run) | {"tail_share": settings.tail_share, "train_fell": train_fell, "valid_fell": valid_fell},
+        "Cycle for longer: in shape blog, schedule.pct_start=0.43 leaves a tail of 14 %.",
+    )
+
+
+def _fall(before: float, after: float) -> float:
+    """The share by which a loss fell; one that was zero does not fall."""
+    return 1 - after / before if before else 0.0
+
+
+def _is_far_below(settings: Settings) -> bool:
+    return settings.max_lr <= FAR_BELOW * settings.fitting_max_lr
+
+
+def _max_lr(settings: Settings) -> str:
+    told = "the range test suggests" if settings.suggested_max_lr else "is usual"
+    return f"max_lr is {settings.max_lr:g}; {settings.fitting_max_lr:g} {told}."
+
+
+def _decay(settings: Settings) -> str:
+    return (
+        f"Weight decay {settings.weight_decay:g} takes {settings.shrinkage:.1%} of the weights in a step at the peak, "
+        f"and would take {settings.fitting_shrinkage:.1%} at max_lr {settings.fitting_max_lr:g}; {HEAVY:.1%} is a lot."
+    )
+
+
+def _decay_less(settings: Settings) -> str:
+    fitting = settings.weight_decay * MOST_SHRINKAGE / settings.fitting_shrinkage
+    return f"Train with a smaller one, such as --weight-decay {fitting:.0e}."
