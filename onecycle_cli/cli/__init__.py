@@ -5,7 +5,19 @@ Torch, pandas and matplotlib are imported inside the commands that need them: `o
 
 import typer
 
-from onecycle_cli.cli import batch_size, compare, data, experiments, models, recipes, runs, schedule, sweeps, tune
+from onecycle_cli.cli import (
+    batch_size,
+    compare,
+    data,
+    diagnose,
+    experiments,
+    models,
+    recipes,
+    runs,
+    schedule,
+    sweeps,
+    tune,
+)
 from onecycle_cli.cli.root import Root, version
 
 app = typer.Typer(
@@ -26,6 +38,7 @@ schedule.add_to(app)
 models.add_to(app)
 runs.add_to(app)
 compare.add_to(app)
+diagnose.add_to(app)
 app.add_typer(recipes.app, name="recipes")
 app.add_typer(data.app, name="data")
 

@@ -212,11 +212,6 @@ def _show_training(run: "RunDir", summary: dict[str, Any], quiet: bool, as_json:
         print_json(run, summary)
         return
     pairs = [("status", str(summary["status"])), ("max_lr", f"{summary['max_lr']:g}")]
-    if summary["diverged_step"] is not None:
-        at = f"the loss is not finite from step {summary['diverged_step']}, lr {summary['diverged_lr']:.3g}"
-        pairs.append(("diverged", f"{at}; train with a lower --max-lr"))
-    if summary["status"] == "collapsed":
-        pairs.append(("collapsed", "the train loss ended no better than chance; train with a lower --max-lr"))
     for split in ("train", "valid", "test"):
         if summary[f"{split}_accuracy"] is not None:
             scores = f"{summary[f'{split}_accuracy']:.4f}  (loss {summary[f'{split}_loss']:.4f})"
@@ -226,4 +221,6 @@ def _show_training(run: "RunDir", summary: dict[str, Any], quiet: bool, as_json:
     if summary["diverged_step"] is None:
         pairs.append(("model", str(run.path / MODEL)))
     pairs.append(("run", str(run.path)))
+    if summary["diagnosis"]:
+        pairs.append(("diagnosis", summary["diagnosis"].line))
     show_pairs(pairs)

@@ -21,7 +21,7 @@ STALL_SHARE, STALL_EPOCHS = 0.2, 3
 for 0.33 to 0.47 of them, healthy ones for 0.07 at most (one epoch of 15), saturated ones for 0.18."""
 
 HEAVY = 3 * MOST_SHRINKAGE
-"""The share of the weights a step from which on a weight decay cost four points and more; see `sweeps/weight_decay.py`."""
+"""The share of the weights a step from which on a weight decay cost four points and more: `MOST_SHRINKAGE`."""
 
 FAR_BELOW = 1 / 3
 """Of the fitting max_lr. Above that the choice costs little on most tasks of docs/suggestion.md."""

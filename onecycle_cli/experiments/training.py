@@ -9,8 +9,11 @@ from typing import Any
 
 from torch import nn
 
+from onecycle_cli import diagnosis
+from onecycle_cli.diagnosis import Settings, Statement
 from onecycle_cli.engine import Hardware, Score, Trainer
 from onecycle_cli.errors import NoSuggestionError
+from onecycle_cli.experiments.diagnosing import planned
 from onecycle_cli.experiments.planning import recipe_schedule
 from onecycle_cli.experiments.range_test import range_test
 from onecycle_cli.experiments.setup import (
@@ -81,7 +84,8 @@ def train_with(recipe: Recipe, setup: Setup, run: RunDir, report: Report, *, pro
         _check_cycle(recipe, setup)
     if profile:
         _profile(fresh(recipe, setup), run, report)
-    if recipe.schedule.max_lr is None:
+    found = recipe.schedule.max_lr is None
+    if found:
         recipe = _with_found_max_lr(recipe, setup, run, report)
     started = perf_counter()
     trainer = fresh(recipe, setup)
@@ -102,6 +106,8 @@ def train_with(recipe: Recipe, setup: Setup, run: RunDir, report: Report, *, pro
     parameters = sum(parameter.numel() for parameter in model.parameters())
     summary = _summary(recipe, status, seen, epochs, test)
     summary |= {"parameters": parameters, "seconds": round(perf_counter() - started, 3)}
+    settings = _plan(recipe, setup, found=found)
+    summary["diagnosis"] = _first_statement(settings, status, seen, epochs)
     _draw(recipe, seen, epochs, run)
     run.finish(status, summary)
     return Training(status, summary)
@@ -212,6 +218,26 @@ def _summary(
         "diverged_step": diverged and diverged.step,
         "diverged_lr": diverged and diverged.lr,
     }
+
+
+def _plan(recipe: Recipe, setup: Setup, *, found: bool) -> Settings:
+    """What a diagnosis has to know; `found` where max_lr is what a range test suggested."""
+    return planned(
+        recipe,
+        train_images=len(setup.data.train),
+        valid_images=len(setup.data.valid),
+        classes=setup.classes,
+        suggested=recipe.schedule.max_lr if found else None,
+    )
+
+
+def _first_statement(settings: Settings, status: Status, seen: list[SeenStep], epochs: list[Epoch]) -> Statement | None:
+    """The most important of what the curves say; None where they say nothing."""
+    steps = [diagnosis.Step(step.step, step.lr, step.train_loss) for step in seen]
+    rows = [
+        diagnosis.Epoch(e.epoch, e.lr, e.train_loss, e.train_accuracy, e.valid_loss, e.valid_accuracy) for e in epochs
+    ]
+    return next(iter(diagnosis.diagnose(diagnosis.TrainingRun(status, settings, steps, rows))), None)
 
 
 def _draw(recipe: Recipe, seen: list[SeenStep], epochs: list[Epoch], run: RunDir) -> None:

@@ -1,0 +1,67 @@
+"""`diagnose`: what the curves of a run say."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from onecycle_cli.cli.options import RUNS_DIR, JsonOption, RunsDirOption
+
+if TYPE_CHECKING:
+    from onecycle_cli.diagnosis import Statement
+
+
+def add_to(app: typer.Typer) -> None:
+    """Adds the command to the root."""
+    app.command("diagnose", epilog="Example: onecycle diagnose my-run --range-test my-find-lr-run")(diagnose)
+
+
+def diagnose(
+    runs: Annotated[
+        list[str], typer.Argument(metavar="RUN...", help="Folders of trainings, or their names in the runs folder.")
+    ],
+    range_test: Annotated[
+        str | None,
+        typer.Option("--range-test", metavar="RUN", help="Judge max_lr by this range test of the same settings."),
+    ] = None,
+    runs_dir: RunsDirOption = RUNS_DIR,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the names of the rules alone.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Say in words what the curves of a training say: of its lr, its regularization, the length of its cycle.
+
+    Each statement has its rule, its place, its numbers and one advice; the most important comes first. A run that goes
+    on, or was interrupted, is read as far as it came. With several runs, --quiet has the run before each rule.
+    """
+    import json
+
+    from onecycle_cli.console import show_pairs
+    from onecycle_cli.diagnosis import diagnose as read
+    from onecycle_cli.experiments.diagnosing import read_training
+    from onecycle_cli.run_dir.finding import find_run
+    from onecycle_cli.run_dir.writing import json_ready
+
+    test = None if range_test is None else find_run(runs_dir, range_test)
+    trainings = {run.path: read_training(run, test) for run in (find_run(runs_dir, text) for text in runs)}
+    if as_json:
+        rows = [
+            {"run": path, "status": run.status, "epochs": len(run.epochs), "statements": read(run)}
+            for path, run in trainings.items()
+        ]
+        print(json.dumps(json_ready({"runs": rows}), indent=2, allow_nan=False))
+        return
+    for number, (path, run) in enumerate(trainings.items()):
+        statements = read(run)
+        if quiet:
+            for statement in statements:
+                print(statement.rule if len(trainings) == 1 else f"{path}: {statement.rule}")
+            continue
+        if number:
+            print()
+        stood = f"{path}: {run.status}, {len(run.epochs)} of {run.settings.epochs} epochs"
+        more = "The curves say nothing more." if statements else "The curves say nothing."
+        show_pairs([("run", stood), *(pair for found in statements for pair in _lines(found)), ("", more)])
+
+
+def _lines(found: "Statement") -> list[tuple[str, str]]:
+    """A statement as a person reads it: where and what, and below it the advice."""
+    return [(found.rule, f"{str(found.place).capitalize()}. {found.text}"), ("", found.advice)]

@@ -1,0 +1,104 @@
+"""A training run as a diagnosis sees it, read from its folder. Needs no torch."""
+
+from onecycle_cli.diagnosis import Epoch, Settings, Step, TrainingRun
+from onecycle_cli.errors import InputError
+from onecycle_cli.experiments.planning import decay_gain, recipe_schedule
+from onecycle_cli.experiments.suggestions import numbers_in, stale_settings, suggested_max_lr
+from onecycle_cli.lr_range import TYPICAL
+from onecycle_cli.recipe import Recipe, load
+from onecycle_cli.run_dir.files import EPOCHS, RECIPE, STEPS, SUGGESTION
+from onecycle_cli.run_dir.run import RunDir
+from onecycle_cli.schedule import Schedule, steps_per_epoch
+
+WHOLE = ("finished", "collapsed")
+"""Statuses of runs that trained to the end. The tables of the others may have no rows, or end in the middle of one."""
+
+
+def read_training(run: RunDir, range_test: RunDir | None = None) -> TrainingRun:
+    """The curves of a training as far as it came, and what was planned.
+
+    A given range test, else one in the run's own folder, tells which max_lr fits. `InputError` where the run is no
+    training, has not begun, or is damaged; and where `range_test` ran under other settings.
+    """
+    facts = run.facts
+    if facts["command"] != "train":
+        raise InputError(f"{run.path} is a run of {facts['command']}.", "A diagnosis is of runs of train.")
+    recipe = load(run.path / RECIPE)
+    if recipe.schedule.max_lr is None or not (run.path / EPOCHS).is_file():
+        raise InputError(f"{run.path} has not begun to train (status {facts['status']}).", "Wait for its first epoch.")
+    suggested = _suggested(run, recipe) if range_test is None else _given(range_test, run, recipe)
+    settings = planned(
+        recipe,
+        train_images=facts["images"]["train"],
+        valid_images=facts["images"]["valid"],
+        classes=len(facts["classes"]),
+        suggested=suggested,
+    )
+    status = str(facts["status"])
+    return TrainingRun(status, settings, *_read_curves(run, growing=status not in WHOLE))
+
+
+def _read_curves(run: RunDir, *, growing: bool) -> tuple[list[Step], list[Epoch]]:
+    read = run.read_growing_table if growing else run.read_table
+    steps, epochs = read(STEPS), read(EPOCHS)
+    with numbers_in(run, STEPS):
+        read_steps = [Step(int(row["step"]), float(row["lr"]), float(row["train_loss"])) for row in steps]
+    with numbers_in(run, EPOCHS):
+        return read_steps, [
+            Epoch(
+                int(row["epoch"]),
+                *(float(row[name]) for name in ("lr", "train_loss", "train_accuracy", "valid_loss", "valid_accuracy")),
+            )
+            for row in epochs
+        ]
+
+
+def _suggested(run: RunDir, recipe: Recipe) -> float | None:
+    """What the range test in the run's own folder suggests, where there is one."""
+    return suggested_max_lr(run, recipe).max_lr if (run.path / SUGGESTION).is_file() else None
+
+
+def _given(range_test: RunDir, run: RunDir, recipe: Recipe) -> float:
+    stale = stale_settings(range_test, recipe, run.facts["precision"])
+    if stale:
+        listed = "\n".join(f"  {setting}" for setting in stale)
+        raise InputError(
+            f"The range test in {range_test.path} ran under other settings than {run.path}:\n{listed}",
+            "Give one of the same settings, or none.",
+        )
+    return suggested_max_lr(range_test, recipe).max_lr
+
+
+def planned(
+    recipe: Recipe, *, train_images: int, valid_images: int, classes: int, suggested: float | None = None
+) -> Settings:
+    """What the diagnosis has to know of the plan of a run."""
+    per_epoch = steps_per_epoch(train_images, recipe.data.batch_size, drop_last=recipe.data.drop_last)
+    at, total_steps = recipe_schedule(recipe, per_epoch), recipe.schedule.epochs * per_epoch
+    assert recipe.schedule.max_lr is not None
+    return Settings(
+        epochs=recipe.schedule.epochs,
+        max_lr=recipe.schedule.max_lr,
+        usual_max_lr=TYPICAL[recipe.optimizer.name],
+        suggested_max_lr=suggested,
+        tail_share=tail_share(at, total_steps) if recipe.schedule.policy == "one_cycle" else 0.0,
+        gain=decay_gain(recipe),
+        weight_decay=recipe.optimizer.weight_decay,
+        label_smoothing=recipe.optimizer.label_smoothing,
+        dropout=recipe.model.dropout,
+        augmented=recipe.data.horizontal_flip or recipe.data.random_crop,
+        classes=classes,
+        valid_images=valid_images,
+    )
+
+
+def tail_share(schedule: Schedule, total_steps: int) -> float:
+    """The share of the steps at the end whose lr is below the first one's, and below a tenth of the peak.
+
+    Of a long run no more than some ten thousand steps are looked at.
+    """
+    lrs = [schedule(step).lr for step in range(0, total_steps, max(1, total_steps // 10_000))]
+    # The blog's way down comes back to the first lr itself, which rounding may put below it.
+    low = min(lrs[0], max(lrs) / 10) * (1 - 1e-9)
+    last = max(step for step, lr in enumerate(lrs) if lr >= low)
+    return (len(lrs) - 1 - last) / len(lrs)
