@@ -92,6 +92,25 @@ def test_the_readme_has_the_results_that_were_measured() -> None:
     assert tables["speed_table"]() in README
 
 
+def test_the_tables_of_diagnoses_are_made_from_the_recorded_runs() -> None:
+    read = runpy.run_path(str(ROOT / "tests" / "golden" / "read_diagnosis.py"))
+    page = (ROOT / "docs" / "diagnose.md").read_text()
+    assert read["with_tables"](page) == page
+    held_out = [case for case in read["cases"]() if case.set == "held-out"]
+    right = sum(case.right for case in held_out)
+    assert f"{right} of {len(held_out)} first statements are right" in " ".join(README.split())
+
+
+def test_the_page_of_diagnoses_explains_every_rule_and_no_other() -> None:
+    page = (ROOT / "docs" / "diagnose.md").read_text()
+    texts = [path.read_text() for path in sorted((ROOT / "onecycle_cli" / "diagnosis").glob("*.py"))]
+    rules = {
+        name for text in texts for name in re.findall(r'^ +(?:return Statement\()?"([a-z-]+)",', text, re.MULTILINE)
+    }
+    rules |= {name for text in texts for name in re.findall(r'Statement\("([a-z-]+)",', text)}
+    assert set(re.findall(r"^\| `([a-z-]+)` \|", page, re.MULTILINE)) == rules
+
+
 def test_the_tables_of_suggestions_are_made_from_the_scores() -> None:
     score = runpy.run_path(str(ROOT / "benchmarks" / "suggestion" / "score.py"))
     scores = pd.read_csv(ROOT / "benchmarks" / "results" / "suggestion" / "scores.csv")

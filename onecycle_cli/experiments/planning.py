@@ -77,6 +77,8 @@ def of_length(recipe: Recipe, epochs: int) -> dict[str, Any]:
         if turns is not None:
             values[f"schedule.{name}"] = [share * turn for turn in turns]
     return values
+
+
 def decay_gain(recipe: Recipe) -> float:
     """How far SGD's momentum carries a step at the peak of the cycle; AdamW's decay knows no momentum."""
     return 1 / (1 - recipe.schedule.at_peak) if recipe.optimizer.name == "sgd" else 1.0
