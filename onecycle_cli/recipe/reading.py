@@ -57,6 +57,15 @@ _Dumper.add_representer(
 )
 
 
+def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
+    # Unicode's other line breaks survive in double quotes alone, where they are escaped.
+    style = '"' if any(mark in text for mark in "\x85\u2028\u2029") else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _represent_text)
+
+
 def load(path: Path, overrides: Sequence[Override] = ()) -> Recipe:
     """The recipe in the file `path`, with `overrides` put over it.
 

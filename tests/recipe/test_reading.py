@@ -190,6 +190,12 @@ def test_values_replaced_by_name_are_validated_again() -> None:
         with_values(recipe, {"schedule.max_lr": -1.0})
 
 
+@pytest.mark.parametrize("text", ["\x85", "a\u2028b", "a\u2029 b", "two\nlines", "größe: 1e-4"])
+def test_a_text_comes_back_with_whatever_line_breaks_it_has(text: str) -> None:
+    recipe = with_values(parse(DIGITS, "my.yaml"), {"description": text})
+    assert parse(to_yaml(recipe), "again.yaml").description == text
+
+
 @given(
     max_lr=st.none() | st.floats(1e-12, 1000),
     weight_decay=st.floats(0, 1),
