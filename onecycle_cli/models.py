@@ -203,3 +203,14 @@ def build_model(
             channels=channels,
             classes=classes,
         )
+
+
+def layer_groups(model: nn.Module) -> dict[str, nn.Module]:
+    """The parts of a network from the image on, which may be frozen or have an lr of their own, by their names.
+
+    These are stem, layer1, layer2, ..., head. Each parameter is in one of them; together they are in the model's order.
+    """
+    assert isinstance(model, ResNet | ResNet9)
+    stem, *layers = (model.stem, *model.stages) if isinstance(model, ResNet) else model.body
+    named = {f"layer{number}": layer for number, layer in enumerate(layers, start=1)}
+    return {"stem": stem} | named | {"head": model.head}

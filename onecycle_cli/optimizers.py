@@ -4,21 +4,37 @@ torch's own optimizers take them as Python numbers (SGD's momentum always), whic
 first values. And to make any of them imports torch._dynamo, 1.1 to 2.1 s of each start (torch 2.15, two cores).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+
+T = TypeVar("T")
 
 
 class Optimizer:
     """What both have in common: the parameters, and the scalars that an update uses.
 
-    `momentum` is AdamW's beta1. Without `decay_norm_and_bias`, parameters of one dimension (norm layers and biases) do
-    not decay. All updates are foreach operations: a kernel for many parameters at once, and no wait for the device.
+    Parameters that need no gradient are frozen: they are not updated and do not decay. `lr_ratios` has a number for
+    each of the others, in the model's order: its lr is so many times the one that is set. `momentum` is AdamW's beta1.
+    Without `decay_norm_and_bias`, parameters of one dimension (norm layers and biases) do not decay. All updates are
+    foreach operations: a kernel for many parameters at once, and no wait for the device.
     """
 
-    def __init__(self, model: nn.Module, *, weight_decay: float, decay_norm_and_bias: bool) -> None:
-        self.parameters: list[Tensor] = list(model.parameters())
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        weight_decay: float,
+        decay_norm_and_bias: bool,
+        lr_ratios: Sequence[float] | None = None,
+    ) -> None:
+        self.parameters: list[Tensor] = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        if lr_ratios is not None and len(lr_ratios) != len(self.parameters):
+            raise ValueError(f"{len(lr_ratios)} ratios for {len(self.parameters)} parameters")
+        # Where all are alike, they cost no kernel.
+        self.lr_ratios = list(lr_ratios) if lr_ratios is not None and set(lr_ratios) != {1.0} else None
         self.decayed = [number for number, p in enumerate(self.parameters) if decay_norm_and_bias or p.ndim > 1]
         device = self.parameters[0].device
         self.lr, self.momentum, self.weight_decay = torch.tensor([0.0, 0.0, weight_decay], device=device).unbind()
@@ -43,15 +59,21 @@ class Optimizer:
     def _update(self, gradients: list[Tensor]) -> None:
         raise NotImplementedError
 
-    def _of_decayed(self, tensors: list[Tensor]) -> list[Tensor]:
-        return [tensors[number] for number in self.decayed]
+    def _of_decayed(self, values: Sequence[T]) -> list[T]:
+        return [values[number] for number in self.decayed]
+
+    def _take(self, steps: list[Tensor] | tuple[Tensor, ...]) -> None:
+        """Adds steps of the lr that was set to the parameters, each as long as its own lr makes it."""
+        if self.lr_ratios is not None:
+            torch._foreach_mul_(steps, self.lr_ratios)
+        torch._foreach_add_(self.parameters, steps)
 
 
 class Sgd(Optimizer):
     """Gradient descent with momentum; weight decay is L2, added to the gradient, as torch's SGD has it."""
 
-    def __init__(self, model: nn.Module, *, nesterov: bool, weight_decay: float, decay_norm_and_bias: bool) -> None:
-        super().__init__(model, weight_decay=weight_decay, decay_norm_and_bias=decay_norm_and_bias)
+    def __init__(self, model: nn.Module, *, nesterov: bool, **common: Any) -> None:
+        super().__init__(model, **common)
         self.nesterov = nesterov
         self.velocities = self._memory = _zeros_like(self.parameters)
 
@@ -63,18 +85,16 @@ class Sgd(Optimizer):
         if self.nesterov:
             torch._foreach_add_(gradients, torch._foreach_mul(self.velocities, self.momentum))
             torch._foreach_mul_(gradients, -self.lr)
-            torch._foreach_add_(self.parameters, gradients)
+            self._take(gradients)
         else:
-            torch._foreach_add_(self.parameters, torch._foreach_mul(self.velocities, -self.lr))
+            self._take(torch._foreach_mul(self.velocities, -self.lr))
 
 
 class AdamW(Optimizer):
     """Adam with weight decay apart from the gradient (Loshchilov and Hutter 2017), as torch's AdamW has it."""
 
-    def __init__(
-        self, model: nn.Module, *, beta2: float, eps: float, weight_decay: float, decay_norm_and_bias: bool
-    ) -> None:
-        super().__init__(model, weight_decay=weight_decay, decay_norm_and_bias=decay_norm_and_bias)
+    def __init__(self, model: nn.Module, *, beta2: float, eps: float, **common: Any) -> None:
+        super().__init__(model, **common)
         self.beta2, self.eps = beta2, eps
         self.means, self.squares = _zeros_like(self.parameters), _zeros_like(self.parameters)
         self.updates = torch.zeros((), device=self.lr.device)
@@ -82,7 +102,7 @@ class AdamW(Optimizer):
 
     def _update(self, gradients: list[Tensor]) -> None:
         self.updates += 1
-        torch._foreach_mul_(self._of_decayed(self.parameters), 1 - self.lr * self.weight_decay)
+        self._decay()
         torch._foreach_mul_(self.means, self.momentum)
         torch._foreach_add_(self.means, torch._foreach_mul(gradients, 1 - self.momentum))
         torch._foreach_mul_(self.squares, self.beta2)
@@ -92,7 +112,17 @@ class AdamW(Optimizer):
         torch._foreach_add_(scales, self.eps)
         steps = torch._foreach_div(self.means, scales)
         torch._foreach_mul_(steps, -self.lr / (1 - self.momentum**self.updates))
-        torch._foreach_add_(self.parameters, steps)
+        self._take(steps)
+
+    def _decay(self) -> None:
+        """Takes the share `lr x weight_decay` of each parameter that decays, by its own lr."""
+        decayed = self._of_decayed(self.parameters)
+        if self.lr_ratios is None:
+            torch._foreach_mul_(decayed, 1 - self.lr * self.weight_decay)
+            return
+        shares = torch._foreach_mul(decayed, self.lr * self.weight_decay)
+        torch._foreach_mul_(shares, self._of_decayed(self.lr_ratios))
+        torch._foreach_sub_(decayed, shares)
 
 
 def build_optimizer(
@@ -104,11 +134,17 @@ def build_optimizer(
     nesterov: bool,
     beta2: float,
     eps: float,
+    lr_ratios: Sequence[float] | None = None,
 ) -> Optimizer:
     """The optimizer called `name`, "sgd" or "adamw"; the settings that belong to the other one are not used."""
+    common: dict[str, Any] = {
+        "weight_decay": weight_decay,
+        "decay_norm_and_bias": decay_norm_and_bias,
+        "lr_ratios": lr_ratios,
+    }
     if name == "sgd":
-        return Sgd(model, nesterov=nesterov, weight_decay=weight_decay, decay_norm_and_bias=decay_norm_and_bias)
-    return AdamW(model, beta2=beta2, eps=eps, weight_decay=weight_decay, decay_norm_and_bias=decay_norm_and_bias)
+        return Sgd(model, nesterov=nesterov, **common)
+    return AdamW(model, beta2=beta2, eps=eps, **common)
 
 
 def _zeros_like(tensors: Iterable[Tensor]) -> list[Tensor]:

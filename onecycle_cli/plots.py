@@ -111,7 +111,8 @@ def plot_lr_range(
 def plot_training(path: Path, *, title: str, steps: Mapping[str, Column], epochs: Mapping[str, Column]) -> None:
     """Losses, accuracy, lr and momentum of a run, one above the other over the same steps.
 
-    `steps` and `epochs` are the columns of `steps.csv` and `epochs.csv`.
+    `steps` and `epochs` are the columns of `steps.csv` and `epochs.csv`; the lrs of layer groups are drawn on a log
+    scale, with gaps where a group is frozen.
     """
     figure = Figure(figsize=(9, 9.5), layout="constrained")
     losses, accuracies, lrs, momentums = figure.subplots(4, sharex=True, height_ratios=[3, 3, 2, 2])
@@ -123,7 +124,15 @@ def plot_training(path: Path, *, title: str, steps: Mapping[str, Column], epochs
     accuracies.plot(at, epochs["train_accuracy"], color=BLUE, marker=".", label="train")
     accuracies.plot(at, epochs["valid_accuracy"], color=RED, marker=".", linestyle="--", label="validation")
     accuracies.set(ylabel="accuracy")
-    lrs.plot(steps["step"], steps["lr"], color="black")
+    groups = [name for name in steps if name.startswith("lr_")]
+    for group, (color, style) in zip(groups, CURVES, strict=False):
+        values = [math.nan if lr is None else lr for lr in steps[group]]
+        lrs.plot(steps["step"], values, color=color, linestyle=style, label=group.removeprefix("lr_"))
+    if groups:
+        lrs.set(yscale="log")
+        lrs.legend(frameon=False, loc="center left", bbox_to_anchor=(1.01, 0.5))
+    else:
+        lrs.plot(steps["step"], steps["lr"], color="black")
     lrs.set(ylabel="lr")
     momentums.plot(steps["step"], steps["momentum"], color="black")
     momentums.set(ylabel="momentum", xlabel="step")

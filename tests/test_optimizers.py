@@ -57,6 +57,76 @@ def test_each_update_is_that_of_torch_while_lr_and_momentum_move(name: str, opti
             torch.testing.assert_close(mine, other, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("sgd", {}),
+        ("sgd", {"nesterov": True}),
+        ("sgd", {"decay_norm_and_bias": False}),
+        ("adamw", {}),
+        ("adamw", {"decay_norm_and_bias": False}),
+    ],
+)
+def test_parameters_with_an_lr_of_their_own_are_updated_as_torch_does_with_groups(name: str, options: dict) -> None:
+    ours, theirs = network(), network()
+    ratios = [0.01, 0.1, 0.1, 1.0, 1.0]
+    # Strong decay, so that one by another lr would show.
+    optimizer = built(ours, name, weight_decay=0.5, lr_ratios=ratios, **options)
+    spared = not options.get("decay_norm_and_bias", True)
+    groups = [
+        {"params": [parameter], "ratio": ratio, "weight_decay": 0.0 if spared and parameter.ndim == 1 else 0.5}
+        for parameter, ratio in zip(theirs.parameters(), ratios, strict=True)
+    ]
+    if name == "sgd":
+        expected = torch.optim.SGD(groups, lr=1, momentum=0.9, nesterov=options.get("nesterov", False))
+    else:
+        expected = torch.optim.AdamW(groups, lr=1, eps=1e-6)
+    for lr, momentum in PATH:
+        optimizer.set(10 * lr, momentum)
+        for group in expected.param_groups:
+            group["lr"] = 10 * lr * group["ratio"]
+            if name == "sgd":
+                group["momentum"] = momentum
+            else:
+                group["betas"] = (momentum, 0.99)
+        x = torch.randn(8, 2, 4, 4)
+        for net, update in ((ours, optimizer), (theirs, expected)):
+            net(x).square().mean().backward()
+            update.step()
+            net.zero_grad()
+        for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+            torch.testing.assert_close(mine, other, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+def test_equal_ratios_are_none_and_give_the_same_bits(name: str) -> None:
+    nets = network(), network()
+    optimizers = built(nets[0], name), built(nets[1], name, lr_ratios=[1.0] * 5)
+    assert optimizers[1].lr_ratios is None
+    x = torch.randn(8, 2, 4, 4)
+    for net, optimizer in zip(nets, optimizers, strict=True):
+        optimizer.set(0.1, 0.9)
+        net(x).square().mean().backward()
+        optimizer.step()
+    assert all(torch.equal(one, other) for one, other in zip(nets[0].parameters(), nets[1].parameters(), strict=True))
+    with pytest.raises(ValueError, match="2 ratios for 5 parameters"):
+        built(network(), name, lr_ratios=[1.0, 1.0])
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+def test_what_needs_no_gradient_stays_as_it_is_and_does_not_decay(name: str) -> None:
+    net = network()
+    net[0].requires_grad_(False)
+    net[1].requires_grad_(False)
+    before = copy.deepcopy(net)
+    optimizer = built(net, name, weight_decay=0.5, lr_ratios=[1.0, 0.5])
+    optimizer.set(0.1, 0.9)
+    net(torch.randn(8, 2, 4, 4)).square().mean().backward()
+    optimizer.step()
+    stayed = [torch.equal(mine, old) for mine, old in zip(net.parameters(), before.parameters(), strict=True)]
+    assert stayed == [True, True, True, False, False]
+
+
 @pytest.mark.parametrize("name", ["sgd", "adamw"])
 def test_without_decay_of_norm_and_bias_only_weights_decay(name: str) -> None:
     net = network()

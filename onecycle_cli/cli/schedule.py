@@ -62,7 +62,7 @@ def schedule(
     if plot is not None:
         from onecycle_cli.plots import plot_schedule
 
-        title = f"{loaded.name}: {_called(loaded)}, max_lr {loaded.schedule.max_lr:g}, {total:,} steps"
+        title = f"{loaded.name}: {_called(loaded)}, max_lr {loaded.schedule.largest_max_lr:g}, {total:,} steps"
         plot_schedule(plot, title=title, lrs=[v.lr for v in values], momentums=[v.momentum for v in values])
     if csv is not None:
         rows = ((step, step // per_epoch + 1, value.lr, value.momentum) for step, value in enumerate(values))

@@ -75,10 +75,11 @@ def planned(
     """What the diagnosis has to know of the plan of a run."""
     per_epoch = steps_per_epoch(train_images, recipe.data.batch_size, drop_last=recipe.data.drop_last)
     at, total_steps = recipe_schedule(recipe, per_epoch), recipe.schedule.epochs * per_epoch
-    assert recipe.schedule.max_lr is not None
+    max_lr = recipe.schedule.largest_max_lr
+    assert max_lr is not None
     return Settings(
         epochs=recipe.schedule.epochs,
-        max_lr=recipe.schedule.max_lr,
+        max_lr=max_lr,
         usual_max_lr=TYPICAL[recipe.optimizer.name],
         suggested_max_lr=suggested,
         tail_share=tail_share(at, total_steps) if recipe.schedule.policy == "one_cycle" else 0.0,

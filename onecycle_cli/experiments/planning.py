@@ -21,12 +21,12 @@ from onecycle_cli.schedule import (
 
 
 def recipe_schedule(recipe: Recipe, steps_per_epoch: float) -> Schedule:
-    """The recipe's schedule over all its epochs; its `max_lr` must be known.
+    """The recipe's schedule over all its epochs, of the largest lr; its `max_lr` must be known.
 
     With fewer steps to an epoch than there are it is the same schedule made shorter, so they need not be whole.
     """
     settings = recipe.schedule
-    max_lr, momentum = settings.max_lr, settings.max_momentum
+    max_lr, momentum = settings.largest_max_lr, settings.max_momentum
     assert max_lr is not None
     total_steps = round(settings.epochs * steps_per_epoch)
     match settings.policy:

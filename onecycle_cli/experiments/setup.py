@@ -14,10 +14,10 @@ from onecycle_cli.data.batches import FixedBatches, Normalization, TrainBatches,
 from onecycle_cli.data.images import ImageData, Split
 from onecycle_cli.data.open_data import open_data
 from onecycle_cli.engine import Hardware, Step, Trainer, keep_freed_memory
-from onecycle_cli.models import build_model
+from onecycle_cli.models import build_model, layer_groups
 from onecycle_cli.optimizers import Optimizer, build_optimizer
 from onecycle_cli.progress import Report
-from onecycle_cli.recipe import Recipe
+from onecycle_cli.recipe import Recipe, lr_ratios, relative
 from onecycle_cli.run_dir.run import RunDir
 from onecycle_cli.weights import Header
 
@@ -126,6 +126,7 @@ def is_same_network(one: Recipe, other: Recipe) -> bool:
 def _network_settings(recipe: Recipe) -> dict[str, Any]:
     settings = recipe.model_dump(include={"data", "model", "optimizer", "runtime"})
     del settings["optimizer"]["weight_decay"], settings["runtime"]["save_best"], settings["runtime"]["log_every"]
+    settings["relative lrs"] = relative(recipe.schedule.max_lr)
     return settings | ({"seed": recipe.seed} if recipe.data.valid_fraction > 0 else {})
 
 
@@ -168,7 +169,7 @@ def _initial_model(recipe: Recipe, data: ImageData) -> nn.Module:
 
 
 def _optimizer(recipe: Recipe, model: nn.Module) -> Optimizer:
-    settings = recipe.optimizer
+    settings, ratios = recipe.optimizer, lr_ratios(recipe.schedule.max_lr, recipe.model.groups)
     return build_optimizer(
         model,
         settings.name,
@@ -177,6 +178,7 @@ def _optimizer(recipe: Recipe, model: nn.Module) -> Optimizer:
         nesterov=settings.nesterov,
         beta2=settings.beta2,
         eps=settings.eps,
+        lr_ratios=[ratios[name] for name, group in layer_groups(model).items() for _ in group.parameters()],
     )
 
 

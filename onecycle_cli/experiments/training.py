@@ -25,7 +25,7 @@ from onecycle_cli.experiments.setup import (
     weights_header,
 )
 from onecycle_cli.progress import Progress, Report
-from onecycle_cli.recipe import Recipe, to_yaml, with_values
+from onecycle_cli.recipe import Recipe, lr_ratios, relative, scaled, to_yaml, with_values
 from onecycle_cli.run_dir.files import (
     BEST_MODEL,
     EPOCHS,
@@ -69,30 +69,36 @@ class Epoch:
     images_per_second: float
 
 
-def train(recipe: Recipe, hardware: Hardware, run: RunDir, report: Report, *, profile: bool = False) -> Training:
-    """Trains as the recipe says; with `schedule.max_lr` null, a range test in the same folder finds it first.
+def train(
+    recipe: Recipe, hardware: Hardware, run: RunDir, report: Report, *, auto: bool = False, profile: bool = False
+) -> Training:
+    """Trains as the recipe says; with `auto`, or `schedule.max_lr` null, a range test in the same folder comes first.
 
-    With `profile`, the parts of a step are timed before; the training is the same. A diverged or collapsed run is a
-    result, not an error. `NoSuggestionError` where the range test gave no max_lr.
+    Of a max_lr that is there already, `auto` keeps the ratios between the layer groups. With `profile`, the parts of a
+    step are timed before; the training is the same. A diverged or collapsed run is a result, not an error.
+    `NoSuggestionError` where the range test gave no max_lr.
     """
-    return train_with(recipe, prepare(recipe, hardware, run, report), run, report, profile=profile)
+    setup = prepare(recipe, hardware, run, report)
+    return train_with(recipe, setup, run, report, auto=auto, profile=profile)
 
 
-def train_with(recipe: Recipe, setup: Setup, run: RunDir, report: Report, *, profile: bool = False) -> Training:
+def train_with(
+    recipe: Recipe, setup: Setup, run: RunDir, report: Report, *, auto: bool = False, profile: bool = False
+) -> Training:
     """The same on data that is open already."""
-    if recipe.schedule.max_lr is None:
+    auto = auto or recipe.schedule.max_lr is None
+    if auto:
         _check_cycle(recipe, setup)
     if profile:
         _profile(fresh(recipe, setup), run, report)
-    found = recipe.schedule.max_lr is None
-    if found:
+    if auto:
         recipe = _with_found_max_lr(recipe, setup, run, report)
     started = perf_counter()
     trainer = fresh(recipe, setup)
     model = trainer.model
     seen: list[SeenStep] = []
     epochs: list[Epoch] = []
-    with run.table(STEPS, STEPS_COLUMNS) as steps_table, run.table(EPOCHS, EPOCHS_COLUMNS) as epochs_table:
+    with run.table(STEPS, _columns(recipe)) as steps_table, run.table(EPOCHS, EPOCHS_COLUMNS) as epochs_table:
         for epoch in _epochs(recipe, setup, trainer, seen, steps_table, report):
             epochs_table.append([vars(epoch)])
             if recipe.runtime.save_best and all(epoch.valid_accuracy > before.valid_accuracy for before in epochs):
@@ -106,7 +112,7 @@ def train_with(recipe: Recipe, setup: Setup, run: RunDir, report: Report, *, pro
     parameters = sum(parameter.numel() for parameter in model.parameters())
     summary = _summary(recipe, status, seen, epochs, test)
     summary |= {"parameters": parameters, "seconds": round(perf_counter() - started, 3)}
-    settings = _plan(recipe, setup, found=found)
+    settings = _plan(recipe, setup, found=auto)
     summary["diagnosis"] = _first_statement(settings, status, seen, epochs)
     _draw(recipe, seen, epochs, run)
     run.finish(status, summary)
@@ -140,7 +146,7 @@ def _with_found_max_lr(recipe: Recipe, setup: Setup, run: RunDir, report: Report
     if suggestion.max_lr is None:
         raise NoSuggestionError(suggestion.reason, f"The curve is in {run.path}; give --max-lr to train all the same.")
     report(f"max_lr {suggestion.max_lr:g}, confidence {suggestion.confidence}. {suggestion.reason}")
-    recipe = with_values(recipe, {"schedule.max_lr": suggestion.max_lr})
+    recipe = with_values(recipe, {"schedule.max_lr": scaled(recipe.schedule.max_lr, suggestion.max_lr)})
     run.write_text(RECIPE, to_yaml(recipe))
     return recipe
 
@@ -159,7 +165,7 @@ def _epochs(
         started, first = perf_counter(), len(seen)
         for block in in_blocks(islice(steps, per_epoch), setup.hardware, recipe.runtime.log_every):
             kept = _up_to_divergence(block.steps)
-            table.append(map(vars, kept))
+            table.append(_row(recipe, step) for step in kept)
             seen += kept
             last = kept[-1]
             if not math.isfinite(last.train_loss):
@@ -184,6 +190,17 @@ def _epochs(
         )
 
 
+def _columns(recipe: Recipe) -> list[str]:
+    """The columns of `steps.csv`: also one for each layer group, where their lrs differ."""
+    apart = relative(recipe.schedule.max_lr) is not None
+    return [*STEPS_COLUMNS, *(f"lr_{group}" for group in recipe.model.groups if apart)]
+
+
+def _row(recipe: Recipe, step: SeenStep) -> dict[str, Any]:
+    ratios = lr_ratios(recipe.schedule.max_lr, recipe.model.groups)
+    return vars(step) | {f"lr_{group}": step.lr * ratio for group, ratio in ratios.items()}
+
+
 def _up_to_divergence(steps: list[SeenStep]) -> list[SeenStep]:
     end = next((i for i, step in enumerate(steps, start=1) if not math.isfinite(step.train_loss)), len(steps))
     return steps[:end]
@@ -203,7 +220,7 @@ def _summary(
     return {
         "status": status,
         "recipe": recipe.name,
-        "max_lr": recipe.schedule.max_lr,
+        "max_lr": recipe.schedule.largest_max_lr,
         "weight_decay": recipe.optimizer.weight_decay,
         "batch_size": recipe.data.batch_size,
         "epochs": len(epochs),
@@ -227,7 +244,7 @@ def _plan(recipe: Recipe, setup: Setup, *, found: bool) -> Settings:
         train_images=len(setup.data.train),
         valid_images=len(setup.data.valid),
         classes=setup.classes,
-        suggested=recipe.schedule.max_lr if found else None,
+        suggested=recipe.schedule.largest_max_lr if found else None,
     )
 
 
@@ -243,7 +260,8 @@ def _first_statement(settings: Settings, status: Status, seen: list[SeenStep], e
 def _draw(recipe: Recipe, seen: list[SeenStep], epochs: list[Epoch], run: RunDir) -> None:
     from onecycle_cli.plots import plot_training
 
-    steps = {name: [getattr(step, name) for step in seen] for name in STEPS_COLUMNS}
+    rows = [_row(recipe, step) for step in seen]
+    steps = {name: [row[name] for row in rows] for name in _columns(recipe)}
     by_epoch = {name: [getattr(epoch, name) for epoch in epochs] for name in EPOCHS_COLUMNS}
-    title = f"{recipe.name}: max_lr {recipe.schedule.max_lr:g}, weight decay {recipe.optimizer.weight_decay:g}"
+    title = f"{recipe.name}: max_lr {recipe.schedule.largest_max_lr:g}, weight decay {recipe.optimizer.weight_decay:g}"
     run.write_with(TRAINING_FIGURE, lambda path: plot_training(path, title=title, steps=steps, epochs=by_epoch))

@@ -7,7 +7,7 @@ from onecycle_cli.experiments.planning import recipe_schedule, share_up
 from onecycle_cli.experiments.setup import SEEDS, Setup, fresh, in_blocks, note, some_of
 from onecycle_cli.lr_range import Trial
 from onecycle_cli.progress import Progress, Report
-from onecycle_cli.recipe import Recipe, with_values
+from onecycle_cli.recipe import Recipe, scaled, with_values
 from onecycle_cli.run_dir.files import VERIFY, VERIFY_COLUMNS
 from onecycle_cli.run_dir.run import RunDir
 
@@ -40,7 +40,7 @@ def short_cycles(recipe: Recipe, max_lr: float, setup: Setup, run: RunDir, repor
     trials = []
     with run.table(VERIFY, VERIFY_COLUMNS) as table:
         for number, factor in enumerate(FACTORS, start=1):
-            one = with_values(recipe, {"schedule.max_lr": factor * max_lr})
+            one = with_values(recipe, {"schedule.max_lr": scaled(recipe.schedule.max_lr, factor * max_lr)})
             trials.append(_trial(one, setup, steps, f"cycle {number} of {len(FACTORS)}", report))
             table.append([vars(trials[-1])])
     return trials
@@ -48,7 +48,7 @@ def short_cycles(recipe: Recipe, max_lr: float, setup: Setup, run: RunDir, repor
 
 def _trial(recipe: Recipe, setup: Setup, total: int, work: str, report: Report) -> Trial:
     """One cycle of `total` steps at the recipe's max_lr, scored on some validation images."""
-    max_lr = recipe.schedule.max_lr
+    max_lr = recipe.schedule.largest_max_lr
     assert max_lr is not None
     trainer = fresh(recipe, setup)
     steps = islice(trainer.steps(recipe_schedule(recipe, total / recipe.schedule.epochs)), total)

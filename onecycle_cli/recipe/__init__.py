@@ -1,12 +1,14 @@
 """Recipes: YAML in, one frozen validated object, YAML out."""
 
-from onecycle_cli.recipe.fields import Data, FindLr, Model, Optimizer, Recipe, Runtime, Schedule, SweepWd
+from onecycle_cli.recipe.fields import BodyAndHead, Data, FindLr, Model, Optimizer, Recipe, Runtime, Schedule, SweepWd
+from onecycle_cli.recipe.learning_rates import lr_ratios, relative, scaled
 from onecycle_cli.recipe.reading import Override, choices, dotted_values, load, parse, to_yaml, varied, with_values
 from onecycle_cli.recipe.shipped import find, shipped_names, shipped_path
 from onecycle_cli.recipe.staleness import Difference, curve_settings, differences, finder_momentum, result_settings
 from onecycle_cli.recipe.writing import as_written
 
 __all__ = [
+    "BodyAndHead",
     "Data",
     "Difference",
     "FindLr",
@@ -25,8 +27,11 @@ __all__ = [
     "find",
     "finder_momentum",
     "load",
+    "lr_ratios",
     "parse",
+    "relative",
     "result_settings",
+    "scaled",
     "shipped_names",
     "shipped_path",
     "to_yaml",

@@ -8,7 +8,7 @@ surely a slip (a learning rate of a million), not what is merely unusual.
 import math
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 
 
 def _whole(value: object) -> object:
@@ -81,6 +81,12 @@ class Model(Section):
     )
     dropout: float = Field(ge=0, lt=1, description="Before the last layer.")
 
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """The layer groups of the network, from the image on."""
+        layers = 4 if self.architecture == "resnet18" else 3
+        return ("stem", *(f"layer{number}" for number in range(1, layers + 1)), "head")
+
 
 class Optimizer(Section):
     """What is minimized, and how."""
@@ -94,13 +100,43 @@ class Optimizer(Section):
     eps: float = Field(1e-8, gt=0, le=1, description="AdamW only.")
 
 
+class BodyAndHead(Section):
+    """Two learning rates: of the last layer, and of all that comes before it."""
+
+    body: Lr
+    head: Lr
+
+
+def _first_and_head(value: tuple[float, ...]) -> tuple[float, ...]:
+    if len(value) != 2:
+        raise ValueError(f"a list holds two numbers, of the first layer group and of the head, not {len(value)}")
+    return value
+
+
+def _form(value: object) -> str:
+    """Which of the forms of a max_lr a value has, by the names that stand in messages for none of them."""
+    if isinstance(value, list | tuple):
+        return "list"
+    return "section" if isinstance(value, dict | BodyAndHead) else "number"
+
+
+FirstAndHead = Annotated[tuple[Lr, ...], Field(strict=False), AfterValidator(_first_and_head)]
+MaxLr = Annotated[
+    Annotated[Lr | None, Tag("number")] | Annotated[FirstAndHead, Tag("list")] | Annotated[BodyAndHead, Tag("section")],
+    Discriminator(_form),
+]
+"""One lr for the whole network; the first layer group's and the head's; the body's and the head's; or none yet."""
+
+
 class Schedule(Section):
     """How lr and momentum move over the run. Each policy has fields of its own, which the others do not use."""
 
     policy: Literal["one_cycle", "triangular", "constant", "multistep", "cosine"]
     shape: Literal["blog", "smith", "torch", "fastai"] | None = Field(None, description="Policy one_cycle only.")
     epochs: WholeNumber = Field(ge=1, le=100_000)
-    max_lr: Lr | None = Field(description="The peak; null: to be found with find-lr.")
+    max_lr: MaxLr = Field(
+        description="The peak; [first, head], spread over the layer groups, or {body, head}; null: to be found."
+    )
     div_factor: float | None = Field(
         None, ge=1, le=1e6, description="initial_lr = max_lr / div_factor. Policies one_cycle and triangular."
     )
@@ -130,6 +166,15 @@ class Schedule(Section):
     gamma: float | None = Field(
         None, gt=0, le=1, description="What lr is multiplied by: at each milestone; in mode exp_range at each step."
     )
+
+    @property
+    def largest_max_lr(self) -> float | None:
+        """The peak of the layer group that learns fastest: the schedule is of it, each group has a share of it."""
+        if isinstance(self.max_lr, tuple):
+            return max(self.max_lr)
+        if isinstance(self.max_lr, BodyAndHead):
+            return max(self.max_lr.body, self.max_lr.head)
+        return self.max_lr
 
     @property
     def at_peak(self) -> float:

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -18,7 +18,14 @@ Field = tuple[str | int, ...]
 """The way to a value: ("schedule", "max_lr")."""
 
 
-SECTIONS = [name for name, field in Recipe.model_fields.items() if isinstance(field.annotation, type(BaseModel))]
+def _section_in(annotation: object) -> type[BaseModel] | None:
+    """The section that a field may hold, itself or in a list, in one of its forms."""
+    if isinstance(annotation, type(BaseModel)):
+        return annotation
+    return next(filter(None, map(_section_in, get_args(annotation))), None)
+
+
+SECTIONS = [name for name, field in Recipe.model_fields.items() if _section_in(field.annotation)]
 
 TEXTS = {"name", "description", "data.path"}
 """Fields whose value is taken from the command line as it stands: a folder may be called 2024 or `photos #1`."""
@@ -181,8 +188,8 @@ def _read_yaml(text: str, source: str) -> tuple[dict[str, Any], dict[Field, int]
 
 
 def _lines(node: yaml.Node, field: Field) -> Iterator[tuple[Field, int]]:
-    """The line of each key of a section; nothing of a recipe lies deeper."""
-    if not isinstance(node, yaml.MappingNode) or len(field) > 1:
+    """The line of each key of a section and of the sections in it; nothing of a recipe lies deeper than they may."""
+    if not isinstance(node, yaml.MappingNode) or len(field) > 2:
         return
     seen = set()
     for key, value in node.value:
@@ -236,10 +243,10 @@ def _put(values: dict[str, Any], field: str, value: Any, flag: str) -> list[_Pro
 
 def _problems(error: ValidationError, places: Mapping[Field, str]) -> list[_Problem]:
     details = error.errors(include_url=False)
-    spare = {tuple(detail["loc"]) for detail in details if detail["type"] == "extra_forbidden"}
+    spare = {_named(detail["loc"]) for detail in details if detail["type"] == "extra_forbidden"}
     problems = []
     for detail in details:
-        field: Field = tuple(detail["loc"])
+        field = _named(detail["loc"])
         if detail["type"] == "missing" and any(
             known[:-1] == field[:-1] and difflib.get_close_matches(str(known[-1]), [str(field[-1])]) for known in spare
         ):
@@ -248,6 +255,11 @@ def _problems(error: ValidationError, places: Mapping[Field, str]) -> list[_Prob
         at = next((field[:n] for n in range(len(field), 0, -1) if field[:n] in places), None)
         problems.append(_Problem(places[at] if at else "", field, _in_words(detail, field)))
     return problems
+
+
+def _named(location: Field) -> Field:
+    """The way to a value as a recipe has it: pydantic also names the form of a value that has several."""
+    return tuple(part for before, part in zip((None, *location), location, strict=False) if before != "max_lr")
 
 
 def _in_words(detail: Mapping[str, Any], field: Field) -> str:
@@ -309,7 +321,7 @@ def _shown(value: object) -> str:
 def _fields_of(field: Field) -> Sequence[str]:
     model: type[BaseModel] = Recipe
     for name in field:
-        model = cast(type[BaseModel], model.model_fields[str(name)].annotation)  # only sections hold fields
+        model = _section_in(model.model_fields[str(name)].annotation) or model  # only sections hold fields
     return list(model.model_fields)
 
 

@@ -5,7 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from onecycle_cli.recipe.fields import Recipe
+from onecycle_cli.recipe.learning_rates import relative
 from onecycle_cli.recipe.writing import as_written
+
+RELATIVE_MAX_LR = "schedule.max_lr, relative"
+
+UNSAID: dict[str, Any] = {RELATIVE_MAX_LR: 1.0}
+"""What holds where a setting is not there: because it is plain, or because the run is older than the setting."""
 
 
 @dataclass(frozen=True)
@@ -24,11 +30,15 @@ def curve_settings(recipe: Recipe, precision: str) -> dict[str, Any]:
     """Every setting that changes the curve of a range test, by its dotted name; `precision` as it was resolved.
 
     The length of the run, the shape of the cycle and the seed do not: they change what is made of the curve, or which
-    noise is on it. The values are JSON's, so that those read from a file compare equal.
+    noise is on it. Of max_lr, only the ratios between the layer groups do. The values are JSON's, so that those read
+    from a file compare equal.
     """
     sections = recipe.model_dump(mode="json", include={"data", "model", "optimizer"}, exclude={"data": {"mirrors"}})
     settings = {f"{section}.{name}": value for section, fields in sections.items() for name, value in fields.items()}
     settings["find_lr.momentum"] = finder_momentum(recipe)
+    ratios = relative(recipe.schedule.max_lr)
+    if ratios is not None:
+        settings[RELATIVE_MAX_LR] = ratios
     settings["runtime.precision"] = precision
     return settings
 
@@ -52,6 +62,7 @@ def finder_momentum(recipe: Recipe) -> float:
 
 def differences(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[Difference]:
     """The settings that differ, by name."""
+    found, wanted = UNSAID | dict(found), UNSAID | dict(wanted)
     return [
         Difference(field, found.get(field), wanted.get(field))
         for field in sorted({*found, *wanted})

@@ -4,7 +4,7 @@ from decimal import Decimal
 
 
 def as_written(value: object) -> str:
-    """A value as a person writes it in a recipe, a number with all its digits: 1e-4, 0.05, 1, true, null, [0.1, 2]."""
+    """A value as a person writes it in a recipe, a number with all its digits: 1e-4, 1, true, null, [0.1, 2], {a: 1}."""
     match value:
         case None:
             return "null"
@@ -16,4 +16,6 @@ def as_written(value: object) -> str:
             return repr(value).removesuffix(".0")
         case list() | tuple():
             return f"[{', '.join(map(as_written, value))}]"
+        case dict():
+            return f"{{{', '.join(f'{name}: {as_written(inner)}' for name, inner in value.items())}}}"
     return str(value)

@@ -102,6 +102,20 @@ def test_train_takes_max_lr_from_the_latest_range_test(onecycle: Command, tiny_d
     assert json.loads(result.stdout)["max_lr"] == found
 
 
+def test_train_keeps_the_ratios_of_lrs_that_differ_but_one_max_lr_is_for_all(
+    onecycle: Command, tiny_digits: list[str]
+) -> None:
+    apart = [*tiny_digits, "--set", "schedule.max_lr=[0.002, 0.02]"]
+    found = float(onecycle("find-lr", *apart, "--quiet", "--name", "apart").stdout)
+    result = onecycle("train", *apart, "--max-lr-from", "apart", "--json", "--name", "scaled")
+    assert json.loads(result.stdout)["max_lr"] == found
+    assert load(Path("runs/scaled/recipe.yaml")).schedule.max_lr == (pytest.approx(0.1 * found), found)
+    stale = onecycle("train", *tiny_digits, "--max-lr-from", "apart")
+    assert (stale.exit_code, "schedule.max_lr, relative: [0.1, 1] there, 1 here" in stale.stderr) == (2, True)
+    onecycle("train", *apart, "--max-lr", "0.05", "--name", "one")
+    assert load(Path("runs/one/recipe.yaml")).schedule.max_lr == 0.05
+
+
 def test_latest_is_the_newest_range_test_that_fits(onecycle: Command, tiny_digits: list[str]) -> None:
     onecycle("find-lr", *tiny_digits, "--name", "fits")
     onecycle("find-lr", *tiny_digits, "--name", "other", "--batch-size", 64)

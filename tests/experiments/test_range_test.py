@@ -163,6 +163,15 @@ def test_its_first_steps_are_those_of_a_training_at_the_same_lr(tmp_path: Path, 
     assert curve["train_loss"][:20].tolist() == pytest.approx(steps["train_loss"][:20].tolist(), rel=1e-4)
 
 
+def test_the_tested_lr_is_the_largest_and_the_others_have_their_share_of_it(tested: Callable) -> None:
+    # With a body that all but stands still, the head alone learns: the loss falls later and less far.
+    _, alike, _ = tested({"find_lr.end_lr": 1.0})
+    _, apart, _ = tested({"find_lr.end_lr": 1.0, "schedule.max_lr": {"body": 1e-9, "head": 1.0}})
+    assert apart["lr"][:30].equals(alike["lr"][:30])
+    assert apart["train_loss"][0] == alike["train_loss"][0]
+    assert apart["train_loss"][:30].min() > alike["train_loss"][:30].min() + 0.1
+
+
 def test_progress_is_told_up_to_the_end(tested: Callable) -> None:
     news: list[object] = []
     tested({"find_lr.end_lr": 1000.0, "find_lr.smoothing": 0.5}, news.append)

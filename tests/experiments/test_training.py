@@ -150,6 +150,36 @@ def test_without_a_max_lr_the_range_test_finds_it_in_the_same_folder(trained: Ca
     assert (run.path / "steps.csv").read_bytes() == (alone.path / "steps.csv").read_bytes()
 
 
+def test_lrs_that_differ_have_a_column_for_each_layer_group(trained: Callable) -> None:
+    run, ended = trained({"schedule.max_lr": [1e-3, 1e-1]})
+    steps = pd.read_csv(run.path / "steps.csv")
+    groups = ["lr_stem", "lr_layer1", "lr_layer2", "lr_layer3", "lr_head"]
+    assert steps.columns.tolist() == ["step", "epoch", "lr", "momentum", "train_loss", *groups]
+    for group, ratio in zip(groups, [0.01, 10**-1.5, 0.1, 10**-0.5, 1], strict=True):
+        assert steps[group].to_numpy() == pytest.approx(ratio * steps["lr"].to_numpy(), rel=1e-7)
+    assert ended.summary["max_lr"] == 0.1
+
+
+def test_a_tiny_lr_of_the_body_leaves_it_all_but_as_it_was(trained: Callable) -> None:
+    run, _ = trained({"schedule.max_lr": {"body": 1e-12, "head": 0.1}})
+    after = load_file(run.path / "model.safetensors")
+    before, _ = trained({"schedule.max_lr": 1e-12})
+    initial = load_file(before.path / "model.safetensors")
+    assert torch.allclose(after["stem.0.weight"], initial["stem.0.weight"], atol=1e-9)
+    assert not torch.allclose(after["head.weight"], initial["head.weight"], atol=1e-3)
+
+
+def test_what_is_found_keeps_the_ratios_of_the_recipe(trained: Callable, new_run: Callable, tiny: Tiny) -> None:
+    recipe = tiny({"schedule.max_lr": [0.003, 0.01], "model.width": 1})
+    run = new_run(recipe)
+    train(recipe, CPU, run, silent, auto=True)
+    found = run.read_json("suggestion.json")["max_lr"]
+    first, head = load(run.path / "recipe.yaml").schedule.max_lr
+    assert (first, head) == (pytest.approx(0.3 * found, rel=1e-8), found)
+    alone, _ = trained({"schedule.max_lr": [first, head], "model.width": 1})
+    assert (run.path / "steps.csv").read_bytes() == (alone.path / "steps.csv").read_bytes()
+
+
 def test_without_a_max_lr_that_can_be_trusted_it_does_not_train(trained: Callable) -> None:
     with pytest.raises(NoSuggestionError, match="never fell"):
         trained({"schedule.max_lr": None, "find_lr.start_lr": 1e-9, "find_lr.end_lr": 1e-7})

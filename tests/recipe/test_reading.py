@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from onecycle_cli.errors import InputError
 from onecycle_cli.recipe import (
+    BodyAndHead,
     Override,
     Recipe,
     choices,
@@ -75,6 +76,11 @@ def test_a_whole_number_may_be_written_with_an_exponent(text: str) -> None:
         ("max_lr: null", "max_lr: 1e6", "schedule.max_lr: must be at most 1000, not 1e+06"),
         ("resnet8", "resnet9000", "model.architecture: must be resnet8, "),
         ("architecture: resnet8", "architecture: resnet-20", "did you mean 'resnet20'?"),
+        ("max_lr: null", "max_lr: [1e-4]", "schedule.max_lr: a list holds two numbers, of the first layer group and"),
+        ("max_lr: null", "max_lr: [1e-4, x]", "schedule.max_lr.1: must be a number, not the text 'x'"),
+        ("max_lr: null", "max_lr: {body: 0, head: 1}", "schedule.max_lr.body: must be above 0, not 0"),
+        ("max_lr: null", "max_lr: {body: 1}", "schedule.max_lr.head: is missing"),
+        ("max_lr: null", "max_lr: {heda: 1, body: 1}", "schedule.max_lr.heda: is not a field; did you mean 'head'?"),
         ("name: digits", "name: ../digits", "name: cannot be the text '../digits'"),
         ("device: auto", "device: gpu", "runtime.device: cannot be the text 'gpu': it is auto, cpu"),
         ("seed: 0", "seed: -1", "seed: must be at least 0, not -1"),
@@ -115,6 +121,27 @@ def test_a_wrong_field_is_refused_by_name_with_its_line(old: str, new: str, says
     assert says in what
     assert "one field cannot be used" in what
     assert "line " in what
+
+
+@pytest.mark.parametrize(
+    ("text", "max_lr", "largest"),
+    [
+        ("null", None, None),
+        ("1e-2", 0.01, 0.01),
+        ("[1e-4, 1e-2]", (1e-4, 1e-2), 0.01),
+        ("{body: 1, head: 0.1}", BodyAndHead(body=1, head=0.1), 1.0),
+    ],
+)
+def test_a_max_lr_has_several_forms(text: str, max_lr: object, largest: float | None) -> None:
+    schedule = parse(changed("max_lr: null", f"max_lr: {text}"), "my.yaml").schedule
+    assert (schedule.max_lr, schedule.largest_max_lr) == (max_lr, largest)
+    assert parse(DIGITS, "my.yaml", [override("schedule.max_lr", text)]).schedule == schedule
+
+
+def test_a_field_in_a_section_in_a_section_has_its_own_line() -> None:
+    what = refused(changed("  max_lr: null", "  max_lr:\n    body: 1\n    head: -1"))
+    line = 3 + DIGITS[: DIGITS.index("  max_lr: null")].count("\n")
+    assert f"line {line}  schedule.max_lr.head: must be above 0, not -1" in what
 
 
 def test_all_errors_are_told_at_once_each_with_its_own_line() -> None:
@@ -197,14 +224,17 @@ def test_a_text_comes_back_with_whatever_line_breaks_it_has(text: str) -> None:
 
 
 @given(
-    max_lr=st.none() | st.floats(1e-12, 1000),
+    max_lr=st.none()
+    | (lrs := st.floats(1e-12, 1000))
+    | st.tuples(lrs, lrs)
+    | st.builds(lambda body, head: {"body": body, "head": head}, lrs, lrs),
     weight_decay=st.floats(0, 1),
     eps=st.floats(1e-300, 1),
     description=st.text(st.characters(codec="utf-8", exclude_categories=["Cs"])),
     weight_decays=st.lists(st.floats(0, 1), min_size=1, max_size=5, unique=True),
 )
 def test_a_recipe_written_as_yaml_loads_again_unchanged(
-    max_lr: float | None, weight_decay: float, eps: float, description: str, weight_decays: list[float]
+    max_lr: object, weight_decay: float, eps: float, description: str, weight_decays: list[float]
 ) -> None:
     recipe = with_values(
         parse(DIGITS, "my.yaml"),

@@ -58,6 +58,28 @@ def test_a_setting_that_does_not_change_the_curve_is_none_of_its_business(
     assert differences(curve_settings(tiny(), "float32"), curve_settings(tiny({field: value}), "float32")) == []
 
 
+@pytest.mark.parametrize(
+    ("there", "here", "words"),
+    [
+        (0.5, [1e-3, 1e-1], "1 there, [0.01, 1] here"),
+        ([1e-3, 1e-1], None, "[0.01, 1] there, 1 here"),
+        ([1e-3, 1e-1], {"body": 1e-3, "head": 1e-1}, "[0.01, 1] there, {body: 0.01, head: 1} here"),
+    ],
+)
+def test_of_max_lr_the_ratios_between_the_layer_groups_count(
+    tiny: Tiny, there: object, here: object, words: str
+) -> None:
+    found, wanted = (curve_settings(tiny({"schedule.max_lr": max_lr}), "float32") for max_lr in (there, here))
+    assert [str(named) for named in differences(found, wanted)] == [f"schedule.max_lr, relative: {words}"]
+
+
+def test_lrs_of_the_same_ratios_are_the_same_setting(tiny: Tiny) -> None:
+    found, wanted = (
+        curve_settings(tiny({"schedule.max_lr": max_lr}), "float32") for max_lr in ([1e-3, 1e-1], [2e-3, 2e-1])
+    )
+    assert differences(json.loads(json.dumps(found)), wanted) == []
+
+
 def test_the_precision_that_was_resolved_counts(tiny: Tiny) -> None:
     named = differences(curve_settings(tiny(), "float32"), curve_settings(tiny(), "bfloat16"))
     assert named == [Difference("runtime.precision", "float32", "bfloat16")]

@@ -21,6 +21,7 @@ from onecycle_cli.recipe import as_written
         (True, "true"),
         ("blog", "blog"),
         ((41.0, 41, 0.5), "[41, 41, 0.5]"),
+        ({"body": 1e-3, "head": 1.0}, "{body: 1e-3, head: 1}"),
     ],
 )
 def test_a_value_has_all_its_digits_and_no_more(value: object, text: str) -> None:
