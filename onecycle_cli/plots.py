@@ -125,9 +125,9 @@ def plot_training(path: Path, *, title: str, steps: Mapping[str, Column], epochs
     accuracies.plot(at, epochs["valid_accuracy"], color=RED, marker=".", linestyle="--", label="validation")
     accuracies.set(ylabel="accuracy")
     groups = [name for name in steps if name.startswith("lr_")]
-    for group, (color, style) in zip(groups, CURVES, strict=False):
+    for number, group in enumerate(groups):
         values = [math.nan if lr is None else lr for lr in steps[group]]
-        lrs.plot(steps["step"], values, color=color, linestyle=style, label=group.removeprefix("lr_"))
+        lrs.plot(steps["step"], values, label=group.removeprefix("lr_"), **_look(number))
     if groups:
         lrs.set(yscale="log")
         lrs.legend(frameon=False, loc="center left", bbox_to_anchor=(1.01, 0.5))

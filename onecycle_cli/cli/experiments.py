@@ -11,6 +11,7 @@ from onecycle_cli.cli.options import (
     BatchSizeOption,
     DeviceOption,
     EpochsOption,
+    InitOption,
     JsonOption,
     NameOption,
     QuietOption,
@@ -20,6 +21,7 @@ from onecycle_cli.cli.options import (
     SeedOption,
     SetOption,
     WeightDecayOption,
+    init_path,
     load_recipe,
 )
 
@@ -47,6 +49,7 @@ def find_lr(
     valid_every: Annotated[
         int | None, typer.Option("--valid-every", help="find_lr.valid_every: score validation images every N steps.")
     ] = None,
+    init: InitOption = None,
     repeats: RepeatsOption = 1,
     verify: Annotated[
         bool, typer.Option("--verify", help="Also train short cycles around it: a quarter of the run's steps.")
@@ -74,6 +77,7 @@ def find_lr(
         weight_decay=weight_decay,
         mode=mode,
         valid_every=valid_every,
+        init=init_path(init, runs_dir),
         seed=seed,
         device=device,
     )
@@ -124,6 +128,7 @@ def train(
     epochs: EpochsOption = None,
     batch_size: BatchSizeOption = None,
     weight_decay: WeightDecayOption = None,
+    init: InitOption = None,
     seed: SeedOption = None,
     device: DeviceOption = None,
     runs_dir: RunsDirOption = RUNS_DIR,
@@ -148,6 +153,7 @@ def train(
         epochs=epochs,
         batch_size=batch_size,
         weight_decay=weight_decay,
+        init=init_path(init, runs_dir),
         seed=seed,
         device=device,
     )

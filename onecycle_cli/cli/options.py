@@ -21,6 +21,10 @@ MaxLrOption = Annotated[float | None, typer.Option("--max-lr", help="schedule.ma
 EpochsOption = Annotated[int | None, typer.Option("--epochs", help="schedule.epochs.")]
 BatchSizeOption = Annotated[int | None, typer.Option("--batch-size", help="data.batch_size.")]
 WeightDecayOption = Annotated[float | None, typer.Option("--weight-decay", help="optimizer.weight_decay.")]
+InitOption = Annotated[
+    str | None,
+    typer.Option("--init", metavar="RUN|FILE", help="model.init: the training, or its file, to start from."),
+]
 SeedOption = Annotated[int | None, typer.Option("--seed", help="The seed of weights, order and augmentation.")]
 DeviceOption = Annotated[str | None, typer.Option("--device", help="runtime.device: auto, cpu, cuda, cuda:N or mps.")]
 RunsDirOption = Annotated[Path, typer.Option("--runs-dir", help="Where runs are kept.")]
@@ -45,6 +49,7 @@ FIELDS = {
     "weight_decays": "sweep_wd.weight_decays",
     "valid_every": "find_lr.valid_every",
     "mode": "find_lr.mode",
+    "init": "model.init",
     "seed": "seed",
     "device": "runtime.device",
 }
@@ -80,3 +85,13 @@ def must_be_new(plot: Path | None, csv: str | None) -> None:
             raise InputError(f"{path} is there already.", "Name a new file, or remove it first.")
         if not path.parent.is_dir():
             raise InputError(f"There is no folder {path.parent}.", "Make it first.")
+
+
+def init_path(init: str | None, runs_dir: Path) -> str | None:
+    """The whole path of what `--init` names: a file, a run's folder, or its name in the runs folder."""
+    from onecycle_cli.run_dir.finding import find_run
+
+    if init is None:
+        return None
+    file = Path(init).expanduser()
+    return str((file if file.is_file() else find_run(runs_dir, init).path).absolute())

@@ -125,7 +125,7 @@ def images_per_second(recipe: Recipe, setup: Setup, batch_size: int) -> float | 
     """The speed of real training steps, and on a GPU scoring as well; None where graphs find no room for themselves."""
     told: list[str] = []
     train = replace(setup.train, batch_size=batch_size, drop_last=True)
-    trainer = new_trainer(recipe, setup.data, train, setup.hardware, told.append)
+    trainer = new_trainer(recipe, setup.data, setup.start, train, setup.hardware, told.append)
     # What a step costs does not depend on lr, and at 0 nothing diverges.
     steps = in_blocks(
         trainer.steps(lambda _: LrMomentum(0.0, recipe.schedule.max_momentum)), setup.hardware, log_every=1

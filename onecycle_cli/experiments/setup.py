@@ -14,6 +14,7 @@ from onecycle_cli.data.batches import FixedBatches, Normalization, TrainBatches,
 from onecycle_cli.data.images import ImageData, Split
 from onecycle_cli.data.open_data import open_data
 from onecycle_cli.engine import Hardware, Step, Trainer, keep_freed_memory
+from onecycle_cli.experiments.start import Start, model_arguments, start_of
 from onecycle_cli.models import build_model, layer_groups
 from onecycle_cli.optimizers import Optimizer, build_optimizer
 from onecycle_cli.progress import Report
@@ -28,6 +29,7 @@ class Setup:
 
     hardware: Hardware
     data: ImageData
+    start: Start | None
     trainer: Trainer
     train: TrainBatches
     valid: FixedBatches
@@ -38,8 +40,11 @@ class Setup:
         return len(self.data.classes)
 
 
-def open_recipe_data(recipe: Recipe, report: Report) -> ImageData:
-    """The images that a recipe names, downloaded or decoded where need be."""
+def open_recipe_data(recipe: Recipe, report: Report, start: Start | None = None) -> ImageData:
+    """The images that a recipe names, downloaded or decoded where need be.
+
+    Where the recipe has no mean or std of its own, they are those of the network that it starts from.
+    """
     settings = recipe.data
     return open_data(
         source=settings.source,
@@ -48,8 +53,8 @@ def open_recipe_data(recipe: Recipe, report: Report) -> ImageData:
         image_size=settings.image_size,
         channels=settings.channels,
         valid_fraction=settings.valid_fraction,
-        mean=settings.mean,
-        std=settings.std,
+        mean=start.mean if settings.mean is None and start else settings.mean,
+        std=start.std if settings.std is None and start else settings.std,
         seed=recipe.seed,
         report=report,
     )
@@ -67,11 +72,15 @@ def prepare(recipe: Recipe, hardware: Hardware, run: RunDir, report: Report) -> 
     if hardware.device.type == "cuda":
         torch.set_float32_matmul_precision("high")  # TF32, as its convolutions have it anyway
     settings = recipe.data
-    data = open_recipe_data(recipe, report)
+    start = start_of(recipe)
+    data = open_recipe_data(recipe, report, start)
     normalization = Normalization.of(data.mean, data.std, hardware.device)
 
     def told(text: str) -> None:
         note(run, report, text)
+
+    if start is not None:
+        told(start.in_words(recipe, data))
 
     def fixed(split: Split) -> FixedBatches:
         return FixedBatches(*_resident(split, hardware, told), normalization, settings.batch_size)
@@ -87,17 +96,22 @@ def prepare(recipe: Recipe, hardware: Hardware, run: RunDir, report: Report) -> 
     )
     if train.drops_single_image:
         told("The last batch of an epoch would be one image, which batch norm cannot use: it is left out.")
-    trainer = new_trainer(recipe, data, train, hardware, told)
-    setup = Setup(hardware, data, trainer, train, fixed(data.valid), fixed(data.test) if data.test else None)
+    trainer = new_trainer(recipe, data, start, train, hardware, told)
+    setup = Setup(hardware, data, start, trainer, train, fixed(data.valid), fixed(data.test) if data.test else None)
     describe(setup, run)
     return setup
 
 
 def new_trainer(
-    recipe: Recipe, data: ImageData, train: TrainBatches, hardware: Hardware, report: Callable[[str], None]
+    recipe: Recipe,
+    data: ImageData,
+    start: Start | None,
+    train: TrainBatches,
+    hardware: Hardware,
+    report: Callable[[str], None],
 ) -> Trainer:
     """A network of its own with its optimizer, for the batches `train`; it shares the images with other trainers."""
-    model = _initial_model(recipe, data).to(hardware.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = _initial_model(recipe, data, start).to(hardware.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return Trainer(
         model,
         _optimizer(recipe, model),
@@ -145,7 +159,7 @@ def _resident(split: Split, hardware: Hardware, report: Callable[[str], None]) -
 
 def fresh(recipe: Recipe, setup: Setup) -> Trainer:
     """The trainer of `setup`, made new: weights and batches that follow from the recipe's seed, its weight decay."""
-    weights = _initial_model(recipe, setup.data).state_dict()
+    weights = _initial_model(recipe, setup.data, setup.start).state_dict()
     setup.trainer.reset(weights, recipe.optimizer.weight_decay, replace(setup.train, seed=recipe.seed))
     return setup.trainer
 
@@ -164,8 +178,12 @@ def some_of(valid: FixedBatches, seed: int) -> FixedBatches:
     return FixedBatches(valid.images[some], valid.labels[some], valid.normalization, valid.batch_size)
 
 
-def _initial_model(recipe: Recipe, data: ImageData) -> nn.Module:
-    return build_model(**model_arguments(recipe, data), seed=derived_seed(recipe.seed, "weights"))
+def _initial_model(recipe: Recipe, data: ImageData, start: Start | None) -> nn.Module:
+    arguments = model_arguments(recipe, len(data.classes))
+    model = build_model(**arguments, seed=derived_seed(recipe.seed, "weights"))
+    if start is not None:
+        start.put_into(model, data.classes)
+    return model
 
 
 def _optimizer(recipe: Recipe, model: nn.Module) -> Optimizer:
@@ -182,23 +200,10 @@ def _optimizer(recipe: Recipe, model: nn.Module) -> Optimizer:
     )
 
 
-def model_arguments(recipe: Recipe, data: ImageData) -> dict[str, Any]:
-    """The arguments of `build_model`, but for the seed."""
-    settings = recipe.model
-    return {
-        "architecture": settings.architecture,
-        "width": settings.width,
-        "shortcut_kind": settings.shortcut,
-        "dropout": settings.dropout,
-        "channels": recipe.data.channels,
-        "classes": len(data.classes),
-    }
-
-
 def weights_header(recipe: Recipe, setup: Setup) -> Header:
     """What the saved weights of this recipe are of."""
     data = setup.data
-    return Header(model_arguments(recipe, data), data.classes, recipe.data.image_size, data.mean, data.std)
+    return Header(model_arguments(recipe, setup.classes), data.classes, recipe.data.image_size, data.mean, data.std)
 
 
 def hardware_facts(hardware: Hardware) -> dict[str, Any]:

@@ -80,6 +80,9 @@ class Model(Section):
         "B", description="Where the shape changes: A zero-pads, B is a 1x1 convolution. ResNet-9 has no such place."
     )
     dropout: float = Field(ge=0, lt=1, description="Before the last layer.")
+    init: Annotated[str, Field(min_length=1)] | None = Field(
+        None, description="What to start from: the folder of a training, or a safetensors file of one; null: nothing."
+    )
 
     @property
     def groups(self) -> tuple[str, ...]:

@@ -27,7 +27,7 @@ def _section_in(annotation: object) -> type[BaseModel] | None:
 
 SECTIONS = [name for name, field in Recipe.model_fields.items() if _section_in(field.annotation)]
 
-TEXTS = {"name", "description", "data.path"}
+TEXTS = {"name", "description", "data.path", "model.init"}
 """Fields whose value is taken from the command line as it stands: a folder may be called 2024 or `photos #1`."""
 
 
@@ -101,7 +101,7 @@ def _text(path: Path) -> str:
 
 
 def parse(text: str, source: str, overrides: Sequence[Override] = ()) -> Recipe:
-    """The recipe in `text`, called `source` in messages. A relative `data.path` is taken from the current folder."""
+    """The recipe in `text`, called `source` in messages. Relative paths in it are taken from the current folder."""
     values, lines = _read_yaml(text, source)
     places = {field: f"line {line}" for field, line in lines.items()}
     problems: list[_Problem] = []
@@ -210,10 +210,9 @@ def _validated(values: dict[str, Any], source: str, places: Mapping[Field, str],
         problems += _problems(error, places)
     if problems:
         raise _error(source, problems)
-    if recipe.data.path is not None:
-        path = str(Path(recipe.data.path).expanduser().absolute())
-        recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"path": path})})
-    return recipe
+    paths = {"data.path": recipe.data.path, "model.init": recipe.model.init}
+    whole = {field: str(Path(path).expanduser().absolute()) for field, path in paths.items() if path is not None}
+    return with_values(recipe, whole)
 
 
 def _apply(values: dict[str, Any], override: Override) -> list[_Problem]:

@@ -4,7 +4,7 @@ from decimal import Decimal
 
 
 def as_written(value: object) -> str:
-    """A value as a person writes it in a recipe, a number with all its digits: 1e-4, 1, true, null, [0.1, 2], {a: 1}."""
+    """A value as a person writes it in a recipe, a number with all digits: 1e-4, 1, true, null, [0.1, 2], {a: 1}."""
     match value:
         case None:
             return "null"

@@ -116,6 +116,20 @@ def test_train_keeps_the_ratios_of_lrs_that_differ_but_one_max_lr_is_for_all(
     assert load(Path("runs/one/recipe.yaml")).schedule.max_lr == 0.05
 
 
+def test_a_run_may_be_named_to_start_from(onecycle: Command, tiny_digits: list[str]) -> None:
+    onecycle("train", *tiny_digits, "--name", "first")
+    again = onecycle("train", *tiny_digits, "--init", "first", "--name", "second", "--json")
+    assert f"starts from {Path('runs/first').absolute()}, with its head" in again.stderr
+    assert load(Path("runs/second/recipe.yaml")).model.init == str(Path("runs/first").absolute())
+    losses = [pd.read_csv(f"runs/{name}/steps.csv").train_loss for name in ("first", "second")]
+    assert losses[1][0] < losses[0][0] - 0.3
+    found = onecycle("find-lr", *tiny_digits, "--init", "runs/second/model.safetensors", "--name", "tested")
+    assert found.exit_code in (0, 4)
+    assert pd.read_csv("runs/tested/lr_range.csv").train_loss[0] < losses[0][0] - 0.3
+    nowhere = onecycle("train", *tiny_digits, "--init", "nowhere")
+    assert (nowhere.exit_code, "runs/nowhere is not a run" in nowhere.stderr) == (2, True)
+
+
 def test_latest_is_the_newest_range_test_that_fits(onecycle: Command, tiny_digits: list[str]) -> None:
     onecycle("find-lr", *tiny_digits, "--name", "fits")
     onecycle("find-lr", *tiny_digits, "--name", "other", "--batch-size", 64)

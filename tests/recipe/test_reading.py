@@ -208,6 +208,7 @@ def test_a_wrong_override_is_refused_with_its_flag(field: str, text: str, says: 
 def test_a_relative_path_is_kept_whole_and_from_the_current_folder(tmp_path: Path) -> None:
     overrides = [override("data.source", "image_folder"), override("data.path", "photos")]
     assert parse(DIGITS, "my.yaml", overrides).data.path == str(tmp_path / "photos")
+    assert parse(DIGITS, "my.yaml", [override("model.init", "2024")]).model.init == str(tmp_path / "2024")
 
 
 def test_values_replaced_by_name_are_validated_again() -> None:

@@ -25,6 +25,7 @@ Tiny = Callable[..., Recipe]
     [
         ("model.architecture", "resnet20"),
         ("model.dropout", 0.5),
+        ("model.init", "/runs/first"),
         ("data.batch_size", 32),
         ("data.padding", 2),
         ("data.valid_fraction", 0.3),
@@ -78,6 +79,11 @@ def test_lrs_of_the_same_ratios_are_the_same_setting(tiny: Tiny) -> None:
         curve_settings(tiny({"schedule.max_lr": max_lr}), "float32") for max_lr in ([1e-3, 1e-1], [2e-3, 2e-1])
     )
     assert differences(json.loads(json.dumps(found)), wanted) == []
+
+
+def test_a_run_of_before_there_was_a_field_is_as_one_with_its_default(tiny: Tiny) -> None:
+    saved = curve_settings(tiny(), "float32")
+    assert differences({field: saved[field] for field in saved if field != "model.init"}, saved) == []
 
 
 def test_the_precision_that_was_resolved_counts(tiny: Tiny) -> None:

@@ -1,0 +1,98 @@
+"""The trained network that a training starts from, where its recipe names one."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from onecycle_cli.data.images import ImageData
+from onecycle_cli.errors import InputError
+from onecycle_cli.models import build_model
+from onecycle_cli.recipe import Recipe
+from onecycle_cli.run_dir.files import MODEL
+from onecycle_cli.weights import Header, load_weights
+
+
+@dataclass(frozen=True)
+class Start:
+    """A trained network: where it is from, its weights by name, its classes, and the normalization it is used to."""
+
+    name: str
+    weights: Mapping[str, Tensor]
+    classes: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def put_into(self, model: nn.Module, classes: tuple[str, ...]) -> None:
+        """Gives `model` these weights; a head for other classes keeps its own."""
+        own = {name: weight for name, weight in model.state_dict().items() if name.startswith("head.")}
+        model.load_state_dict(self.weights if classes == self.classes else {**self.weights, **own})
+
+    def in_words(self, recipe: Recipe, data: ImageData) -> str:
+        """What becomes of it in a training on `data`."""
+        head = f"with its head for {_listed(self.classes)}"
+        if data.classes != self.classes:
+            head = f"with a new head: its own is for {_listed(self.classes)}, the images are of {_listed(data.classes)}"
+        told = [f"The network starts from {self.name}, {head}."]
+        if inherited := [name for name in ("mean", "std") if getattr(recipe.data, name) is None]:
+            values = [f"{name} {', '.join(f'{value:.4f}' for value in getattr(data, name))}" for name in inherited]
+            told.append(f"The images are normalized as it is used to: {'; '.join(values)}.")
+        return " ".join(told)
+
+
+def start_of(recipe: Recipe) -> Start | None:
+    """The network that the recipe starts from; None where it starts from nothing.
+
+    `InputError` where there is no such network, or where it has another architecture or other shapes than the recipe's.
+    """
+    if recipe.model.init is None:
+        return None
+    path = Path(recipe.model.init)
+    weights, header = load_weights(path / MODEL if path.is_dir() else path)
+    _check_fit(recipe, weights, header)
+    return Start(str(path), weights, header.classes, header.mean, header.std)
+
+
+def model_arguments(recipe: Recipe, classes: int) -> dict[str, Any]:
+    """The arguments of `build_model`, but for the seed."""
+    settings = recipe.model
+    return {
+        "architecture": settings.architecture,
+        "width": settings.width,
+        "shortcut_kind": settings.shortcut,
+        "dropout": settings.dropout,
+        "channels": recipe.data.channels,
+        "classes": classes,
+    }
+
+
+def _check_fit(recipe: Recipe, weights: Mapping[str, Tensor], header: Header) -> None:
+    there, here = header.model["architecture"], recipe.model.architecture
+    if there != here:
+        raise InputError(
+            f"The model in {recipe.model.init} is a {there}, but model.architecture is {here}.",
+            f"Start from another model, or --set model.architecture={there}.",
+        )
+    expected = build_model(**model_arguments(recipe, len(header.classes)), seed=0).state_dict()
+    shapes = {name: (_shape(weights.get(name)), _shape(expected.get(name))) for name in {**expected, **weights}}
+    wrong = [f"  {name}: {there} there, {here} here" for name, (there, here) in shapes.items() if there != here]
+    if wrong:
+        raise InputError(
+            f"The model in {recipe.model.init} has other shapes than the recipe's:\n" + "\n".join(wrong),
+            "Give the recipe the model.width, the model.shortcut and the data.channels of that model.",
+        )
+
+
+def _shape(weight: Tensor | None) -> str:
+    """A shape as a person writes it: 16 x 3 x 3 x 3."""
+    if weight is None:
+        return "none"
+    return " x ".join(map(str, weight.shape)) or "a number"
+
+
+def _listed(classes: tuple[str, ...]) -> str:
+    """The first classes, and how many more there are: a, b, c and 7 more."""
+    first, more = ", ".join(classes[:3]), len(classes) - 3
+    return f"{first} and {more} more" if more > 0 else first

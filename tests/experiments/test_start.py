@@ -1,0 +1,121 @@
+"""Starting from a trained network: its weights, its head, its normalization, and what does not fit."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from onecycle_cli.engine import Hardware
+from onecycle_cli.errors import InputError
+from onecycle_cli.experiments.setup import fresh, prepare
+from onecycle_cli.experiments.training import train
+from onecycle_cli.progress import silent
+from onecycle_cli.recipe import Recipe, to_yaml
+from onecycle_cli.run_dir.run import RunDir
+from onecycle_cli.weights import load_weights
+
+CPU = Hardware(torch.device("cpu"), "float32")
+Tiny = Callable[..., Recipe]
+
+
+@pytest.fixture
+def new_run(tmp_path: Path) -> Callable[[Recipe], RunDir]:
+    def make(recipe: Recipe) -> RunDir:
+        text = to_yaml(recipe)
+        return RunDir.create(tmp_path, command="train", recipe_name="digits", recipe_yaml=text, facts={}, name=None)
+
+    return make
+
+
+@pytest.fixture
+def trained(tiny: Tiny, new_run: Callable) -> Path:
+    """The folder of a training on the digits."""
+    recipe = tiny()
+    run = new_run(recipe)
+    train(recipe, CPU, run, silent)
+    return run.path
+
+
+@pytest.fixture
+def begun(tiny: Tiny, new_run: Callable) -> Callable[..., tuple[dict, RunDir]]:
+    """The weights that a recipe starts from, and the run that tells of it."""
+
+    def begin(values: dict[str, Any]) -> tuple[dict, RunDir]:
+        recipe = tiny(values)
+        run = new_run(recipe)
+        setup = prepare(recipe, CPU, run, silent)
+        return fresh(recipe, setup).model.state_dict(), run
+
+    return begin
+
+
+def photos(image_folder: Callable, *classes: str) -> dict[str, Any]:
+    path = image_folder(*(f"train/{name}" for name in classes), images=16)
+    return {"data.source": "image_folder", "data.path": str(path), "data.batch_size": 8}
+
+
+@pytest.mark.parametrize("name", ["", "model.safetensors"])
+def test_a_training_starts_with_the_weights_that_another_ended_with(trained: Path, begun: Callable, name: str) -> None:
+    weights, run = begun({"model.init": str(trained / name)})
+    expected, _ = load_weights(trained / "model.safetensors")
+    assert weights.keys() == expected.keys()
+    assert all(torch.equal(weights[name], expected[name]) for name in weights)
+    (note,) = run.facts["notes"]
+    assert note.startswith(f"The network starts from {trained / name}, with its head for 0, 1, 2 and 7 more. ")
+
+
+@pytest.mark.parametrize("classes", ["ab", "0123456789"[::-1]])
+def test_a_head_for_other_classes_is_new_and_said_to_be(
+    trained: Path, begun: Callable, image_folder: Callable, classes: str
+) -> None:
+    folder = photos(image_folder, *(f"class-{name}" for name in classes))
+    weights, run = begun(folder | {"model.init": str(trained)})
+    anew, _ = begun(folder)
+    expected, _ = load_weights(trained / "model.safetensors")
+    assert all(torch.equal(weights[name], (anew if "head" in name else expected)[name]) for name in weights)
+    assert "with a new head: its own is for 0, 1, 2 and 7 more, the images are of class-" in run.facts["notes"][0]
+    other_seed, _ = begun(folder | {"model.init": str(trained), "seed": 5})
+    assert not torch.equal(other_seed["head.weight"], weights["head.weight"])
+    assert torch.equal(other_seed["stem.0.weight"], weights["stem.0.weight"])
+
+
+def test_the_images_are_normalized_as_the_model_is_used_to_unless_the_recipe_says_otherwise(
+    trained: Path, begun: Callable, image_folder: Callable
+) -> None:
+    _, header = load_weights(trained / "model.safetensors")
+    values = photos(image_folder, "a", "b") | {"model.init": str(trained)}
+    _, run = begun(values)
+    assert (run.facts["mean"], run.facts["std"]) == (list(header.mean), list(header.std))
+    assert f"as it is used to: mean {header.mean[0]:.4f}; std {header.std[0]:.4f}." in run.facts["notes"][0]
+    _, own = begun(values | {"data.mean": [0.25]})
+    assert (own.facts["mean"], own.facts["std"]) == ([0.25], list(header.std))
+    assert "as it is used to: std" in own.facts["notes"][0]
+    _, both = begun(values | {"data.mean": [0.25], "data.std": [0.5]})
+    assert "normalized" not in both.facts["notes"][0]
+
+
+def test_a_model_of_another_architecture_is_refused(trained: Path, begun: Callable) -> None:
+    with pytest.raises(InputError) as caught:
+        begun({"model.init": str(trained), "model.architecture": "resnet9"})
+    assert caught.value.what == f"The model in {trained} is a resnet8, but model.architecture is resnet9."
+    assert "--set model.architecture=resnet8" in caught.value.mend
+
+
+def test_all_shapes_that_do_not_fit_are_told_at_once(trained: Path, begun: Callable) -> None:
+    with pytest.raises(InputError) as caught:
+        begun({"model.init": str(trained), "data.channels": 3, "model.shortcut": "A"})
+    first, *lines = caught.value.what.splitlines()
+    assert first == f"The model in {trained} has other shapes than the recipe's:"
+    assert "  stem.0.weight: 4 x 1 x 3 x 3 there, 4 x 3 x 3 x 3 here" in lines
+    assert "  stages.1.0.shortcut.1.weight: 8 x 4 x 1 x 1 there, none here" in lines
+    # Of each of two shortcuts a convolution, and the five tensors of a norm.
+    assert len(lines) == 1 + 2 * (1 + 5)
+    with pytest.raises(InputError, match=r"head.weight: 10 x 16 there, 10 x 32 here"):
+        begun({"model.init": str(trained), "model.width": 0.5})
+
+
+def test_a_model_that_is_not_there_is_told(tmp_path: Path, begun: Callable) -> None:
+    with pytest.raises(InputError, match="There are no weights at"):
+        begun({"model.init": str(tmp_path / "nowhere")})
