@@ -122,9 +122,9 @@ class _Clock:
 class Trainer:
     """A network, its optimizer and the step of both on one device, for one training after another.
 
-    `reset` makes them fresh in place. On CUDA the step and the scoring are graphs, made once and good for every
-    training that follows: a range test, the training after it, each value of a sweep. `report` is told where there can
-    be none.
+    What the optimizer does not train is frozen: it needs no gradient, and norms keep their statistics. `reset` makes
+    all fresh in place. On CUDA the step and the scoring are graphs, made once and good for every training that follows:
+    a range test, the training after it, each value of a sweep. `report` is told where there can be none.
     """
 
     def __init__(
@@ -140,6 +140,9 @@ class Trainer:
         self.model, self.optimizer, self.batches = model, optimizer, batches
         self.label_smoothing, self.hardware = label_smoothing, hardware
         self._has_dropout = any(isinstance(module, nn.Dropout) and module.p > 0 for module in model.modules())
+        trained = {id(parameter) for parameter in optimizer.parameters}
+        self._trained = [(parameter, id(parameter) in trained) for parameter in model.parameters()]
+        self._frozen = [module for module in model.modules() if _has_parameters_but_none_of(module, trained)]
         self._take = replayed(self._step, hardware.device, report)
         self._score = replayed(self._scored, hardware.device, report)
 
@@ -154,13 +157,14 @@ class Trainer:
 
     def steps(self, schedule: Schedule, *, first_step: int = 0) -> Iterator[Step]:
         """Takes one optimizer step after another, from `first_step`, for as long as it is asked to."""
+        self._begin()
         for step, drawn in enumerate(self.batches.drawn(first_step), start=first_step):
             lr, momentum = schedule(step)
             self.optimizer.set(lr, momentum)
             if self._has_dropout:
                 torch.manual_seed(derived_seed(self.batches.seed, "dropout", step))
             if not self.model.training:
-                self.model.train()
+                self._begin()
             loss, correct = self._take(*drawn)
             epoch = step // self.batches.steps_per_epoch + 1
             yield Step(step, epoch, lr, momentum, len(drawn.labels), loss, correct)
@@ -179,7 +183,7 @@ class Trainer:
         the network: `reset` it afterwards.
         """
         seconds = dict.fromkeys(("data", "forward", "backward", "update", "other"), 0.0)
-        self.model.train()
+        self._begin()
         drawn = self.batches.drawn(0)
         for number in range(-WARM_UP, steps):
             clock = _Clock(self.hardware.device)
@@ -198,6 +202,14 @@ class Trainer:
             if number >= 0:
                 seconds = {part: total + lapse[part] / steps for part, total in seconds.items()}
         return seconds
+
+    def _begin(self) -> None:
+        """Training mode, but for what is frozen; another trainer of the same network may have left it otherwise."""
+        self.model.train()
+        for module in self._frozen:
+            module.eval()
+        for parameter, trained in self._trained:
+            parameter.requires_grad_(trained)
 
     def _step(self, *drawn: Tensor) -> tuple[Tensor, Tensor]:
         self.model.zero_grad()
@@ -218,3 +230,8 @@ class Trainer:
         logits = logits.float()
         loss = F.cross_entropy(logits, batch.labels, label_smoothing=label_smoothing)
         return loss, (logits.detach().argmax(1) == batch.labels).sum()
+
+
+def _has_parameters_but_none_of(module: nn.Module, trained: set[int]) -> bool:
+    own = [id(parameter) in trained for parameter in module.parameters(recurse=False)]
+    return bool(own) and not any(own)

@@ -4,7 +4,7 @@ torch's own optimizers take them as Python numbers (SGD's momentum always), whic
 first values. And to make any of them imports torch._dynamo, 1.1 to 2.1 s of each start (torch 2.15, two cores).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import torch
@@ -16,10 +16,10 @@ T = TypeVar("T")
 class Optimizer:
     """What both have in common: the parameters, and the scalars that an update uses.
 
-    Parameters that need no gradient are frozen: they are not updated and do not decay. `lr_ratios` has a number for
-    each of the others, in the model's order: its lr is so many times the one that is set. `momentum` is AdamW's beta1.
-    Without `decay_norm_and_bias`, parameters of one dimension (norm layers and biases) do not decay. All updates are
-    foreach operations: a kernel for many parameters at once, and no wait for the device.
+    `lr_ratios` holds the parameters of the model that it trains, by name, each with its lr over the one that is set;
+    None: all of them, alike. The others are not touched; they do not decay either. `momentum` is AdamW's beta1. Without
+    `decay_norm_and_bias`, parameters of one dimension (norm layers and biases) do not decay. All updates are foreach
+    operations: a kernel for many parameters at once, and no wait for the device.
     """
 
     def __init__(
@@ -28,13 +28,14 @@ class Optimizer:
         *,
         weight_decay: float,
         decay_norm_and_bias: bool,
-        lr_ratios: Sequence[float] | None = None,
+        lr_ratios: Mapping[str, float] | None = None,
     ) -> None:
-        self.parameters: list[Tensor] = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        if lr_ratios is not None and len(lr_ratios) != len(self.parameters):
-            raise ValueError(f"{len(lr_ratios)} ratios for {len(self.parameters)} parameters")
+        named = dict(model.named_parameters())
+        if lr_ratios is None:
+            lr_ratios = dict.fromkeys(named, 1.0)
+        self.parameters: list[Tensor] = [named[name] for name in lr_ratios]
         # Where all are alike, they cost no kernel.
-        self.lr_ratios = list(lr_ratios) if lr_ratios is not None and set(lr_ratios) != {1.0} else None
+        self.lr_ratios = list(lr_ratios.values()) if set(lr_ratios.values()) != {1.0} else None
         self.decayed = [number for number, p in enumerate(self.parameters) if decay_norm_and_bias or p.ndim > 1]
         device = self.parameters[0].device
         self.lr, self.momentum, self.weight_decay = torch.tensor([0.0, 0.0, weight_decay], device=device).unbind()
@@ -134,7 +135,7 @@ def build_optimizer(
     nesterov: bool,
     beta2: float,
     eps: float,
-    lr_ratios: Sequence[float] | None = None,
+    lr_ratios: Mapping[str, float] | None = None,
 ) -> Optimizer:
     """The optimizer called `name`, "sgd" or "adamw"; the settings that belong to the other one are not used."""
     common: dict[str, Any] = {

@@ -1,5 +1,6 @@
 """The training loop against a plain one, and scoring."""
 
+import copy
 import dataclasses
 from itertools import islice
 
@@ -161,6 +162,46 @@ def test_auto_is_resolved_to_what_the_machine_has() -> None:
 def test_a_device_that_is_not_there_is_told(device: str) -> None:
     with pytest.raises(InputError, match=f"There is no device {device}"):
         resolve_hardware(device, "auto")
+
+
+def frozen_but_for_the_head(net: nn.Module, *also: str) -> Trainer:
+    heads = [name for name, _ in net.named_parameters() if name.startswith("head") or name.startswith(also)]
+    optimizer = build_optimizer(net, "sgd", **(SGD | {"weight_decay": 0.5}), lr_ratios=dict.fromkeys(heads, 1.0))
+    return Trainer(net, optimizer, batches(), label_smoothing=0.1, hardware=CPU, report=pytest.fail)
+
+
+def test_what_the_optimizer_does_not_train_keeps_every_bit_and_its_norms_their_statistics() -> None:
+    net = model()
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    one = frozen_but_for_the_head(net)
+    fixed = FixedBatches(one.batches.images, one.batches.labels, PLAIN, 16)
+    for _ in islice(one.steps(schedule), 7):
+        one.evaluate(fixed)  # after which it goes on as before
+    changed = {name for name, value in net.state_dict().items() if not torch.equal(value, before[name])}
+    assert changed == {"head.weight", "head.bias"}
+    assert all(parameter.grad is None for name, parameter in net.named_parameters() if "head" not in name)
+
+
+def test_a_norm_that_trains_in_a_frozen_part_changes_alone() -> None:
+    net = model()
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    list(islice(frozen_but_for_the_head(net, "stem.1").steps(schedule), 7))
+    changed = {name for name, value in net.state_dict().items() if not torch.equal(value, before[name])}
+    statistics = {f"stem.1.{name}" for name in ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")}
+    assert changed == {"head.weight", "head.bias"} | statistics
+
+
+def test_a_trainer_takes_the_network_over_from_another_whatever_that_had_frozen() -> None:
+    net = model()
+    whole, head = trainer(net), frozen_but_for_the_head(net)
+    initial = {name: value.clone() for name, value in net.state_dict().items()}
+    alone = [step.loss.item() for step in islice(trainer(copy.deepcopy(net)).steps(schedule), 3)]
+    list(islice(head.steps(schedule), 3))
+    whole.reset(initial, SGD["weight_decay"], whole.batches)
+    assert [step.loss.item() for step in islice(whole.steps(schedule), 3)] == alone
+    before = net.stem[1].running_mean.clone()
+    list(islice(head.steps(schedule), 3))
+    assert torch.equal(net.stem[1].running_mean, before)
 
 
 def test_a_reset_trainer_is_as_good_as_new() -> None:

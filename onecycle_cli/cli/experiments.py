@@ -143,6 +143,7 @@ def train(
     from onecycle_cli.console import Display
     from onecycle_cli.errors import InputError
     from onecycle_cli.experiments import training
+    from onecycle_cli.recipe import lacks_max_lr
 
     if max_lr is not None and max_lr_from is not None:
         raise InputError("--max-lr and --max-lr-from both name a max_lr.", "Give one of them.")
@@ -159,7 +160,7 @@ def train(
     )
     if max_lr_from is not None:
         loaded = _with_max_lr_from(max_lr_from, loaded, runs_dir, force, quiet)
-    elif max_lr != "auto" and loaded.schedule.max_lr is None:
+    elif max_lr != "auto" and lacks_max_lr(loaded):
         raise InputError(
             f"There is no max_lr: schedule.max_lr of {recipe} is empty.",
             f"Run `onecycle find-lr {recipe}`, then train with --max-lr-from latest; or train with --max-lr auto.",
@@ -181,7 +182,7 @@ def _with_max_lr_from(text: str, recipe: "Recipe", runs_dir: Path, force: bool, 
     from onecycle_cli.engine import resolve_hardware
     from onecycle_cli.errors import InputError
     from onecycle_cli.experiments.suggestions import stale_settings, suggested_max_lr
-    from onecycle_cli.recipe import scaled, with_values
+    from onecycle_cli.recipe import with_largest_max_lr
     from onecycle_cli.run_dir.finding import find_run, latest_suggestions
 
     precision = resolve_hardware(recipe.runtime.device, recipe.runtime.precision).precision
@@ -199,7 +200,7 @@ def _with_max_lr_from(text: str, recipe: "Recipe", runs_dir: Path, force: bool, 
         show_note(f"max_lr {saved.max_lr:g} from {found.path}{then}.")
     if saved.confidence == "low":
         show_note("The confidence in it is low: `onecycle find-lr --repeats 3` tells more.")
-    return with_values(recipe, {"schedule.max_lr": scaled(recipe.schedule.max_lr, saved.max_lr)})
+    return with_largest_max_lr(recipe, saved.max_lr)
 
 
 def _show_training(run: "RunDir", summary: dict[str, Any], quiet: bool, as_json: bool) -> None:

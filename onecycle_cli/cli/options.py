@@ -59,7 +59,7 @@ FIELDS = {
 def load_recipe(recipe: str, settings: list[str] | None, **flags: Any) -> "Recipe":
     """The recipe that a person named, with the `--set` settings and then the plain flags (None: not given) over it."""
     from onecycle_cli.errors import InputError
-    from onecycle_cli.recipe import Override, find, load
+    from onecycle_cli.recipe import Override, find, load, with_max_lr
 
     overrides = []
     for setting in settings or []:
@@ -71,7 +71,8 @@ def load_recipe(recipe: str, settings: list[str] | None, **flags: Any) -> "Recip
         if value is not None:
             flag = f"--{name.replace('_', '-')} {value}"
             overrides.append(Override(FIELDS[name], str(value), flag))
-    return load(find(recipe), overrides)
+    loaded = load(find(recipe), overrides)
+    return with_max_lr(loaded, loaded.schedule.max_lr) if flags.get("max_lr") is not None else loaded
 
 
 def must_be_new(plot: Path | None, csv: str | None) -> None:

@@ -45,11 +45,12 @@ def schedule(
     from onecycle_cli.console import show_pairs, show_table
     from onecycle_cli.errors import InputError
     from onecycle_cli.experiments.planning import known_steps_per_epoch, recipe_schedule
+    from onecycle_cli.recipe import lacks_max_lr, last_stage
     from onecycle_cli.run_dir.writing import to_csv
 
     must_be_new(plot, csv)
     loaded = load_recipe(recipe, settings, max_lr=max_lr, epochs=epochs, batch_size=batch_size)
-    if loaded.schedule.max_lr is None:
+    if lacks_max_lr(loaded):
         raise InputError(f"There is no max_lr: schedule.max_lr of {recipe} is empty.", "Give --max-lr.")
     per_epoch = steps_per_epoch or known_steps_per_epoch(loaded)
     if per_epoch is None:
@@ -62,7 +63,9 @@ def schedule(
     if plot is not None:
         from onecycle_cli.plots import plot_schedule
 
-        title = f"{loaded.name}: {_called(loaded)}, max_lr {loaded.schedule.largest_max_lr:g}, {total:,} steps"
+        title = (
+            f"{loaded.name}: {_called(loaded)}, max_lr {last_stage(loaded).schedule.largest_max_lr:g}, {total:,} steps"
+        )
         plot_schedule(plot, title=title, lrs=[v.lr for v in values], momentums=[v.momentum for v in values])
     if csv is not None:
         rows = ((step, step // per_epoch + 1, value.lr, value.momentum) for step, value in enumerate(values))

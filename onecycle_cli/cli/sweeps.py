@@ -155,6 +155,7 @@ def _show_cost(plan: "SweepPlan", source: str, precision: str) -> None:
     from onecycle_cli.console import show_pairs, show_table
     from onecycle_cli.errors import InputError
     from onecycle_cli.experiments.planning import known_steps_per_epoch
+    from onecycle_cli.recipe import lacks_max_lr
 
     if not plan.variations:
         raise InputError("What --preset batch-size costs follows from speeds.", "Run it without --dry-run.")
@@ -169,7 +170,7 @@ def _show_cost(plan: "SweepPlan", source: str, precision: str) -> None:
         if plan.mode == "range":
             cost = "a range test"
         else:
-            found = 0 if cell.recipe.schedule.max_lr else tests
+            found = tests if lacks_max_lr(cell.recipe) else 0
             steps = None if per_epoch is None else trained * per_epoch + found
             cost = f"{trained} epochs" + (f" and a range test of {found} steps" if found else "")
         totals.append(steps)

@@ -4,7 +4,7 @@ from itertools import accumulate
 from typing import Any
 
 from onecycle_cli.data.open_data import known_train_images
-from onecycle_cli.recipe import Recipe
+from onecycle_cli.recipe import Recipe, stages
 from onecycle_cli.recipe import Schedule as Settings
 from onecycle_cli.schedule import (
     Cycle,
@@ -13,6 +13,7 @@ from onecycle_cli.schedule import (
     check_batch_size,
     constant,
     cosine,
+    joined,
     multistep,
     one_cycle,
     steps_per_epoch,
@@ -25,7 +26,11 @@ def recipe_schedule(recipe: Recipe, steps_per_epoch: float) -> Schedule:
 
     With fewer steps to an epoch than there are it is the same schedule made shorter, so they need not be whole.
     """
-    settings = recipe.schedule
+    settings = [stage.schedule for stage in stages(recipe)]
+    return joined([(round(one.epochs * steps_per_epoch), _schedule(one, steps_per_epoch)) for one in settings])
+
+
+def _schedule(settings: Settings, steps_per_epoch: float) -> Schedule:
     max_lr, momentum = settings.largest_max_lr, settings.max_momentum
     assert max_lr is not None
     total_steps = round(settings.epochs * steps_per_epoch)

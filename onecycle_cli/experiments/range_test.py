@@ -12,7 +12,7 @@ from onecycle_cli.experiments.suggestions import suggestion_plan
 from onecycle_cli.experiments.verification import short_cycles
 from onecycle_cli.lr_range import Curve, Suggestion, has_diverged, has_risen, shape_of, smoother, suggest, verified
 from onecycle_cli.progress import Progress, Report
-from onecycle_cli.recipe import Recipe, curve_settings, finder_momentum, with_values
+from onecycle_cli.recipe import Recipe, curve_settings, finder_momentum, last_stage, with_values
 from onecycle_cli.run_dir.files import (
     LR_RANGE,
     LR_RANGE_COLUMNS,
@@ -79,11 +79,12 @@ def find_lr(
 def range_test(
     recipe: Recipe, setup: Setup, run: RunDir, report: Report, *, repeats: int = 1, verify: bool = False
 ) -> RangeTest:
-    """The same on data that is open already.
+    """The same on data that is open already; of a recipe with several stages, the range test of the last one.
 
     Each repeat has a seed of its own, the recipe's and those that follow: other weights, other batches. With `verify`,
     short cycles around the suggestion have a say too.
     """
+    recipe = last_stage(recipe)
     columns = LR_RANGE_VALID_COLUMNS if recipe.find_lr.valid_every else LR_RANGE_COLUMNS
     tests: list[list[Point]] = []
     with run.table(LR_RANGE, columns) as table:

@@ -16,16 +16,19 @@ from onecycle_cli.data.open_data import open_data
 from onecycle_cli.engine import Hardware, Step, Trainer, keep_freed_memory
 from onecycle_cli.experiments.start import Start, model_arguments, start_of
 from onecycle_cli.models import build_model, layer_groups
-from onecycle_cli.optimizers import Optimizer, build_optimizer
+from onecycle_cli.optimizers import build_optimizer
 from onecycle_cli.progress import Report
-from onecycle_cli.recipe import Recipe, lr_ratios, relative
+from onecycle_cli.recipe import Recipe, last_stage, lr_ratios, relative
 from onecycle_cli.run_dir.run import RunDir
 from onecycle_cli.weights import Header
 
 
 @dataclass(frozen=True)
 class Setup:
-    """The data of a recipe and its network on the device; `fresh` makes the network new for each training on it."""
+    """The data of a recipe and its network on the device; `fresh` makes the network new for each training on it.
+
+    `trainer` is that of the recipe's last stage.
+    """
 
     hardware: Hardware
     data: ImageData
@@ -112,14 +115,7 @@ def new_trainer(
 ) -> Trainer:
     """A network of its own with its optimizer, for the batches `train`; it shares the images with other trainers."""
     model = _initial_model(recipe, data, start).to(hardware.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return Trainer(
-        model,
-        _optimizer(recipe, model),
-        train,
-        label_smoothing=recipe.optimizer.label_smoothing,
-        hardware=hardware,
-        report=report,
-    )
+    return _trainer(last_stage(recipe), model, train, hardware, report)
 
 
 def describe(setup: Setup, run: RunDir) -> None:
@@ -138,9 +134,9 @@ def is_same_network(one: Recipe, other: Recipe) -> bool:
 
 
 def _network_settings(recipe: Recipe) -> dict[str, Any]:
-    settings = recipe.model_dump(include={"data", "model", "optimizer", "runtime"})
+    settings = recipe.model_dump(include={"data", "model", "optimizer", "fine_tune", "runtime"})
     del settings["optimizer"]["weight_decay"], settings["runtime"]["save_best"], settings["runtime"]["log_every"]
-    settings["relative lrs"] = relative(recipe.schedule.max_lr)
+    settings["relative lrs"] = relative(last_stage(recipe).schedule.max_lr)
     return settings | ({"seed": recipe.seed} if recipe.data.valid_fraction > 0 else {})
 
 
@@ -186,9 +182,17 @@ def _initial_model(recipe: Recipe, data: ImageData, start: Start | None) -> nn.M
     return model
 
 
-def _optimizer(recipe: Recipe, model: nn.Module) -> Optimizer:
-    settings, ratios = recipe.optimizer, lr_ratios(recipe.schedule.max_lr, recipe.model.groups)
-    return build_optimizer(
+def stage_trainer(stage: Recipe, setup: Setup, report: Callable[[str], None]) -> Trainer:
+    """A trainer that takes the network of `setup` as it is, for one stage, with nothing remembered of earlier ones."""
+    train = replace(setup.train, seed=stage.seed)
+    return _trainer(stage, setup.trainer.model, train, setup.hardware, report)
+
+
+def _trainer(
+    stage: Recipe, model: nn.Module, train: TrainBatches, hardware: Hardware, report: Callable[[str], None]
+) -> Trainer:
+    settings = stage.optimizer
+    optimizer = build_optimizer(
         model,
         settings.name,
         weight_decay=settings.weight_decay,
@@ -196,8 +200,22 @@ def _optimizer(recipe: Recipe, model: nn.Module) -> Optimizer:
         nesterov=settings.nesterov,
         beta2=settings.beta2,
         eps=settings.eps,
-        lr_ratios=[ratios[name] for name, group in layer_groups(model).items() for _ in group.parameters()],
+        lr_ratios=_trained(stage, model),
     )
+    return Trainer(model, optimizer, train, label_smoothing=settings.label_smoothing, hardware=hardware, report=report)
+
+
+def _trained(stage: Recipe, model: nn.Module) -> dict[str, float]:
+    """The parameters that a stage trains, by name, each with the share of the lr that its layer group has."""
+    ratios = lr_ratios(stage.schedule.max_lr, stage.model.groups)
+    group_of = {id(p): group for group, part in layer_groups(model).items() for p in part.parameters()}
+    norms = {id(p) for part in model.modules() if isinstance(part, nn.BatchNorm2d) for p in part.parameters()}
+    spared = norms if stage.fine_tune is not None and stage.fine_tune.train_frozen_norms else set()
+    return {
+        name: ratios[group_of[id(p)]]
+        for name, p in model.named_parameters()
+        if group_of[id(p)] not in stage.frozen or id(p) in spared
+    }
 
 
 def weights_header(recipe: Recipe, setup: Setup) -> Header:

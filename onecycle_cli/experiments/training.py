@@ -1,7 +1,7 @@
 """Training with the 1cycle policy, from the first step to the summary."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from time import perf_counter
@@ -11,7 +11,7 @@ from torch import nn
 
 from onecycle_cli import diagnosis
 from onecycle_cli.diagnosis import Settings, Statement
-from onecycle_cli.engine import Hardware, Score, Trainer
+from onecycle_cli.engine import Hardware, Score, Step, Trainer
 from onecycle_cli.errors import NoSuggestionError
 from onecycle_cli.experiments.diagnosing import planned
 from onecycle_cli.experiments.planning import recipe_schedule
@@ -21,11 +21,23 @@ from onecycle_cli.experiments.setup import (
     Setup,
     fresh,
     in_blocks,
+    note,
     prepare,
+    stage_trainer,
     weights_header,
 )
 from onecycle_cli.progress import Progress, Report
-from onecycle_cli.recipe import Recipe, lr_ratios, relative, scaled, to_yaml, with_values
+from onecycle_cli.recipe import (
+    Recipe,
+    lacks_max_lr,
+    last_stage,
+    lr_ratios,
+    relative,
+    stages,
+    to_yaml,
+    with_largest_max_lr,
+    with_max_lr,
+)
 from onecycle_cli.run_dir.files import (
     BEST_MODEL,
     EPOCHS,
@@ -86,7 +98,7 @@ def train_with(
     recipe: Recipe, setup: Setup, run: RunDir, report: Report, *, auto: bool = False, profile: bool = False
 ) -> Training:
     """The same on data that is open already."""
-    auto = auto or recipe.schedule.max_lr is None
+    auto = auto or lacks_max_lr(recipe)
     if auto:
         _check_cycle(recipe, setup)
     if profile:
@@ -94,12 +106,11 @@ def train_with(
     if auto:
         recipe = _with_found_max_lr(recipe, setup, run, report)
     started = perf_counter()
-    trainer = fresh(recipe, setup)
-    model = trainer.model
+    model, steps = fresh(recipe, setup).model, _steps(recipe, setup, run, report)
     seen: list[SeenStep] = []
     epochs: list[Epoch] = []
     with run.table(STEPS, _columns(recipe)) as steps_table, run.table(EPOCHS, EPOCHS_COLUMNS) as epochs_table:
-        for epoch in _epochs(recipe, setup, trainer, seen, steps_table, report):
+        for epoch in _epochs(recipe, setup, steps, seen, steps_table, report):
             epochs_table.append([vars(epoch)])
             if recipe.runtime.save_best and all(epoch.valid_accuracy > before.valid_accuracy for before in epochs):
                 _save(BEST_MODEL, model, recipe, setup, run)
@@ -108,7 +119,7 @@ def train_with(
     test = None
     if status != "diverged":
         _save(MODEL, model, recipe, setup, run)
-        test = trainer.evaluate(setup.test) if setup.test else None
+        test = setup.trainer.evaluate(setup.test) if setup.test else None
     parameters = sum(parameter.numel() for parameter in model.parameters())
     summary = _summary(recipe, status, seen, epochs, test)
     summary |= {"parameters": parameters, "seconds": round(perf_counter() - started, 3)}
@@ -131,7 +142,7 @@ def _profile(trainer: Trainer, run: RunDir, report: Report) -> None:
 
 def _check_cycle(recipe: Recipe, setup: Setup) -> None:
     """Refuses a cycle that is too short before the range test rather than after it."""
-    recipe_schedule(with_values(recipe, {"schedule.max_lr": 1.0}), setup.train.steps_per_epoch)
+    recipe_schedule(with_max_lr(recipe, 1.0), setup.train.steps_per_epoch)
 
 
 def _status(seen: list[SeenStep], epochs: list[Epoch], setup: Setup) -> Status:
@@ -146,26 +157,41 @@ def _with_found_max_lr(recipe: Recipe, setup: Setup, run: RunDir, report: Report
     if suggestion.max_lr is None:
         raise NoSuggestionError(suggestion.reason, f"The curve is in {run.path}; give --max-lr to train all the same.")
     report(f"max_lr {suggestion.max_lr:g}, confidence {suggestion.confidence}. {suggestion.reason}")
-    recipe = with_values(recipe, {"schedule.max_lr": scaled(recipe.schedule.max_lr, suggestion.max_lr)})
+    recipe = with_largest_max_lr(recipe, suggestion.max_lr)
     run.write_text(RECIPE, to_yaml(recipe))
     return recipe
 
 
+def _steps(recipe: Recipe, setup: Setup, run: RunDir, report: Report) -> Iterator[Step]:
+    """All updates of a training, one stage after another; each but the last has a trainer of its own."""
+    schedule, first_epoch, all_stages = recipe_schedule(recipe, setup.train.steps_per_epoch), 1, stages(recipe)
+    for number, stage in enumerate(all_stages, start=1):
+        if recipe.fine_tune is not None:
+            frozen = f"{', '.join(stage.frozen)} frozen" if stage.frozen else "nothing frozen"
+            at = f"from epoch {first_epoch}, {frozen}, max_lr {stage.schedule.largest_max_lr:g}"
+            note(run, report, f"Stage {number} of {len(all_stages)}: {at}.")
+        is_last = number == len(all_stages)
+        trainer = setup.trainer if is_last else stage_trainer(stage, setup, lambda text: note(run, report, text))
+        first_step = (first_epoch - 1) * setup.train.steps_per_epoch
+        steps = stage.schedule.epochs * setup.train.steps_per_epoch
+        yield from islice(trainer.steps(schedule, first_step=first_step), steps)
+        first_epoch += stage.schedule.epochs
+
+
 def _epochs(
-    recipe: Recipe, setup: Setup, trainer: Trainer, seen: list[SeenStep], table: Table, report: Report
+    recipe: Recipe, setup: Setup, steps: Iterator[Step], seen: list[SeenStep], table: Table, report: Report
 ) -> Iterator[Epoch]:
     """Trains and scores one epoch after another; what each step said goes to `seen` and to the table.
 
     Ends early, with that step as the last one seen, where a loss is not finite.
     """
     per_epoch = setup.train.steps_per_epoch
-    total = recipe.schedule.epochs * per_epoch
-    steps = trainer.steps(recipe_schedule(recipe, per_epoch))
+    total, row = recipe.schedule.epochs * per_epoch, _row_maker(recipe)
     for number in range(1, recipe.schedule.epochs + 1):
         started, first = perf_counter(), len(seen)
         for block in in_blocks(islice(steps, per_epoch), setup.hardware, recipe.runtime.log_every):
             kept = _up_to_divergence(block.steps)
-            table.append(_row(recipe, step) for step in kept)
+            table.append(map(row, kept))
             seen += kept
             last = kept[-1]
             if not math.isfinite(last.train_loss):
@@ -175,7 +201,7 @@ def _epochs(
         seconds = perf_counter() - started
         rows = seen[first:]
         images = sum(row.images for row in rows)
-        score = trainer.evaluate(setup.valid)
+        score = setup.trainer.evaluate(setup.valid)
         yield Epoch(
             number,
             step=rows[-1].step,
@@ -192,13 +218,23 @@ def _epochs(
 
 def _columns(recipe: Recipe) -> list[str]:
     """The columns of `steps.csv`: also one for each layer group, where their lrs differ."""
-    apart = relative(recipe.schedule.max_lr) is not None
+    apart = any(relative(stage.schedule.max_lr) for stage in stages(recipe))
     return [*STEPS_COLUMNS, *(f"lr_{group}" for group in recipe.model.groups if apart)]
 
 
-def _row(recipe: Recipe, step: SeenStep) -> dict[str, Any]:
-    ratios = lr_ratios(recipe.schedule.max_lr, recipe.model.groups)
-    return vars(step) | {f"lr_{group}": step.lr * ratio for group, ratio in ratios.items()}
+def _row_maker(recipe: Recipe) -> Callable[[SeenStep], dict[str, Any]]:
+    """What makes a row of `steps.csv`; a layer group that is frozen has no lr."""
+    of_epochs = [
+        {f"lr_{group}": None if group in stage.frozen else ratio for group, ratio in ratios.items()}
+        for stage in stages(recipe)
+        for ratios in [lr_ratios(stage.schedule.max_lr, recipe.model.groups)] * stage.schedule.epochs
+    ]
+
+    def row(step: SeenStep) -> dict[str, Any]:
+        ratios = of_epochs[step.epoch - 1]
+        return vars(step) | {column: ratio and ratio * step.lr for column, ratio in ratios.items()}
+
+    return row
 
 
 def _up_to_divergence(steps: list[SeenStep]) -> list[SeenStep]:
@@ -220,7 +256,7 @@ def _summary(
     return {
         "status": status,
         "recipe": recipe.name,
-        "max_lr": recipe.schedule.largest_max_lr,
+        "max_lr": last_stage(recipe).schedule.largest_max_lr,
         "weight_decay": recipe.optimizer.weight_decay,
         "batch_size": recipe.data.batch_size,
         "epochs": len(epochs),
@@ -260,8 +296,9 @@ def _first_statement(settings: Settings, status: Status, seen: list[SeenStep], e
 def _draw(recipe: Recipe, seen: list[SeenStep], epochs: list[Epoch], run: RunDir) -> None:
     from onecycle_cli.plots import plot_training
 
-    rows = [_row(recipe, step) for step in seen]
+    rows = list(map(_row_maker(recipe), seen))
     steps = {name: [row[name] for row in rows] for name in _columns(recipe)}
     by_epoch = {name: [getattr(epoch, name) for epoch in epochs] for name in EPOCHS_COLUMNS}
-    title = f"{recipe.name}: max_lr {recipe.schedule.largest_max_lr:g}, weight decay {recipe.optimizer.weight_decay:g}"
+    max_lr = last_stage(recipe).schedule.largest_max_lr
+    title = f"{recipe.name}: max_lr {max_lr:g}, weight decay {recipe.optimizer.weight_decay:g}"
     run.write_with(TRAINING_FIGURE, lambda path: plot_training(path, title=title, steps=steps, epochs=by_epoch))

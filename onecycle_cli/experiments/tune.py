@@ -13,7 +13,7 @@ from onecycle_cli.experiments.cells import Cell, ended, fingerprint, plan_cells,
 from onecycle_cli.experiments.planning import of_length
 from onecycle_cli.experiments.setup import prepare
 from onecycle_cli.progress import Report
-from onecycle_cli.recipe import Recipe, as_written, result_settings, to_yaml, with_values
+from onecycle_cli.recipe import Recipe, as_written, relative, result_settings, to_yaml, with_values
 from onecycle_cli.run_dir.files import RECIPE, TUNE_REPORT, TUNE_STATE, TUNED_RECIPE
 from onecycle_cli.run_dir.run import RunDir
 from onecycle_cli.tuning import (
@@ -58,8 +58,13 @@ def tune(recipe: Recipe, hardware: Hardware, run: RunDir, report: Report, *, bud
 
     Each short run is a cell of its own with the range test before it; what was run before an interrupt is not run
     again. Runs with other batch sizes have as many epochs as take the same time. `InputError` where there is no time
-    for anything.
+    for anything, and for a recipe of several stages or several lrs.
     """
+    if recipe.fine_tune is not None or relative(recipe.schedule.max_lr) is not None:
+        raise InputError(
+            "tune looks for the settings of one cycle with one max_lr, and the recipe has fine_tune, or several lrs.",
+            "Leave fine_tune out and set schedule.max_lr to null; `onecycle sweep` varies any fields.",
+        )
     bench = _Bench.of(recipe, hardware, run, report, budget, source)
     now: Values = {
         BATCH_SIZE: recipe.data.batch_size,

@@ -7,7 +7,7 @@ from onecycle_cli.experiments.planning import recipe_schedule, share_up
 from onecycle_cli.experiments.setup import SEEDS, Setup, fresh, in_blocks, note, some_of
 from onecycle_cli.lr_range import Trial
 from onecycle_cli.progress import Progress, Report
-from onecycle_cli.recipe import Recipe, scaled, with_values
+from onecycle_cli.recipe import Recipe, with_largest_max_lr, with_values
 from onecycle_cli.run_dir.files import VERIFY, VERIFY_COLUMNS
 from onecycle_cli.run_dir.run import RunDir
 
@@ -40,7 +40,7 @@ def short_cycles(recipe: Recipe, max_lr: float, setup: Setup, run: RunDir, repor
     trials = []
     with run.table(VERIFY, VERIFY_COLUMNS) as table:
         for number, factor in enumerate(FACTORS, start=1):
-            one = with_values(recipe, {"schedule.max_lr": scaled(recipe.schedule.max_lr, factor * max_lr)})
+            one = with_largest_max_lr(recipe, factor * max_lr)
             trials.append(_trial(one, setup, steps, f"cycle {number} of {len(FACTORS)}", report))
             table.append([vars(trials[-1])])
     return trials

@@ -1,9 +1,22 @@
 """Recipes: YAML in, one frozen validated object, YAML out."""
 
-from onecycle_cli.recipe.fields import BodyAndHead, Data, FindLr, Model, Optimizer, Recipe, Runtime, Schedule, SweepWd
+from onecycle_cli.recipe.fields import (
+    BodyAndHead,
+    Data,
+    FindLr,
+    FineTune,
+    Model,
+    Optimizer,
+    Recipe,
+    Runtime,
+    Schedule,
+    Stage,
+    SweepWd,
+)
 from onecycle_cli.recipe.learning_rates import lr_ratios, relative, scaled
 from onecycle_cli.recipe.reading import Override, choices, dotted_values, load, parse, to_yaml, varied, with_values
 from onecycle_cli.recipe.shipped import find, shipped_names, shipped_path
+from onecycle_cli.recipe.stages import lacks_max_lr, last_stage, stages, with_largest_max_lr, with_max_lr
 from onecycle_cli.recipe.staleness import Difference, curve_settings, differences, finder_momentum, result_settings
 from onecycle_cli.recipe.writing import as_written
 
@@ -12,12 +25,14 @@ __all__ = [
     "Data",
     "Difference",
     "FindLr",
+    "FineTune",
     "Model",
     "Optimizer",
     "Override",
     "Recipe",
     "Runtime",
     "Schedule",
+    "Stage",
     "SweepWd",
     "as_written",
     "choices",
@@ -26,6 +41,8 @@ __all__ = [
     "dotted_values",
     "find",
     "finder_momentum",
+    "lacks_max_lr",
+    "last_stage",
     "load",
     "lr_ratios",
     "parse",
@@ -34,7 +51,10 @@ __all__ = [
     "scaled",
     "shipped_names",
     "shipped_path",
+    "stages",
     "to_yaml",
     "varied",
+    "with_largest_max_lr",
+    "with_max_lr",
     "with_values",
 ]

@@ -238,6 +238,29 @@ NEEDED = {
 """The fields that a policy cannot do without."""
 
 
+class Stage(Section):
+    """One cycle of a fine-tuning."""
+
+    freeze_to: Literal["layer1", "layer2", "layer3", "layer4", "head"] | None = Field(
+        None, description="The first layer group that trains; those before it stay as they are. null: all train."
+    )
+    epochs: WholeNumber = Field(ge=1, le=100_000)
+    max_lr: MaxLr = Field(None, description="As schedule.max_lr, which it is where this is null.")
+
+
+class FineTune(Section):
+    """Training in stages, each a cycle of its own, some with a part of the network frozen."""
+
+    stages: tuple[Stage, ...] = Field(strict=False, max_length=100)
+    train_frozen_norms: bool = Field(False, description="Whether norm layers learn in what is frozen.")
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if not self.stages:  # as a bound of the field, it would also be broken where a stage is
+            raise ValueError("fine_tune.stages is empty: leave fine_tune out, or name a stage")
+        return self
+
+
 class FindLr(Section):
     """The learning rate range test."""
 
@@ -290,6 +313,30 @@ class Recipe(Section):
     model: Model
     optimizer: Optimizer
     schedule: Schedule
+    fine_tune: FineTune | None = None
     find_lr: FindLr
     sweep_wd: SweepWd
     runtime: Runtime = Field(default_factory=lambda: Runtime.model_validate({}))
+
+    @property
+    def frozen(self) -> tuple[str, ...]:
+        """The layer groups that the last stage leaves as they are."""
+        freeze_to, groups = self.fine_tune and self.fine_tune.stages[-1].freeze_to, self.model.groups
+        return groups[: groups.index(freeze_to)] if freeze_to else ()
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.fine_tune is None:
+            return self
+        settings, groups = self.schedule, self.model.groups
+        epochs = sum(stage.epochs for stage in self.fine_tune.stages)
+        if epochs != settings.epochs:
+            raise ValueError(f"fine_tune.stages add up to {epochs} epochs, but schedule.epochs is {settings.epochs}")
+        for stage in self.fine_tune.stages:
+            if stage.freeze_to not in (None, *groups):
+                has = f"{self.model.architecture} has {', '.join(groups)}"
+                raise ValueError(f"fine_tune.stages has freeze_to {stage.freeze_to}, but {has}")
+        for field in ("legs", "milestones", "step_size_epochs"):
+            if getattr(settings, field) is not None:
+                raise ValueError(f"schedule.{field} counts epochs of a single cycle: leave it out beside fine_tune")
+        return self

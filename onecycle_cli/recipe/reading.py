@@ -27,6 +27,9 @@ def _section_in(annotation: object) -> type[BaseModel] | None:
 
 SECTIONS = [name for name, field in Recipe.model_fields.items() if _section_in(field.annotation)]
 
+DEEPEST = len(("fine_tune", "stages", 0, "max_lr"))
+"""The longest way to what may hold a field; YAML itself can go round in circles."""
+
 TEXTS = {"name", "description", "data.path", "model.init"}
 """Fields whose value is taken from the command line as it stands: a folder may be called 2024 or `photos #1`."""
 
@@ -188,8 +191,13 @@ def _read_yaml(text: str, source: str) -> tuple[dict[str, Any], dict[Field, int]
 
 
 def _lines(node: yaml.Node, field: Field) -> Iterator[tuple[Field, int]]:
-    """The line of each key of a section and of the sections in it; nothing of a recipe lies deeper than they may."""
-    if not isinstance(node, yaml.MappingNode) or len(field) > 2:
+    """The line of each key of a section, and of those in the lists and sections in it."""
+    if len(field) > DEEPEST:
+        return
+    if isinstance(node, yaml.SequenceNode):
+        for number, inner in enumerate(node.value):
+            yield from _lines(inner, (*field, number))
+    if not isinstance(node, yaml.MappingNode):
         return
     seen = set()
     for key, value in node.value:
@@ -231,7 +239,9 @@ def _put(values: dict[str, Any], field: str, value: Any, flag: str) -> list[_Pro
     *sections, name = field.split(".")
     target = values
     for section in sections:
-        inner = target.setdefault(section, {}) if section in SECTIONS else None
+        if section in SECTIONS and target.get(section) is None:
+            target[section] = {}
+        inner = target.get(section) if section in SECTIONS else None
         if not isinstance(inner, dict):
             what = f"there is no section '{section}'{_did_you_mean(section, SECTIONS)}"
             return [_Problem(flag, (field,), what)]
@@ -320,7 +330,8 @@ def _shown(value: object) -> str:
 def _fields_of(field: Field) -> Sequence[str]:
     model: type[BaseModel] = Recipe
     for name in field:
-        model = _section_in(model.model_fields[str(name)].annotation) or model  # only sections hold fields
+        if isinstance(name, str):  # a number is a place in a list, whose sections are all alike
+            model = cast(type[BaseModel], _section_in(model.model_fields[name].annotation))  # only sections hold fields
     return list(model.model_fields)
 
 
@@ -330,11 +341,12 @@ def _did_you_mean(word: str, known: Sequence[str] | Mapping[str, object]) -> str
 
 
 def _error(source: str, problems: Sequence[_Problem]) -> InputError:
-    rows = [(problem.where, ".".join(map(str, problem.field)), problem.what) for problem in problems]
-    wide = max(len(where) for where, _, _ in rows)
-    lines = [f"  {where:<{wide}}  {field}: {what}" for where, field, what in rows]
+    wide = max(len(problem.where) for problem in problems)
+    # What does not fit between sections has neither a line nor a field of its own; it names them.
+    names = [f"{'.'.join(map(str, problem.field))}: " if problem.field else "" for problem in problems]
+    rows = [f"  {problem.where:<{wide}}  {name}{problem.what}" for problem, name in zip(problems, names, strict=True)]
     count = "one field cannot be used as it is" if len(rows) == 1 else f"{len(rows)} fields cannot be used as they are"
     return InputError(
-        f"{source}: {count}:\n" + "\n".join(lines),
+        f"{source}: {count}:\n" + "\n".join(rows),
         "`onecycle recipes show images` explains every field.",
     )

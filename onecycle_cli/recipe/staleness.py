@@ -6,11 +6,12 @@ from typing import Any
 
 from onecycle_cli.recipe.fields import Recipe
 from onecycle_cli.recipe.learning_rates import relative
+from onecycle_cli.recipe.stages import last_stage
 from onecycle_cli.recipe.writing import as_written
 
 RELATIVE_MAX_LR = "schedule.max_lr, relative"
 
-UNSAID: dict[str, Any] = {RELATIVE_MAX_LR: 1.0}
+UNSAID: dict[str, Any] = {RELATIVE_MAX_LR: 1.0, "fine_tune.train_frozen_norms": False}
 """What holds where a setting is not there: because it is plain, or because the run is older than the setting."""
 
 
@@ -30,15 +31,19 @@ def curve_settings(recipe: Recipe, precision: str) -> dict[str, Any]:
     """Every setting that changes the curve of a range test, by its dotted name; `precision` as it was resolved.
 
     The length of the run, the shape of the cycle and the seed do not: they change what is made of the curve, or which
-    noise is on it. Of max_lr, only the ratios between the layer groups do. The values are JSON's, so that those read
-    from a file compare equal.
+    noise is on it. Of max_lr, only the ratios between the layer groups do; of several stages, the last. The values are
+    JSON's, so that those read from a file compare equal.
     """
     sections = recipe.model_dump(mode="json", include={"data", "model", "optimizer"}, exclude={"data": {"mirrors"}})
     settings = {f"{section}.{name}": value for section, fields in sections.items() for name, value in fields.items()}
     settings["find_lr.momentum"] = finder_momentum(recipe)
-    ratios = relative(recipe.schedule.max_lr)
+    last = last_stage(recipe)
+    ratios = relative(last.schedule.max_lr)
     if ratios is not None:
         settings[RELATIVE_MAX_LR] = ratios
+    if last.fine_tune is not None and last.frozen:
+        settings["fine_tune.freeze_to"] = last.fine_tune.stages[-1].freeze_to
+        settings["fine_tune.train_frozen_norms"] = last.fine_tune.train_frozen_norms
     settings["runtime.precision"] = precision
     return settings
 
@@ -50,7 +55,8 @@ def result_settings(recipe: Recipe, precision: str) -> dict[str, Any]:
     """
     sections = recipe.model_dump(mode="json", exclude={"name", "description", "seed", "sweep_wd", "runtime"})
     del sections["data"]["mirrors"]
-    settings = {f"{section}.{name}": value for section, fields in sections.items() for name, value in fields.items()}
+    there = {section: fields for section, fields in sections.items() if fields is not None}
+    settings = {f"{section}.{name}": value for section, fields in there.items() for name, value in fields.items()}
     return settings | {"seed": recipe.seed, "runtime.precision": precision}
 
 

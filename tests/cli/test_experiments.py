@@ -116,6 +116,25 @@ def test_train_keeps_the_ratios_of_lrs_that_differ_but_one_max_lr_is_for_all(
     assert load(Path("runs/one/recipe.yaml")).schedule.max_lr == 0.05
 
 
+def test_a_recipe_of_stages_takes_max_lr_into_its_last_one(onecycle: Command, tiny_digits: list[str]) -> None:
+    stages = "fine_tune.stages=[{freeze_to: head, epochs: 1, max_lr: 0.1}, {epochs: 1, max_lr: [1e-3, 1e-2]}]"
+    staged = [*tiny_digits, "--set", stages]
+    found = float(onecycle("find-lr", *staged, "--quiet", "--name", "found").stdout)
+    result = onecycle("train", *staged, "--max-lr-from", "found", "--json", "--name", "first")
+    assert json.loads(result.stdout)["max_lr"] == found
+    assert "Stage 2 of 2: from epoch 2, nothing frozen" in result.stderr
+    onecycle("train", *staged, "--max-lr", "0.05", "--name", "second")
+    recipe = load(Path("runs/second/recipe.yaml"))
+    assert [stage.max_lr for stage in recipe.fine_tune.stages] == [0.1, None]
+    assert recipe.schedule.max_lr == 0.05
+    longer = onecycle("train", *staged, "--epochs", 5)
+    assert longer.exit_code == 2
+    assert "fine_tune.stages add up to 2 epochs, but schedule.epochs is 5" in longer.stderr
+    own = onecycle("train", *staged, "--set", "schedule.max_lr=null", "--name", "own")
+    assert "There is no max_lr" not in own.stderr, "each stage has one of its own"
+    assert load(Path("runs/own/recipe.yaml")).fine_tune.stages[1].max_lr == (1e-3, 1e-2)
+
+
 def test_a_run_may_be_named_to_start_from(onecycle: Command, tiny_digits: list[str]) -> None:
     onecycle("train", *tiny_digits, "--name", "first")
     again = onecycle("train", *tiny_digits, "--init", "first", "--name", "second", "--json")

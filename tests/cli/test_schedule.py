@@ -32,6 +32,17 @@ def test_it_shows_the_turns_of_the_cycle(onecycle: Command) -> None:
     assert "total_steps      9,310" in result.stdout
 
 
+def test_stages_are_shown_one_after_another(onecycle: Callable) -> None:
+    stages = "fine_tune.stages=[{freeze_to: head, epochs: 5, max_lr: 0.1}, {epochs: 10, max_lr: [0.01, 0.3]}]"
+    result = onecycle("schedule", "digits", "--set", stages, "--csv", "-")
+    rows = [line.split(",") for line in result.stdout.splitlines()[1:]]
+    lrs = [float(row[2]) for row in rows]
+    assert len(lrs) == 15 * 23
+    assert max(lrs[: 5 * 23]) == pytest.approx(0.1)
+    assert max(lrs[5 * 23 :]) == pytest.approx(0.3)
+    assert lrs[5 * 23] == pytest.approx(0.03)
+
+
 def test_files_are_written_once(onecycle: Command) -> None:
     words = ("schedule", "digits", "--max-lr", 1, "--csv", "a.csv", "--plot", "a.png")
     assert onecycle(*words).exit_code == 0

@@ -28,3 +28,10 @@ def test_a_budget_that_is_no_time_is_told(onecycle: Command, budget: str) -> Non
     result = onecycle("tune", "digits", f"--budget={budget}")
     assert result.exit_code == 2
     assert "90s, 10m or 2h" in result.stderr
+
+
+@pytest.mark.parametrize("setting", ["fine_tune.stages=[{epochs: 2}]", "schedule.max_lr=[1e-3, 1e-2]"])
+def test_a_recipe_of_more_than_one_max_lr_is_refused(onecycle: Command, tiny_digits: list[str], setting: str) -> None:
+    result = onecycle("tune", *tiny_digits, "--set", setting)
+    assert result.exit_code == 2
+    assert "one cycle with one max_lr" in result.stderr

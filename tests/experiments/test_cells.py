@@ -43,6 +43,12 @@ def test_a_cell_is_the_training_that_the_recipe_with_its_values_makes(new_run: C
     sweep = new_run()
     # The second of them goes on with the data and the network of the first, the third has another network.
     variations = [{"seed": 0}, {"seed": 1, "optimizer.weight_decay": 0.1}, {"model.dropout": 0.5}]
+    # And these take other parameters into their updates, or at other lrs.
+    variations += [
+        {"schedule.max_lr": [1e-3, 0.1]},
+        {"fine_tune": {"stages": [{"freeze_to": "head", "epochs": 1}]}},
+        {"fine_tune": {"stages": [{"freeze_to": "layer3", "epochs": 1}]}},
+    ]
     recipe = tiny({"schedule.epochs": 1, "data.valid_fraction": 0.2})
     cells = cells_of(recipe, *variations)
     run_all(cells, sweep)
@@ -160,6 +166,7 @@ def test_a_cell_that_is_no_recipe_is_refused_before_any_is_run(tiny: Tiny) -> No
         ("schedule.epochs", 9, True),
         ("find_lr.num_steps", 60, True),
         ("seed", 7, True),
+        ("fine_tune", {"stages": [{"epochs": 2}]}, True),
         ("name", "other", False),
         ("runtime.log_every", 3, False),
     ],

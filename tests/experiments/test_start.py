@@ -93,7 +93,7 @@ def test_the_images_are_normalized_as_the_model_is_used_to_unless_the_recipe_say
     assert (own.facts["mean"], own.facts["std"]) == ([0.25], list(header.std))
     assert "as it is used to: std" in own.facts["notes"][0]
     _, both = begun(values | {"data.mean": [0.25], "data.std": [0.5]})
-    assert "normalized" not in both.facts["notes"][0]
+    assert "used to" not in both.facts["notes"][0]
 
 
 def test_a_model_of_another_architecture_is_refused(trained: Path, begun: Callable) -> None:

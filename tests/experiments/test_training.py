@@ -14,9 +14,10 @@ from onecycle_cli.errors import InputError, NoSuggestionError
 from onecycle_cli.experiments import training as module
 from onecycle_cli.experiments.planning import recipe_schedule
 from onecycle_cli.experiments.range_test import find_lr
+from onecycle_cli.experiments.setup import fresh, prepare
 from onecycle_cli.experiments.training import Training, train
 from onecycle_cli.progress import Progress, silent
-from onecycle_cli.recipe import Recipe, load, to_yaml
+from onecycle_cli.recipe import Recipe, load, stages, to_yaml
 from onecycle_cli.run_dir.run import RunDir
 from onecycle_cli.schedule import LrMomentum
 
@@ -178,6 +179,95 @@ def test_what_is_found_keeps_the_ratios_of_the_recipe(trained: Callable, new_run
     assert (first, head) == (pytest.approx(0.3 * found, rel=1e-8), found)
     alone, _ = trained({"schedule.max_lr": [first, head], "model.width": 1})
     assert (run.path / "steps.csv").read_bytes() == (alone.path / "steps.csv").read_bytes()
+
+
+STAGES = {
+    "schedule.epochs": 3,
+    "schedule.max_lr": 0.05,
+    "optimizer.weight_decay": 0.1,
+    "fine_tune": {
+        "stages": [{"freeze_to": "head", "epochs": 1, "max_lr": 0.1}, {"epochs": 2, "max_lr": [1e-3, 1e-2]}],
+        "train_frozen_norms": False,
+    },
+}
+
+
+def test_stages_are_a_cycle_each_and_count_on(trained: Callable, tiny: Tiny) -> None:
+    news: list[object] = []
+    run, ended = trained(STAGES, news.append)
+    steps = pd.read_csv(run.path / "steps.csv")
+    assert steps["step"].tolist() == list(range(36))
+    assert steps["epoch"].tolist() == [1] * 12 + [2] * 12 + [3] * 12
+    alone = [
+        recipe_schedule(tiny({"schedule.epochs": n, "schedule.max_lr": lr}), 12) for n, lr in ((1, 0.1), (2, 0.01))
+    ]
+    expected = [alone[0](step) for step in range(12)] + [alone[1](step) for step in range(24)]
+    assert steps["lr"].tolist() == pytest.approx([value.lr for value in expected], rel=1e-8)
+    assert steps["momentum"].tolist() == pytest.approx([value.momentum for value in expected], rel=1e-8)
+    # The first stage trains the head alone, the second all at lrs of their own.
+    assert steps["lr_stem"].isna().tolist() == [True] * 12 + [False] * 24
+    assert steps["lr_head"].tolist() == steps["lr"].tolist()
+    assert steps["lr_stem"][12:].to_numpy() == pytest.approx(0.1 * steps["lr"][12:].to_numpy())
+    assert pd.read_csv(run.path / "epochs.csv")["epoch"].tolist() == [1, 2, 3]
+    told = [
+        "Stage 1 of 2: from epoch 1, stem, layer1, layer2, layer3 frozen, max_lr 0.1.",
+        "Stage 2 of 2: from epoch 2, nothing frozen, max_lr 0.01.",
+    ]
+    assert run.facts["notes"] == told
+    assert [one for one in news if one in told] == told
+    assert ended.summary["max_lr"] == 0.01
+
+
+@pytest.mark.parametrize("norms", [False, True])
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_what_is_frozen_keeps_every_bit_but_for_norms_that_are_to_train(
+    new_run: Callable, tiny: Tiny, optimizer: str, norms: bool
+) -> None:
+    fine_tune = {"stages": [{"freeze_to": "layer2", "epochs": 2}], "train_frozen_norms": norms}
+    recipe = tiny({"optimizer.name": optimizer, "optimizer.weight_decay": 0.1, "fine_tune": fine_tune})
+    run = new_run(recipe)
+    before = fresh(recipe, prepare(recipe, CPU, run, silent)).model.state_dict()
+    train(recipe, CPU, run, silent)
+    after = load_file(run.path / "model.safetensors")
+    same = {name for name in after if torch.equal(after[name], before[name])}
+    frozen = {name for name in after if name.startswith(("stem.", "stages.0."))}
+    of_norms = {name for name in frozen if name.startswith("stem.1.") or ".norm" in name}
+    assert same == (frozen - of_norms if norms else frozen)
+    assert len(of_norms) == 3 * 5
+
+
+def test_one_stage_with_nothing_frozen_is_a_plain_training_to_the_bit(trained: Callable) -> None:
+    plain, _ = trained({"model.dropout": 0.2})
+    staged, _ = trained({"model.dropout": 0.2, "fine_tune": {"stages": [{"epochs": 2}]}})
+    assert (plain.path / "steps.csv").read_bytes() == (staged.path / "steps.csv").read_bytes()
+    one, other = (load_file(run.path / "model.safetensors") for run in (plain, staged))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_the_range_test_of_stages_is_of_the_last_which_takes_its_suggestion(new_run: Callable, tiny: Tiny) -> None:
+    values = STAGES | {"model.width": 1}
+    recipe = tiny(values)
+    run = new_run(recipe)
+    train(recipe, CPU, run, silent, auto=True)
+    found = run.read_json("suggestion.json")["max_lr"]
+    kept = load(run.path / "recipe.yaml")
+    assert [stage.schedule.max_lr for stage in stages(kept)] == [0.1, (pytest.approx(0.1 * found), found)]
+    last = new_run(recipe)
+    alone = tiny({"model.width": 1, "optimizer.weight_decay": 0.1, "schedule.max_lr": [1e-3, 1e-2]})
+    find_lr(alone, CPU, last, silent)
+    assert (last.path / "lr_range.csv").read_bytes() == (run.path / "lr_range.csv").read_bytes()
+    # What was found before changes nothing in the training after it.
+    again = new_run(kept)
+    train(kept, CPU, again, silent)
+    assert (run.path / "steps.csv").read_bytes() == (again.path / "steps.csv").read_bytes()
+
+
+def test_a_stage_that_diverges_is_the_last(trained: Callable) -> None:
+    values = {"schedule.div_factor": 1.0, "optimizer.weight_decay": 1.0, "schedule.epochs": 2}
+    stages = [{"epochs": 1, "max_lr": 1000.0}, {"epochs": 1, "max_lr": 0.1}]
+    run, ended = trained(values | {"fine_tune": {"stages": stages}})
+    assert ended.status == "diverged"
+    assert set(pd.read_csv(run.path / "steps.csv")["epoch"]) == {1}
 
 
 def test_without_a_max_lr_that_can_be_trusted_it_does_not_train(trained: Callable) -> None:

@@ -52,6 +52,16 @@ def test_a_verified_suggestion_is_read_again_with_its_cycles(found: Callable, ti
     assert suggested_max_lr(run, tiny()).max_lr == suggestion.max_lr
 
 
+def test_of_several_stages_the_last_is_verified(found: Callable, tiny: Callable) -> None:
+    stages = [{"freeze_to": "head", "epochs": 2, "max_lr": 0.1}, {"epochs": 20, "max_lr": [0.01, 0.1]}]
+    news: list[object] = []
+    _, suggestion = found(
+        tiny({"schedule.epochs": 22, "fine_tune": {"stages": stages}}), verify=True, report=news.append
+    )
+    assert suggestion.rule == "basin, verified"
+    assert "Verifying with 3 cycles of 20 steps; the planned run has 240." in news
+
+
 def test_a_run_that_is_too_short_for_short_cycles_is_not_verified_and_says_so(found: Callable, tiny: Callable) -> None:
     _, plain = found(tiny(), verify=False)
     run, suggestion = found(tiny(), verify=True)

@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 from onecycle_cli.errors import InputError
 from onecycle_cli.recipe import (
     BodyAndHead,
+    FineTune,
     Override,
     Recipe,
+    Stage,
     choices,
     dotted_values,
     load,
@@ -136,6 +138,53 @@ def test_a_max_lr_has_several_forms(text: str, max_lr: object, largest: float | 
     schedule = parse(changed("max_lr: null", f"max_lr: {text}"), "my.yaml").schedule
     assert (schedule.max_lr, schedule.largest_max_lr) == (max_lr, largest)
     assert parse(DIGITS, "my.yaml", [override("schedule.max_lr", text)]).schedule == schedule
+
+
+FINE_TUNE = """fine_tune:
+  stages:
+    - {freeze_to: head, epochs: 5, max_lr: 0.1}
+    - freeze_to: null
+      epochs: 10
+      max_lr:
+        body: 1e-3
+        head: 1e-2
+
+find_lr:"""
+
+
+def test_stages_are_read_and_come_back_from_yaml() -> None:
+    recipe = parse(changed("find_lr:", FINE_TUNE), "my.yaml")
+    assert recipe.fine_tune == FineTune(
+        stages=(
+            Stage(freeze_to="head", epochs=5, max_lr=0.1),
+            Stage(epochs=10, max_lr=BodyAndHead(body=1e-3, head=1e-2)),
+        )
+    )
+    assert parse(to_yaml(recipe), "again.yaml") == recipe
+    assert parse(DIGITS, "my.yaml", [override("fine_tune.stages", "[{epochs: 15}]")]).fine_tune.stages[0].epochs == 15
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("epochs: 15", "epochs: 14", "fine_tune.stages add up to 15 epochs, but schedule.epochs is 14"),
+        ("freeze_to: head", "freeze_to: layer4", "freeze_to layer4, but resnet8 has stem, layer1,"),
+        ("freeze_to: head", "freeze_to: haed", "stages.0.freeze_to: must be layer1, layer2, layer3,"),
+        ("pct_start: 0.43", "legs: [6, 6, 3]", "schedule.legs counts epochs of a single cycle"),
+        ("body: 1e-3", "body: 0", "fine_tune.stages.1.max_lr.body: must be above 0, not 0"),
+        ("      epochs: 10", "      epoch: 10", "stages.1.epoch: is not a field; did you mean 'epochs'?"),
+        ("      epochs: 10", "      epochs: x", "stages.1.epochs: must be a whole number, not the text 'x'"),
+        ("      epochs: 10", "      epochs: 10\n      epochs: 9", "'epochs' stands here a second time"),
+    ],
+)
+def test_stages_that_do_not_fit_are_refused(old: str, new: str, says: str) -> None:
+    text = changed("find_lr:", FINE_TUNE)
+    assert old in text
+    assert says in refused(text.replace(old, new, 1))
+
+
+def test_no_stages_are_no_fine_tuning() -> None:
+    assert "fine_tune.stages is empty" in refused(DIGITS, override("fine_tune.stages", "[]"))
 
 
 def test_a_field_in_a_section_in_a_section_has_its_own_line() -> None:

@@ -74,6 +74,24 @@ def test_of_max_lr_the_ratios_between_the_layer_groups_count(
     assert [str(named) for named in differences(found, wanted)] == [f"schedule.max_lr, relative: {words}"]
 
 
+def test_of_several_stages_the_last_counts(tiny: Tiny) -> None:
+    whole = {"freeze_to": None, "epochs": 1, "max_lr": [1e-3, 1e-1]}
+    head = {"freeze_to": "head", "epochs": 1, "max_lr": None}
+
+    def settings(*stages: dict, train_frozen_norms: bool = False) -> dict:
+        fine_tune = {"stages": stages, "train_frozen_norms": train_frozen_norms}
+        recipe = tiny({"schedule.epochs": len(stages), "schedule.max_lr": 0.5, "fine_tune": fine_tune})
+        return curve_settings(recipe, "float32")
+
+    plain = curve_settings(tiny(), "float32")
+    assert differences(plain, settings(head, whole | {"max_lr": None})) == []
+    assert differences(plain, settings(head, whole)) == [Difference("schedule.max_lr, relative", 1.0, [0.01, 1.0])]
+    assert differences(plain, settings(whole, head)) == [Difference("fine_tune.freeze_to", None, "head")]
+    assert differences(settings(head), settings(head, train_frozen_norms=True)) == [
+        Difference("fine_tune.train_frozen_norms", False, True)
+    ]
+
+
 def test_lrs_of_the_same_ratios_are_the_same_setting(tiny: Tiny) -> None:
     found, wanted = (
         curve_settings(tiny({"schedule.max_lr": max_lr}), "float32") for max_lr in ([1e-3, 1e-1], [2e-3, 2e-1])
