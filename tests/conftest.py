@@ -84,6 +84,20 @@ def tiny_digits() -> list[str]:
 
 
 @pytest.fixture
+def imagenet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Weights of torchvision's ResNet-18, drawn at random, where torch.hub keeps those that it has fetched."""
+    import torch
+    import torchvision
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    cache = tmp_path / "torch" / "hub" / "checkpoints"
+    cache.mkdir(parents=True)
+    weights = torchvision.models.resnet18().state_dict()
+    torch.save(weights, cache / "resnet18-f37072fd.pth")
+    return weights
+
+
+@pytest.fixture
 def image_folder(tmp_path: Path) -> Callable[..., Path]:
     """Makes a folder of small PNGs: `image_folder("train/cat", "train/dog", images=5)`.
 

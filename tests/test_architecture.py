@@ -60,7 +60,7 @@ LIBRARIES = {
     "pydantic": {"recipe"},
     "matplotlib": {"plots"},
     "torch": {"data", "optimizers", "graphs", "engine", "models", "weights", "inference", "experiments"},
-    "torchvision": {"data"},
+    "torchvision": {"data", "models"},
     "sklearn": {"data"},
     "scipy": {"sweeps"},
     "PIL": {"data"},

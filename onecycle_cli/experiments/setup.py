@@ -75,7 +75,7 @@ def prepare(recipe: Recipe, hardware: Hardware, run: RunDir, report: Report) -> 
     if hardware.device.type == "cuda":
         torch.set_float32_matmul_precision("high")  # TF32, as its convolutions have it anyway
     settings = recipe.data
-    start = start_of(recipe)
+    start = start_of(recipe, report)
     data = open_recipe_data(recipe, report, start)
     normalization = Normalization.of(data.mean, data.std, hardware.device)
 

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from onecycle_cli.data.images import ImageData
 from onecycle_cli.errors import InputError
-from onecycle_cli.models import build_model
+from onecycle_cli.models import build_model, pretrained
+from onecycle_cli.progress import Report
 from onecycle_cli.recipe import Recipe
 from onecycle_cli.run_dir.files import MODEL
 from onecycle_cli.weights import Header, load_weights
@@ -42,11 +43,17 @@ class Start:
         return " ".join(told)
 
 
-def start_of(recipe: Recipe) -> Start | None:
+def start_of(recipe: Recipe, report: Report) -> Start | None:
     """The network that the recipe starts from; None where it starts from nothing.
 
-    `InputError` where there is no such network, or where it has another architecture or other shapes than the recipe's.
+    torchvision's weights are fetched where need be. `InputError` where there is no such network, or where it has
+    another architecture or other shapes than the recipe's.
     """
+    if recipe.model.pretrained:
+        architecture = recipe.model.architecture
+        found = pretrained(architecture, report)
+        name = f"torchvision's {architecture}, trained on ImageNet"
+        return Start(name, found.weights, found.classes, found.mean, found.std)
     if recipe.model.init is None:
         return None
     path = Path(recipe.model.init)
@@ -59,6 +66,7 @@ def model_arguments(recipe: Recipe, classes: int) -> dict[str, Any]:
     """The arguments of `build_model`, but for the seed."""
     settings = recipe.model
     return {
+        "source": settings.source,
         "architecture": settings.architecture,
         "width": settings.width,
         "shortcut_kind": settings.shortcut,
@@ -69,11 +77,12 @@ def model_arguments(recipe: Recipe, classes: int) -> dict[str, Any]:
 
 
 def _check_fit(recipe: Recipe, weights: Mapping[str, Tensor], header: Header) -> None:
-    there, here = header.model["architecture"], recipe.model.architecture
+    there = (header.model.get("source", "onecycle"), header.model["architecture"])  # once there was one source
+    here = (recipe.model.source, recipe.model.architecture)
     if there != here:
         raise InputError(
-            f"The model in {recipe.model.init} is a {there}, but model.architecture is {here}.",
-            f"Start from another model, or --set model.architecture={there}.",
+            f"The model in {recipe.model.init} is {_a_network(*there)}, but the recipe's is {_a_network(*here)}.",
+            f"Start from another model, or --set model.source={there[0]} --set model.architecture={there[1]}.",
         )
     expected = build_model(**model_arguments(recipe, len(header.classes)), seed=0).state_dict()
     shapes = {name: (_shape(weights.get(name)), _shape(expected.get(name))) for name in {**expected, **weights}}
@@ -83,6 +92,10 @@ def _check_fit(recipe: Recipe, weights: Mapping[str, Tensor], header: Header) ->
             f"The model in {recipe.model.init} has other shapes than the recipe's:\n" + "\n".join(wrong),
             "Give the recipe the model.width, the model.shortcut and the data.channels of that model.",
         )
+
+
+def _a_network(source: str, architecture: str) -> str:
+    return f"torchvision's {architecture}" if source == "torchvision" else f"a {architecture}"
 
 
 def _shape(weight: Tensor | None) -> str:

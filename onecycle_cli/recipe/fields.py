@@ -71,15 +71,33 @@ class Data(Section):
         return self
 
 
-class Model(Section):
-    """Which network."""
+TORCHVISION = ("resnet18", "resnet34", "resnet50")
 
-    architecture: Literal["resnet8", "resnet20", "resnet32", "resnet44", "resnet56", "resnet110", "resnet18", "resnet9"]
-    width: float = Field(ge=0.125, le=16, description="Multiplies the channels of each layer.")
+
+class Model(Section):
+    """Which network, and what it starts from."""
+
+    source: Literal["onecycle", "torchvision"] = Field(
+        "onecycle", description="Whose networks: ours for small images, or torchvision's for ImageNet."
+    )
+    architecture: Literal[
+        "resnet8",
+        "resnet20",
+        "resnet32",
+        "resnet44",
+        "resnet56",
+        "resnet110",
+        "resnet18",
+        "resnet9",
+        "resnet34",
+        "resnet50",
+    ] = Field(description="Of torchvision: resnet18, resnet34 or resnet50, which last two are its alone.")
+    width: float = Field(ge=0.125, le=16, description="Multiplies the channels of each layer; torchvision's have 1.")
     shortcut: Literal["A", "B"] = Field(
         "B", description="Where the shape changes: A zero-pads, B is a 1x1 convolution. ResNet-9 has no such place."
     )
     dropout: float = Field(ge=0, lt=1, description="Before the last layer.")
+    pretrained: bool = Field(False, description="Whether to start from ImageNet's weights; torchvision only.")
     init: Annotated[str, Field(min_length=1)] | None = Field(
         None, description="What to start from: the folder of a training, or a safetensors file of one; null: nothing."
     )
@@ -87,8 +105,24 @@ class Model(Section):
     @property
     def groups(self) -> tuple[str, ...]:
         """The layer groups of the network, from the image on."""
-        layers = 4 if self.architecture == "resnet18" else 3
+        layers = 4 if self.architecture in TORCHVISION else 3
         return ("stem", *(f"layer{number}" for number in range(1, layers + 1)), "head")
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.source == "torchvision":
+            if self.architecture not in TORCHVISION:
+                raise ValueError(f"model.source torchvision has {', '.join(TORCHVISION)}, but no {self.architecture}")
+            if self.width != 1 or self.shortcut != "B":
+                raise ValueError("model.width must be 1 and model.shortcut B: torchvision's networks are as they are")
+            if self.pretrained and self.init is not None:
+                raise ValueError("model.pretrained and model.init both say what to start from: leave one of them out")
+            return self
+        if self.architecture in ("resnet34", "resnet50"):
+            raise ValueError(f"{self.architecture} is torchvision's: set model.source to torchvision")
+        if self.pretrained:
+            raise ValueError("model.pretrained is for torchvision's networks: set model.source to torchvision")
+        return self
 
 
 class Optimizer(Section):
@@ -326,6 +360,8 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
+        if self.model.source == "torchvision" and self.data.channels != 3:
+            raise ValueError("data.channels must be 3 for model.source torchvision; a grey image then has three alike")
         if self.fine_tune is None:
             return self
         settings, groups = self.schedule, self.model.groups

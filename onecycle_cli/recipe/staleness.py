@@ -11,7 +11,12 @@ from onecycle_cli.recipe.writing import as_written
 
 RELATIVE_MAX_LR = "schedule.max_lr, relative"
 
-UNSAID: dict[str, Any] = {RELATIVE_MAX_LR: 1.0, "fine_tune.train_frozen_norms": False}
+UNSAID: dict[str, Any] = {
+    RELATIVE_MAX_LR: 1.0,
+    "fine_tune.train_frozen_norms": False,
+    "model.source": "onecycle",
+    "model.pretrained": False,
+}
 """What holds where a setting is not there: because it is plain, or because the run is older than the setting."""
 
 

@@ -1,5 +1,6 @@
 """Starting from a trained network: its weights, its head, its normalization, and what does not fit."""
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,11 @@ from onecycle_cli.engine import Hardware
 from onecycle_cli.errors import InputError
 from onecycle_cli.experiments.setup import fresh, prepare
 from onecycle_cli.experiments.training import train
+from onecycle_cli.inference import load_model
 from onecycle_cli.progress import silent
 from onecycle_cli.recipe import Recipe, to_yaml
 from onecycle_cli.run_dir.run import RunDir
-from onecycle_cli.weights import load_weights
+from onecycle_cli.weights import load_weights, save_weights
 
 CPU = Hardware(torch.device("cpu"), "float32")
 Tiny = Callable[..., Recipe]
@@ -99,8 +101,8 @@ def test_the_images_are_normalized_as_the_model_is_used_to_unless_the_recipe_say
 def test_a_model_of_another_architecture_is_refused(trained: Path, begun: Callable) -> None:
     with pytest.raises(InputError) as caught:
         begun({"model.init": str(trained), "model.architecture": "resnet9"})
-    assert caught.value.what == f"The model in {trained} is a resnet8, but model.architecture is resnet9."
-    assert "--set model.architecture=resnet8" in caught.value.mend
+    assert caught.value.what == f"The model in {trained} is a resnet8, but the recipe's is a resnet9."
+    assert "--set model.source=onecycle --set model.architecture=resnet8" in caught.value.mend
 
 
 def test_all_shapes_that_do_not_fit_are_told_at_once(trained: Path, begun: Callable) -> None:
@@ -114,6 +116,53 @@ def test_all_shapes_that_do_not_fit_are_told_at_once(trained: Path, begun: Calla
     assert len(lines) == 1 + 2 * (1 + 5)
     with pytest.raises(InputError, match=r"head.weight: 10 x 16 there, 10 x 32 here"):
         begun({"model.init": str(trained), "model.width": 0.5})
+
+
+TORCHVISION = {"model.source": "torchvision", "model.architecture": "resnet18", "model.width": 1.0, "data.channels": 3}
+
+
+def test_what_imagenet_taught_is_started_from_with_its_normalization_and_a_new_head(
+    imagenet: dict, begun: Callable, image_folder: Callable
+) -> None:
+    values = photos(image_folder, "a", "b") | TORCHVISION
+    weights, run = begun(values | {"model.pretrained": True})
+    assert torch.equal(weights["stem.0.weight"], imagenet["conv1.weight"])
+    assert torch.equal(weights["stages.3.1.bn2.running_var"], imagenet["layer4.1.bn2.running_var"])
+    assert weights["head.weight"].shape == (2, 512)
+    assert (run.facts["mean"], run.facts["std"]) == ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
+    told = run.facts["notes"][0]
+    assert told.startswith("The network starts from torchvision's resnet18, trained on ImageNet, with a new head: ")
+    assert "for tench, goldfish, great white shark and 997 more, the images are of a, b. " in told
+    anew, plain = begun(values)
+    assert not torch.equal(anew["stem.0.weight"], weights["stem.0.weight"])
+    assert torch.equal(anew["head.weight"], weights["head.weight"])
+    assert plain.facts["mean"] != run.facts["mean"]
+
+
+@pytest.mark.usefixtures("imagenet")
+def test_a_trained_torchvision_network_is_started_from_loaded_and_told_from_ours(
+    tiny: Tiny, new_run: Callable, begun: Callable, image_folder: Callable
+) -> None:
+    values = photos(image_folder, "a", "b") | TORCHVISION | {"schedule.epochs": 1, "schedule.pct_start": 0.4}
+    recipe = tiny(values | {"model.pretrained": True})
+    run = new_run(recipe)
+    train(recipe, CPU, run, silent)
+    # Loading it again asks for no weights but its own.
+    again = load_model(run.path)
+    assert again.classes == ("a", "b")
+    weights, _ = begun(values | {"model.init": str(run.path)})
+    assert all(torch.equal(weights[name], value) for name, value in again.model.state_dict().items())
+    with pytest.raises(InputError, match=r"is torchvision's resnet18, but the recipe's is a resnet18\."):
+        begun(photos(image_folder, "a", "b") | {"model.init": str(run.path), "model.architecture": "resnet18"})
+
+
+def test_a_model_saved_before_there_were_sources_is_one_of_ours(trained: Path, begun: Callable) -> None:
+    weights, header = load_weights(trained / "model.safetensors")
+    older = {name: value for name, value in header.model.items() if name != "source"}
+    save_weights(trained / "older.safetensors", weights, dataclasses.replace(header, model=older))
+    started, _ = begun({"model.init": str(trained / "older.safetensors")})
+    assert torch.equal(started["stem.0.weight"], weights["stem.0.weight"])
+    assert load_model(trained / "older.safetensors").classes == header.classes
 
 
 def test_a_model_that_is_not_there_is_told(tmp_path: Path, begun: Callable) -> None:

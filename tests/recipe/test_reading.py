@@ -83,6 +83,9 @@ def test_a_whole_number_may_be_written_with_an_exponent(text: str) -> None:
         ("max_lr: null", "max_lr: {body: 0, head: 1}", "schedule.max_lr.body: must be above 0, not 0"),
         ("max_lr: null", "max_lr: {body: 1}", "schedule.max_lr.head: is missing"),
         ("max_lr: null", "max_lr: {heda: 1, body: 1}", "schedule.max_lr.heda: is not a field; did you mean 'head'?"),
+        ("architecture: resnet8", "architecture: resnet50", "resnet50 is torchvision's: set model.source to"),
+        ("width: 1", "width: 1\n  pretrained: true", "model.pretrained is for torchvision's networks"),
+        ("width: 1", "width: 1\n  source: torchvision", "torchvision has resnet18, resnet34, resnet50, but no resnet8"),
         ("name: digits", "name: ../digits", "name: cannot be the text '../digits'"),
         ("device: auto", "device: gpu", "runtime.device: cannot be the text 'gpu': it is auto, cpu"),
         ("seed: 0", "seed: -1", "seed: must be at least 0, not -1"),
@@ -181,6 +184,22 @@ def test_stages_that_do_not_fit_are_refused(old: str, new: str, says: str) -> No
     text = changed("find_lr:", FINE_TUNE)
     assert old in text
     assert says in refused(text.replace(old, new, 1))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("channels: 3", "channels: 1", "data.channels must be 3 for model.source torchvision"),
+        ("width: 1", "width: 0.5", "model.width must be 1 and model.shortcut B"),
+        ("shortcut: B", "shortcut: A", "model.width must be 1 and model.shortcut B"),
+        ("dropout: 0", "dropout: 0\n  init: runs/x", "model.pretrained and model.init both say what to start from"),
+    ],
+)
+def test_a_torchvision_network_is_as_it_is(old: str, new: str, says: str) -> None:
+    text = changed("architecture: resnet8", "architecture: resnet50\n  source: torchvision\n  pretrained: true")
+    text = text.replace("channels: 1", "channels: 3")
+    assert parse(text, "my.yaml").model.groups == ("stem", "layer1", "layer2", "layer3", "layer4", "head")
+    assert says in refused(text.replace(old, new))
 
 
 def test_no_stages_are_no_fine_tuning() -> None:

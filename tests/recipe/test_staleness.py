@@ -101,7 +101,10 @@ def test_lrs_of_the_same_ratios_are_the_same_setting(tiny: Tiny) -> None:
 
 def test_a_run_of_before_there_was_a_field_is_as_one_with_its_default(tiny: Tiny) -> None:
     saved = curve_settings(tiny(), "float32")
-    assert differences({field: saved[field] for field in saved if field != "model.init"}, saved) == []
+    older = {field: saved[field] for field in saved if field not in ("model.init", "model.source", "model.pretrained")}
+    assert differences(older, saved) == []
+    torchvision = saved | {"model.source": "torchvision"}
+    assert differences(older, torchvision) == [Difference("model.source", "onecycle", "torchvision")]
 
 
 def test_the_precision_that_was_resolved_counts(tiny: Tiny) -> None:

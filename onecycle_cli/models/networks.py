@@ -96,41 +96,48 @@ class BasicBlock(nn.Module):
 
 
 class ResNet(nn.Module):
-    """A 3x3 stem, stages of basic blocks, each stage but the first at half the size, global average pool, linear head.
-
-    `blocks[i]` blocks of `widths[i]` channels make stage i. Source: He et al. 2015, section 4.2.
-    """
+    """A stem, stages of blocks, global average pool, dropout, linear head."""
 
     def __init__(
-        self,
-        blocks: Sequence[int],
-        widths: Sequence[int],
-        *,
-        shortcut_kind: str,
-        dropout: float,
-        channels: int,
-        classes: int,
+        self, stem: nn.Module, stages: Sequence[nn.Module], *, features: int, dropout: float, classes: int
     ) -> None:
         super().__init__()
-        self.stem = nn.Sequential(conv3x3(channels, widths[0]), nn.BatchNorm2d(widths[0]), nn.ReLU(inplace=True))
-        stages = []
-        in_channels = widths[0]
-        for stage, (depth, width) in enumerate(zip(blocks, widths, strict=True)):
-            strides = [1 if stage == 0 else 2] + [1] * (depth - 1)
-            inputs = [in_channels] + [width] * (depth - 1)
-            stages.append(
-                nn.Sequential(*(BasicBlock(n, width, s, shortcut_kind) for n, s in zip(inputs, strides, strict=True)))
-            )
-            in_channels = width
+        self.stem = stem
         self.stages = nn.Sequential(*stages)
         self.dropout = nn.Dropout(dropout)
-        self.head = nn.Linear(in_channels, classes)
+        self.head = nn.Linear(features, classes)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, channels, height, width) to logits (B, classes)."""
         features = self.stages(self.stem(x)).mean((2, 3))
         logits: Tensor = self.head(self.dropout(features))
         return logits
+
+
+def small_resnet(
+    blocks: Sequence[int],
+    widths: Sequence[int],
+    *,
+    shortcut_kind: str,
+    dropout: float,
+    channels: int,
+    classes: int,
+) -> ResNet:
+    """A ResNet for small images: a 3x3 stem, stages of basic blocks, each stage but the first at half the size.
+
+    `blocks[i]` blocks of `widths[i]` channels make stage i. Source: He et al. 2015, section 4.2.
+    """
+    stem = nn.Sequential(conv3x3(channels, widths[0]), nn.BatchNorm2d(widths[0]), nn.ReLU(inplace=True))
+    stages = []
+    in_channels = widths[0]
+    for stage, (depth, width) in enumerate(zip(blocks, widths, strict=True)):
+        strides = [1 if stage == 0 else 2] + [1] * (depth - 1)
+        inputs = [in_channels] + [width] * (depth - 1)
+        stages.append(
+            nn.Sequential(*(BasicBlock(n, width, s, shortcut_kind) for n, s in zip(inputs, strides, strict=True)))
+        )
+        in_channels = width
+    return ResNet(stem, stages, features=in_channels, dropout=dropout, classes=classes)
 
 
 def _conv_norm_relu(in_channels: int, out_channels: int) -> nn.Sequential:
@@ -173,44 +180,3 @@ class ResNet9(nn.Module):
         features = self.body(x).amax((2, 3))
         logits: Tensor = self.head(self.dropout(features)) * self.LOGIT_SCALE
         return logits
-
-
-# Depth 6n + 2: a stem, three stages of n blocks with two convolutions each, a head.
-CIFAR_BLOCKS = {f"resnet{6 * n + 2}": n for n in (1, 3, 5, 7, 9, 18)}
-
-
-def build_model(
-    architecture: str, *, width: float, shortcut_kind: str, dropout: float, channels: int, classes: int, seed: int
-) -> nn.Module:
-    """A fresh network on the CPU; the weights follow from `seed`, and the state of no other generator changes."""
-
-    def widths(*base: int) -> list[int]:
-        return [max(1, round(width * number)) for number in base]
-
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        if architecture == "resnet9":
-            return ResNet9(widths(64, 128, 256, 512), dropout=dropout, channels=channels, classes=classes)
-        if architecture == "resnet18":
-            blocks, channels_of_stages = [2, 2, 2, 2], widths(64, 128, 256, 512)
-        else:
-            blocks, channels_of_stages = [CIFAR_BLOCKS[architecture]] * 3, widths(16, 32, 64)
-        return ResNet(
-            blocks,
-            channels_of_stages,
-            shortcut_kind=shortcut_kind,
-            dropout=dropout,
-            channels=channels,
-            classes=classes,
-        )
-
-
-def layer_groups(model: nn.Module) -> dict[str, nn.Module]:
-    """The parts of a network from the image on, which may be frozen or have an lr of their own, by their names.
-
-    These are stem, layer1, layer2, ..., head. Each parameter is in one of them; together they are in the model's order.
-    """
-    assert isinstance(model, ResNet | ResNet9)
-    stem, *layers = (model.stem, *model.stages) if isinstance(model, ResNet) else model.body
-    named = {f"layer{number}": layer for number, layer in enumerate(layers, start=1)}
-    return {"stem": stem} | named | {"head": model.head}

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from onecycle_cli import recipe
-from onecycle_cli.models import CIFAR_BLOCKS, build_model, layer_groups, shortcut
+from onecycle_cli.models import CIFAR_BLOCKS, build_model
+from onecycle_cli.models.networks import shortcut
 
 ARCHITECTURES = [*CIFAR_BLOCKS, "resnet18", "resnet9"]
 
@@ -92,36 +92,7 @@ def test_dropout_stands_before_the_head_alone() -> None:
     assert net.eval()(torch.ones(2, 3, 8, 8)).shape == (2, 10)
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_the_seed_gives_the_weights_and_no_other_draw_is_touched(architecture: str) -> None:
-    torch.manual_seed(5)
-    before = torch.get_rng_state()
-    one = model(architecture, width=0.125)
-    assert torch.equal(torch.get_rng_state(), before)
-    torch.manual_seed(6)
-    again, other = model(architecture, width=0.125), model(architecture, width=0.125, seed=1)
-    assert all(torch.equal(a, b) for a, b in zip(one.parameters(), again.parameters(), strict=True))
-    assert not torch.equal(next(one.parameters()), next(other.parameters()))
-
-
 def test_weights_start_as_torch_starts_them() -> None:
     weights = model("resnet18").stem[0].weight
     bound = 1 / (3 * 3 * 3) ** 0.5  # kaiming_uniform with a = sqrt(5)
     assert 0.9 * bound < weights.abs().max() <= bound
-
-
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_each_parameter_is_in_one_layer_group_in_the_order_of_the_model(architecture: str) -> None:
-    net = model(architecture, width=0.125)
-    groups = layer_groups(net)
-    grouped = [id(parameter) for group in groups.values() for parameter in group.parameters()]
-    assert grouped == [id(parameter) for parameter in net.parameters()]
-    layers = 4 if architecture == "resnet18" else 3
-    assert list(groups) == ["stem", *(f"layer{n}" for n in range(1, layers + 1)), "head"]
-    assert all(list(group.parameters()) for group in groups.values())
-
-
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_a_recipe_knows_the_layer_groups_of_its_network(architecture: str) -> None:
-    settings = recipe.Model(architecture=architecture, width=1.0, dropout=0.0)
-    assert settings.groups == tuple(layer_groups(model(architecture, width=0.125)))
