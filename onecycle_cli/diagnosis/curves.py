@@ -49,11 +49,13 @@ class Epoch:
 class Settings:
     """What was planned, and what it was trained on.
 
-    `tail_share` is the share of the steps after the cycle, with lr below the first one and a tenth of the peak. `gain`
-    is how far the momentum at the peak carries a step: 1 / (1 - momentum) for SGD, 1 for AdamW. `suggested_max_lr` is a
-    range test's, where there is one; `usual_max_lr` is what the optimizer's best ones are like.
+    `single_cycle`: one cycle goes over the whole run, with no stages and no other policy. `tail_share` is the share of
+    the steps after the cycle, with lr below the first one and a tenth of the peak. `gain` is how far the momentum at
+    the peak carries a step: 1 / (1 - momentum) for SGD, 1 for AdamW. `suggested_max_lr` is a range test's, where there
+    is one; `usual_max_lr` is what the optimizer's best ones are like.
     """
 
+    single_cycle: bool
     epochs: int
     max_lr: float
     usual_max_lr: float

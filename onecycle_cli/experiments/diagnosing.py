@@ -5,7 +5,7 @@ from onecycle_cli.errors import InputError
 from onecycle_cli.experiments.planning import decay_gain, recipe_schedule
 from onecycle_cli.experiments.suggestions import numbers_in, stale_settings, suggested_max_lr
 from onecycle_cli.lr_range import TYPICAL
-from onecycle_cli.recipe import Recipe, load
+from onecycle_cli.recipe import Recipe, lacks_max_lr, last_stage, load
 from onecycle_cli.run_dir.files import EPOCHS, RECIPE, STEPS, SUGGESTION
 from onecycle_cli.run_dir.run import RunDir
 from onecycle_cli.schedule import Schedule, steps_per_epoch
@@ -24,7 +24,7 @@ def read_training(run: RunDir, range_test: RunDir | None = None) -> TrainingRun:
     if facts["command"] != "train":
         raise InputError(f"{run.path} is a run of {facts['command']}.", "A diagnosis is of runs of train.")
     recipe = load(run.path / RECIPE)
-    if recipe.schedule.max_lr is None or not (run.path / EPOCHS).is_file():
+    if lacks_max_lr(recipe) or not (run.path / EPOCHS).is_file():
         raise InputError(f"{run.path} has not begun to train (status {facts['status']}).", "Wait for its first epoch.")
     suggested = _suggested(run, recipe) if range_test is None else _given(range_test, run, recipe)
     settings = planned(
@@ -75,9 +75,10 @@ def planned(
     """What the diagnosis has to know of the plan of a run."""
     per_epoch = steps_per_epoch(train_images, recipe.data.batch_size, drop_last=recipe.data.drop_last)
     at, total_steps = recipe_schedule(recipe, per_epoch), recipe.schedule.epochs * per_epoch
-    max_lr = recipe.schedule.largest_max_lr
+    max_lr = last_stage(recipe).schedule.largest_max_lr
     assert max_lr is not None
     return Settings(
+        single_cycle=recipe.schedule.policy == "one_cycle" and recipe.fine_tune is None,
         epochs=recipe.schedule.epochs,
         max_lr=max_lr,
         usual_max_lr=TYPICAL[recipe.optimizer.name],

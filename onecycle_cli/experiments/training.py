@@ -164,7 +164,8 @@ def _with_found_max_lr(recipe: Recipe, setup: Setup, run: RunDir, report: Report
 
 def _steps(recipe: Recipe, setup: Setup, run: RunDir, report: Report) -> Iterator[Step]:
     """All updates of a training, one stage after another; each but the last has a trainer of its own."""
-    schedule, first_epoch, all_stages = recipe_schedule(recipe, setup.train.steps_per_epoch), 1, stages(recipe)
+    schedule, all_stages = recipe_schedule(recipe, setup.train.steps_per_epoch), stages(recipe)
+    first_epoch = 1 + recipe.schedule.start_epoch
     for number, stage in enumerate(all_stages, start=1):
         if recipe.fine_tune is not None:
             frozen = f"{', '.join(stage.frozen)} frozen" if stage.frozen else "nothing frozen"
@@ -173,7 +174,7 @@ def _steps(recipe: Recipe, setup: Setup, run: RunDir, report: Report) -> Iterato
         is_last = number == len(all_stages)
         trainer = setup.trainer if is_last else stage_trainer(stage, setup, lambda text: note(run, report, text))
         first_step = (first_epoch - 1) * setup.train.steps_per_epoch
-        steps = stage.schedule.epochs * setup.train.steps_per_epoch
+        steps = (stage.schedule.epochs - stage.schedule.start_epoch) * setup.train.steps_per_epoch
         yield from islice(trainer.steps(schedule, first_step=first_step), steps)
         first_epoch += stage.schedule.epochs
 
@@ -187,7 +188,7 @@ def _epochs(
     """
     per_epoch = setup.train.steps_per_epoch
     total, row = recipe.schedule.epochs * per_epoch, _row_maker(recipe)
-    for number in range(1, recipe.schedule.epochs + 1):
+    for number in range(1 + recipe.schedule.start_epoch, recipe.schedule.epochs + 1):
         started, first = perf_counter(), len(seen)
         for block in in_blocks(islice(steps, per_epoch), setup.hardware, recipe.runtime.log_every):
             kept = _up_to_divergence(block.steps)

@@ -204,6 +204,10 @@ class Schedule(Section):
         None, gt=0, le=1, description="What lr is multiplied by: at each milestone; in mode exp_range at each step."
     )
 
+    start_epoch: WholeNumber = Field(
+        0, ge=0, le=100_000, description="Epochs of the schedule that are left out, since another run had them."
+    )
+
     @property
     def largest_max_lr(self) -> float | None:
         """The peak of the layer group that learns fastest: the schedule is of it, each group has a share of it."""
@@ -243,6 +247,8 @@ class Schedule(Section):
                 raise ValueError("mode exp_range needs schedule.gamma")
         if self.policy == "multistep" and self.milestones is not None and max(self.milestones) >= self.epochs:
             raise ValueError(f"schedule.milestones must be below schedule.epochs, {self.epochs}")
+        if self.start_epoch >= self.epochs:
+            raise ValueError(f"schedule.start_epoch must be below schedule.epochs, {self.epochs}")
         return self
 
     def _check_legs(self) -> None:
@@ -375,4 +381,6 @@ class Recipe(Section):
         for field in ("legs", "milestones", "step_size_epochs"):
             if getattr(settings, field) is not None:
                 raise ValueError(f"schedule.{field} counts epochs of a single cycle: leave it out beside fine_tune")
+        if settings.start_epoch:
+            raise ValueError("schedule.start_epoch is of a single cycle: leave it out beside fine_tune")
         return self

@@ -41,7 +41,7 @@ def run_of() -> Callable[..., TrainingRun]:
         **settings: Any,
     ) -> TrainingRun:
         total = planned or len(train)
-        chosen = Settings(**{"epochs": total} | SETTINGS | settings)
+        chosen = Settings(**{"epochs": total, "single_cycle": True} | SETTINGS | settings)
         pairs = accuracies or [(max(0.0, 1 - a / 3), max(0.0, 1 - b / 3)) for a, b in zip(train, valid, strict=True)]
         epochs = []
         for number, (a, b, (right, valid_right)) in enumerate(zip(train, valid, pairs, strict=True), start=1):

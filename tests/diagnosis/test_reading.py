@@ -97,3 +97,11 @@ def test_whatever_the_curves_are_each_statement_stands_in_the_run(status: str, p
         assert 1 <= found.place.first <= found.place.last <= len(epochs)
         assert found.text.endswith(".")
         assert found.advice.endswith(".")
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.statements], ids=lambda case: case.name)
+def test_of_several_cycles_or_none_only_a_failure_is_said(case) -> None:
+    """Under a constant lr, or before the next milestone, a loss that stands still is no fault."""
+    said = diagnose(replace(case.run, settings=replace(case.run.settings, single_cycle=False)))
+    assert {statement.rule for statement in said} <= {"diverged", "collapsed", "lr-too-small"}
+    assert bool(said) == (case.run.status in ("diverged", "collapsed"))

@@ -149,3 +149,15 @@ def test_the_plan_tells_augmentation_and_momentum(tiny: Tiny) -> None:
     assert (settings.augmented, settings.gain, settings.suggested_max_lr) == (False, 2, 0.3)
     adamw = planned(tiny({"optimizer.name": "adamw"}), **counts)
     assert (adamw.augmented, adamw.gain, adamw.usual_max_lr) == (True, 1, TYPICAL["adamw"])
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"schedule.policy": "constant"},
+        {"schedule.epochs": 2, "fine_tune": {"stages": [{"epochs": 1}, {"epochs": 1, "max_lr": 0.05}]}},
+    ],
+)
+def test_a_run_of_several_cycles_or_none_is_known_as_such(trained: Callable, values: dict[str, object]) -> None:
+    assert not read_training(trained(values)).settings.single_cycle
+    assert read_training(trained({})).settings.single_cycle

@@ -363,3 +363,14 @@ def test_a_profile_says_where_the_time_goes_and_changes_nothing(new_run: Callabl
     assert parts["share"].sum() == pytest.approx(1)
     assert not (runs[1].path / "profile.csv").exists()
     assert len({(run.path / "steps.csv").read_bytes() for run in runs}) == 1
+
+
+def test_a_schedule_may_begin_at_a_later_epoch_where_another_run_left_off(trained: Callable) -> None:
+    whole, _ = trained({"schedule.epochs": 3})
+    run, ended = trained({"schedule.epochs": 3, "schedule.start_epoch": 1, "model.init": str(whole.path)})
+    steps, expected = (pd.read_csv(one.path / "steps.csv") for one in (run, whole))
+    later = expected[expected["epoch"] > 1].reset_index(drop=True)
+    columns = ["step", "epoch", "lr", "momentum"]
+    assert steps[columns].equals(later[columns])
+    assert pd.read_csv(run.path / "epochs.csv")["epoch"].tolist() == [2, 3]
+    assert ended.status == "finished"

@@ -110,6 +110,7 @@ def test_a_whole_number_may_be_written_with_an_exponent(text: str) -> None:
             "policy: multistep\n  gamma: 0.1\n  milestones: [15]",
             "schedule.milestones must be below schedule.epochs, 15",
         ),
+        ("epochs: 15", "epochs: 15\n  start_epoch: 15", "schedule.start_epoch must be below schedule.epochs, 15"),
         ("policy: one_cycle", "policy: cosin", "did you mean 'cosine'?"),
         ("end_lr: 10", "end_lr: 1e-5", "find_lr.end_lr must be above find_lr.start_lr"),
         ("source: digits", "source: image_folder", "source image_folder needs data.path"),
