@@ -59,6 +59,31 @@ def draw_speed(path: Path) -> None:
     figure.savefig(path, dpi=120)
 
 
+def sweep_table(sweep: str) -> str:
+    """A row for each combination of values of a sweep in docs/sweeps.md, the least mean validation loss first."""
+    rows = pd.read_csv(RESULTS / "sweeps.csv")
+    rows = rows[rows.sweep == sweep]
+    lines = [
+        "| values | epochs | max_lr | validation loss | accuracy | seeds |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    of_values = [(values, runs) for values, runs in rows.groupby("values", sort=False)]
+    for values, runs in sorted(of_values, key=lambda pair: pair[1].valid_loss.mean()):
+        low, high = runs.max_lr.min(), runs.max_lr.max()
+        cells = (
+            values,
+            runs.epochs.iloc[0],
+            f"{low:g}" if low == high else f"{low:g} to {high:g}",
+            f"{runs.valid_loss.mean():.3f} ± {runs.valid_loss.std():.3f}",
+            f"{100 * runs.valid_accuracy.mean():.2f} ± {100 * runs.valid_accuracy.std():.2f}%",
+            len(runs),
+        )
+        lines.append(f"| {' | '.join(map(str, cells))} |")
+    return "\n".join(lines)
+
+
 if __name__ == "__main__":
     print(accuracy_table(), speed_table(), sep="\n\n")
+    for name in pd.read_csv(RESULTS / "sweeps.csv").sweep.unique():
+        print(f"\n{name}\n\n{sweep_table(name)}")
     draw_speed(RESULTS.parent.parent / "docs" / "images" / "speed.png")

@@ -90,6 +90,10 @@ def test_the_readme_has_the_results_that_were_measured() -> None:
     tables = runpy.run_path(str(ROOT / "benchmarks" / "tables.py"))
     assert tables["accuracy_table"]() in README
     assert tables["speed_table"]() in README
+    page = (ROOT / "docs" / "sweeps.md").read_text()
+    marked = re.findall(r"<!-- benchmarks/tables.py: sweep_table (\S+) -->", page)
+    assert marked
+    assert all(tables["sweep_table"](name) in page for name in marked)
 
 
 def test_the_tables_of_diagnoses_are_made_from_the_recorded_runs() -> None:
