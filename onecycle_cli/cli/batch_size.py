@@ -34,7 +34,8 @@ def find_batch_size(
 
     On a GPU that is the largest that fits in memory, less a tenth. On a CPU memory is not what ends the search: there
     it is the smallest of 16, 32, 64, ... that is about as fast as any, by the median of a few timed steps, and how fast
-    those are depends on what else the machine does. Neither knows anything about accuracy.
+    those are depends on what else the machine does. Where memory does run out there, the system may end the command;
+    batch_size.csv in the run's folder has what was tried. Neither knows anything about accuracy.
     """
     from onecycle_cli.console import Display, show_pairs, show_table
     from onecycle_cli.experiments import batch_size
