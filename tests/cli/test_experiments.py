@@ -130,8 +130,9 @@ def test_a_recipe_of_stages_takes_max_lr_into_its_last_one(onecycle: Command, ti
     longer = onecycle("train", *staged, "--epochs", 5)
     assert longer.exit_code == 2
     assert "fine_tune.stages add up to 2 epochs, but schedule.epochs is 5" in longer.stderr
-    own = onecycle("train", *staged, "--set", "schedule.max_lr=null", "--name", "own")
-    assert "There is no max_lr" not in own.stderr, "each stage has one of its own"
+    own = onecycle("train", *staged, "--set", "schedule.max_lr=null", "--name", "own", "--json")
+    assert json.loads(own.stdout)["max_lr"] == 0.01, "each stage has one of its own"
+    assert onecycle("diagnose", "runs/own").exit_code == 0
     assert load(Path("runs/own/recipe.yaml")).fine_tune.stages[1].max_lr == (1e-3, 1e-2)
 
 
