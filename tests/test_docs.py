@@ -102,7 +102,9 @@ def test_the_tables_of_diagnoses_are_made_from_the_recorded_runs() -> None:
     assert read["with_tables"](page) == page
     held_out = [case for case in read["cases"]() if case.set == "held-out"]
     right = sum(case.right for case in held_out)
+    planted = [case.right for case in held_out if case.fault not in ("healthy", "momentum")]
     assert f"{right} of {len(held_out)} first statements are right" in " ".join(README.split())
+    assert f"{sum(planted)} of {len(planted)} planted faults are found" in " ".join(README.split())
 
 
 def test_the_page_of_diagnoses_explains_every_rule_and_no_other() -> None:
