@@ -30,8 +30,8 @@ def diagnose(run: TrainingRun) -> list[Statement]:
     """What the curves of a run say, the most important first; nothing where they say nothing.
 
     A run that failed is not read any further, nor one of several cycles or none: under a constant lr a loss that stands
-    still is no fault. Else causes come first, since mending one changes what follows from it,
-    then how the run came out. Underfitting is said only where no cause was found.
+    still is no fault. Else causes come first, since mending one changes what follows from it, then how the run came
+    out. Underfitting is said only where no cause was found.
     """
     if failure := _asked(FAILURES, run):
         return failure[:1]

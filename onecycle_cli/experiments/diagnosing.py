@@ -5,7 +5,7 @@ from onecycle_cli.errors import InputError
 from onecycle_cli.experiments.planning import decay_gain, recipe_schedule
 from onecycle_cli.experiments.suggestions import numbers_in, stale_settings, suggested_max_lr
 from onecycle_cli.lr_range import TYPICAL
-from onecycle_cli.recipe import Recipe, lacks_max_lr, last_stage, load
+from onecycle_cli.recipe import Recipe, last_stage, load
 from onecycle_cli.run_dir.files import EPOCHS, RECIPE, STEPS, SUGGESTION
 from onecycle_cli.run_dir.run import RunDir
 from onecycle_cli.schedule import Schedule, steps_per_epoch
@@ -21,11 +21,10 @@ def read_training(run: RunDir, range_test: RunDir | None = None) -> TrainingRun:
     training, has not begun, or is damaged; and where `range_test` ran under other settings.
     """
     facts = run.facts
-    if facts["command"] != "train":
-        raise InputError(f"{run.path} is a run of {facts['command']}.", "A diagnosis is of runs of train.")
+    if not (run.path / EPOCHS).is_file():
+        stands = f"{run.path} has no {EPOCHS}: it is a run of {facts['command']}, {facts['status']}."
+        raise InputError(stands, "Name a training that has begun; those of a sweep are in the folders inside it.")
     recipe = load(run.path / RECIPE)
-    if lacks_max_lr(recipe) or not (run.path / EPOCHS).is_file():
-        raise InputError(f"{run.path} has not begun to train (status {facts['status']}).", "Wait for its first epoch.")
     suggested = _suggested(run, recipe) if range_test is None else _given(range_test, run, recipe)
     settings = planned(
         recipe,
@@ -72,18 +71,23 @@ def _given(range_test: RunDir, run: RunDir, recipe: Recipe) -> float:
 def planned(
     recipe: Recipe, *, train_images: int, valid_images: int, classes: int, suggested: float | None = None
 ) -> Settings:
-    """What the diagnosis has to know of the plan of a run."""
+    """What the diagnosis has to know of the plan of a run.
+
+    A network that was trained before wants another max_lr than a fresh one: its own counts as the usual one.
+    """
     per_epoch = steps_per_epoch(train_images, recipe.data.batch_size, drop_last=recipe.data.drop_last)
     at, total_steps = recipe_schedule(recipe, per_epoch), recipe.schedule.epochs * per_epoch
     max_lr = last_stage(recipe).schedule.largest_max_lr
-    assert max_lr is not None
+    assert max_lr is not None  # it was found before the first epoch
+    fresh = not recipe.model.pretrained and recipe.model.init is None
+    single_cycle = recipe.schedule.policy == "one_cycle" and recipe.fine_tune is None
     return Settings(
-        single_cycle=recipe.schedule.policy == "one_cycle" and recipe.fine_tune is None,
+        single_cycle=single_cycle,
         epochs=recipe.schedule.epochs,
         max_lr=max_lr,
-        usual_max_lr=TYPICAL[recipe.optimizer.name],
+        usual_max_lr=TYPICAL[recipe.optimizer.name] if fresh else max_lr,
         suggested_max_lr=suggested,
-        tail_share=tail_share(at, total_steps) if recipe.schedule.policy == "one_cycle" else 0.0,
+        tail_share=tail_share(at, total_steps) if single_cycle else 0.0,
         gain=decay_gain(recipe),
         weight_decay=recipe.optimizer.weight_decay,
         label_smoothing=recipe.optimizer.label_smoothing,

@@ -75,11 +75,19 @@ def test_where_the_curves_say_nothing_so_does_the_command(onecycle: Command, tin
     assert json.loads(onecycle("diagnose", "learned", "--json").stdout)["runs"][0]["statements"] == []
 
 
+def test_a_training_inside_a_sweep_is_one_too(onecycle: Command, tiny_digits: list[str]) -> None:
+    cells_of = ("--param", "optimizer.weight_decay=1e-3,1e-4", "--mode", "train", "--name", "swept")
+    assert onecycle("sweep", *tiny_digits, *cells_of).exit_code == 0
+    cells = sorted(str(path.parent) for path in Path("runs/swept").glob("*/epochs.csv"))
+    assert len(cells) == 2
+    assert onecycle("diagnose", *cells, "-q").stdout == "".join(f"{cell}: underfitting\n" for cell in cells)
+
+
 def test_a_run_that_cannot_be_read_is_told(onecycle: Command, tiny_digits: list[str]) -> None:
     onecycle("find-lr", *tiny_digits, "--name", "found")
     result = onecycle("diagnose", "found")
     assert (result.exit_code, result.stdout) == (2, "")
-    assert "runs/found is a run of find-lr." in result.stderr
+    assert "runs/found has no epochs.csv: it is a run of find-lr, finished." in result.stderr
     assert "is not a run" in onecycle("diagnose", "nowhere").stderr
     onecycle("train", *tiny_digits, "--name", "trained", "--weight-decay", 1e-3)
     assert "other settings" in onecycle("diagnose", "trained", "--range-test", "found").stderr

@@ -98,9 +98,9 @@ def test_a_diverged_run_may_have_no_epoch(trained: Callable) -> None:
 
 
 def test_a_run_that_has_not_begun_is_said_to_be_so(new_run: Callable, tiny: Tiny) -> None:
-    with pytest.raises(InputError, match="has not begun to train"):
+    with pytest.raises(InputError, match=r"has no epochs.csv: it is a run of train, running\."):
         read_training(new_run(tiny()))
-    with pytest.raises(InputError, match="is a run of find-lr"):
+    with pytest.raises(InputError, match="it is a run of find-lr"):
         read_training(new_run(tiny(), "find-lr"))
 
 
@@ -135,6 +135,11 @@ def test_of_a_long_run_the_tail_is_known_to_a_thousandth(tiny: Tiny) -> None:
     looked_at = []
     tail_share(lambda step: (looked_at.append(step), LrMomentum(0.1, 0.9))[1], 1_000_000)
     assert len(looked_at) == 10_000
+
+
+def test_a_network_that_was_trained_before_has_no_usual_max_lr(tiny: Tiny) -> None:
+    counts = {"train_images": 1437, "valid_images": 360, "classes": 10}
+    assert planned(tiny({"model.init": "runs/before", "schedule.max_lr": 1e-3}), **counts).fitting_max_lr == 1e-3
 
 
 def test_a_policy_without_a_cycle_has_no_tail(tiny: Tiny) -> None:
