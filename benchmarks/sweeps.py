@@ -23,7 +23,7 @@ TENTH = ("--set", "model.architecture=resnet20", "--epochs", "10")
 
 SWEEPS = {
     "momentum": ("cifar10-resnet8", *SMALL, "--epochs", "10", "--preset", "momentum", "--seeds", "3"),
-    "batch-size": ("cifar10-resnet8", *SMALL, "--epochs", "10", "--preset", "batch-size", "--seeds", "3"),
+    "batch-size": ("cifar10-resnet8", *SMALL, "--epochs", "10", "--preset", "batch-size"),
     "tail": (
         *("cifar10-resnet56", "--set", "data.source=image_folder", "--set", "data.path=data/cifar10", *TENTH),
         *("--param", "schedule.pct_start=0.4316,0.25", "--seeds", "3"),
