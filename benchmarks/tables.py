@@ -44,6 +44,24 @@ def speed_table() -> str:
     return "\n".join(lines)
 
 
+def fine_tuning_table() -> str:
+    """A row for each way to train, in Markdown: its max_lr, and the mean accuracy after so many epochs."""
+    rows = pd.read_csv(RESULTS / "fine_tuning.csv")
+    epochs = sorted(rows.epochs.unique())
+    heads = [f"{n} epoch{'s' if n > 1 else ''}" for n in epochs]
+    lines = [f"| | max_lr | {' | '.join(heads)} |", f"| --- | --- |{' --- |' * len(epochs)}"]
+    for way, runs in rows.groupby("way", sort=False):
+        cells = [_mean_and_range(runs.valid_accuracy[runs.epochs == n]) for n in epochs]
+        lines.append(f"| {way} | {runs.max_lr.iloc[0]:g} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _mean_and_range(shares: pd.Series) -> str:
+    if shares.empty:
+        return ""
+    return f"{shares.mean():.1%} ({100 * shares.min():.1f} to {100 * shares.max():.1f})"
+
+
 def draw_speed(path: Path) -> None:
     """The training rates as bars, fastest first."""
     from matplotlib.figure import Figure
@@ -83,7 +101,7 @@ def sweep_table(sweep: str) -> str:
 
 
 if __name__ == "__main__":
-    print(accuracy_table(), speed_table(), sep="\n\n")
+    print(accuracy_table(), speed_table(), fine_tuning_table(), sep="\n\n")
     for name in pd.read_csv(RESULTS / "sweeps.csv").sweep.unique():
         print(f"\n{name}\n\n{sweep_table(name)}")
     draw_speed(RESULTS.parent.parent / "docs" / "images" / "speed.png")

@@ -94,6 +94,7 @@ def test_the_readme_has_the_results_that_were_measured() -> None:
     marked = re.findall(r"<!-- benchmarks/tables.py: sweep_table (\S+) -->", page)
     assert marked
     assert all(tables["sweep_table"](name) in page for name in marked)
+    assert tables["fine_tuning_table"]() in (ROOT / "docs" / "fine-tuning.md").read_text()
 
 
 def test_the_tables_of_diagnoses_are_made_from_the_recorded_runs() -> None:
