@@ -69,10 +69,16 @@ def stages(
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds: of a range test, and of an epoch with its scoring."""
+    """Seconds of a range test at the start's `batch_size`, and of an epoch with its scoring at any."""
 
+    batch_size: int
     range_test: float
     epoch: float
+
+    def range_tests(self, stage: Stage) -> float:
+        """Of those that a stage begins with: one for each batch size it tries, as many images as that is large."""
+        sizes = [values[BATCH_SIZE] for values in stage.values if BATCH_SIZE in values]
+        return float(sum(self.range_test * size / self.batch_size for size in sizes))
 
 
 @dataclass(frozen=True)
@@ -90,14 +96,23 @@ def planned(stages: Sequence[Stage], cost: Cost, budget: float, epochs: int) -> 
     Where not even runs of an epoch do, the last stages are left out, momentum first: it matters least. None where
     there is no time for the start itself.
     """
-    usable = (1 - SPARE) * budget - FINAL_REPEATS * cost.range_test
     for count in range(len(stages), -1, -1):
-        trials = SEEDS + sum(len(stage.values) for stage in stages[:count])
-        length = math.floor((usable / trials - cost.range_test) / cost.epoch)
+        kept = stages[:count]
+        tests = (1 + FINAL_REPEATS) * cost.range_test + sum(map(cost.range_tests, kept))
+        trials = SEEDS + sum(len(stage.values) for stage in kept)
+        length = math.floor(((1 - SPARE) * budget - tests) / trials / cost.epoch)
         if length >= 1:
-            left_out = [stage.name for stage in stages[count:]]
-            return Plan(min(length, epochs), stages[:count], left_out)
+            return Plan(min(length, epochs), kept, [stage.name for stage in stages[count:]])
     return None
+
+
+def same_pace(max_lr: float, momentum: float, other: float) -> float:
+    """The max_lr at which SGD goes as far with the `other` momentum at the peak as it goes at `max_lr` with `momentum`.
+
+    In the long run a step with momentum m goes as far as 1 / (1 - m) steps without (Smith's report, section 4.3, has
+    lr and momentum as a pair for that reason).
+    """
+    return max_lr * (1 - other) / (1 - momentum)
 
 
 def noise(losses: Sequence[float]) -> float:

@@ -18,6 +18,7 @@ from onecycle_cli.tuning import (
     decided,
     noise,
     planned,
+    same_pace,
     stages,
 )
 
@@ -43,36 +44,45 @@ def test_a_stage_with_nothing_to_try_is_none() -> None:
 
 
 stage_lists = st.lists(
-    st.builds(lambda n: Stage("s", [{"f": i} for i in range(n)]), st.integers(1, 5)), min_size=0, max_size=4
+    st.builds(lambda n: Stage("s", [{"f": i} for i in range(n)]), st.integers(1, 5))
+    | st.builds(lambda sizes: Stage("b", [{BATCH_SIZE: size} for size in sizes]), st.lists(st.integers(8, 999))),
+    max_size=4,
 )
 
 
 @given(
     stages=stage_lists,
-    cost=st.builds(Cost, st.floats(0.1, 50), st.floats(0.1, 100)),
+    cost=st.builds(Cost, st.integers(8, 512), st.floats(0.1, 50), st.floats(0.1, 100)),
     budget=st.floats(1, 10_000),
     epochs=st.integers(1, 50),
 )
 def test_a_plan_keeps_within_the_budget_and_no_longer_run_would(
     stages: list[Stage], cost: Cost, budget: float, epochs: int
 ) -> None:
-    plan = planned(stages, cost, budget, epochs)
+    plan, usable = planned(stages, cost, budget, epochs), (1 - SPARE) * budget
 
     def seconds(length: int, kept: list[Stage]) -> float:
         trials = SEEDS + sum(len(stage.values) for stage in kept)
-        return trials * (cost.range_test + length * cost.epoch) + FINAL_REPEATS * cost.range_test
+        sizes = [values[BATCH_SIZE] for stage in kept for values in stage.values if BATCH_SIZE in values]
+        tests = 1 + FINAL_REPEATS + sum(sizes) / cost.batch_size
+        return trials * length * cost.epoch + tests * cost.range_test
 
-    usable = (1 - SPARE) * budget + SPARE * FINAL_REPEATS * cost.range_test  # the last range tests are taken off whole
     if plan is None:
-        assert seconds(1, []) > (1 - SPARE) * budget - 1e-6
+        assert seconds(1, []) > usable - 1e-6
         return
     assert 1 <= plan.epochs <= epochs
     assert seconds(plan.epochs, list(plan.stages)) <= usable + 1e-6
     assert len(plan.stages) + len(plan.left_out) == len(stages)
     if plan.epochs < epochs:
-        assert seconds(plan.epochs + 1, list(plan.stages)) > (1 - SPARE) * budget - 1e-6
+        assert seconds(plan.epochs + 1, list(plan.stages)) > usable - 1e-6
     if plan.left_out:
-        assert seconds(1, stages[: len(plan.stages) + 1]) > (1 - SPARE) * budget - 1e-6
+        assert seconds(1, stages[: len(plan.stages) + 1]) > usable - 1e-6
+
+
+def test_at_the_same_pace_more_momentum_wants_a_lower_max_lr() -> None:
+    # A step with 0.85 goes as far as 1 / 0.15 steps without, one with 0.95 as far as 1 / 0.05: three times.
+    assert same_pace(0.3, 0.85, 0.95) == pytest.approx(0.1)
+    assert same_pace(0.3, 0.9, 0.9) == pytest.approx(0.3)
 
 
 def test_noise_is_the_standard_error_of_a_difference_of_two_runs() -> None:

@@ -9,7 +9,7 @@ from onecycle_cli.batch_size import epochs_in_equal_time
 from onecycle_cli.engine import Hardware
 from onecycle_cli.errors import InputError, NoSuggestionError
 from onecycle_cli.experiments.batch_size import images_per_second
-from onecycle_cli.experiments.cells import Cell, ended, fingerprint, plan_cells, row_of, run_cells
+from onecycle_cli.experiments.cells import Mode, ended, fingerprint, plan_cells, row_of, run_cells
 from onecycle_cli.experiments.planning import of_length
 from onecycle_cli.experiments.setup import prepare
 from onecycle_cli.progress import Report
@@ -31,6 +31,7 @@ from onecycle_cli.tuning import (
     decided,
     noise,
     planned,
+    same_pace,
     stages,
 )
 
@@ -72,8 +73,8 @@ def tune(recipe: Recipe, hardware: Hardware, run: RunDir, report: Report, *, bud
         MAX_MOMENTUM: recipe.schedule.max_momentum,
         BASE_MOMENTUM: recipe.schedule.at_peak,
     }
-    seeds = [recipe.seed + n for n in range(SEEDS)]
     report(f"{SEEDS} runs of {bench.plan.epochs} epochs of the recipe as it is, for the noise between seeds.")
+    seeds = [recipe.seed + n for n in range(SEEDS)]
     losses = [bench.trial(now, {}, seed).valid_loss for seed in seeds]
     error = noise([loss for loss in losses if loss is not None])
     decisions: list[Decision] = []
@@ -127,7 +128,7 @@ class _Bench:
         found = _stages(recipe, int(state["images"]))
         plan = planned(found, cost, budget - state["setup_seconds"], recipe.schedule.epochs)
         if plan is None:
-            least = SEEDS * (cost.range_test + cost.epoch) + FINAL_REPEATS * cost.range_test
+            least = SEEDS * cost.epoch + (1 + FINAL_REPEATS) * cost.range_test
             raise InputError(
                 f"A budget of {budget:.0f} s is too short: an epoch takes {cost.epoch:.1f} s, a range test "
                 f"{cost.range_test:.1f} s.",
@@ -153,48 +154,55 @@ class _Bench:
     def trial(self, now: Values, values: Mapping[str, Any], seed: int) -> Trial:
         """A short run with some values in the place of those that hold now."""
         tried = {**now, **values}
+        max_lr = self._max_lr(tried)
+        if max_lr is None:
+            return Trial(values, None)
         length = of_length(self.recipe, self.epochs(tried[BATCH_SIZE], self.plan.epochs))
-        cell = self._cell({**tried, **length, "seed": seed}, "train", 1)
-        self._run(cell)
-        row = row_of(cell, self.run)
-        assert row is not None
+        row = self._row({**tried, **length, "schedule.max_lr": max_lr, "seed": seed}, "train", 1)
         return Trial(values, row["valid_loss"] if row["status"] == "finished" else None)
+
+    def _max_lr(self, tried: Values) -> float | None:
+        """What the range test of a batch size suggests, for the momentum that is tried; None where it has no number."""
+        schedule = self.recipe.schedule
+        found: float | None = self._row({BATCH_SIZE: tried[BATCH_SIZE]}, "range", 1)["max_lr"]
+        if found is None or self.recipe.optimizer.name != "sgd":
+            return found
+        return float(f"{same_pace(found, schedule.at_peak, tried[BASE_MOMENTUM]):.3g}")
 
     def finished(self, now: Values, decisions: Sequence[Decision], left_out: Sequence[str]) -> Tuned:
         """The recipe with the values that hold now, and the max_lr that range tests under them suggest."""
         length = of_length(self.recipe, self.epochs(now[BATCH_SIZE], self.recipe.schedule.epochs))
         self.report("Range tests under the chosen values.")
-        cell = self._cell({**now, **length}, "range", FINAL_REPEATS)
-        self._run(cell)
-        row = row_of(cell, self.run)
-        assert row is not None
+        row = self._row({**now, **length}, "range", FINAL_REPEATS)
         if row.get("max_lr") is None:
             raise NoSuggestionError(
                 f"The range tests under the chosen values gave no max_lr. {row.get('reason') or row['error']}",
-                f"Their curves are in {self.run.path / cell.name}.",
+                f"Their curves are in {self.run.path}.",
             )
-        values = {"schedule.max_lr": row["max_lr"], "name": f"{self.recipe.name}-tuned"[:80]}
-        return Tuned(with_values(cell.recipe, values), row["max_lr"], row["confidence"], decisions, left_out)
+        values = {**now, **length, "schedule.max_lr": row["max_lr"], "name": f"{self.recipe.name}-tuned"[:80]}
+        return Tuned(with_values(self.recipe, values), row["max_lr"], row["confidence"], decisions, left_out)
 
     def has_time_for(self, stage: Stage) -> bool:
         """Whether the trials of a stage and the last range tests fit into what is left of the budget."""
-        each = self.cost.range_test + self.plan.epochs * self.cost.epoch
+        trials = len(stage.values) * self.plan.epochs * self.cost.epoch
         last = FINAL_REPEATS * self.cost.range_test
-        return self.used() + len(stage.values) * each + last <= self.budget
+        return self.used() + self.cost.range_tests(stage) + trials + last <= self.budget
 
     def used(self) -> float:
         """Seconds that were spent so far, in all processes that worked on this."""
         runs = [RunDir(path.parent) for path in self.run.path.glob(f"*/{RECIPE}")]
         return self.setup_seconds + sum(run.facts["seconds"] or 0.0 for run in runs)
 
-    def _cell(self, values: Values, mode: Any, repeats: int) -> Cell:
-        return plan_cells(
+    def _row(self, values: Values, mode: Mode, repeats: int) -> dict[str, Any]:
+        """What came out of the cell with these values, which is run if it was not."""
+        (cell,) = plan_cells(
             self.recipe, [values], mode=mode, precision=self.hardware.precision, repeats=repeats, source=self.source
-        )[0]
-
-    def _run(self, cell: Cell) -> None:
+        )
         if ended(cell, self.run) is None:
             run_cells([cell], self.run, self.hardware, self.report, jobs=1, after_each=lambda: None)
+        row = row_of(cell, self.run)
+        assert row is not None  # it has been run
+        return {"max_lr": None} | row
 
 
 def _stages(recipe: Recipe, images: int) -> list[Stage]:
@@ -216,6 +224,7 @@ def _measure(recipe: Recipe, hardware: Hardware, run: RunDir, report: Report, bu
     scoring = perf_counter() - scored
     speed = speeds[recipe.data.batch_size]
     cost = Cost(
+        recipe.data.batch_size,
         range_test=recipe.find_lr.num_steps * recipe.data.batch_size / speed,
         epoch=images / speed + scoring,
     )

@@ -55,9 +55,16 @@ def test_it_leaves_a_whole_recipe_a_report_of_each_decision_and_a_run_of_each_tr
     # Three seeds of the start, three batch sizes, a weight decay, two momentums; what was chosen is not run again.
     trials = [inner for inner in runs if (inner.path / "epochs.csv").is_file()]
     assert len(trials) == 3 + 3 + 1 + 2
-    (last,) = [inner for inner in runs if inner not in trials]
+    # A range test of each batch size, at whose max_lr it is tried, momentum at the same pace; and the last three.
+    found = {size: RunDir(run.path / f"batch_size={size}").summary["max_lr"] for size in (16, 32, 64, 128)}
+    for inner in trials:
+        recipe = load(inner.path / "recipe.yaml")
+        peak = recipe.schedule.at_peak
+        expected = found[recipe.data.batch_size] * (1 - peak) / (1 - 0.85)
+        assert recipe.schedule.max_lr == pytest.approx(expected, rel=5e-3)
+    (last,) = [inner for inner in runs if inner.summary.get("spread")]
     assert last.summary["max_lr"] == result.max_lr
-    assert last.summary["spread"] is not None
+    assert len(runs) == len(trials) + len(found) + 1
 
 
 def test_what_was_run_before_an_interrupt_is_not_run_again(tmp_path: Path) -> None:
