@@ -41,13 +41,15 @@ def run_all(cells: list[Cell], sweep: RunDir, *, jobs: int = 1, report: Callable
 
 def test_a_cell_is_the_training_that_the_recipe_with_its_values_makes(new_run: Callable, tiny: Tiny) -> None:
     sweep = new_run()
-    # The second of them goes on with the data and the network of the first, the third has another network.
-    variations = [{"seed": 0}, {"seed": 1, "optimizer.weight_decay": 0.1}, {"model.dropout": 0.5}]
-    # And these take other parameters into their updates, or at other lrs.
-    variations += [
-        {"schedule.max_lr": [1e-3, 0.1]},
-        {"fine_tune": {"stages": [{"freeze_to": "head", "epochs": 1}]}},
-        {"fine_tune": {"stages": [{"freeze_to": "layer3", "epochs": 1}]}},
+    # The second of them goes on with the data and the network of the first; the others update it otherwise, or have
+    # another one.
+    variations = [
+        {"seed": 0},
+        {"seed": 1, "optimizer.weight_decay": 0.1},
+        {"seed": 1, "schedule.max_lr": [1e-3, 0.1]},
+        {"seed": 1, "fine_tune": {"stages": [{"freeze_to": "head", "epochs": 1}]}},
+        {"seed": 1, "fine_tune": {"stages": [{"freeze_to": "layer3", "epochs": 1}]}},
+        {"model.dropout": 0.5},
     ]
     recipe = tiny({"schedule.epochs": 1, "data.valid_fraction": 0.2})
     cells = cells_of(recipe, *variations)
