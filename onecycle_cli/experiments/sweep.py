@@ -1,6 +1,7 @@
 """A sweep: range tests or short trainings over a grid of a recipe's fields, and what they say together."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -235,9 +236,13 @@ def _valid_images(cells: Sequence[Cell], run: RunDir) -> int:
 
 def _draw_trainings(cells: Sequence[Cell], run: RunDir) -> None:
     """The losses, accuracies and lrs of all cells that have some, as `compare` draws them."""
-    runs = [read_run(RunDir(run.path / cell.name)) for cell in cells if (run.path / cell.name / EPOCHS).is_file()]
-    fields = differing(runs)
+    runs = []
+    for cell in cells:
+        if (run.path / cell.name / EPOCHS).is_file():
+            with suppress(InputError):  # a cell that was damaged since is no reason to lose the rest
+                runs.append(read_run(RunDir(run.path / cell.name)))
     if runs:
+        fields = differing(runs)
         names = column_names(fields)
         run.write_with(SWEEP_FIGURE, lambda path: draw_comparison(path, runs, labels(runs, fields, names)))
 

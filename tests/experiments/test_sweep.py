@@ -29,7 +29,8 @@ DECAYS = [{"optimizer.weight_decay": value} for value in (1e-3, 1e-4)]
 def new_run(tmp_path: Path, tiny: Tiny) -> Callable[[], RunDir]:
     def make() -> RunDir:
         text = to_yaml(tiny())
-        return RunDir.create(tmp_path, command="sweep", recipe_name="d", recipe_yaml=text, facts={}, name=None)
+        facts = {"device": "cpu", "precision": "float32"}
+        return RunDir.create(tmp_path, command="sweep", recipe_name="d", recipe_yaml=text, facts=facts, name=None)
 
     return make
 
@@ -173,3 +174,12 @@ def test_values_that_are_no_numbers_are_in_the_table_as_in_a_recipe(new_run: Cal
         "[1, 0.5, 0.5]",
         "[0.5, 1, 0.5]",
     ]
+
+
+def test_a_cell_that_was_damaged_since_is_left_out_of_the_picture_alone(new_run: Callable, tiny: Tiny) -> None:
+    run, plan = new_run(), SweepPlan(tiny({"schedule.epochs": 1}), "train", DECAYS, 1)
+    before = swept(plan, run)
+    (run.path / "weight_decay=1e-3,seed=0" / "epochs.csv").write_bytes(b"\xff\n")
+    (run.path / "sweep.png").unlink()
+    assert swept(plan, run).rows == before.rows
+    assert (run.path / "sweep.png").is_file()

@@ -65,6 +65,7 @@ def test_without_a_network_it_is_told_where_they_were_looked_for_and_what_to_do(
         monkeypatch.setenv(name, "http://127.0.0.1:9")  # where nobody listens
     for name in ("no_proxy", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("urllib.request._opener", None)  # it keeps the proxies of the first download in this process
     told: list[str] = []
     with pytest.raises(MachineError) as caught:
         pretrained("resnet18", told.append)
