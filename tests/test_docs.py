@@ -91,9 +91,9 @@ def test_the_readme_has_the_results_that_were_measured() -> None:
     assert tables["accuracy_table"]() in README
     assert tables["speed_table"]() in README
     page = (ROOT / "docs" / "sweeps.md").read_text()
-    marked = re.findall(r"<!-- benchmarks/tables.py: sweep_table (\S+) -->", page)
-    assert marked
-    assert all(tables["sweep_table"](name) in page for name in marked)
+    marked = re.findall(r"<!-- benchmarks/tables.py: (\w+) (\S+) -->", page)
+    assert {function for function, _ in marked} == {"sweep_table", "tuning_table"}
+    assert all(tables[function](name) in page for function, name in marked)
     assert tables["fine_tuning_table"]() in (ROOT / "docs" / "fine-tuning.md").read_text()
 
 
