@@ -1,20 +1,9 @@
 """Recipes: YAML in, one frozen validated object, YAML out."""
 
-from onecycle_cli.recipe.fields import (
-    BodyAndHead,
-    Data,
-    FindLr,
-    FineTune,
-    Model,
-    Optimizer,
-    Recipe,
-    Runtime,
-    Schedule,
-    Stage,
-    SweepWd,
-)
+from onecycle_cli.recipe.fields import Data, FindLr, Model, Optimizer, Recipe, Runtime, SweepWd
 from onecycle_cli.recipe.learning_rates import lr_ratios, relative, scaled
 from onecycle_cli.recipe.reading import Override, choices, dotted_values, load, parse, to_yaml, varied, with_values
+from onecycle_cli.recipe.schedule_fields import BodyAndHead, FineTune, Schedule, Stage
 from onecycle_cli.recipe.shipped import find, shipped_names, shipped_path
 from onecycle_cli.recipe.stages import lacks_max_lr, last_stage, stages, with_largest_max_lr, with_max_lr
 from onecycle_cli.recipe.staleness import Difference, curve_settings, differences, finder_momentum, result_settings

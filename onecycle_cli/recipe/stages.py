@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from onecycle_cli.recipe.fields import MaxLr, Recipe
+from onecycle_cli.recipe.fields import Recipe
 from onecycle_cli.recipe.learning_rates import scaled
 from onecycle_cli.recipe.reading import with_values
+from onecycle_cli.recipe.schedule_fields import MaxLr
 
 
 def stages(recipe: Recipe) -> list[Recipe]:
