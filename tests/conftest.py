@@ -92,7 +92,9 @@ def imagenet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     cache = tmp_path / "torch" / "hub" / "checkpoints"
     cache.mkdir(parents=True)
-    weights = torchvision.models.resnet18().state_dict()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)  # else some draws are such that a training from them learns nothing
+        weights = torchvision.models.resnet18().state_dict()
     torch.save(weights, cache / "resnet18-f37072fd.pth")
     return weights
 

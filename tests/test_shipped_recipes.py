@@ -39,7 +39,8 @@ def test_a_shipped_recipe_trains_when_shrunk(onecycle: Command, image_folder: Ca
     settings = [word for setting in words for word in ("--set", setting)]
     max_lr = 0.005 if recipe.fine_tune else 0.05  # a network that is not fresh is upset by less
     result = onecycle("train", name, "--max-lr", max_lr, *settings, "--json")
-    assert result.exit_code == 0, result.stderr
+    # From weights that only stand for ImageNet's, a dozen steps may end no better than chance, which is exit code 3.
+    assert result.exit_code in ((0, 3) if recipe.fine_tune else (0,)), result.stderr
     summary = json.loads(result.stdout)
     assert summary["recipe"] == name
     kept = load(Path(summary["run"]) / "recipe.yaml")
