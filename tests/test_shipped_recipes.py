@@ -21,8 +21,13 @@ SHRUNK = {
 }
 
 
-# torchvision's networks have one width, and stages have epochs of their own.
-FINE_TUNED = {"model.width": 1, "fine_tune.stages": "[{freeze_to: head, epochs: 1, max_lr: 0.01}, {epochs: 2}]"}
+# torchvision's networks have one width, and stages have epochs of their own. Images of 8 pixels are a single one in
+# its last layers: their training ends at losses from 0.3 to 0.7 by seed and rounding, those of 32 from 0.1 to 0.4.
+FINE_TUNED = {
+    "data.image_size": 32,
+    "model.width": 1,
+    "fine_tune.stages": "[{freeze_to: head, epochs: 1, max_lr: 0.01}, {epochs: 2}]",
+}
 
 
 @pytest.mark.usefixtures("imagenet")
@@ -39,8 +44,7 @@ def test_a_shipped_recipe_trains_when_shrunk(onecycle: Command, image_folder: Ca
     settings = [word for setting in words for word in ("--set", setting)]
     max_lr = 0.005 if recipe.fine_tune else 0.05  # a network that is not fresh is upset by less
     result = onecycle("train", name, "--max-lr", max_lr, *settings, "--json")
-    # From weights that only stand for ImageNet's, a dozen steps may end no better than chance, which is exit code 3.
-    assert result.exit_code in ((0, 3) if recipe.fine_tune else (0,)), result.stderr
+    assert result.exit_code == 0, result.stderr
     summary = json.loads(result.stdout)
     assert summary["recipe"] == name
     kept = load(Path(summary["run"]) / "recipe.yaml")
