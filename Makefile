@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types docs benchmark benchmark-suggestion clean
+.PHONY: help demo test chaos lint types docs benchmark benchmark-suggestion clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*##/ #/' | awk -F' #' '{printf "make %-22s%s\n", $$1, $$2}'
@@ -13,6 +13,9 @@ demo: .venv/installed  ## install, find a learning rate for the embedded digits,
 
 test: lint types  ## lint, types and tests, what CI runs
 	$(BIN)/pytest
+
+chaos: .venv/installed  ## kill trainings at random moments, let them go on, compare their ends: some minutes
+	$(BIN)/python tests/chaos.py
 
 lint: .venv/installed-dev  ## style and format
 	$(BIN)/ruff check .

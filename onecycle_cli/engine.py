@@ -155,6 +155,23 @@ class Trainer:
         self.model.load_state_dict(weights)
         self.optimizer.reset(weight_decay)
 
+    def state(self) -> dict[str, Tensor]:
+        """What the next step depends on, beside its number: weights, statistics, what the optimizer remembers.
+
+        The tensors themselves, not copies: the next step changes them.
+        """
+        model = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
+        return model | {f"optimizer.{number}": tensor for number, tensor in enumerate(self.optimizer.memory)}
+
+    @torch.no_grad()
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Goes back to where `state` was taken, of a trainer of the same network and optimizer, in place."""
+        own = self.state()
+        if {name: tensor.shape for name, tensor in own.items()} != {name: t.shape for name, t in state.items()}:
+            raise ValueError("the state is of another network, or of another optimizer")
+        for name, tensor in own.items():
+            tensor.copy_(state[name])
+
     def steps(self, schedule: Schedule, *, first_step: int = 0) -> Iterator[Step]:
         """Takes one optimizer step after another, from `first_step`, for as long as it is asked to."""
         self._begin()

@@ -18,8 +18,9 @@ class Optimizer:
 
     `lr_ratios` holds the parameters of the model that it trains, by name, each with its lr over the one that is set;
     None: all of them, alike. The others are not touched; they do not decay either. `momentum` is AdamW's beta1. Without
-    `decay_norm_and_bias`, parameters of one dimension (norm layers and biases) do not decay. All updates are foreach
-    operations: a kernel for many parameters at once, and no wait for the device.
+    `decay_norm_and_bias`, parameters of one dimension (norm layers and biases) do not decay. `memory` is what is
+    remembered of earlier updates. All updates are foreach operations: a kernel for many parameters at once, and no wait
+    for the device.
     """
 
     def __init__(
@@ -39,7 +40,7 @@ class Optimizer:
         self.decayed = [number for number, p in enumerate(self.parameters) if decay_norm_and_bias or p.ndim > 1]
         device = self.parameters[0].device
         self.lr, self.momentum, self.weight_decay = torch.tensor([0.0, 0.0, weight_decay], device=device).unbind()
-        self._memory: list[Tensor] = []
+        self.memory: list[Tensor] = []
 
     def set(self, lr: float, momentum: float) -> None:
         """Sets the lr and the momentum of the next update; the device is told, not waited for."""
@@ -54,7 +55,7 @@ class Optimizer:
     def reset(self, weight_decay: float) -> None:
         """Forgets all updates, in place."""
         self.weight_decay.fill_(weight_decay)
-        for tensor in self._memory:
+        for tensor in self.memory:
             tensor.zero_()
 
     def _update(self, gradients: list[Tensor]) -> None:
@@ -76,7 +77,7 @@ class Sgd(Optimizer):
     def __init__(self, model: nn.Module, *, nesterov: bool, **common: Any) -> None:
         super().__init__(model, **common)
         self.nesterov = nesterov
-        self.velocities = self._memory = _zeros_like(self.parameters)
+        self.velocities = self.memory = _zeros_like(self.parameters)
 
     def _update(self, gradients: list[Tensor]) -> None:
         decay = torch._foreach_mul(self._of_decayed(self.parameters), self.weight_decay)
@@ -99,7 +100,7 @@ class AdamW(Optimizer):
         self.beta2, self.eps = beta2, eps
         self.means, self.squares = _zeros_like(self.parameters), _zeros_like(self.parameters)
         self.updates = torch.zeros((), device=self.lr.device)
-        self._memory = [*self.means, *self.squares, self.updates]
+        self.memory = [*self.means, *self.squares, self.updates]
 
     def _update(self, gradients: list[Tensor]) -> None:
         self.updates += 1

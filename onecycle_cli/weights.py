@@ -1,13 +1,14 @@
 """Trained weights as safetensors, with all that is needed to use them in the file's header."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from onecycle_cli.errors import InputError
@@ -24,14 +25,30 @@ class Header:
     std: tuple[float, ...]
 
 
-def save_weights(path: Path, weights: dict[str, Tensor], header: Header) -> None:
-    """Writes the weights (a model's `state_dict`) and their header; each header entry is JSON."""
-    # safetensors stores plain row-major tensors; on the device they may lie channels last.
-    plain = {
+def as_bytes(tensors: Mapping[str, Tensor], entries: Mapping[str, str]) -> bytes:
+    """A safetensors file of what `as_stored` gave, with `entries` in its header: the same bytes for the same values.
+
+    To be written by ourselves: safetensors tells a disk that refuses as an error of the format. It also shuffles the
+    entries, anew in each process; here they are sorted.
+    """
+    shuffled = save(dict(tensors), dict(entries))
+    end = 8 + int.from_bytes(shuffled[:8], "little")  # the header's length comes first
+    header = json.dumps(json.loads(shuffled[8:end]), sort_keys=True, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)  # the tensors begin at a multiple of 8 bytes
+    return len(header).to_bytes(8, "little") + header + shuffled[end:]
+
+
+def as_stored(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors as safetensors keeps them: on the CPU and row-major; on the device they may lie channels last."""
+    return {
         name: tensor.detach().cpu().contiguous(memory_format=torch.contiguous_format)
-        for name, tensor in weights.items()
+        for name, tensor in tensors.items()
     }
-    save_file(plain, path, {name: json.dumps(value) for name, value in vars(header).items()})
+
+
+def save_weights(path: Path, weights: Mapping[str, Tensor], header: Header) -> None:
+    """Writes the weights (a model's `state_dict`) and their header; each header entry is JSON."""
+    path.write_bytes(as_bytes(as_stored(weights), {name: json.dumps(value) for name, value in vars(header).items()}))
 
 
 def load_weights(path: Path) -> tuple[dict[str, Tensor], Header]:

@@ -24,6 +24,8 @@ ROOMS = {
     "console": {"errors", "progress"},
     "models": {"errors"},
     "weights": {"errors"},
+    "checkpoint": {"errors", "weights"},
+    "interrupts": set(),
     "data": {"errors", "progress", "schedule"},
     "optimizers": set(),
     "graphs": set(),
@@ -44,6 +46,8 @@ ROOMS = {
         "plots",
         "models",
         "weights",
+        "checkpoint",
+        "interrupts",
         "data",
         "optimizers",
         "graphs",
@@ -59,17 +63,18 @@ LIBRARIES = {
     "yaml": {"recipe"},
     "pydantic": {"recipe"},
     "matplotlib": {"plots"},
-    "torch": {"data", "optimizers", "graphs", "engine", "models", "weights", "inference", "experiments"},
+    "torch": {"data", "optimizers", "graphs", "engine", "models", "weights", "checkpoint", "inference", "experiments"},
     "torchvision": {"data", "models"},
     "sklearn": {"data"},
     "scipy": {"sweeps"},
     "PIL": {"data"},
-    "safetensors": {"weights"},
+    "safetensors": {"weights", "checkpoint"},
+    "psutil": {"run_dir"},
 }
 """Each library with the rooms it may be used in."""
 
 LIGHT = {
-    *("errors", "progress", "schedule", "sweeps", "diagnosis", "comparison", "batch_size", "tuning"),
+    *("errors", "progress", "interrupts", "schedule", "sweeps", "diagnosis", "comparison", "batch_size", "tuning"),
     *("run_dir", "console", "cli", "recipe"),
 }
 """Rooms that load without numpy, torch and the like: what they need of them they import where they use it."""

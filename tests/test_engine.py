@@ -40,9 +40,11 @@ def schedule(step: int) -> LrMomentum:
     return LrMomentum(0.01 * (step + 1), 0.9 - 0.01 * step)
 
 
-def trainer(net: nn.Module | None = None, source: TrainBatches | None = None, hardware: Hardware = CPU) -> Trainer:
+def trainer(
+    net: nn.Module | None = None, source: TrainBatches | None = None, hardware: Hardware = CPU, name: str = "sgd"
+) -> Trainer:
     net = net or model()
-    optimizer = build_optimizer(net, "sgd", **SGD)
+    optimizer = build_optimizer(net, name, **SGD)
     return Trainer(net, optimizer, source or batches(), label_smoothing=0.1, hardware=hardware, report=pytest.fail)
 
 
@@ -213,6 +215,24 @@ def test_a_reset_trainer_is_as_good_as_new() -> None:
     assert [step.loss.item() for step in islice(one.steps(schedule), 7)] == first
     one.reset(initial, 0.5, one.batches)
     assert [step.loss.item() for step in islice(one.steps(schedule), 7)] != first
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+def test_a_trainer_that_is_restored_goes_on_to_the_same_bits(name: str) -> None:
+    one, other = (trainer(name=name) for _ in range(2))
+    list(islice(one.steps(schedule), 5))
+    state = {name: tensor.clone() for name, tensor in one.state().items()}
+    losses = [step.loss.item() for step in islice(one.steps(schedule, first_step=5), 7)]
+    list(islice(other.steps(schedule), 3))
+    other.restore(state)
+    assert [step.loss.item() for step in islice(other.steps(schedule, first_step=5), 7)] == losses
+    for kept, gone_on in zip(one.state().values(), other.state().values(), strict=True):
+        assert torch.equal(kept, gone_on)
+
+
+def test_a_state_of_another_network_or_optimizer_is_refused() -> None:
+    with pytest.raises(ValueError, match="another"):
+        trainer().restore(trainer(name="adamw").state())
 
 
 @pytest.fixture

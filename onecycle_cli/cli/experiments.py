@@ -1,5 +1,7 @@
 """`find-lr` and `train`."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,11 +28,12 @@ from onecycle_cli.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from onecycle_cli.experiments.training import Training
     from onecycle_cli.lr_range import Suggestion
     from onecycle_cli.recipe import Recipe
     from onecycle_cli.run_dir.run import RunDir
 
-NO_SUGGESTION = 4
+DEFAULT_RECIPE = "cifar10-resnet56"
 NOT_LEARNED = 3
 
 
@@ -112,7 +115,12 @@ def find_lr(
 
 
 def train(
-    recipe: RecipeArgument = "cifar10-resnet56",
+    recipe: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[RECIPE]", help=f"A YAML file, or the name of a shipped recipe; {DEFAULT_RECIPE} if left out."
+        ),
+    ] = None,
     max_lr: Annotated[
         str | None, typer.Option("--max-lr", metavar="LR|auto", help="The peak of lr; auto runs the range test first.")
     ] = None,
@@ -123,6 +131,13 @@ def train(
     force: Annotated[bool, typer.Option("--force", help="Take it though settings differ.")] = False,
     profile: Annotated[
         bool, typer.Option("--profile", help="Also time the parts of a step, to profile.csv in the run's folder.")
+    ] = False,
+    resume: Annotated[
+        str | None,
+        typer.Option("--resume", metavar="RUN", help="Go on with a training from its last checkpoint."),
+    ] = None,
+    reschedule: Annotated[
+        bool, typer.Option("--reschedule", help="With --resume: let --epochs change the cycle that it goes on in.")
     ] = False,
     settings: SetOption = None,
     epochs: EpochsOption = None,
@@ -138,13 +153,24 @@ def train(
 ) -> None:
     """Train with the 1cycle policy.
 
-    Exits with 3 where the run diverged, or ended no better than chance.
+    Exits with 3 where the run diverged, or ended no better than chance. A run that was interrupted or killed goes on
+    with --resume: its weights and tables end as if it had not been.
     """
     from onecycle_cli.console import Display
     from onecycle_cli.errors import InputError
     from onecycle_cli.experiments import training
     from onecycle_cli.recipe import lacks_max_lr
 
+    if resume is not None:
+        others = (recipe, max_lr, max_lr_from, settings, batch_size, weight_decay, init, seed, device, name)
+        if profile or any(value is not None for value in others):
+            mend = "Beside --resume there are --epochs with --reschedule, --force, --quiet and --json."
+            raise InputError("What a run trains is settled where it began.", mend)
+        _resume(resume, epochs, runs_dir, reschedule=reschedule, force=force, quiet=quiet, as_json=as_json)
+        return
+    if reschedule:
+        raise InputError("--reschedule is of a training that goes on.", "Name it with --resume RUN.")
+    recipe = recipe or DEFAULT_RECIPE
     if max_lr is not None and max_lr_from is not None:
         raise InputError("--max-lr and --max-lr-from both name a max_lr.", "Give one of them.")
     loaded = load_recipe(
@@ -165,9 +191,48 @@ def train(
             f"There is no max_lr: schedule.max_lr of {recipe} is empty.",
             f"Run `onecycle find-lr {recipe}`, then train with --max-lr-from latest; or train with --max-lr auto.",
         )
-    hardware, run = start("train", loaded, runs_dir, name)
-    with run.recording(), Display(quiet=quiet) as report:
+    hardware, run = start("train", loaded, runs_dir, name, auto=max_lr == "auto")
+    with run.alone(), _can_go_on(run), run.recording(), Display(quiet=quiet) as report:
         ended = training.train(loaded, hardware, run, report, auto=max_lr == "auto", profile=profile)
+    _tell_end(run, ended, quiet, as_json)
+
+
+def _resume(
+    text: str, epochs: int | None, runs_dir: Path, *, reschedule: bool, force: bool, quiet: bool, as_json: bool
+) -> None:
+    from onecycle_cli.console import Display
+    from onecycle_cli.experiments import resuming
+    from onecycle_cli.run_dir.finding import find_run
+
+    run = find_run(runs_dir, text)
+    with run.alone(), Display(quiet=quiet) as report:
+        resumed = resuming.resumption(run, report, epochs=epochs, reschedule=reschedule, force=force)
+        run.resume()
+        with _can_go_on(run), run.recording():
+            ended = resuming.resume(resumed, run, report)
+    _tell_end(run, ended, quiet, as_json)
+
+
+@contextmanager
+def _can_go_on(run: "RunDir") -> Iterator[None]:
+    """Says how, where the training is ended before its end by a person or by the machine."""
+    from onecycle_cli.console import show_note
+    from onecycle_cli.errors import MachineError, Terminated
+    from onecycle_cli.run_dir.facts import command_line
+
+    try:
+        yield
+    except (KeyboardInterrupt, Terminated, MachineError, OSError):
+        show_note(f"It can go on: {command_line(['train', '--resume', str(run.path)])}")
+        raise
+
+
+def _tell_end(run: "RunDir", ended: "Training", quiet: bool, as_json: bool) -> None:
+    from onecycle_cli.console import show_note
+
+    if ended.status == "diverged":
+        step, lr = ended.summary["diverged_step"], ended.summary["diverged_lr"]
+        show_note(f"The loss was no longer finite at step {step}, at lr {lr:.3g}: the training has diverged.")
     _show_training(run, ended.summary, quiet, as_json)
     if ended.status != "finished":
         raise typer.Exit(NOT_LEARNED)

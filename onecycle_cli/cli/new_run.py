@@ -22,8 +22,8 @@ def go_on(command: str, recipe: "Recipe", runs_dir: Path, name: str) -> "tuple[H
     return resolve_hardware(recipe.runtime.device, recipe.runtime.precision), run
 
 
-def start(command: str, recipe: "Recipe", runs_dir: Path, name: str | None) -> "tuple[Hardware, RunDir]":
-    """The machine to run on and a new folder for the run."""
+def start(command: str, recipe: "Recipe", runs_dir: Path, name: str | None, **facts: Any) -> "tuple[Hardware, RunDir]":
+    """The machine to run on and a new folder for the run, whose `run.json` also holds `facts`."""
     import sys
 
     from onecycle_cli.engine import resolve_hardware
@@ -33,7 +33,7 @@ def start(command: str, recipe: "Recipe", runs_dir: Path, name: str | None) -> "
     from onecycle_cli.run_dir.run import RunDir
 
     hardware = resolve_hardware(recipe.runtime.device, recipe.runtime.precision)
-    facts = {"command_line": command_line(sys.argv[1:]), "seed": recipe.seed} | hardware_facts(hardware)
+    facts = facts | {"command_line": command_line(sys.argv[1:]), "seed": recipe.seed} | hardware_facts(hardware)
     run = RunDir.create(
         runs_dir, command=command, recipe_name=recipe.name, recipe_yaml=to_yaml(recipe), facts=facts, name=name
     )

@@ -125,4 +125,5 @@ def _suggestion(row: dict[str, Any]) -> list[Line]:
 
 def _known(run: "RunDir") -> dict[str, Any]:
     facts = run.facts
-    return {"run": str(run.path)} | {name: facts[name] for name in ("command", "recipe", "status", "started")}
+    known = {name: facts[name] for name in ("command", "recipe", "started")}
+    return {"run": str(run.path), "status": run.status} | known

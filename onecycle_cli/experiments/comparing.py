@@ -57,7 +57,7 @@ def read_run(run: RunDir) -> Run:
     """What is known of one run by now; `InputError` where a file of it is damaged."""
     with _all_there(run):
         facts, summary = run.facts, run.summary
-        command, status = _command(run, facts["command"]), facts["status"]
+        command, status = _command(run, facts["command"]), run.status
         recipe = dotted_values(run.path / RECIPE)
         if recipe.get("find_lr.momentum") is None:
             recipe["find_lr.momentum"] = recipe.get("schedule.max_momentum")

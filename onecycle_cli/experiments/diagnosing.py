@@ -22,7 +22,7 @@ def read_training(run: RunDir, range_test: RunDir | None = None) -> TrainingRun:
     """
     facts = run.facts
     if not (run.path / EPOCHS).is_file():
-        stands = f"{run.path} has no {EPOCHS}: it is a run of {facts['command']}, {facts['status']}."
+        stands = f"{run.path} has no {EPOCHS}: it is a run of {facts['command']}, {run.status}."
         raise InputError(stands, "Name a training that has begun; those of a sweep are in the folders inside it.")
     recipe = load(run.path / RECIPE)
     suggested = _suggested(run, recipe) if range_test is None else _given(range_test, run, recipe)
@@ -33,7 +33,7 @@ def read_training(run: RunDir, range_test: RunDir | None = None) -> TrainingRun:
         classes=len(facts["classes"]),
         suggested=suggested,
     )
-    status = str(facts["status"])
+    status = run.status
     return TrainingRun(status, settings, *_read_curves(run, growing=status not in WHOLE))
 
 

@@ -135,7 +135,9 @@ def is_same_network(one: Recipe, other: Recipe) -> bool:
 
 def _network_settings(recipe: Recipe) -> dict[str, Any]:
     settings = recipe.model_dump(include={"data", "model", "optimizer", "fine_tune", "runtime"})
-    del settings["optimizer"]["weight_decay"], settings["runtime"]["save_best"], settings["runtime"]["log_every"]
+    del settings["optimizer"]["weight_decay"]
+    for when in ("save_best", "log_every", "checkpoint_seconds"):
+        del settings["runtime"][when]
     settings["relative lrs"] = relative(last_stage(recipe).schedule.max_lr)
     return settings | ({"seed": recipe.seed} if recipe.data.valid_fraction > 0 else {})
 
@@ -241,15 +243,21 @@ def note(run: RunDir, report: Report, text: str) -> None:
 
 
 @dataclass(frozen=True)
-class SeenStep:
-    """A step whose loss and count of right answers have come to the host."""
+class LoggedStep:
+    """What `steps.csv` says of a step."""
 
     step: int
     epoch: int
     lr: float
     momentum: float
-    images: int
     train_loss: float
+
+
+@dataclass(frozen=True)
+class SeenStep(LoggedStep):
+    """A step whose loss and count of right answers have come to the host."""
+
+    images: int
     correct: int
 
 
@@ -275,7 +283,7 @@ def in_blocks(steps: Iterator[Step], hardware: Hardware, log_every: int) -> Iter
         losses = torch.stack([step.loss for step in block]).tolist()
         corrects = torch.stack([step.correct for step in block]).tolist()
         seen = [
-            SeenStep(step.step, step.epoch, step.lr, step.momentum, step.images, loss, correct)
+            SeenStep(step.step, step.epoch, step.lr, step.momentum, loss, step.images, correct)
             for step, loss, correct in zip(block, losses, corrects, strict=True)
         ]
         yield Block(seen, sum(step.images for step in block) / (perf_counter() - started))

@@ -162,6 +162,9 @@ class Runtime(Section):
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     log_every: WholeNumber = Field(20, ge=1, le=100_000, description="Steps between two looks at the device.")
     save_best: bool = Field(False, description="Also keep the weights with the best validation accuracy.")
+    checkpoint_seconds: float = Field(
+        30, ge=0, le=1e6, description="Least time between two checkpoints, of which a training can be resumed."
+    )
 
 
 class Recipe(Section):

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from onecycle_cli.errors import InputError, Terminated
-from onecycle_cli.run_dir.facts import process_facts
+from onecycle_cli.run_dir.facts import is_process_gone, process_facts, this_process
 from onecycle_cli.run_dir.files import RECIPE, RUN, SUMMARY
-from onecycle_cli.run_dir.writing import Table, json_ready
+from onecycle_cli.run_dir.writing import Table, json_ready, write_whole
 
 Status = Literal["running", "finished", "diverged", "collapsed", "interrupted", "failed"]
 
@@ -65,8 +65,15 @@ class RunDir:
         return run
 
     def resume(self) -> None:
-        """The run goes on after it had ended, or was ended."""
-        self.update(status="running", ended=None, seconds=None, error=None)
+        """The run goes on, in this process, after it had ended, or was ended."""
+        self.update(status="running", ended=None, seconds=None, error=None, **this_process())
+
+    @property
+    def status(self) -> Status:
+        """How the run stands. One that says it is running is interrupted where its process is gone."""
+        facts = self.facts
+        status: Status = facts["status"]
+        return "interrupted" if status == "running" and is_process_gone(facts) else status
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -121,9 +128,9 @@ class RunDir:
         seconds = (ended - datetime.fromisoformat(self.facts["started"])).total_seconds()
         self.update(status=status, ended=_iso(ended), seconds=round(seconds, 3), **facts)
 
-    def table(self, name: str, columns: Sequence[str]) -> Table:
-        """A new CSV table in the folder."""
-        return Table(self.path / name, columns)
+    def table(self, name: str, columns: Sequence[str], keep: int | None = None) -> Table:
+        """A new CSV table in the folder; with `keep`, one that goes on after so many of its rows, if it is there."""
+        return Table(self.path / name, columns, keep)
 
     def write_json(self, name: str, value: Mapping[str, Any]) -> None:
         """Writes a JSON object, whole or not at all."""
@@ -134,10 +141,8 @@ class RunDir:
         self.write_with(name, lambda path: path.write_text(text, encoding="utf-8"))
 
     def write_with(self, name: str, write: Callable[[Path], object]) -> None:
-        """Lets `write` make a file beside, and puts it in its place when it is whole."""
-        beside = self.path / f".{name}"
-        write(beside)
-        beside.replace(self.path / name)
+        """Lets `write` make a file beside, and puts it in its place when it is whole and on the disk."""
+        write_whole(self.path / name, write)
 
     def read_table(self, name: str) -> list[dict[str, str]]:
         """The rows of the CSV table `name`, as text; `InputError` where it is gone, empty, or cut in a row."""

@@ -1,28 +1,66 @@
-"""How a run's tables and JSON are written: rows in blocks, whole objects, numbers to the digits they hold."""
+"""How a run's files are written: rows in blocks, all else whole or not at all, numbers to the digits they hold."""
 
 import csv
 import math
-from collections.abc import Iterable, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from io import StringIO
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 
-class Table:
-    """A CSV file that grows. The header is written once, when the table is made."""
+def write_whole(path: Path, write: Callable[[Path], object]) -> None:
+    """Lets `write` make a file beside `path`, and puts it there when it is whole and on the disk.
 
-    def __init__(self, path: Path, columns: Sequence[str]) -> None:
+    Whatever happens on the way, `path` holds what it held before, or all of the new.
+    """
+    beside = path.with_name(f".{path.name}")
+    try:
+        write(beside)
+        _to_disk(beside)
+    except OSError:
+        beside.unlink(missing_ok=True)  # on a full disk the half of a file takes the room of others
+        raise
+    beside.replace(path)
+    _to_disk(path.parent)  # the name is kept in the folder
+
+
+def _to_disk(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+class Table:
+    """A CSV file that grows. The header is written once, when the table is made.
+
+    With `keep`, one that is there already goes on after so many of its rows; those past them are cut.
+    """
+
+    def __init__(self, path: Path, columns: Sequence[str], keep: int | None = None) -> None:
         self.columns = columns
-        self._file = path.open("x", encoding="utf-8", newline="")
+        if keep is not None and path.exists():
+            with path.open("rb") as file:
+                kept = b"".join(islice(file, 1 + keep))
+            write_whole(path, lambda beside: beside.write_bytes(kept))
+        self._file = path.open("x" if keep is None else "a", encoding="utf-8", newline="")
         self._writer = csv.writer(self._file, lineterminator="\n")
-        self._writer.writerow(columns)
-        self._file.flush()
+        if self._file.tell() == 0:
+            self._writer.writerow(columns)
+            self._file.flush()
 
     def append(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Appends rows, each with a value (or None) for every column, and hands them to the system."""
         self._writer.writerows([_cell(row[column]) for column in self.columns] for row in rows)
         self._file.flush()
+
+    def to_disk(self) -> None:
+        """Waits until all rows so far would outlast a loss of power."""
+        os.fsync(self._file.fileno())
 
     def __enter__(self) -> "Table":
         return self

@@ -227,6 +227,8 @@ def test_a_diverged_run_exits_with_3_and_says_where(onecycle: Command, tiny_digi
     result = onecycle("train", *tiny_digits, *words)
     assert result.exit_code == 3
     assert "diverged, step " in result.stdout
+    assert "no longer finite at step " in result.stderr
+    assert "at lr 1e+03: the training has diverged" in result.stderr
     assert json.loads((only_run() / "run.json").read_text())["status"] == "diverged"
     quiet = onecycle("train", *tiny_digits, *words, "--quiet")
     assert (quiet.exit_code, quiet.stdout) == (3, "")
@@ -256,10 +258,59 @@ def test_an_interrupted_run_says_so_and_keeps_its_rows(tmp_path: Path, number: i
     _, err = running.communicate(timeout=60)
     assert running.returncode == code
     assert "Traceback" not in err
+    assert "It can go on: onecycle train --resume runs/long" in err
     facts = json.loads((steps.parent / "run.json").read_text())
     assert facts["status"] == "interrupted"
     assert facts["ended"]
-    assert len(pd.read_csv(steps)) >= 5
+    rows = len(pd.read_csv(steps))
+    assert rows >= 5
+    # It ended after a step, with a checkpoint, though none was due for half a minute.
+    assert [path.name for path in steps.parent.glob("checkpoint-*")] == [f"checkpoint-{rows}.safetensors"]
+
+
+def stopped(tmp_path: Path, tiny_digits: list[str]) -> Path:
+    """A training that was killed after some rows."""
+    words = ["train", *tiny_digits, "--epochs", "200", "--set", "runtime.checkpoint_seconds=0", "--name", "cut"]
+    running = subprocess.Popen([sys.executable, "-m", "onecycle_cli", *words], stderr=subprocess.PIPE)
+    steps = tmp_path / "runs" / "cut" / "steps.csv"
+    while not (steps.exists() and steps.read_text().count("\n") > 5):
+        assert running.poll() is None
+        time.sleep(0.05)
+    running.kill()
+    running.communicate()
+    return steps.parent
+
+
+def test_a_killed_run_is_interrupted_and_goes_on(onecycle: Command, tmp_path: Path, tiny_digits: list[str]) -> None:
+    run = stopped(tmp_path, tiny_digits)
+    listed = json.loads(onecycle("runs", "--json").stdout)
+    assert [row["status"] for row in listed] == ["interrupted"]
+    refused = onecycle("train", "--resume", "cut", "--epochs", 3)
+    assert (refused.exit_code, "Add --reschedule" in refused.stderr) == (2, True)
+    assert "in a cycle of 200 epochs (2400 steps), and" in refused.stderr
+    done = len(pd.read_csv(run / "steps.csv")) // 12 + 1
+    result = onecycle("train", "--resume", "cut", "--epochs", done + 1, "--reschedule", "--json")
+    assert result.exit_code == 0, result.stderr
+    summary = json.loads(result.stdout)
+    assert (summary["run"], summary["epochs"]) == ("runs/cut", done + 1)
+    assert pd.read_csv(run / "steps.csv")["step"].tolist() == list(range(12 * (done + 1)))
+    again = onecycle("train", "--resume", run)
+    assert (again.exit_code, "has come to its end (finished)" in again.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("digits", "--resume", "cut"), "settled where it began"),
+        (("--resume", "cut", "--max-lr", 1), "settled where it began"),
+        (("--resume", "cut", "--profile"), "settled where it began"),
+        (("--resume", "nowhere"), "is not a run"),
+        (("digits", "--max-lr", 1, "--reschedule"), "--resume RUN"),
+    ],
+)
+def test_what_does_not_go_with_resume_is_refused(onecycle: Command, words: tuple, says: str) -> None:
+    result = onecycle("train", *words)
+    assert (result.exit_code, says in result.stderr) == (2, True)
 
 
 def test_the_shell_idioms_of_the_readme_work_in_a_shell_without_a_terminal(tiny_digits: list[str]) -> None:

@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from onecycle_cli.engine import Hardware
 from onecycle_cli.errors import InputError, NoSuggestionError
 from onecycle_cli.experiments import training as module
+from onecycle_cli.experiments import updates
 from onecycle_cli.experiments.planning import recipe_schedule
 from onecycle_cli.experiments.range_test import find_lr
 from onecycle_cli.experiments.setup import fresh, prepare
@@ -84,6 +85,7 @@ def test_it_learns_the_digits_and_leaves_all_its_files(trained: Callable) -> Non
     assert run.facts["images"] == {"train": 1437, "valid": 360, "test": None}
     assert run.summary == ended.summary
     assert sorted(path.name for path in run.path.iterdir()) == [
+        "checkpoint-96.safetensors",
         "epochs.csv",
         "model.safetensors",
         "recipe.yaml",
@@ -339,7 +341,7 @@ def test_a_run_that_diverges_late_has_no_final_accuracy_but_keeps_its_best(
     def late(_: Recipe, steps_per_epoch: int) -> Callable:
         return lambda step: LrMomentum(0.01 if step < steps_per_epoch else 1e30, 0.9)
 
-    monkeypatch.setattr(module, "recipe_schedule", late)
+    monkeypatch.setattr(updates, "recipe_schedule", late)
     run, ended = trained()
     assert ended.status == "diverged"
     assert (ended.summary["valid_accuracy"], ended.summary["train_loss"]) == (None, None)

@@ -2,12 +2,15 @@
 
 import platform
 import subprocess
+import sys
+import time
 from pathlib import Path
 
+import psutil
 import torch
 
 from onecycle_cli import __version__
-from onecycle_cli.run_dir.facts import command_line, process_facts
+from onecycle_cli.run_dir.facts import command_line, is_process_gone, process_facts, this_process
 
 
 def test_the_command_line_can_be_pasted_into_a_shell() -> None:
@@ -36,3 +39,32 @@ def test_the_commit_is_that_of_the_folder_and_tells_of_changes(tmp_path: Path) -
     assert process_facts()["git_commit"] == commit
     (tmp_path / "a").write_text("2")
     assert process_facts()["git_commit"] == f"{commit}+changes"
+
+
+def test_this_process_is_there() -> None:
+    assert not is_process_gone(this_process())
+
+
+def test_a_process_that_ended_is_gone() -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as ended:
+        facts = this_process() | {"pid": ended.pid, "process_started": psutil.Process(ended.pid).create_time()}
+        assert not is_process_gone(facts)
+        ended.kill()
+        # Until its parent asks after it, its number is still there.
+        while psutil.Process(ended.pid).status() != psutil.STATUS_ZOMBIE:
+            time.sleep(0.01)
+        assert is_process_gone(facts)
+    assert is_process_gone(facts)
+
+
+def test_a_number_that_another_process_has_by_now_is_gone() -> None:
+    facts = this_process()
+    assert is_process_gone(facts | {"process_started": facts["process_started"] - 3600})
+
+
+def test_a_process_of_another_host_or_of_an_older_version_cannot_be_looked_at() -> None:
+    gone = this_process() | {"process_started": 0.0}
+    assert is_process_gone(gone)
+    assert not is_process_gone(gone | {"host": "elsewhere"})
+    assert not is_process_gone(gone | {"process_started": None})
+    assert not is_process_gone({})

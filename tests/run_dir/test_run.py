@@ -174,3 +174,12 @@ def test_a_row_that_is_cut_with_others_after_it_is_damage_in_a_growing_table_too
     (run.path / "t.csv").write_bytes(written)
     with pytest.raises(InputError, match="a row is cut"):
         run.read_growing_table("t.csv")
+
+
+def test_a_run_whose_process_is_gone_is_interrupted(make: Make) -> None:
+    run = make()
+    assert run.status == "running"
+    run.update(process_started=0.0)
+    assert (run.status, run.facts["status"]) == ("interrupted", "running")
+    run.update(status="finished")
+    assert run.status == "finished"

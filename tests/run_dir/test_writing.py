@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from onecycle_cli.run_dir.run import RunDir
-from onecycle_cli.run_dir.writing import json_ready, to_csv
+from onecycle_cli.run_dir.writing import json_ready, to_csv, write_whole
 
 Make = Callable[..., RunDir]
 
@@ -57,3 +57,37 @@ def test_json_has_null_for_numbers_that_are_not_finite(make: Make) -> None:
     assert json.loads(text) == {"a": None, "b": [1.0, None], "c": {"d": [1, 2]}, "p": "x"}
     assert "NaN" not in text
     assert json_ready(math.inf) is None
+
+
+def test_a_table_that_goes_on_keeps_so_many_rows_and_its_one_header(make: Make) -> None:
+    run = make()
+    with run.table("t.csv", ("step", "lr")) as table:
+        table.append({"step": step, "lr": 0.5} for step in range(5))
+    with (run.path / "t.csv").open("a") as cut:
+        cut.write("5,0.")
+    with run.table("t.csv", ("step", "lr"), keep=3) as table:
+        table.append([{"step": 3, "lr": 0.25}])
+        table.to_disk()
+    assert (run.path / "t.csv").read_text() == "step,lr\n0,0.5\n1,0.5\n2,0.5\n3,0.25\n"
+
+
+def test_a_table_that_is_to_go_on_may_not_have_begun(make: Make) -> None:
+    run = make()
+    with run.table("t.csv", ("step",), keep=0):
+        assert (run.path / "t.csv").read_text() == "step\n"
+    (run.path / "u.csv").touch()  # its header had not come to the disk
+    with run.table("u.csv", ("step",), keep=0):
+        assert (run.path / "u.csv").read_text() == "step\n"
+
+
+def test_a_file_that_cannot_be_written_leaves_the_old_one_and_no_half(tmp_path: Path) -> None:
+    path = tmp_path / "summary.json"
+    path.write_text("old")
+
+    def fails(beside: Path) -> None:
+        beside.write_text("ne")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space"):
+        write_whole(path, fails)
+    assert (path.read_text(), list(tmp_path.iterdir())) == ("old", [path])

@@ -1,0 +1,140 @@
+"""Where a training stands, kept in its run's folder so that it can go on there to the same end, bit by bit.
+
+A checkpoint is written beside and renamed, and the one before it stays until the next: whatever happens, one is whole.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from time import monotonic
+from typing import Any
+
+from torch import Tensor
+
+from onecycle_cli.checkpoint import read_checkpoint, write_checkpoint
+from onecycle_cli.errors import InputError
+from onecycle_cli.experiments.setup import SeenStep
+from onecycle_cli.progress import Report
+from onecycle_cli.run_dir.files import CHECKPOINT
+from onecycle_cli.run_dir.run import RunDir
+from onecycle_cli.run_dir.writing import Table
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """A row of `epochs.csv`; `step` is the last update's."""
+
+    epoch: int
+    step: int
+    lr: float
+    momentum: float
+    train_loss: float
+    train_accuracy: float
+    valid_loss: float
+    valid_accuracy: float
+    seconds: float
+    images_per_second: float
+
+
+@dataclass(frozen=True)
+class Sums:
+    """What the steps of an epoch come to so far: `loss` is the sum over images, `seconds` without the scoring."""
+
+    images: int = 0
+    loss: float = 0.0
+    correct: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where a training stands: before the update `step`, `sums` into an epoch, with the `epochs` that have ended.
+
+    `seconds` is the time it has taken, over all its processes.
+    """
+
+    step: int
+    sums: Sums
+    epochs: tuple[Epoch, ...]
+    seconds: float
+
+    def after(self, steps: Sequence[SeenStep], seconds: float) -> "Position":
+        """The position some steps of the same epoch later, which took so many seconds."""
+        loss = self.sums.loss
+        for step in steps:
+            loss += step.train_loss * step.images
+        sums = Sums(
+            self.sums.images + sum(step.images for step in steps),
+            loss,
+            self.sums.correct + sum(step.correct for step in steps),
+            self.sums.seconds + seconds,
+        )
+        return replace(self, step=steps[-1].step + 1, sums=sums, seconds=self.seconds + seconds)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A position with the `state` of its trainer; `images` is the signature of those that were trained on."""
+
+    position: Position
+    state: Mapping[str, Tensor]
+    images: str
+
+
+class Checkpoints:
+    """Writes the checkpoints of a run: at most one in `every` seconds, but where it is told to.
+
+    The rows of the run's `tables` come to the disk before the checkpoint that counts on them.
+    """
+
+    def __init__(self, run: RunDir, every: float, images: str, tables: Sequence[Table]) -> None:
+        self._run, self._every, self._images, self._tables = run, every, images, tables
+        self._last = monotonic()
+
+    @property
+    def due(self) -> bool:
+        """Whether the last one is long enough ago."""
+        return monotonic() - self._last >= self._every
+
+    def write(self, position: Position, state: Mapping[str, Tensor]) -> None:
+        """Writes one; not of weights that are no longer finite, which would take the place of good ones."""
+        self._last = monotonic()
+        if not all(bool(tensor.isfinite().all()) for tensor in state.values()):
+            return
+        for table in self._tables:
+            table.to_disk()
+        values = asdict(position) | {"images": self._images}
+        name = CHECKPOINT.format(step=position.step)
+        self._run.write_with(name, lambda path: write_checkpoint(path, state, values))
+        for step in _steps_kept(self._run)[:-2]:
+            (self._run.path / CHECKPOINT.format(step=step)).unlink()
+
+
+def newest_checkpoint(run: RunDir, report: Report) -> Checkpoint | None:
+    """The newest checkpoint in the run's folder that is whole, None where there is none; a damaged one is told.
+
+    `InputError` where there are some, but all are damaged.
+    """
+    damage: InputError | None = None
+    for step in reversed(_steps_kept(run)):
+        try:
+            state, values = read_checkpoint(run.path / CHECKPOINT.format(step=step))
+        except InputError as error:
+            report(f"{error.what} The one before it is tried.")
+            damage = error
+            continue
+        return Checkpoint(_position(values), state, values["images"])
+    if damage is not None:
+        raise damage
+    return None
+
+
+def _position(values: Mapping[str, Any]) -> Position:
+    epochs = tuple(Epoch(**epoch) for epoch in values["epochs"])
+    return Position(values["step"], Sums(**values["sums"]), epochs, values["seconds"])
+
+
+def _steps_kept(run: RunDir) -> list[int]:
+    before, after = CHECKPOINT.split("{step}")
+    names = [path.name for path in run.path.glob(f"{before}*{after}")]
+    numbers = [name.removeprefix(before).removesuffix(after) for name in names]
+    return sorted(int(number) for number in numbers if number.isdecimal())

@@ -1,0 +1,104 @@
+"""What has come of a training: its status, its summary, what its curves say, its figure."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from onecycle_cli import diagnosis
+from onecycle_cli.diagnosis import Settings, Statement
+from onecycle_cli.engine import Score
+from onecycle_cli.experiments.checkpoints import Epoch
+from onecycle_cli.experiments.diagnosing import planned
+from onecycle_cli.experiments.setup import LoggedStep, Setup
+from onecycle_cli.recipe import Recipe, last_stage, lr_ratios, relative, stages
+from onecycle_cli.run_dir.files import EPOCHS_COLUMNS, STEPS_COLUMNS, TRAINING_FIGURE
+from onecycle_cli.run_dir.run import RunDir, Status
+
+
+def status_of(seen: Sequence[LoggedStep], epochs: Sequence[Epoch], classes: int) -> Status:
+    """How the training ended. A network that has learned nothing has the loss of a uniform answer, log(classes)."""
+    if not math.isfinite(seen[-1].train_loss):
+        return "diverged"
+    return "collapsed" if epochs[-1].train_loss >= math.log(classes) else "finished"
+
+
+def summary_of(
+    recipe: Recipe, status: Status, seen: Sequence[LoggedStep], epochs: Sequence[Epoch], test: Score | None
+) -> dict[str, Any]:
+    """The numbers of `summary.json` that follow from the curves."""
+    last = epochs[-1] if epochs and status != "diverged" else None  # a diverged run has no final accuracy
+    best = max(epochs, key=lambda epoch: epoch.valid_accuracy, default=None)
+    diverged = seen[-1] if status == "diverged" else None
+    return {
+        "status": status,
+        "recipe": recipe.name,
+        "max_lr": last_stage(recipe).schedule.largest_max_lr,
+        "weight_decay": recipe.optimizer.weight_decay,
+        "batch_size": recipe.data.batch_size,
+        "epochs": len(epochs),
+        "train_loss": last and last.train_loss,
+        "train_accuracy": last and last.train_accuracy,
+        "valid_loss": last and last.valid_loss,
+        "valid_accuracy": last and last.valid_accuracy,
+        "best_valid_accuracy": best and best.valid_accuracy,
+        "best_epoch": best and best.epoch,
+        "test_loss": test and test.loss,
+        "test_accuracy": test and test.accuracy,
+        "diverged_step": diverged and diverged.step,
+        "diverged_lr": diverged and diverged.lr,
+    }
+
+
+def plan(recipe: Recipe, setup: Setup, *, found: bool) -> Settings:
+    """What a diagnosis has to know; `found` where max_lr is what a range test suggested."""
+    return planned(
+        recipe,
+        train_images=len(setup.data.train),
+        valid_images=len(setup.data.valid),
+        classes=setup.classes,
+        suggested=recipe.schedule.largest_max_lr if found else None,
+    )
+
+
+def first_statement(
+    settings: Settings, status: Status, seen: Sequence[LoggedStep], epochs: Sequence[Epoch]
+) -> Statement | None:
+    """The most important of what the curves say; None where they say nothing."""
+    steps = [diagnosis.Step(step.step, step.lr, step.train_loss) for step in seen]
+    rows = [
+        diagnosis.Epoch(e.epoch, e.lr, e.train_loss, e.train_accuracy, e.valid_loss, e.valid_accuracy) for e in epochs
+    ]
+    return next(iter(diagnosis.diagnose(diagnosis.TrainingRun(status, settings, steps, rows))), None)
+
+
+def steps_columns(recipe: Recipe) -> list[str]:
+    """The columns of `steps.csv`: also one for each layer group, where their lrs differ."""
+    apart = any(relative(stage.schedule.max_lr) for stage in stages(recipe))
+    return [*STEPS_COLUMNS, *(f"lr_{group}" for group in recipe.model.groups if apart)]
+
+
+def row_maker(recipe: Recipe) -> Callable[[LoggedStep], dict[str, Any]]:
+    """What makes a row of `steps.csv`; a layer group that is frozen has no lr."""
+    of_epochs = [
+        {f"lr_{group}": None if group in stage.frozen else ratio for group, ratio in ratios.items()}
+        for stage in stages(recipe)
+        for ratios in [lr_ratios(stage.schedule.max_lr, recipe.model.groups)] * stage.schedule.epochs
+    ]
+
+    def row(step: LoggedStep) -> dict[str, Any]:
+        ratios = of_epochs[step.epoch - 1]
+        return vars(step) | {column: ratio and ratio * step.lr for column, ratio in ratios.items()}
+
+    return row
+
+
+def draw_training(recipe: Recipe, seen: Sequence[LoggedStep], epochs: Sequence[Epoch], run: RunDir) -> None:
+    """Losses, accuracy, lr and momentum over the steps, as `training.png`."""
+    from onecycle_cli.plots import plot_training
+
+    rows = list(map(row_maker(recipe), seen))
+    steps = {name: [row[name] for row in rows] for name in steps_columns(recipe)}
+    by_epoch = {name: [getattr(epoch, name) for epoch in epochs] for name in EPOCHS_COLUMNS}
+    max_lr = last_stage(recipe).schedule.largest_max_lr
+    title = f"{recipe.name}: max_lr {max_lr:g}, weight decay {recipe.optimizer.weight_decay:g}"
+    run.write_with(TRAINING_FIGURE, lambda path: plot_training(path, title=title, steps=steps, epochs=by_epoch))

@@ -1,0 +1,117 @@
+"""How a training that was ended before its end goes on: from which checkpoint, on which machine, on which cycle."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from onecycle_cli.data.open_data import source_signature
+from onecycle_cli.engine import Hardware, resolve_hardware
+from onecycle_cli.errors import InputError
+from onecycle_cli.experiments.checkpoints import Checkpoint, newest_checkpoint
+from onecycle_cli.experiments.planning import of_length, recipe_schedule
+from onecycle_cli.experiments.setup import hardware_facts, note
+from onecycle_cli.experiments.training import Training, train
+from onecycle_cli.progress import Report
+from onecycle_cli.recipe import Recipe, load, to_yaml, with_values
+from onecycle_cli.run_dir.files import LR_RANGE, PROFILE, RECIPE
+from onecycle_cli.run_dir.run import RunDir
+from onecycle_cli.schedule import steps_per_epoch
+
+
+@dataclass(frozen=True)
+class Resumption:
+    """A training that can go on: where from (None: the beginning), and `notes`, what is to be told of it."""
+
+    recipe: Recipe
+    hardware: Hardware
+    checkpoint: Checkpoint | None
+    notes: list[str]
+
+
+def resumption(
+    run: RunDir, report: Report, *, epochs: int | None = None, reschedule: bool = False, force: bool = False
+) -> Resumption:
+    """What is to be done to go on with the training in `run`; nothing is changed yet.
+
+    With `epochs` and `reschedule` it goes on at its step of a cycle of so many epochs. `InputError` where the run is no
+    training, runs, has ended, is damaged, or was of images that have changed since, which `force` lets pass.
+    """
+    facts = run.facts
+    _must_be_open(run, facts)
+    recipe = load(run.path / RECIPE)
+    hardware = resolve_hardware(recipe.runtime.device, facts["precision"])
+    checkpoint = newest_checkpoint(run, report)
+    notes = _other_machine(facts, hardware)
+    if checkpoint is None:
+        notes.append("There is no checkpoint yet: it begins again.")
+    else:
+        of_epochs = recipe.schedule.epochs
+        notes.append(f"Going on at step {checkpoint.position.step}, in a training of {of_epochs} epochs.")
+        if checkpoint.images != source_signature(recipe.data.source, recipe.data.path) and not force:
+            what = f"The images in {recipe.data.path} have changed since {run.path} began."
+            raise InputError(what, "Put them back as they were, train anew, or go on all the same with --force.")
+    if epochs is not None and epochs != recipe.schedule.epochs:
+        longer, told = _rescheduled(recipe, epochs, checkpoint, facts)
+        if not reschedule:
+            raise InputError(told, "Add --reschedule to go on so, or leave --epochs out.")
+        recipe = longer
+        notes.append(told)
+    return Resumption(recipe, hardware, checkpoint, notes)
+
+
+def resume(resumed: Resumption, run: RunDir, report: Report) -> Training:
+    """Goes on with a training, to the end that it would have come to."""
+    facts = run.facts
+    for text in resumed.notes:
+        note(run, report, text)
+    # The range test and the profile come before the first step, and a part of either is of no use.
+    is_range_test_left = facts.get("auto", False) and "found_max_lr" not in facts
+    if resumed.checkpoint is None:
+        for name in (LR_RANGE, PROFILE) if is_range_test_left else (PROFILE,):
+            (run.path / name).unlink(missing_ok=True)
+    run.write_text(RECIPE, to_yaml(resumed.recipe))
+    return train(resumed.recipe, resumed.hardware, run, report, auto=is_range_test_left, checkpoint=resumed.checkpoint)
+
+
+def _must_be_open(run: RunDir, facts: Mapping[str, Any]) -> None:
+    if facts["command"] != "train":
+        mend = "A sweep and tune go on where the same command is given again."
+        raise InputError(f"{run.path} is a run of {facts['command']}, and only trainings are resumed.", mend)
+    match run.status:
+        case "running":
+            what = f"{run.path} is running, as process {facts['pid']} on {facts['host']}."
+            raise InputError(what, "Wait for it, or end it first.")
+        case "finished" | "collapsed" as status:
+            mend = f"`onecycle train --init {run.path}` begins another cycle with its weights."
+            raise InputError(f"{run.path} has come to its end ({status}).", mend)
+        case "diverged":
+            mend = "Train anew with a lower --max-lr; `onecycle diagnose` says more."
+            raise InputError(f"{run.path} diverged, and would again: it goes on to the same bits.", mend)
+
+
+def _other_machine(facts: Mapping[str, Any], hardware: Hardware) -> list[str]:
+    """Why the last bits of the result may be others than if the run had not been stopped."""
+    names = ("device_name", "threads")
+    here, there = hardware_facts(hardware), {name: facts[name] for name in names}
+    changed = [f"{name} is {here[name]}, was {there[name]}" for name in names if here[name] != there[name]]
+    return [f"Another machine: {', '.join(changed)}. The last digits may differ."] if changed else []
+
+
+def _rescheduled(
+    recipe: Recipe, epochs: int, checkpoint: Checkpoint | None, facts: Mapping[str, Any]
+) -> tuple[Recipe, str]:
+    """The recipe with so many epochs, and what that does to lr from the checkpoint on."""
+    if checkpoint is None:
+        raise InputError("There is no checkpoint yet, so nothing to go on with.", "Train anew with --epochs.")
+    if recipe.fine_tune is not None:
+        raise InputError("The length of a training in stages cannot be changed on the way.", "Leave --epochs out.")
+    done = checkpoint.position.step
+    per_epoch = steps_per_epoch(facts["images"]["train"], recipe.data.batch_size, drop_last=recipe.data.drop_last)
+    if epochs * per_epoch <= done:
+        ended = f"Of {epochs} epochs of {per_epoch} steps, none is left after {done} steps."
+        raise InputError(ended, "Give more --epochs.")
+    longer = with_values(recipe, of_length(recipe, epochs))
+    before, after = (recipe_schedule(one, per_epoch)(done).lr for one in (recipe, longer))
+    of_now = f"{recipe.schedule.epochs} epochs ({recipe.schedule.epochs * per_epoch} steps)"
+    of_then = f"{epochs} epochs ({epochs * per_epoch} steps)"
+    return longer, f"At step {done}, lr is {before:.3g} in a cycle of {of_now}, and {after:.3g} in one of {of_then}."

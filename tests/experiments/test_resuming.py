@@ -1,0 +1,264 @@
+"""A training that is stopped and goes on ends as one that was never stopped."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+
+from onecycle_cli.engine import Hardware
+from onecycle_cli.errors import InputError
+from onecycle_cli.experiments.checkpoints import newest_checkpoint
+from onecycle_cli.experiments.planning import recipe_schedule
+from onecycle_cli.experiments.resuming import resume, resumption
+from onecycle_cli.experiments.training import train
+from onecycle_cli.progress import Progress, silent
+from onecycle_cli.recipe import Recipe, load, to_yaml, with_values
+from onecycle_cli.run_dir.facts import this_process
+from onecycle_cli.run_dir.run import RunDir
+
+CPU = Hardware(torch.device("cpu"), "float32")
+FACTS = {"precision": "float32", "device_name": CPU.name, "threads": torch.get_num_threads()}
+Tiny = Callable[..., Recipe]
+
+
+class Stopped(BaseException):
+    """As a kill: nothing in the training gets to say a word."""
+
+
+def new_run(folder: Path, recipe: Recipe, **facts: Any) -> RunDir:
+    text, known = to_yaml(recipe), FACTS | facts
+    return RunDir.create(folder, command="train", recipe_name="digits", recipe_yaml=text, facts=known, name=None)
+
+
+def stopped(folder: Path, recipe: Recipe, step: int, work: str = "training", **facts: Any) -> RunDir:
+    """A run that is stopped when the row of `step` has been written, and its checkpoint has not."""
+
+    def stop(news: Progress | str) -> None:
+        if isinstance(news, Progress) and (news.work, news.done) == (work, step + 1):
+            raise Stopped
+
+    run = new_run(folder, recipe, **facts)
+    with pytest.raises(Stopped), run.recording():
+        train(recipe, CPU, run, stop, auto=facts.get("auto", False))
+    return run
+
+
+def resumed(run: RunDir, **how: Any) -> dict[str, Any]:
+    plan = resumption(run, silent, **how)
+    run.resume()
+    with run.recording():
+        return resume(plan, run, silent).summary
+
+
+def whole(folder: Path, recipe: Recipe, **how: Any) -> RunDir:
+    run = new_run(folder, recipe)
+    train(recipe, CPU, run, silent, **how)
+    return run
+
+
+def results(run: RunDir) -> dict[str, object]:
+    """All that must not depend on where a run was stopped."""
+    epochs = pd.read_csv(run.path / "epochs.csv", dtype=str).drop(columns=["seconds", "images_per_second"])
+    names = ["steps.csv", "lr_range.csv", "model.safetensors", "best.safetensors"]
+    files = {name: (run.path / name).read_bytes() for name in names if (run.path / name).is_file()}
+    return files | {"epochs.csv": epochs.to_csv(), "summary": {**run.summary, "seconds": None}}
+
+
+STAGES = [{"freeze_to": "head", "epochs": 1, "max_lr": 0.2}, {"freeze_to": None, "epochs": 2, "max_lr": None}]
+
+
+@pytest.mark.parametrize("step", [0, 11, 12, 30])
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"model.dropout": 0.3, "runtime.save_best": True},
+        {"optimizer.name": "adamw", "data.drop_last": True, "data.random_crop": True},
+        {"optimizer.nesterov": True, "schedule.start_epoch": 1, "schedule.epochs": 4},
+        {"fine_tune": {"stages": STAGES, "train_frozen_norms": False}, "schedule.max_lr": [0.01, 0.1]},
+    ],
+    ids=["sgd", "adamw", "nesterov", "stages"],
+)
+def test_it_ends_with_the_same_bits_wherever_it_was_stopped(
+    tmp_path: Path, tiny: Tiny, values: dict[str, Any], step: int
+) -> None:
+    recipe = tiny({"schedule.epochs": 3, "runtime.checkpoint_seconds": 0} | values)
+    run = stopped(tmp_path, recipe, step + 12 * recipe.schedule.start_epoch)
+    resumed(run)
+    assert results(run) == results(whole(tmp_path, recipe))
+    assert run.status == "finished"
+
+
+def test_it_may_be_stopped_again_and_again(tmp_path: Path, tiny: Tiny) -> None:
+    recipe = tiny({"runtime.checkpoint_seconds": 0})
+    run = stopped(tmp_path, recipe, 4)
+    for step in (9, 12, 20):
+
+        def stop(news: Progress | str, at: int = step) -> None:
+            if isinstance(news, Progress) and news.done == at:
+                raise Stopped
+
+        plan = resumption(run, silent)
+        run.resume()
+        with pytest.raises(Stopped), run.recording():
+            resume(plan, run, stop)
+    resumed(run)
+    assert results(run) == results(whole(tmp_path, recipe))
+
+
+def test_rows_past_the_checkpoint_are_cut_and_there_is_one_header(tmp_path: Path, tiny: Tiny) -> None:
+    run = stopped(tmp_path, tiny({"runtime.checkpoint_seconds": 0}), 15)
+    assert newest_checkpoint(run, silent).position.step == 15
+    with (run.path / "steps.csv").open("a") as steps:
+        steps.write("16,2,0.1,0.9")  # and the next one came half-way to the disk
+    resumed(run)
+    text = (run.path / "steps.csv").read_text()
+    assert text.count("step,epoch") == 1
+    assert pd.read_csv(run.path / "steps.csv")["step"].tolist() == list(range(24))
+
+
+def test_without_a_checkpoint_it_begins_again_in_the_same_folder(tmp_path: Path, tiny: Tiny) -> None:
+    recipe = tiny({"runtime.checkpoint_seconds": 1e6})
+    run = stopped(tmp_path, recipe, 15)
+    resumed(run)
+    assert results(run) == results(whole(tmp_path, recipe))
+    assert any("begins again" in note for note in run.facts["notes"])
+
+
+@pytest.mark.parametrize("max_lr", [None, [0.01, 0.1]])
+@pytest.mark.parametrize(("work", "step"), [("range test", 20), ("training", 3), ("training", 14)])
+def test_a_range_test_that_was_stopped_is_run_again_and_one_that_ended_is_not(
+    tmp_path: Path, tiny: Tiny, max_lr: object, work: str, step: int
+) -> None:
+    recipe = tiny({"schedule.max_lr": max_lr, "model.width": 1, "runtime.checkpoint_seconds": 0})
+    run = stopped(tmp_path, recipe, step, work, auto=True)
+    before = (run.path / "lr_range.csv").stat().st_mtime_ns
+    resumed(run)
+    assert ((run.path / "lr_range.csv").stat().st_mtime_ns == before) is (work == "training")
+    assert results(run) == results(whole(tmp_path, recipe, auto=True))
+
+
+def test_a_run_of_another_precision_than_the_machine_would_choose_keeps_it(tmp_path: Path, tiny: Tiny) -> None:
+    recipe = tiny({"runtime.precision": "auto", "runtime.checkpoint_seconds": 0})
+    for precision in ("float32", "bfloat16"):
+        run = stopped(tmp_path, recipe, 5, precision=precision)
+        assert resumption(run, silent).hardware.precision == precision
+
+
+def test_another_machine_is_told(tmp_path: Path, tiny: Tiny) -> None:
+    run = stopped(tmp_path, tiny({"runtime.checkpoint_seconds": 0}), 5, threads=64)
+    assert resumption(run, silent).notes[0].startswith("Another machine: threads is ")
+
+
+@pytest.mark.parametrize(
+    ("status", "says"),
+    [
+        ("finished", "has come to its end"),
+        ("collapsed", "has come to its end"),
+        ("diverged", "would again"),
+        ("running", "is running, as process"),
+    ],
+)
+def test_what_cannot_go_on_is_refused(tmp_path: Path, tiny: Tiny, status: str, says: str) -> None:
+    run = stopped(tmp_path, tiny(), 5)
+    run.update(status=status, **this_process())
+    with pytest.raises(InputError, match=says):
+        resumption(run, silent)
+
+
+def test_only_trainings_are_resumed(tmp_path: Path, tiny: Tiny) -> None:
+    run = stopped(tmp_path, tiny(), 5)
+    run.update(command="find-lr")
+    with pytest.raises(InputError, match="a run of find-lr"):
+        resumption(run, silent)
+
+
+def test_images_that_have_changed_are_refused_unless_forced(
+    tmp_path: Path, tiny: Tiny, image_folder: Callable[..., Path]
+) -> None:
+    path = image_folder("train/a", "train/b", "test/a", "test/b", images=20)
+    folder = {"data.source": "image_folder", "data.path": str(path), "data.batch_size": 8, "data.valid_fraction": 0.0}
+    run = stopped(tmp_path, tiny(folder | {"runtime.checkpoint_seconds": 0}), 6)
+    resumption(run, silent)
+    (path / "train" / "a" / "0.png").write_bytes((path / "train" / "b" / "0.png").read_bytes())
+    with pytest.raises(InputError, match="have changed since"):
+        resumption(run, silent)
+    assert resumed(run, force=True)["epochs"] == 2
+
+
+def test_rows_that_are_gone_are_told(tmp_path: Path, tiny: Tiny) -> None:
+    run = stopped(tmp_path, tiny({"runtime.checkpoint_seconds": 0}), 15)
+    lines = (run.path / "steps.csv").read_text().splitlines(keepends=True)
+    (run.path / "steps.csv").write_text("".join(lines[:8]))
+    with pytest.raises(InputError, match=r"steps.csv has 7 rows, but its checkpoint comes after 15"):
+        resumed(run)
+
+
+def test_another_length_is_refused_with_what_it_would_do_to_lr(tmp_path: Path, tiny: Tiny) -> None:
+    recipe = tiny({"runtime.checkpoint_seconds": 0})
+    run = stopped(tmp_path, recipe, 15)
+    longer = with_values(recipe, {"schedule.epochs": 4})
+    now, then = (recipe_schedule(one, 12)(15).lr for one in (recipe, longer))
+    told = f"At step 15, lr is {now:.3g} in a cycle of 2 epochs (24 steps), and {then:.3g} in one of 4 epochs"
+    with pytest.raises(InputError) as refused:
+        resumption(run, silent, epochs=4)
+    assert refused.value.what.startswith(told)
+    assert "--reschedule" in refused.value.mend
+    assert resumption(run, silent, epochs=2).recipe == load(run.path / "recipe.yaml")  # as it is
+    for epochs, says in ((1, "none is left"), (4, "At step")):
+        with pytest.raises(InputError, match=says):
+            resumption(run, silent, epochs=epochs)
+
+
+def test_asked_to_it_goes_on_in_a_cycle_of_another_length(tmp_path: Path, tiny: Tiny) -> None:
+    recipe = tiny({"runtime.checkpoint_seconds": 0})
+    run = stopped(tmp_path, recipe, 15)
+    summary = resumed(run, epochs=4, reschedule=True)
+    assert summary["epochs"] == 4
+    assert load(run.path / "recipe.yaml").schedule.epochs == 4
+    lrs = pd.read_csv(run.path / "steps.csv")["lr"]
+    before, after = (recipe_schedule(one, 12) for one in (recipe, load(run.path / "recipe.yaml")))
+    expected = [(before if step < 15 else after)(step).lr for step in range(48)]
+    assert lrs.tolist() == pytest.approx(expected, rel=1e-8)
+    assert any("in a cycle of 2 epochs" in note for note in run.facts["notes"])
+
+
+def test_the_length_cannot_change_before_the_first_checkpoint_nor_in_stages(tmp_path: Path, tiny: Tiny) -> None:
+    with pytest.raises(InputError, match="no checkpoint yet"):
+        resumption(stopped(tmp_path, tiny(), 5), silent, epochs=4, reschedule=True)
+    staged = {"fine_tune": {"stages": STAGES, "train_frozen_norms": False}, "schedule.epochs": 3}
+    run = stopped(tmp_path, tiny(staged | {"runtime.checkpoint_seconds": 0}), 5)
+    with pytest.raises(InputError, match="in stages"):
+        resumption(run, silent, epochs=4, reschedule=True)
+
+
+def test_a_damaged_checkpoint_is_told_and_the_one_before_is_used(tmp_path: Path, tiny: Tiny) -> None:
+    recipe = tiny({"runtime.checkpoint_seconds": 0})
+    run = stopped(tmp_path, recipe, 15)
+    newest = run.path / "checkpoint-15.safetensors"
+    content = bytearray(newest.read_bytes())
+    content[-1] ^= 1
+    newest.write_bytes(content)
+    told: list[object] = []
+    assert resumption(run, told.append).checkpoint.position.step == 14
+    assert "checkpoint-15.safetensors is damaged: its checksum is another" in str(told[0])
+    resumed(run)
+    assert results(run) == results(whole(tmp_path, recipe))
+
+
+def test_where_all_checkpoints_are_damaged_it_does_not_begin_again_unasked(tmp_path: Path, tiny: Tiny) -> None:
+    run = stopped(tmp_path, tiny({"runtime.checkpoint_seconds": 0}), 15)
+    for path in run.path.glob("checkpoint-*"):
+        path.write_bytes(b"")
+    with pytest.raises(InputError, match="is damaged"):
+        resumption(run, silent)
+
+
+def test_what_stands_in_run_json_is_of_the_process_that_goes_on(tmp_path: Path, tiny: Tiny) -> None:
+    run = stopped(tmp_path, tiny({"runtime.checkpoint_seconds": 0}), 5)
+    run.update(pid=1)
+    resumed(run)
+    assert json.loads((run.path / "run.json").read_text())["pid"] == this_process()["pid"]

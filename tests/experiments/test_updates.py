@@ -1,0 +1,58 @@
+"""The updates of a training, from any of its steps."""
+
+from collections.abc import Callable
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from onecycle_cli.engine import Hardware
+from onecycle_cli.experiments.setup import Setup, prepare
+from onecycle_cli.experiments.updates import Updates
+from onecycle_cli.progress import silent
+from onecycle_cli.recipe import Recipe, to_yaml
+from onecycle_cli.run_dir.run import RunDir
+
+CPU = Hardware(torch.device("cpu"), "float32")
+STAGES = [{"freeze_to": "head", "epochs": 1, "max_lr": 0.2}, {"freeze_to": None, "epochs": 2, "max_lr": None}]
+STAGED: dict[str, Any] = {"fine_tune": {"stages": STAGES, "train_frozen_norms": False}, "schedule.epochs": 3}
+
+
+@pytest.fixture
+def prepared(tmp_path: Path, tiny: Callable[..., Recipe]) -> Callable[[dict[str, Any]], tuple[Recipe, Setup, RunDir]]:
+    def make(values: dict[str, Any]) -> tuple[Recipe, Setup, RunDir]:
+        recipe = tiny(values)
+        text = to_yaml(recipe)
+        run = RunDir.create(tmp_path, command="train", recipe_name="r", recipe_yaml=text, facts={}, name=None)
+        return recipe, prepare(recipe, CPU, run, silent), run
+
+    return make
+
+
+@pytest.mark.parametrize("values", [{}, {"schedule.start_epoch": 1}, STAGED], ids=["plain", "later", "stages"])
+def test_they_number_all_steps_of_the_recipe(prepared: Callable, values: dict[str, Any]) -> None:
+    recipe, setup, run = prepared(values)
+    first = 12 * recipe.schedule.start_epoch
+    steps = [step.step for step in Updates(recipe, setup, run, silent).since(first)]
+    assert steps == list(range(first, 12 * recipe.schedule.epochs))
+
+
+@pytest.mark.parametrize("at", [5, 12, 13, 36])
+def test_restored_ones_go_on_where_the_state_was_taken(prepared: Callable, at: int) -> None:
+    recipe, setup, run = prepared(STAGED)
+    updates = Updates(recipe, setup, run, silent)
+    steps = updates.since(0)
+    list(islice(steps, at))
+    state = {name: tensor.clone() for name, tensor in updates.trainer.state().items()}
+    losses = [step.loss.item() for step in steps]
+    other = Updates(recipe, setup, run, silent)
+    other.restore(at, state)
+    assert [step.loss.item() for step in other.since(at)] == losses
+
+
+def test_a_stage_is_told_where_it_begins_and_not_where_it_goes_on(prepared: Callable) -> None:
+    recipe, setup, run = prepared(STAGED)
+    list(Updates(recipe, setup, run, silent).since(5))
+    assert [note[:12] for note in run.facts["notes"]] == ["Stage 2 of 2"]
