@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,23 +72,21 @@ def undisturbed(runs: Path, kind: str) -> Undisturbed:
     return Undisturbed(runs / kind, time.monotonic() - began)
 
 
-def moments(path: Path, whole: Undisturbed, draw: random.Random) -> Iterator[tuple[str, Callable[[], bool]]]:
-    """For each start of a run in `path`: a name for the moment to kill it at, and whether it has come."""
-    while True:
-        began = time.monotonic()
-        match draw.choice(("time", "row", "checkpoint", "checkpoint")):
-            case "time":
-                at = began + draw.uniform(0, whole.seconds)
-                yield "at a random time", lambda: time.monotonic() > at
-            case "row":
-                rows = draw.randrange(STEPS)
-                yield "at a random row", lambda: lines_of(path / "steps.csv") > rows
-            case "checkpoint":
-                rows = draw.randrange(STEPS - 2)
-                yield (
-                    "while a checkpoint was written",
-                    lambda: lines_of(path / "steps.csv") > rows and any(path.glob(".checkpoint-*")),
-                )
+def moment(path: Path, whole: Undisturbed, draw: random.Random) -> tuple[str, Callable[[], bool]]:
+    """When to kill the run in `path` that starts now: in words, and whether it has come."""
+    at, rows = time.monotonic() + draw.uniform(0, whole.seconds), draw.randrange(STEPS)
+    at_checkpoint = (
+        "while a checkpoint was written",
+        lambda: lines_of(path / "steps.csv") > rows and any(path.glob(".checkpoint-*")),
+    )
+    return draw.choice(
+        [
+            ("at a random time", lambda: time.monotonic() > at),
+            ("at a random row", lambda: lines_of(path / "steps.csv") > rows),
+            at_checkpoint,
+            at_checkpoint,
+        ]
+    )
 
 
 def lines_of(table: Path) -> int:
@@ -115,11 +113,12 @@ def survived(runs: Path, number: int, kind: str, whole: Undisturbed, kills: "Cou
     draw, name = random.Random(number), f"{kind}-{number}"
     path = runs / name
     times = 0
-    for moment, has_come in moments(path, whole, draw):
+    while True:
+        when, has_come = moment(path, whole, draw)
         began = (path / "run.json").is_file()
         process = started(runs, *(["--resume", str(path)] if began else train_words(kind, name)))
         if killed(process, has_come):
-            kills[moment] += 1
+            kills[when] += 1
             times += 1
         elif times:
             break
@@ -145,9 +144,10 @@ def without_times(path: Path) -> object:
     return [[row[number] for number in kept] for row in rows]
 
 
-def chaos(runs: Path, count: int, kinds: tuple[str, ...] = tuple(KINDS)) -> "Counter[str]":
+def chaos(runs: Path, count: int) -> "Counter[str]":
     """Kills `count` runs in the folder `runs`, in turn of the kinds; the number of kills by moment."""
     kills: Counter[str] = Counter()
+    kinds = list(KINDS)[:count]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         whole = dict(zip(kinds, pool.map(lambda kind: undisturbed(runs, kind), kinds), strict=True))
         turns = [(number, kinds[number % len(kinds)]) for number in range(count)]
@@ -160,10 +160,9 @@ def main() -> None:
     count = int(sys.argv[1]) if len(sys.argv) > 1 else RUNS
     with tempfile.TemporaryDirectory() as folder:
         kills = chaos(Path(folder), count)
-    times = "".join(f"\n  {number:4}  {moment}" for moment, number in kills.most_common())
-    print(
-        f"{count} runs were killed {kills.total()} times:{times}\nAll ended with the weights and tables of whole ones."
-    )
+    times = "".join(f"\n  {number:4}  {when}" for when, number in kills.most_common())
+    print(f"{count} runs were killed {kills.total()} times:{times}")
+    print("All ended with the weights and tables of whole ones.")
 
 
 if __name__ == "__main__":

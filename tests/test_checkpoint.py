@@ -51,8 +51,7 @@ def test_no_changed_byte_and_no_cut_goes_unseen(
     path.write_bytes(written[:at] if cut else written[:at] + changed + written[at + 1 :])
     try:
         tensors, values = read_checkpoint(path)
-    except InputError as error:
-        assert "is damaged" in error.what
+    except InputError:
         return
     # A byte that changed nothing: a blank of the header's end.
     assert values == VALUES

@@ -32,19 +32,25 @@ def test_an_interrupt_waits_until_it_is_let_go() -> None:
         assert not held.came
 
 
+def interrupts(times: int, reached: list[int]) -> None:
+    with held_back():
+        for time in range(times):
+            interrupt()
+            reached.append(time)
+
+
 def test_at_the_end_of_the_block_it_acts() -> None:
-    reached = False
-    with pytest.raises(KeyboardInterrupt), held_back():
-        interrupt()
-        reached = True
-    assert reached
+    reached: list[int] = []
+    with pytest.raises(KeyboardInterrupt):
+        interrupts(1, reached)
+    assert reached == [0]
 
 
 def test_a_second_one_acts_at_once() -> None:
-    with pytest.raises(KeyboardInterrupt), held_back():
-        interrupt()
-        interrupt()
-        pytest.fail("it went on")
+    reached: list[int] = []
+    with pytest.raises(KeyboardInterrupt):
+        interrupts(3, reached)
+    assert reached == [0]
 
 
 def test_without_one_nothing_happens_and_the_handlers_are_as_before() -> None:
