@@ -20,6 +20,7 @@ MACHINE_ERRORS = {
     errno.EFBIG: "Raise the limit on file sizes",
     errno.EACCES: "Choose another folder, or change its permissions",
     errno.EPERM: "Choose another folder, or change its permissions",
+    errno.ENOENT: "Put it back: it was there before",
     errno.ENOTDIR: "Choose another folder: a part of this path is a file",
     errno.EEXIST: "Choose another folder: this is a file",
     errno.ENAMETOOLONG: "Choose a shorter name",

@@ -4,7 +4,7 @@ import csv
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from io import StringIO
 from itertools import count
@@ -110,10 +110,12 @@ class RunDir:
         try:
             yield
         except (KeyboardInterrupt, Terminated):
-            self._end("interrupted")
+            with suppress(OSError):
+                self._end("interrupted")
             raise
         except BaseException as error:
-            self._end("failed", error=str(error) or type(error).__name__)
+            with suppress(OSError):  # a folder that is full or gone; it is the first error that is told
+                self._end("failed", error=str(error) or type(error).__name__)
             raise
         if self.facts["status"] == "running":
             self._end("finished")

@@ -3,7 +3,8 @@
 import csv
 import math
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, is_dataclass
 from io import StringIO
 from itertools import islice
@@ -17,14 +18,27 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     Whatever happens on the way, `path` holds what it held before, or all of the new.
     """
     beside = path.with_name(f".{path.name}")
+    with _named(path):
+        try:
+            write(beside)
+            _to_disk(beside)
+        except OSError:
+            with suppress(OSError):
+                beside.unlink()  # on a full disk the half of a file takes the room of others
+            raise
+        beside.replace(path)
+        _to_disk(path.parent)  # the name is kept in the folder
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Has an error say which file it is of, which that of a full disk does not."""
     try:
-        write(beside)
-        _to_disk(beside)
-    except OSError:
-        beside.unlink(missing_ok=True)  # on a full disk the half of a file takes the room of others
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = str(path)
         raise
-    beside.replace(path)
-    _to_disk(path.parent)  # the name is kept in the folder
 
 
 def _to_disk(path: Path) -> None:
@@ -42,7 +56,7 @@ class Table:
     """
 
     def __init__(self, path: Path, columns: Sequence[str], keep: int | None = None) -> None:
-        self.columns = columns
+        self.columns, self._path = columns, path
         if keep is not None and path.exists():
             with path.open("rb") as file:
                 kept = b"".join(islice(file, 1 + keep))
@@ -55,12 +69,14 @@ class Table:
 
     def append(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Appends rows, each with a value (or None) for every column, and hands them to the system."""
-        self._writer.writerows([_cell(row[column]) for column in self.columns] for row in rows)
-        self._file.flush()
+        with _named(self._path):
+            self._writer.writerows([_cell(row[column]) for column in self.columns] for row in rows)
+            self._file.flush()
 
     def to_disk(self) -> None:
         """Waits until all rows so far would outlast a loss of power."""
-        os.fsync(self._file.fileno())
+        with _named(self._path):
+            os.fsync(self._file.fileno())
 
     def __enter__(self) -> "Table":
         return self

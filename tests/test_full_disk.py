@@ -1,0 +1,106 @@
+"""A disk that is full, a limit on file sizes, a folder that vanishes: a clear error, and nothing that was whole is lost."""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+Command = Callable[..., object]
+KEPT = ("steps.csv", "model.safetensors")
+
+
+@pytest.fixture
+def words(tiny_digits: list[str]) -> list[str]:
+    """A training of some seconds with a checkpoint of 600 kB after each step."""
+    settings = {"model.width": 1, "schedule.epochs": 12, "runtime.checkpoint_seconds": 0}
+    return [
+        "train",
+        *tiny_digits,
+        *(word for field, value in settings.items() for word in ("--set", f"{field}={value}")),
+    ]
+
+
+def begun(words: list[str], runs: Path) -> "subprocess.Popen[str]":
+    """The training as a process that has written two checkpoints."""
+    command = [sys.executable, "-m", "onecycle_cli", *words, "--runs-dir", str(runs), "--name", "full"]
+    running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    while len(list(runs.glob("full/checkpoint-*"))) < 2 and running.poll() is None:
+        time.sleep(0.01)
+    return running
+
+
+def must_be_as_undisturbed(onecycle: Command, words: list[str], run: Path) -> None:
+    assert onecycle("train", "--resume", run).exit_code == 0
+    assert onecycle(*words, "--name", "whole").exit_code == 0
+    for name in KEPT:
+        assert (run / name).read_bytes() == (Path("runs/whole") / name).read_bytes()
+
+
+@pytest.mark.skipif(not hasattr(__import__("resource"), "prlimit"), reason="limits of another process: Linux alone")
+def test_a_limit_on_file_sizes_ends_the_run_which_resumes_from_the_checkpoint_before(
+    onecycle: Command, tmp_path: Path, words: list[str]
+) -> None:
+    import resource
+
+    running = begun(words, tmp_path / "runs")
+    resource.prlimit(running.pid, resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))
+    _, err = running.communicate(timeout=60)
+    run = tmp_path / "runs" / "full"
+    assert running.returncode == 5
+    assert "File too large" in err
+    assert "checkpoint-" in err
+    assert "Traceback" not in err
+    assert "train --resume" in err
+    assert not list(run.glob(".checkpoint-*"))
+    must_be_as_undisturbed(onecycle, words, run)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own, of 1.6 MB, in which two of the checkpoints have room and a third has not."""
+    path = tmp_path / "disk"
+    path.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1600k", "tmpfs", str(path)]
+    try:
+        mounted = subprocess.run(mount, capture_output=True, check=False).returncode == 0
+    except FileNotFoundError:
+        mounted = False
+    if not mounted:
+        pytest.skip("a file system can be mounted by root alone, and not in every container")
+    yield path
+    subprocess.run(["umount", str(path)], check=True)
+
+
+def test_a_full_disk_ends_the_run_which_resumes_when_there_is_room(
+    onecycle: Command, small_disk: Path, words: list[str]
+) -> None:
+    running = begun(words, small_disk)
+    _, err = running.communicate(timeout=60)
+    assert running.returncode == 5
+    assert "No space left on device" in err
+    assert "Traceback" not in err
+    assert len(list(small_disk.glob("full/checkpoint-*"))) == 2
+    subprocess.run(["mount", "-o", "remount,size=100m", str(small_disk)], check=True)
+    must_be_as_undisturbed(onecycle, words, small_disk / "full")
+
+
+def test_a_run_whose_folder_vanishes_ends_with_a_clear_error(tmp_path: Path, words: list[str]) -> None:
+    running = begun(words, tmp_path / "runs")
+    (tmp_path / "runs" / "full").rename(tmp_path / "elsewhere")
+    _, err = running.communicate(timeout=60)
+    assert running.returncode == 5
+    assert "No such file or directory" in err
+    assert "Traceback" not in err
+    shutil.rmtree(tmp_path / "elsewhere")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_without_permission_is_told(onecycle: Command, tmp_path: Path, words: list[str]) -> None:
+    (tmp_path / "runs").mkdir(mode=0o500)
+    result = onecycle(*words)
+    assert (result.exit_code, "Permission denied" in result.stderr) == (5, True)
