@@ -1,4 +1,4 @@
-"""A disk that is full, a limit on file sizes, a folder that vanishes: a clear error, and nothing that was whole is lost."""
+"""A disk that is full, a limit on file sizes, a folder that vanishes: a clear error, and what was whole stays."""
 
 import os
 import shutil
