@@ -1,4 +1,4 @@
-"""The runs inside a sweep: each in a folder of its own, run once, and run again only where it did not end.
+"""The runs inside a sweep: each in a folder of its own, run once, and gone on with only where it did not end.
 
 What a cell left in its folder is all that is known of it. So it makes no difference whether a sweep was interrupted, or
 how many processes shared its cells.
@@ -7,7 +7,9 @@ how many processes shared its cells.
 import hashlib
 import json
 import multiprocessing
+import os
 import signal
+import threading
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -23,7 +25,8 @@ import torch
 from onecycle_cli import __version__
 from onecycle_cli.data.open_data import source_signature
 from onecycle_cli.engine import Hardware
-from onecycle_cli.errors import OnecycleError, Terminated
+from onecycle_cli.errors import InputError, OnecycleError, Terminated
+from onecycle_cli.experiments.checkpoints import Checkpoint, newest_checkpoint
 from onecycle_cli.experiments.range_test import range_test
 from onecycle_cli.experiments.setup import Setup, describe, is_same_network, prepare
 from onecycle_cli.experiments.training import train_with
@@ -133,14 +136,26 @@ def run_cells(
 
 
 def _folder(cell: Cell, sweep: RunDir) -> RunDir:
-    """A new folder for the cell; one that was left by an interrupt or an error is kept under another name."""
+    """The cell's folder as it was left, where it can go on from a checkpoint; else a new one, the old one set aside."""
     path = sweep.path / cell.name
+    if _checkpoint(cell, RunDir(path)) is not None:
+        RunDir(path).resume()
+        return RunDir(path)
     if path.exists():
         free = next(n for n in count(1) if not path.with_name(f"{path.name}{UNFINISHED}{n}").exists())
         path.rename(path.with_name(f"{path.name}{UNFINISHED}{free}"))
     run = sweep.inner(cell.name, to_yaml(cell.recipe))
     run.update(cell=cell.key, seed=cell.recipe.seed)
     return run
+
+
+def _checkpoint(cell: Cell, run: RunDir) -> Checkpoint | None:
+    """Where the training in `run` can go on, if it is the cell's and has come so far."""
+    if cell.mode == "train" and (run.path / RUN).is_file():
+        with suppress(InputError):  # what is damaged is begun again
+            if run.facts.get("cell") == cell.key:
+                return newest_checkpoint(run, silent)
+    return None
 
 
 class _Bench:
@@ -165,7 +180,8 @@ class _Bench:
             report(f"{cell.name} failed: {getattr(error, 'what', None) or error or type(error).__name__}")
 
     def _run(self, cell: Cell, run: RunDir, report: Report) -> None:
-        recipe = cell.recipe
+        checkpoint = _checkpoint(cell, run)
+        recipe = cell.recipe if checkpoint is None else load(run.path / RECIPE)  # with the max_lr that was found
         if self._setup is None or self._recipe is None or not is_same_network(self._recipe, recipe):
             self._setup = None  # its memory is needed
             self._setup = prepare(recipe, self._hardware, run, report)
@@ -173,7 +189,7 @@ class _Bench:
             describe(self._setup, run)
         self._recipe = recipe
         if cell.mode == "train":
-            train_with(recipe, self._setup, run, report)
+            train_with(recipe, self._setup, run, report, checkpoint=checkpoint)
             return
         test = range_test(recipe, self._setup, run, report, repeats=cell.repeats)
         turn = turn_of(test.curves)
@@ -215,12 +231,21 @@ def _alone(path: Path, mode: Mode, repeats: int, hardware: Hardware, threads: in
     """Runs one cell in a process of its own, which leaves interrupts to its parent and ends when that tells it to."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _terminate)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(threads)
     run = RunDir(path)
     run.update(threads=threads)
     cell = Cell(path.name, {}, load(path / RECIPE), mode, repeats, run.facts["cell"])
     with suppress(Terminated):
         _Bench(hardware).run(cell, run, silent)
+
+
+def _end_with_parent() -> None:
+    """Ends this process when its parent was killed: the sweep may be going on by then, and run the same cell."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _terminate(*_: object) -> None:

@@ -1,10 +1,14 @@
 """The runs inside a sweep: run once, whatever happens in between."""
 
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import psutil
 import pytest
 import torch
 
@@ -13,7 +17,7 @@ from onecycle_cli.errors import InputError
 from onecycle_cli.experiments.cells import Cell, ended, fingerprint, plan_cells, row_of, run_cells
 from onecycle_cli.experiments.range_test import find_lr
 from onecycle_cli.experiments.training import train
-from onecycle_cli.progress import silent
+from onecycle_cli.progress import Progress, silent
 from onecycle_cli.recipe import Recipe, to_yaml, with_values
 from onecycle_cli.run_dir.run import RunDir
 
@@ -189,3 +193,39 @@ def test_a_key_changes_with_the_images_of_a_folder(tiny: Tiny, image_folder: Cal
 
 def test_a_fingerprint_does_not_depend_on_the_order() -> None:
     assert fingerprint({"a": 1, "b": [2.0]}) == fingerprint({"b": [2.0], "a": 1}) != fingerprint({"a": 1, "b": [2.5]})
+
+
+def test_a_training_that_was_stopped_goes_on_from_its_checkpoint(new_run: Callable, tiny: Tiny) -> None:
+    sweep, told = new_run(), []
+    recipe = tiny({"schedule.max_lr": None, "model.width": 1, "runtime.checkpoint_seconds": 0})
+    (cell,) = cells_of(recipe, {"seed": 0})
+
+    def stop(news: object) -> None:
+        if isinstance(news, Progress) and (news.work, news.done) == ("training", 15):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_all([cell], sweep, report=stop)
+    run_all([cell], sweep, report=told.append)
+    assert next(news.done for news in told if isinstance(news, Progress)) == 15  # once more, from the checkpoint before
+    assert row_of(cell, sweep)["status"] == "finished"
+    assert [path.name for path in sweep.path.glob("seed*")] == [cell.name]
+    whole = new_run()
+    run_all([cell], whole)
+    for name in ("steps.csv", "model.safetensors"):
+        assert (sweep.path / cell.name / name).read_bytes() == (whole.path / cell.name / name).read_bytes()
+
+
+def test_cells_end_with_the_process_that_began_them(tmp_path: Path, tiny: Tiny) -> None:
+    recipe = tmp_path / "long.yaml"
+    recipe.write_text(to_yaml(tiny({"schedule.epochs": 10_000})))
+    command = [sys.executable, "-m", "onecycle_cli", "sweep", str(recipe), "--param", "model.width=0.25,0.5"]
+    sweep = subprocess.Popen([*command, "--jobs", "2", "--name", "s"], stderr=subprocess.DEVNULL)
+    while len(list((tmp_path / "runs" / "s").glob("*/steps.csv"))) < 2:
+        assert sweep.poll() is None
+        time.sleep(0.05)
+    cells = psutil.Process(sweep.pid).children(recursive=True)
+    sweep.kill()
+    sweep.wait()
+    _, left = psutil.wait_procs(cells, timeout=20)
+    assert left == []
