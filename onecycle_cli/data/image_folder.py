@@ -52,14 +52,15 @@ def read_image_folder(path: Path, image_size: int, channels: int, report: Report
     file, the size or the channels change. `InputError` names the files that cannot be read, and what a folder lacks.
     """
     listing = _list_folder(path, report)
-    arrays = _cached(path, listing, image_size, channels, report)
+    signature = _signature(path, listing)
+    arrays = _cached(path, listing, signature, image_size, channels, report)
     images = np.load(arrays, mmap_mode="c")  # copy-on-write: torch wants writable memory, the file stays as it is
     splits, start = {}, 0
     for name, files in listing.splits.items():
         labels = np.array([label for _, label in files], dtype=np.int64)
         splits[name] = Split(images[start : start + len(files)], labels)
         start += len(files)
-    return Source(splits["train"], splits.get("valid"), splits.get("test"), listing.classes)
+    return Source(splits["train"], splits.get("valid"), splits.get("test"), listing.classes, signature)
 
 
 def count_images(path: Path, report: Report) -> dict[str, int]:
@@ -156,9 +157,8 @@ def _may_be_image(file: Path) -> bool:
     return file.suffix.lower() in Image.registered_extensions()
 
 
-def _cached(path: Path, listing: _Listing, image_size: int, channels: int, report: Report) -> Path:
+def _cached(path: Path, listing: _Listing, signature: str, image_size: int, channels: int, report: Report) -> Path:
     """The npy file with all images of the listing, decoded now if it is not there or no longer fits."""
-    signature = _signature(path, listing)
     folder = _cache_beside(path)
     folder.mkdir(parents=True, exist_ok=True)
     entry = folder / f"{image_size}px-{channels}ch"

@@ -26,12 +26,16 @@ class Split:
 
 @dataclass(frozen=True)
 class Source:
-    """What a source holds, before anything is held out; `valid` and `test` are None where it has no such split."""
+    """What a source holds, before anything is held out; `valid` and `test` are None where it has no such split.
+
+    `signature` changes with the images; "" where they never do.
+    """
 
     train: Split
     valid: Split | None
     test: Split | None
     classes: tuple[str, ...]
+    signature: str = ""
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,8 @@ class ImageData:
 
     `train` is optimized on, `valid` is looked at each epoch, `test` is scored once at the end (None where `valid` is
     the test split, or the source has none). `valid_is` says what `valid` is: "validation split", "test split" or
-    "held out for validation". `mean` and `std` are of each channel, on a scale from 0 to 1.
+    "held out for validation". `mean` and `std` are of each channel, on a scale from 0 to 1. `signature` changes with
+    the files of a folder of images; of the other sources, which never change, it is the name.
     """
 
     train: Split
@@ -50,6 +55,7 @@ class ImageData:
     classes: tuple[str, ...]
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    signature: str
 
 
 def channel_statistics(images: Pixels) -> tuple[tuple[float, ...], tuple[float, ...]]:

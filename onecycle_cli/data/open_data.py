@@ -44,7 +44,8 @@ def open_data(
             raise ValueError(f"unknown source {source!r}")
     train, valid, valid_is, test = _split(found, valid_fraction, seed)
     computed_mean, computed_std = channel_statistics(train.images) if mean is None or std is None else (mean, std)
-    return ImageData(train, valid, valid_is, test, found.classes, mean or computed_mean, std or computed_std)
+    used_mean, used_std = mean or computed_mean, std or computed_std
+    return ImageData(train, valid, valid_is, test, found.classes, used_mean, used_std, found.signature or source)
 
 
 def known_train_images(source: str, valid_fraction: float) -> int | None:
@@ -54,7 +55,7 @@ def known_train_images(source: str, valid_fraction: float) -> int | None:
 
 
 def source_signature(source: str, path: str | None) -> str:
-    """A hash that changes with the files of a folder of images; the other sources never change."""
+    """The `signature` of the images of a source, without opening them."""
     return folder_signature(Path(path)) if source == "image_folder" and path is not None else source
 
 
@@ -64,7 +65,7 @@ def _resized(source: Source, image_size: int, channels: int) -> Source:
 
     train = changed(source.train)
     assert train is not None
-    return Source(train, changed(source.valid), changed(source.test), source.classes)
+    return Source(train, changed(source.valid), changed(source.test), source.classes, source.signature)
 
 
 def _split(source: Source, valid_fraction: float, seed: int) -> tuple[Split, Split, str, Split | None]:

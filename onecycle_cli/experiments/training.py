@@ -9,7 +9,6 @@ from typing import Any
 
 from torch import nn
 
-from onecycle_cli.data.open_data import source_signature
 from onecycle_cli.engine import Hardware, Step, Trainer
 from onecycle_cli.errors import InputError, NoSuggestionError
 from onecycle_cli.experiments.checkpoints import Checkpoint, Checkpoints, Epoch, Position, Sums
@@ -106,8 +105,8 @@ def train_with(
         run.table(EPOCHS, EPOCHS_COLUMNS, keep=len(position.epochs)) as epochs_table,
         held_back() as held,
     ):
-        images = source_signature(recipe.data.source, recipe.data.path)
-        checkpoints = Checkpoints(run, recipe.runtime.checkpoint_seconds, images, (steps_table, epochs_table))
+        every, tables = recipe.runtime.checkpoint_seconds, (steps_table, epochs_table)
+        checkpoints = Checkpoints(run, every, setup.data.signature, tables)
         loop = _Loop(recipe, setup, run, updates, steps_table, epochs_table, checkpoints, held, report)
         position = loop.run(position, seen)
     return _ended(recipe, setup, run, position, seen, found=auto or "found_max_lr" in run.facts)
