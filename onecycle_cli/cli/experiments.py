@@ -215,15 +215,14 @@ def _resume(
 
 @contextmanager
 def _can_go_on(run: "RunDir") -> Iterator[None]:
-    """Says how, where the training is ended before its end by a person or by the machine."""
-    from onecycle_cli.console import show_note
+    """Has the message say how, where the training is ended before its end by a person or by the machine."""
     from onecycle_cli.errors import MachineError, Terminated
     from onecycle_cli.run_dir.facts import command_line
 
     try:
         yield
-    except (KeyboardInterrupt, Terminated, MachineError, OSError):
-        show_note(f"It can go on: {command_line(['train', '--resume', str(run.path)])}")
+    except (KeyboardInterrupt, Terminated, MachineError, OSError) as end:
+        end.add_note(f"It can go on: {command_line(['train', '--resume', str(run.path)])}")
         raise
 
 

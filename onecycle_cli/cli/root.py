@@ -46,18 +46,18 @@ def ends() -> Iterator[None]:
     try:
         yield
     except OnecycleError as error:
-        raise _told(error) from None
-    except KeyboardInterrupt:
-        print("\ninterrupted", file=sys.stderr)
+        raise _told(error, error) from None
+    except KeyboardInterrupt as end:
+        print("\ninterrupted", *_notes(end), sep="\n", file=sys.stderr)
         raise typer.Exit(INTERRUPTED) from None
     except Terminated as end:
-        print("terminated", file=sys.stderr)
+        print("terminated", *_notes(end), sep="\n", file=sys.stderr)
         raise typer.Exit(end.exit_code) from None
     except Exception as error:
         machine = _of_the_machine(error)
         if machine is None:
             raise
-        raise _told(machine) from None
+        raise _told(machine, error) from None
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -73,10 +73,17 @@ def _terminate(*_: object) -> None:
     raise Terminated
 
 
-def _told(error: OnecycleError) -> typer.Exit:
-    from onecycle_cli.console import show_error
+def _notes(end: BaseException) -> list[str]:
+    """What was added to the end of a command on its way here, such as how to go on."""
+    return getattr(end, "__notes__", [])
+
+
+def _told(error: OnecycleError, end: Exception) -> typer.Exit:
+    from onecycle_cli.console import show_error, show_note
 
     show_error(error)
+    for text in _notes(end):
+        show_note(text)
     return typer.Exit(error.exit_code)
 
 
