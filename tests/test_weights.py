@@ -31,6 +31,14 @@ def test_weights_and_header_come_back_as_they_were(tmp_path: Path) -> None:
     assert all(torch.equal(weights[name], value) for name, value in model.state_dict().items())
 
 
+def test_the_same_weights_are_the_same_file_whose_data_begins_where_it_should(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{number}.safetensors" for number in range(5)]
+    for path in paths:
+        save_weights(path, build_model(**MODEL, seed=0).state_dict(), HEADER)
+    assert len({path.read_bytes() for path in paths}) == 1
+    assert int.from_bytes(paths[0].read_bytes()[:8], "little") % 8 == 0
+
+
 def test_any_safetensors_reader_sees_classes_and_normalization(tmp_path: Path) -> None:
     save_weights(tmp_path / "m.safetensors", {"w": torch.ones(2)}, HEADER)
     with safe_open(tmp_path / "m.safetensors", framework="np") as file:
