@@ -1,5 +1,6 @@
 """What every experiment starts from: images on the device, and fresh models, optimizers and batches from a recipe."""
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -74,6 +75,7 @@ def prepare(recipe: Recipe, hardware: Hardware, run: RunDir, report: Report) -> 
         keep_freed_memory()
     if hardware.device.type == "cuda":
         torch.set_float32_matmul_precision("high")  # TF32, as its convolutions have it anyway
+        _same_bits_each_time(recipe.runtime.deterministic)
     settings = recipe.data
     start = start_of(recipe, report)
     data = open_recipe_data(recipe, report, start)
@@ -103,6 +105,18 @@ def prepare(recipe: Recipe, hardware: Hardware, run: RunDir, report: Report) -> 
     setup = Setup(hardware, data, start, trainer, train, fixed(data.valid), fixed(data.test) if data.test else None)
     describe(setup, run)
     return setup
+
+
+def _same_bits_each_time(asked: bool) -> None:
+    """Has CUDA compute the same bits each time, or whatever is fastest; a CPU does the first anyway.
+
+    torch reads the setting of cuBLAS once a process, at the first product of matrices, which may be that of a run
+    before this one that did not ask: so it is there from the first run on.
+    """
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(asked)
+    torch.backends.cudnn.deterministic = asked
+    torch.backends.cudnn.benchmark = False  # which of its algorithms is fastest may differ each time
 
 
 def new_trainer(

@@ -160,6 +160,7 @@ class Runtime(Section):
 
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda|cuda:\d+|mps)$")] = "auto"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    deterministic: bool = Field(False, description="Whether CUDA gives the same bits each time, if more slowly.")
     log_every: WholeNumber = Field(20, ge=1, le=100_000, description="Steps between two looks at the device.")
     save_best: bool = Field(False, description="Also keep the weights with the best validation accuracy.")
     checkpoint_seconds: float = Field(

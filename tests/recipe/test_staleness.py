@@ -49,6 +49,7 @@ def test_a_setting_that_changes_the_curve_is_named(tiny: Tiny, field: str, value
         ("schedule.pct_start", 0.2),
         ("seed", 5),
         ("runtime.log_every", 1),
+        ("runtime.deterministic", True),
         ("find_lr.num_steps", 50),
         ("data.mirrors", ["https://example.org/a.tar.gz"]),
     ],
