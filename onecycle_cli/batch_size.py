@@ -50,6 +50,11 @@ def with_margin(largest: int) -> int:
     return max(_multiple(int((1 - MARGIN) * largest)), min(MULTIPLE, largest))
 
 
+def half(batch_size: int) -> int | None:
+    """Half of a size that does not fit, as a multiple of 8; None where there is none smaller."""
+    return _multiple(batch_size // 2) or None
+
+
 FEWEST_BATCHES = 4
 """In an epoch of a batch size that is worth a training; with fewer a cycle has hardly any steps."""
 

@@ -14,6 +14,7 @@ from onecycle_cli.batch_size import (
     SMALLEST_FAST,
     Speed,
     epochs_in_equal_time,
+    half,
     largest_that_fits,
     measured_speeds,
     sizes_around,
@@ -137,3 +138,8 @@ def test_sizes_around_one_leave_an_epoch_some_steps_and_are_no_smaller_than_8() 
 @pytest.mark.parametrize(("own", "other", "epochs"), [(1000, 1000, 10), (1000, 2000, 20), (1000, 240, 2), (1000, 1, 1)])
 def test_a_faster_size_has_more_epochs_in_the_same_time(own: float, other: float, epochs: int) -> None:
     assert epochs_in_equal_time(10, own, other) == epochs
+
+
+@pytest.mark.parametrize(("size", "smaller"), [(4096, 2048), (100, 48), (20, 8), (16, 8), (15, None), (2, None)])
+def test_half_of_a_size_is_a_multiple_of_8_if_there_is_one(size: int, smaller: int | None) -> None:
+    assert half(size) == smaller

@@ -95,7 +95,7 @@ def _of_the_machine(error: Exception) -> MachineError | None:
     if is_out_of_memory(error):
         return MachineError(
             f"Out of memory: {str(error).splitlines()[0] if str(error) else 'no more to be had'}",
-            "Set a smaller --batch-size (`onecycle find-batch-size` finds one), or --set data.image_size.",
+            "Free some memory, or set a smaller --batch-size, data.image_size or model.width.",
         )
     return None
 

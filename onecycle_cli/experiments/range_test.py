@@ -7,6 +7,7 @@ from itertools import islice
 from statistics import median
 
 from onecycle_cli.engine import Hardware, Score, Step
+from onecycle_cli.experiments.memory import telling_batch_size
 from onecycle_cli.experiments.setup import SEEDS, SeenStep, Setup, fresh, in_blocks, note, prepare, some_of
 from onecycle_cli.experiments.suggestions import suggestion_plan
 from onecycle_cli.experiments.verification import short_cycles
@@ -87,7 +88,7 @@ def range_test(
     recipe = last_stage(recipe)
     columns = LR_RANGE_VALID_COLUMNS if recipe.find_lr.valid_every else LR_RANGE_COLUMNS
     tests: list[list[Point]] = []
-    with run.table(LR_RANGE, columns) as table:
+    with telling_batch_size(recipe, run), run.table(LR_RANGE, columns) as table:
         for repeat in range(repeats):
             if repeats > 1:
                 report(f"Range test {repeat + 1} of {repeats}.")

@@ -1,0 +1,76 @@
+"""A batch that does not fit in memory, on a CPU whose memory really ends."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from onecycle_cli.errors import InputError, MachineError
+from onecycle_cli.experiments.memory import telling_batch_size
+from onecycle_cli.recipe import Recipe, to_yaml
+from onecycle_cli.run_dir.run import RunDir
+
+Tiny = Callable[..., Recipe]
+RUN = RunDir(Path("runs/mine"))
+
+LIMITED = """
+import resource
+import torch
+from onecycle_cli import cli
+from onecycle_cli.experiments import range_test
+
+pages = int(open("/proc/self/statm").read().split()[0])
+most = pages * resource.getpagesize() + 4 * 2**30
+resource.setrlimit(resource.RLIMIT_AS, (most, most))
+cli.main()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the limit on memory is Linux's")
+def test_the_batch_size_the_guess_and_the_command_are_told_and_nothing_is_half_written(
+    tmp_path: Path, tiny: Tiny, image_folder: Callable[..., Path]
+) -> None:
+    folder = image_folder("train/a", "train/b", "test/a", "test/b", images=10)
+    images = {"data.source": "image_folder", "data.path": str(folder), "data.valid_fraction": 0.0}
+    # As for find-batch-size: 1 GiB for each image in the first layer alone, so that it is torch that finds none.
+    recipe = tiny(images | {"data.image_size": 1024, "data.batch_size": 20, "model.width": 16})
+    (tmp_path / "recipe.yaml").write_text(to_yaml(recipe))
+    words = [sys.executable, "-c", LIMITED, "find-lr", "recipe.yaml", "--name", "mine"]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert done.returncode == 5, done.stderr
+    *_, what, mend = done.stderr.splitlines()
+    assert what.startswith("error: Out of memory with data.batch_size 20, of images of 1024x1024 pixels: can't alloc")
+    assert mend.startswith("Half of it, --batch-size 8, is a guess; `onecycle find-batch-size runs/mine/recipe.yaml`")
+    assert done.stdout == ""
+    files = {path.name: path.read_text() for path in (tmp_path / "runs/mine").iterdir()}
+    assert sorted(files) == ["lr_range.csv", "recipe.yaml", "run.json"]
+    facts = json.loads(files["run.json"])
+    assert facts["status"] == "failed"
+    assert "Out of memory with data.batch_size 20" in facts["error"]
+    assert files["lr_range.csv"] == "seed,step,lr,momentum,train_loss,smoothed_loss\n"
+
+
+@pytest.mark.parametrize("bug", [ValueError("bug"), RuntimeError("bug"), InputError("Wrong.", "Mend it.")])
+def test_what_is_no_lack_of_memory_goes_on_as_it_is(tiny: Tiny, bug: Exception) -> None:
+    with pytest.raises(type(bug)) as caught, telling_batch_size(tiny(), RUN):
+        raise bug
+    assert caught.value is bug
+
+
+def test_on_a_gpu_all_that_torch_says_of_it_is_told(tiny: Tiny) -> None:
+    said = "CUDA out of memory. Tried to allocate 20.00 GiB. GPU 0 has a total capacity of 139.81 GiB."
+    with pytest.raises(MachineError) as caught, telling_batch_size(tiny({"data.batch_size": 4096}), RUN):
+        raise torch.OutOfMemoryError(f"{said}\nmore")
+    assert caught.value.what.endswith(f"data.batch_size 4096, of images of 8x8 pixels: {said}")
+    assert "--batch-size 2048, is a guess" in caught.value.mend
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("out of memory")])
+def test_where_there_is_no_smaller_size_none_is_guessed(tiny: Tiny, error: Exception) -> None:
+    with pytest.raises(MachineError) as caught, telling_batch_size(tiny({"data.batch_size": 8}), RUN):
+        raise error
+    assert caught.value.mend.startswith("`onecycle find-batch-size runs/mine/recipe.yaml` finds what fits")
