@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test chaos lint types docs benchmark benchmark-suggestion clean
+.PHONY: help demo test chaos fuzz lint types docs benchmark benchmark-suggestion clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*##/ #/' | awk -F' #' '{printf "make %-22s%s\n", $$1, $$2}'
@@ -16,6 +16,9 @@ test: lint types  ## lint, types and tests, what CI runs
 
 chaos: .venv/installed  ## kill trainings at random moments, let them go on, compare their ends: some minutes
 	$(BIN)/python tests/chaos.py
+
+fuzz: .venv/installed-dev  ## the properties among the tests, with 5,000 new examples each
+	$(BIN)/pytest -m "hypothesis and not gpu" --hypothesis-profile fuzz
 
 lint: .venv/installed-dev  ## style and format
 	$(BIN)/ruff check .

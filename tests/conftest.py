@@ -16,6 +16,8 @@ from onecycle_cli.recipe import Recipe, load, shipped_path, with_values
 # A slow machine is no failure, and the same commit gives the same answer.
 settings.register_profile("onecycle", deadline=None, derandomize=True)
 settings.load_profile("onecycle")
+# `make fuzz`: other examples each time, and many of them.
+settings.register_profile("fuzz", deadline=None, max_examples=5_000, print_blob=True)
 
 
 def pytest_configure() -> None:

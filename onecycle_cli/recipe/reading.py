@@ -67,6 +67,15 @@ _Dumper.add_representer(
 )
 
 
+def _construct_whole(loader: _Loader, node: yaml.ScalarNode) -> int:
+    number: int = loader.construct_yaml_int(node)
+    str(number)  # a ValueError where there are thousands of digits; Python has it of decimal ones, YAML knows others
+    return number
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _construct_whole)
+
+
 def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
     # Unicode's other line breaks survive in double quotes alone, where they are escaped.
     style = '"' if any(mark in text for mark in "\x85\u2028\u2029") else None
@@ -74,6 +83,11 @@ def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
 
 
 _Dumper.add_representer(str, _represent_text)
+
+
+UNREADABLE = (yaml.YAMLError, ValueError, RecursionError)
+"""What is raised of text that is no YAML, of a date or a number that only looks like one, such as 2024-13-45, and of
+thousands of brackets in one another."""
 
 
 def load(path: Path, overrides: Sequence[Override] = ()) -> Recipe:
@@ -122,7 +136,7 @@ def choices(text: str, flag: str) -> tuple[str, list[Any]]:
         raise InputError(f"{flag} has no FIELD=VALUE,VALUE,...", mend)
     try:
         values = yaml.load(f"[{listed}]", _Loader)
-    except (yaml.YAMLError, ValueError):
+    except UNREADABLE:
         raise InputError(f"{flag}: the values are not readable as YAML.", mend) from None
     if len({repr(value) for value in values}) < len(values):
         raise InputError(f"{flag} holds the same value twice.", "Leave one of them out.")
@@ -180,8 +194,7 @@ def _read_yaml(text: str, source: str) -> tuple[dict[str, Any], dict[Field, int]
         mark = error.problem_mark
         where = f"{source}, line {mark.line + 1}" if mark else source
         raise InputError(f"{where}: not readable as YAML: {error.problem}.", "Mend that line.") from None
-    # A ValueError is a date or a number that only looks like one, such as 2024-13-45.
-    except (yaml.YAMLError, ValueError) as error:
+    except UNREADABLE as error:
         raise InputError(f"{source} is not readable as YAML: {error}.", "Is it a recipe?") from None
     if not isinstance(values, dict):
         raise InputError(
@@ -229,8 +242,8 @@ def _apply(values: dict[str, Any], override: Override) -> list[_Problem]:
     if override.field not in TEXTS:
         try:
             value = yaml.load(override.text, _Loader)
-        except (yaml.YAMLError, ValueError):
-            what = f"the value {override.text!r} is not readable as YAML"
+        except UNREADABLE:
+            what = f"the value {_on_one_line(override.text)!r} is not readable as YAML"
             return [_Problem(override.flag, (override.field,), what)]
     return _put(values, override.field, value, override.flag)
 
@@ -340,13 +353,30 @@ def _did_you_mean(word: str, known: Sequence[str] | Mapping[str, object]) -> str
     return f"; did you mean '{near[0]}'?" if near else ""
 
 
+MOST_TOLD = 40
+"""Fields in one message: a terminal has room for no more, and a file of another kind needs no more."""
+
+
+def _on_one_line(text: str, widest: int = 100) -> str:
+    """`text` as a terminal can show it: what stands in a file may be line breaks, or commands to the terminal."""
+    shown = "".join(mark if mark.isprintable() else repr(mark)[1:-1] for mark in text[: widest + 1])
+    return shown if len(shown) <= widest else f"{shown[:widest]}..."
+
+
 def _error(source: str, problems: Sequence[_Problem]) -> InputError:
-    wide = max(len(problem.where) for problem in problems)
-    # What does not fit between sections has neither a line nor a field of its own; it names them.
-    names = [f"{'.'.join(map(str, problem.field))}: " if problem.field else "" for problem in problems]
-    rows = [f"  {problem.where:<{wide}}  {name}{problem.what}" for problem, name in zip(problems, names, strict=True)]
-    count = "one field cannot be used as it is" if len(rows) == 1 else f"{len(rows)} fields cannot be used as they are"
+    places = [_on_one_line(problem.where) for problem in problems[:MOST_TOLD]]
+    wide = max(map(len, places))
+    rows = []
+    for place, problem in zip(places, problems, strict=False):
+        # What does not fit between sections has neither a line nor a field of its own; it names them.
+        name = f"{_on_one_line('.'.join(map(str, problem.field)))}: " if problem.field else ""
+        rows.append(f"  {place:<{wide}}  {name}{_on_one_line(problem.what, 300)}")
+    if len(problems) > MOST_TOLD:
+        rows.append(f"  and {len(problems) - MOST_TOLD} more")
+    told = "one field cannot be used as it is"
+    if len(problems) > 1:
+        told = f"{len(problems)} fields cannot be used as they are"
     return InputError(
-        f"{source}: {count}:\n" + "\n".join(rows),
+        f"{source}: {told}:\n" + "\n".join(rows),
         "`onecycle recipes show images` explains every field.",
     )

@@ -390,3 +390,20 @@ def test_a_file_without_sections_has_no_dotted_names(tmp_path: Path, text: str, 
     (tmp_path / "old.yaml").write_text(text)
     with pytest.raises(InputError, match=says):
         dotted_values(tmp_path / "old.yaml")
+
+
+def test_of_hundreds_of_wrong_fields_forty_are_told_a_line_each() -> None:
+    text = DIGITS + "".join(f"'more\\n{number}': 1\n" for number in range(100)) + f"{'x' * 500}: 1\n"
+    text = text.replace("'", '"')
+    *_, fortieth, more, mend = refused(text).splitlines()
+    assert "  more\\n3" in fortieth
+    assert fortieth.endswith("is not a field")
+    assert more == "  and 61 more"
+    assert "explains every field" in mend
+    assert f"{'x' * 100}...: is not a field" in refused(f"{'x' * 500}: 1\n{DIGITS}")
+
+
+@pytest.mark.parametrize("text", ["[" * 5000, "a: " + "{a: " * 5000, "seed: 0x" + "f" * 5000])
+def test_what_is_too_deep_or_too_long_for_python_is_told(text: str) -> None:
+    assert "not readable as YAML" in refused(text)
+    assert "is not readable as YAML" in refused(DIGITS, override("seed", text.removeprefix("seed: ")))
