@@ -395,11 +395,9 @@ def test_a_file_without_sections_has_no_dotted_names(tmp_path: Path, text: str, 
 def test_of_hundreds_of_wrong_fields_forty_are_told_a_line_each() -> None:
     text = DIGITS + "".join(f"'more\\n{number}': 1\n" for number in range(100)) + f"{'x' * 500}: 1\n"
     text = text.replace("'", '"')
-    *_, fortieth, more, mend = refused(text).splitlines()
-    assert "  more\\n3" in fortieth
-    assert fortieth.endswith("is not a field")
+    *_, fortieth, more = refused(text).splitlines()
+    assert fortieth.endswith("more\\n39: is not a field")
     assert more == "  and 61 more"
-    assert "explains every field" in mend
     assert f"{'x' * 100}...: is not a field" in refused(f"{'x' * 500}: 1\n{DIGITS}")
 
 
