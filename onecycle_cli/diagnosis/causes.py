@@ -168,7 +168,8 @@ def smoothing_too_strong(run: TrainingRun) -> Statement | None:
     """Much of the validation loss comes from answers that were taught to be unsure."""
     last, settings = run.epochs[-1], run.settings
     unsure = settings.unsure_loss
-    if not run.complete or unsure < max(SMOOTHED_LOSS, SMOOTHED_SHARE * last.valid_loss):
+    # A validation loss that is not finite has no share.
+    if not (run.complete and unsure >= SMOOTHED_LOSS and unsure >= SMOOTHED_SHARE * last.valid_loss):
         return None
     return Statement(
         "regularization-too-strong",
