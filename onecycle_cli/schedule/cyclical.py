@@ -43,7 +43,7 @@ def _triangular(
     cycle, into = divmod(step, 2 * step_size)
     height = 1 - abs(into / step_size - 1)
     if mode == "triangular2":
-        height /= 2**cycle
+        height *= 0.5**cycle  # after a thousand cycles 2 ** cycle is no float
     elif mode == "exp_range":
         height *= gamma**step
     (low, high), (rest, peak) = lrs, momentums

@@ -79,3 +79,8 @@ def test_smiths_first_experiment_has_its_turns_where_his_solver_file_says() -> N
     at = triangular(max_lr=0.006, initial_lr=0.001, step_size=2000, max_momentum=0.9, base_momentum=0.9)
     assert [at(step).lr for step in (0, 2000, 4000, 5000)] == pytest.approx([0.001, 0.006, 0.001, 0.0035])
     assert {at(step).momentum for step in range(0, 8000, 100)} == {0.9}
+
+
+def test_after_thousands_of_cycles_half_the_height_each_time_is_none() -> None:
+    at = triangular(max_lr=1, initial_lr=0.1, step_size=2, max_momentum=0.95, base_momentum=0.85, mode="triangular2")
+    assert at(4 * 5000 + 2) == LrMomentum(0.1, 0.95)
