@@ -14,10 +14,25 @@ class BodyAndHead(Section):
     body: Lr
     head: Lr
 
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        _check_ratio(self.body, self.head)
+        return self
+
+
+FARTHEST = 1e15
+"""Two lrs of one network that are further apart are a slip, and their ratio ends in 0 or in infinity at last."""
+
+
+def _check_ratio(one: float, other: float) -> None:
+    if max(one, other) > FARTHEST * min(one, other):
+        raise ValueError(f"{one:g} and {other:g} are more than a factor of {FARTHEST:g} apart")
+
 
 def _first_and_head(value: tuple[float, ...]) -> tuple[float, ...]:
     if len(value) != 2:
         raise ValueError(f"a list holds two numbers, of the first layer group and of the head, not {len(value)}")
+    _check_ratio(*value)
     return value
 
 

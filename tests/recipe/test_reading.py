@@ -405,3 +405,10 @@ def test_of_hundreds_of_wrong_fields_forty_are_told_a_line_each() -> None:
 def test_what_is_too_deep_or_too_long_for_python_is_told(text: str) -> None:
     assert "not readable as YAML" in refused(text)
     assert "is not readable as YAML" in refused(DIGITS, override("seed", text.removeprefix("seed: ")))
+
+
+@pytest.mark.parametrize("max_lr", ["[1e-310, 1]", "[1000, 1e-13]", "{body: 1e-310, head: 1}"])
+def test_two_lrs_that_are_too_far_apart_are_told(max_lr: str) -> None:
+    said = refused(DIGITS, override("schedule.max_lr", max_lr))
+    assert "schedule.max_lr" in said
+    assert "are more than a factor of 1e+15 apart" in said
