@@ -96,7 +96,8 @@ def _turned_up(run: TrainingRun) -> Statement | None:
         return None
     least = min(run.epochs[:-recent], key=lambda epoch: epoch.valid_loss)
     now = min(epoch.valid_loss for epoch in run.epochs[-recent:])
-    if now < (1 + TURNED_UP) * least.valid_loss or not _learned_on(run, least):
+    # A validation loss that is no number has not turned up.
+    if not (now >= (1 + TURNED_UP) * least.valid_loss and _learned_on(run, least)):
         return None
     last = run.epochs[-1]
     text = (
