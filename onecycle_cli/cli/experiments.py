@@ -215,14 +215,16 @@ def _resume(
 
 @contextmanager
 def _can_go_on(run: "RunDir") -> Iterator[None]:
-    """Has the message say how, where the training is ended before its end by a person or by the machine."""
+    """Has the message say how, where the training is ended by a person or by the machine, after a checkpoint."""
     from onecycle_cli.errors import MachineError, Terminated
+    from onecycle_cli.experiments.checkpoints import steps_kept
     from onecycle_cli.run_dir.facts import command_line
 
     try:
         yield
     except (KeyboardInterrupt, Terminated, MachineError, OSError) as end:
-        end.add_note(f"It can go on: {command_line(['train', '--resume', str(run.path)])}")
+        if steps_kept(run):
+            end.add_note(f"It can go on: {command_line(['train', '--resume', str(run.path)])}")
         raise
 
 

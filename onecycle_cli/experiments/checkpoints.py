@@ -105,7 +105,7 @@ class Checkpoints:
         values = asdict(position) | {"images": self._images}
         name = CHECKPOINT.format(step=position.step)
         self._run.write_with(name, lambda path: write_checkpoint(path, state, values))
-        for step in _steps_kept(self._run)[:-2]:
+        for step in steps_kept(self._run)[:-2]:
             (self._run.path / CHECKPOINT.format(step=step)).unlink()
 
 
@@ -115,7 +115,7 @@ def newest_checkpoint(run: RunDir, report: Report) -> Checkpoint | None:
     `InputError` where there are some, but all are damaged.
     """
     damage: InputError | None = None
-    for step in reversed(_steps_kept(run)):
+    for step in reversed(steps_kept(run)):
         try:
             state, values = read_checkpoint(run.path / CHECKPOINT.format(step=step))
         except InputError as error:
@@ -133,7 +133,8 @@ def _position(values: Mapping[str, Any]) -> Position:
     return Position(values["step"], Sums(**values["sums"]), epochs, values["seconds"])
 
 
-def _steps_kept(run: RunDir) -> list[int]:
+def steps_kept(run: RunDir) -> list[int]:
+    """The steps that the run has checkpoints of."""
     before, after = CHECKPOINT.split("{step}")
     names = [path.name for path in run.path.glob(f"{before}*{after}")]
     numbers = [name.removeprefix(before).removesuffix(after) for name in names]

@@ -12,6 +12,7 @@ from torch import nn
 from onecycle_cli.engine import Hardware, Step, Trainer
 from onecycle_cli.errors import InputError, NoSuggestionError
 from onecycle_cli.experiments.checkpoints import Checkpoint, Checkpoints, Epoch, Position, Sums
+from onecycle_cli.experiments.memory import telling_batch_size
 from onecycle_cli.experiments.outcome import (
     draw_training,
     first_statement,
@@ -101,6 +102,7 @@ def train_with(
         seen = _seen_before(run, position.step - first_step)
         updates.restore(position.step, checkpoint.state)
     with (
+        telling_batch_size(recipe, run),
         run.table(STEPS, steps_columns(recipe), keep=position.step - first_step) as steps_table,
         run.table(EPOCHS, EPOCHS_COLUMNS, keep=len(position.epochs)) as epochs_table,
         held_back() as held,

@@ -262,3 +262,22 @@ def test_what_stands_in_run_json_is_of_the_process_that_goes_on(tmp_path: Path, 
     run.update(pid=1)
     resumed(run)
     assert json.loads((run.path / "run.json").read_text())["pid"] == this_process()["pid"]
+
+
+@pytest.mark.gpu
+def test_on_a_gpu_it_ends_with_the_same_bits_too(tmp_path: Path, tiny: Tiny) -> None:
+    cuda = Hardware(torch.device("cuda"), "bfloat16")
+    settings = {"runtime.device": "cuda", "runtime.deterministic": True, "runtime.checkpoint_seconds": 0}
+    recipe = tiny(settings | {"runtime.log_every": 5, "model.dropout": 0.2})
+
+    def stop(news: Progress | str) -> None:
+        if isinstance(news, Progress) and news.done > 15:
+            raise Stopped
+
+    facts = {"precision": "bfloat16", "device_name": cuda.name}
+    run, other = new_run(tmp_path, recipe, **facts), new_run(tmp_path, recipe, **facts)
+    with pytest.raises(Stopped), run.recording():
+        train(recipe, cuda, run, stop)
+    resumed(run)
+    train(recipe, cuda, other, silent)
+    assert results(run) == results(other)
