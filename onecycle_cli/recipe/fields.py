@@ -133,7 +133,7 @@ class FindLr(Section):
     smoothing: float = Field(ge=0, lt=1, description="Of the moving average of the loss.")
     stop_factor: float = Field(gt=1, le=1e6, description="The test ends at this many times the least smoothed loss.")
     valid_every: WholeNumber | None = Field(
-        None, ge=1, description="Also score validation images every so many steps; null: never."
+        None, ge=1, le=1_000_000, description="Also score validation images every so many steps; null: never."
     )
 
     @model_validator(mode="after")

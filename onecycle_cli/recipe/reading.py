@@ -10,7 +10,7 @@ from typing import Any, cast, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from onecycle_cli.errors import InputError
+from onecycle_cli.errors import InputError, printable
 from onecycle_cli.recipe.fields import Recipe
 from onecycle_cli.recipe.writing import as_written
 
@@ -27,8 +27,8 @@ def _section_in(annotation: object) -> type[BaseModel] | None:
 
 SECTIONS = [name for name, field in Recipe.model_fields.items() if _section_in(field.annotation)]
 
-DEEPEST = len(("fine_tune", "stages", 0, "max_lr"))
-"""The longest way to what may hold a field; YAML itself can go round in circles."""
+LARGEST = 2**20
+"""Bytes of a recipe; the longest that is shipped has some 5,000, and of 100 MB, PyYAML took a minute and a half."""
 
 TEXTS = {"name", "description", "data.path", "model.init"}
 """Fields whose value is taken from the command line as it stands: a folder may be called 2024 or `photos #1`."""
@@ -52,6 +52,15 @@ class _Problem:
 
 class _Loader(yaml.SafeLoader):
     """Safe YAML that takes `1e-4`, `1e4` and `1.0e4` for numbers, which YAML 1.1 leaves as text."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        """An alias stands for one value: of lists, a few lines of aliases make billions of values, or a circle."""
+        alias = self.peek_event()  # type: ignore[no-untyped-call]
+        node = super().compose_node(parent, index)
+        if isinstance(alias, yaml.AliasEvent) and not isinstance(node, yaml.ScalarNode):
+            what = f"*{alias.anchor} stands for a list or a section, and only single values are repeated so"
+            raise yaml.MarkedYAMLError(problem=what, problem_mark=alias.start_mark)  # type: ignore[arg-type]
+        return node
 
 
 class _Dumper(yaml.SafeDumper):
@@ -111,6 +120,8 @@ def dotted_values(path: Path) -> dict[str, Any]:
 
 
 def _text(path: Path) -> str:
+    if path.stat().st_size > LARGEST:
+        raise InputError(f"{path} has more than {LARGEST:,} bytes, so it is no recipe.", "Name the recipe's file.")
     try:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError:
@@ -205,8 +216,6 @@ def _read_yaml(text: str, source: str) -> tuple[dict[str, Any], dict[Field, int]
 
 def _lines(node: yaml.Node, field: Field) -> Iterator[tuple[Field, int]]:
     """The line of each key of a section, and of those in the lists and sections in it."""
-    if len(field) > DEEPEST:
-        return
     if isinstance(node, yaml.SequenceNode):
         for number, inner in enumerate(node.value):
             yield from _lines(inner, (*field, number))
@@ -314,6 +323,7 @@ _WORDS = {
     "int_type": "must be a whole number, not {given}",
     "bool_type": "must be true or false, not {given}",
     "string_type": "must be text, not {given}",
+    "string_unicode": "must be text in UTF-8, not {given}",
     "finite_number": "must be a finite number, not {given}",
     "model_type": "must be a section with fields, not {given}",
     "tuple_type": "must be a list, such as [0.1, 0.2], not {given}",
@@ -353,13 +363,12 @@ def _did_you_mean(word: str, known: Sequence[str] | Mapping[str, object]) -> str
     return f"; did you mean '{near[0]}'?" if near else ""
 
 
-MOST_TOLD = 40
-"""Fields in one message: a terminal has room for no more, and a file of another kind needs no more."""
+MOST_TOLD = 20
+"""Fields in one message: a terminal of 24 lines has room for no more, and a file of another kind needs no more."""
 
 
 def _on_one_line(text: str, widest: int = 100) -> str:
-    """`text` as a terminal can show it: what stands in a file may be line breaks, or commands to the terminal."""
-    shown = "".join(mark if mark.isprintable() else repr(mark)[1:-1] for mark in text[: widest + 1])
+    shown = printable(text[: widest + 1])
     return shown if len(shown) <= widest else f"{shown[:widest]}..."
 
 

@@ -33,8 +33,8 @@ from onecycle_cli.recipe import (
     with_largest_max_lr,
 )
 
-MOST_LINES = 60
-"""What a terminal shows at once, about."""
+MOST_LINES = 24
+"""What a terminal shows at once."""
 
 TEXTS = {name: shipped_path(name).read_text() for name in shipped_names()}
 SHIPPED = {name: parse(text, name).model_dump(mode="json") for name, text in TEXTS.items()}
