@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, Tim
 from rich.progress import Progress as Bars
 from rich.table import Table
 
-from onecycle_cli.errors import OnecycleError
+from onecycle_cli.errors import OnecycleError, printable
 from onecycle_cli.progress import Progress
 
 LINE_EVERY_SECONDS = 10.0
@@ -41,13 +41,13 @@ def _console(*, stderr: bool) -> Console:
 def show_error(error: OnecycleError) -> None:
     """What is wrong, and how to mend it."""
     console = _console(stderr=True)
-    console.print("error:", error.what, style="red", markup=False)
-    console.print(error.mend, markup=False)
+    console.print("error:", printable(error.what, but="\n"), style="red", markup=False)
+    console.print(printable(error.mend, but="\n"), markup=False)
 
 
 def show_note(text: str) -> None:
     """What a person should know before the work begins."""
-    _console(stderr=True).print(text, markup=False)
+    _console(stderr=True).print(printable(text, but="\n"), markup=False)
 
 
 def show_pairs(pairs: Iterable[tuple[str, str]]) -> None:
@@ -63,7 +63,7 @@ def show_pairs(pairs: Iterable[tuple[str, str]]) -> None:
     grid.add_column(no_wrap=True, style="bold")
     grid.add_column(overflow="fold")
     for name, value in pairs:
-        grid.add_row(name, value)
+        grid.add_row(name, printable(value, but="\n"))
     console.print(grid, markup=False)
 
 
@@ -80,7 +80,7 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     for column in columns:
         table.add_column(column, overflow="fold")  # a name that is cut cannot be copied
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*(printable(cell, but="\n") for cell in row))
     console.print(table, markup=False)
 
 
@@ -151,7 +151,7 @@ class Display:
         if self._quiet:
             return
         if isinstance(news, str):
-            self._console.print(news, markup=False)
+            self._console.print(printable(news, but="\n"), markup=False)
         elif self._bars:
             self._move(self._bars, news)
         elif line := self._lines.line(news):

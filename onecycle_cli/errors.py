@@ -39,6 +39,14 @@ class Terminated(BaseException):
     exit_code = 143
 
 
+def printable(text: str, but: str = "") -> str:
+    """`text` as a terminal can show it: what a person did not write, such as a file's name, may be commands to it.
+
+    `but` holds marks that stay as they are.
+    """
+    return "".join(mark if mark.isprintable() or mark in but else repr(mark)[1:-1] for mark in text)
+
+
 def is_out_of_memory(error: Exception) -> bool:
     """Whether memory ran out, of the machine or of a GPU.
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from onecycle_cli import console
-from onecycle_cli.console import Display, duration, show_error, show_pairs, show_table, show_wide_table
+from onecycle_cli.console import Display, duration, show_error, show_note, show_pairs, show_table, show_wide_table
 from onecycle_cli.errors import InputError
 from onecycle_cli.progress import Progress
 
@@ -52,6 +52,23 @@ def test_in_a_log_progress_is_a_line_now_and_then_and_one_at_the_end(
     assert lines[0] == "training 11/100 steps, loss 1.234 lr 0.05 1,234 img/s, 1 min 21 s left"
     assert lines[-1] == "training 100/100 steps, loss 1.234 lr 0.05 1,234 img/s"
     assert len(lines) == 10
+
+
+def test_what_a_file_is_called_is_no_command_to_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    with Display(quiet=False) as report:
+        report("no image of class 'a\x1b]0;title\x07\x1b[2J'\nnor of \udcff")
+    show_error(InputError("\x1b[2Jwhat\nmore", "mend\r\x9b2J"))
+    show_note("\x1b[2J")
+    told = "no image of class 'a\\x1b]0;title\\x07\\x1b[2J'\nnor of \\udcff\n"
+    assert capsys.readouterr().err == told + "error: \\x1b[2Jwhat\nmore\nmend\\r\\x9b2J\n\\x1b[2J\n"
+
+
+def test_nor_in_a_result_at_a_terminal(terminal: Callable[[], Terminal]) -> None:
+    stream = terminal()
+    show_table(["class"], [["a\x1b[2J"]])
+    show_pairs([("class", "b\x1b[2J")])
+    assert "a\\x1b[2J" in stream.getvalue()
+    assert "b\\x1b[2J" in stream.getvalue()
 
 
 def test_notes_go_to_standard_error_and_nothing_is_markup(capsys: pytest.CaptureFixture[str]) -> None:

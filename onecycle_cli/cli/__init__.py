@@ -3,6 +3,9 @@
 Torch, pandas and matplotlib are imported inside the commands that need them: `onecycle --help` has to be quick.
 """
 
+import sys
+from io import TextIOWrapper
+
 import typer
 
 from onecycle_cli.cli import (
@@ -45,4 +48,6 @@ app.add_typer(data.app, name="data")
 
 def main() -> None:
     """The `onecycle` command."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="surrogateescape")  # a shell gets a path that is no UTF-8 as it is
     app()

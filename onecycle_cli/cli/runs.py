@@ -82,13 +82,17 @@ def runs(
 
 
 def _results(runs_dir: Path) -> list[dict[str, Any]]:
+    from onecycle_cli.errors import InputError
     from onecycle_cli.run_dir.finding import all_runs
 
     rows = []
     for run in all_runs(runs_dir):
         row = _known(run)
         result, _ = RESULTS[row["command"]]
-        rows.append(row | {"result": result, "value": run.summary.get(result)})
+        value = None
+        with suppress(InputError):  # a summary that is damaged
+            value = run.summary.get(result)
+        rows.append(row | {"result": result, "value": value})
     return rows
 
 

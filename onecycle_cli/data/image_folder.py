@@ -12,12 +12,13 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
+from stat import S_ISREG
 
 import numpy as np
 from filelock import FileLock
 
 from onecycle_cli.data.cache import cache_folder
-from onecycle_cli.data.decoding import decode_into
+from onecycle_cli.data.decoding import decode_into, may_be_image
 from onecycle_cli.data.images import Source, Split
 from onecycle_cli.errors import InputError
 from onecycle_cli.progress import Progress, Report, silent
@@ -27,7 +28,7 @@ SPLIT_NAMES = {"train", "training", "test", "testing", *VALID_FOLDERS}
 CHUNK = 256
 """Images that one process decodes between two reports."""
 
-DECODING_VERSION = 1
+DECODING_VERSION = 2
 """Raised when `decode` gives other pixels, so that caches are made again."""
 
 ALONE = 2_000
@@ -133,7 +134,7 @@ def _list_split(folder: Path, classes: tuple[str, ...], report: Report) -> list[
     files, others = [], 0
     for label, name in enumerate(classes):
         found = list(_files(folder / name))
-        images = sorted(file for file in found if _may_be_image(file))
+        images = sorted(file for file in found if may_be_image(file))
         others += len(found) - len(images)
         files += [(file, label) for file in images]
         if not images:
@@ -151,23 +152,18 @@ def _files(folder: Path) -> Iterator[Path]:
         yield from (Path(inner, name) for name in names if name[0] != ".")
 
 
-def _may_be_image(file: Path) -> bool:
-    from PIL import Image
-
-    return file.suffix.lower() in Image.registered_extensions()
-
-
 def _cached(path: Path, listing: _Listing, signature: str, image_size: int, channels: int, report: Report) -> Path:
     """The npy file with all images of the listing, decoded now if it is not there or no longer fits."""
     folder = _cache_beside(path)
     folder.mkdir(parents=True, exist_ok=True)
     entry = folder / f"{image_size}px-{channels}ch"
     with FileLock(folder / ".lock"):
-        if not _is_current(entry, signature):
+        files = listing.files()
+        if not _is_current(entry, signature, (len(files), image_size, image_size, channels)):
             beside = folder / f".{entry.name}"
             shutil.rmtree(beside, ignore_errors=True)
             beside.mkdir()
-            _decode_all(listing.files(), beside / "images.npy", image_size, channels, report)
+            _decode_all(files, beside / "images.npy", image_size, channels, report)
             (beside / "signature").write_text(signature)
             # A run that has the old array mapped keeps it: its file lives on until it is let go.
             shutil.rmtree(entry, ignore_errors=True)
@@ -175,9 +171,13 @@ def _cached(path: Path, listing: _Listing, signature: str, image_size: int, chan
         return entry / "images.npy"
 
 
-def _is_current(entry: Path, signature: str) -> bool:
-    file = entry / "signature"
-    return file.exists() and file.read_text() == signature
+def _is_current(entry: Path, signature: str, shape: tuple[int, ...]) -> bool:
+    """Whether the cache is of these images, and as long as it was."""
+    try:
+        same = (entry / "signature").read_text() == signature
+        return same and np.load(entry / "images.npy", mmap_mode="r").shape == shape
+    except (FileNotFoundError, EOFError, ValueError):
+        return False
 
 
 def _cache_beside(path: Path) -> Path:
@@ -196,6 +196,8 @@ def _signature(path: Path, listing: _Listing) -> str:
                 stat = file.stat()
             except OSError as error:  # a link to nowhere
                 raise InputError(f"{file} cannot be read: {error.strerror}.", "Mend or remove it.") from None
+            if not S_ISREG(stat.st_mode):  # from a pipe one would wait for ever
+                raise InputError(f"{file} is no file: it is a pipe, a socket or a device.", "Remove it.")
             line = (name, os.path.relpath(file, path), label, stat.st_size, stat.st_mtime_ns)
             digest.update(repr(line).encode(errors="surrogateescape"))
     return digest.hexdigest()
@@ -218,6 +220,8 @@ def _decode_all(files: list[tuple[Path, int]], target: Path, image_size: int, ch
         done += count
         unreadable += bad
         report(Progress("decoding", done, len(files), "images"))
+    with target.open("rb") as file:
+        os.fsync(file.fileno())  # else a loss of power may leave black images under their whole size
     if unreadable:
         named = "\n".join(f"  {path}: {why}" for path, why in sorted(unreadable)[:10])
         more = f"\n  and {len(unreadable) - 10} more" if len(unreadable) > 10 else ""

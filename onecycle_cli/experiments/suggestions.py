@@ -1,5 +1,6 @@
 """What a recipe tells a suggestion, and what a range test that was run before says for the recipe at hand."""
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -34,14 +35,17 @@ def suggested_max_lr(found: RunDir, recipe: Recipe) -> SavedSuggestion:
             "Name a find-lr run, or a value's folder of a sweep, such as RUN/weight_decay=1e-3.",
         )
     saved = found.read_json(SUGGESTION)
-    if saved["max_lr"] is None:
-        raise InputError(f"The range test in {found.path} gave no max_lr. {saved['reason']}", "Give --max-lr.")
+    with numbers_in(found, SUGGESTION):
+        then = None if saved["max_lr"] is None else float(saved["max_lr"])
+        reason = saved["reason"]
+    if then is None:
+        raise InputError(f"The range test in {found.path} gave no max_lr. {reason}", "Give --max-lr.")
     again = suggest(saved_curves(found), suggestion_plan(recipe))
     if (found.path / VERIFY).is_file() and again.max_lr is not None:
         again = verified(again, saved_trials(found), div_factor=recipe.schedule.start_divisor)
     if again.max_lr is None:  # an older version saw one, or the file was written to since
         raise InputError(f"{found.path / LR_RANGE} gives no max_lr, read again. {again.reason}", "Run find-lr again.")
-    return SavedSuggestion(again.max_lr, float(saved["max_lr"]), str(again.confidence))
+    return SavedSuggestion(again.max_lr, then, str(again.confidence))
 
 
 def saved_curves(found: RunDir, *, growing: bool = False) -> list[Curve]:
@@ -49,9 +53,15 @@ def saved_curves(found: RunDir, *, growing: bool = False) -> list[Curve]:
     rows = found.read_growing_table(LR_RANGE) if growing else found.read_table(LR_RANGE)
     with numbers_in(found, LR_RANGE):
         return [
-            Curve([float(row["lr"]) for row in test], [float(row["train_loss"]) for row in test])
+            Curve([_lr(row["lr"]) for row in test], [float(row["train_loss"]) for row in test])
             for test in (list(rows) for _, rows in groupby(rows, key=_seed))
         ]
+
+
+def _lr(text: str) -> float:
+    if not 0 < (lr := float(text)) < math.inf:
+        raise ValueError(f"{text} is no lr")
+    return lr
 
 
 def _seed(row: dict[str, str]) -> str | None:
@@ -70,10 +80,12 @@ def saved_trials(found: RunDir) -> list[Trial]:
 
 @contextmanager
 def numbers_in(found: RunDir, name: str) -> Iterator[None]:
-    """Turns a column that is missing, or text in place of a number, into an `InputError`."""
+    """Turns a value that is missing, or text in place of a number, into an `InputError`."""
     try:
         yield
-    except (KeyError, ValueError) as error:
+    except KeyError as error:
+        raise InputError(f"{found.path / name} is damaged: it has no {error}.", "Run it again.") from None
+    except (TypeError, ValueError) as error:
         raise InputError(f"{found.path / name} is damaged: {error}.", "Run it again.") from None
 
 

@@ -18,6 +18,8 @@ from onecycle_cli.run_dir.writing import Table, json_ready, write_whole
 
 Status = Literal["running", "finished", "diverged", "collapsed", "interrupted", "failed"]
 
+KNOWN_FROM_THE_START = {"command", "recipe", "status", "started"}
+
 
 class RunDir:
     """The folder of one run. Its files are made through here, and its `run.json` says how it stands."""
@@ -88,8 +90,11 @@ class RunDir:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What `run.json` holds."""
-        return self.read_json(RUN)
+        """What `run.json` holds; `InputError` where it is damaged."""
+        facts = self.read_json(RUN)
+        if not facts.keys() >= KNOWN_FROM_THE_START:
+            raise InputError(f"{self.path / RUN} is damaged: it says little of a run.", "Run it again.")
+        return facts
 
     @property
     def summary(self) -> dict[str, Any]:
@@ -175,9 +180,11 @@ class RunDir:
     def read_json(self, name: str) -> dict[str, Any]:
         """The JSON object in the file `name`; `InputError` where it is damaged."""
         try:
-            value: dict[str, Any] = json.loads((self.path / name).read_text(encoding="utf-8"))
-        except ValueError:
+            value = json.loads((self.path / name).read_text(encoding="utf-8"))
+        except (ValueError, RecursionError):
             raise InputError(f"{self.path / name} is damaged: it is not JSON.", "Run it again.") from None
+        if not isinstance(value, dict):
+            raise InputError(f"{self.path / name} is damaged: it is no JSON object.", "Run it again.")
         return value
 
 

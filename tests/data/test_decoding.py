@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
-from onecycle_cli.data.decoding import decode, decode_into
+from onecycle_cli.data.decoding import decode, decode_into, may_be_image
 
 COLOURS = np.zeros((8, 8, 3), dtype=np.uint8)
 COLOURS[:, :4] = (200, 30, 40)
@@ -93,6 +93,48 @@ def test_the_shorter_side_is_resized_and_the_centre_cut_out(tmp_path: Path, widt
 def test_a_single_pixel_fills_the_image(tmp_path: Path) -> None:
     path = saved(tmp_path, Image.new("RGB", (1, 1), (1, 2, 3)))
     assert (decode(path, 8, 3) == (1, 2, 3)).all()
+
+
+def test_of_a_line_thousands_of_pixels_long_the_middle_is_resized(tmp_path: Path) -> None:
+    # The whole line, resized, would be 65,000 x 1,024 x 1,024 bytes.
+    line = np.zeros((1, 65_000, 3), dtype=np.uint8)
+    line[:, 30_000:35_000] = (1, 2, 3)
+    assert (decode(saved(tmp_path, Image.fromarray(line)), 1024, 3) == (1, 2, 3)).all()
+    column = Image.fromarray(line.transpose(1, 0, 2))
+    assert (decode(saved(tmp_path, column), 1024, 3) == (1, 2, 3)).all()
+
+
+def test_a_long_image_is_cut_as_a_whole_one_would_be(tmp_path: Path) -> None:
+    smooth = np.asarray(Image.linear_gradient("L").resize((20_000, 10)))
+    pixels = decode(saved(tmp_path, Image.fromarray(smooth)), 8, 1)[..., 0]
+    whole = Image.fromarray(smooth).resize((16_000, 8), Image.Resampling.BILINEAR)
+    assert np.array_equal(pixels, np.asarray(whole.crop((7_996, 0, 8_004, 8))))
+
+
+def test_of_an_animation_the_first_frame_is_taken(tmp_path: Path) -> None:
+    frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue", "green")]
+    path = saved(tmp_path, frames[0], "a.gif", save_all=True, append_images=frames[1:])
+    assert (decode(path, 8, 3) == (255, 0, 0)).all()
+
+
+def test_a_photo_of_100_million_pixels_is_read_and_a_bomb_of_400_million_is_not(tmp_path: Path) -> None:
+    assert (decode(saved(tmp_path, Image.new("1", (10_000, 10_000), 1)), 8, 1) == 255).all()
+    with pytest.raises(Image.DecompressionBombError, match="400000000 pixels"):
+        decode(saved(tmp_path, Image.new("1", (20_000, 20_000))), 8, 1)
+
+
+@pytest.mark.parametrize("name", ["a.eps", "a.ps", "a.jpg", "a.png"])
+def test_a_program_in_postscript_is_no_image_whatever_it_is_called(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n(hello) print\n")
+    with pytest.raises(UnidentifiedImageError):
+        decode(tmp_path / name, 8, 3)
+
+
+@pytest.mark.parametrize(
+    ("name", "may"), [("a.JPG", True), ("a.webp", True), ("a.tif", True), ("a.eps", False), ("a.txt", False)]
+)
+def test_what_may_be_an_image_is_told_by_its_ending(name: str, may: bool) -> None:
+    assert may_be_image(Path(name)) == may
 
 
 def test_rows_are_filled_and_what_cannot_be_read_is_named(tmp_path: Path) -> None:

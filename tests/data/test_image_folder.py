@@ -91,6 +91,16 @@ def test_a_file_that_comes_goes_or_changes_makes_the_cache_again(image_folder: M
     assert decodings(path) == 8
 
 
+@pytest.mark.parametrize("damage", [lambda whole: whole[:-100], lambda _: b"", lambda _: b"nonsense"])
+def test_a_cache_that_is_damaged_is_made_again(image_folder: Make, damage: Callable[[bytes], bytes]) -> None:
+    path = image_folder("a", "b")
+    images = read_image_folder(path, 8, 3, silent).train.images.copy()
+    cached = path.with_name("photos.onecycle-cache") / "8px-3ch" / "images.npy"
+    cached.write_bytes(damage(cached.read_bytes()))
+    assert decodings(path) == 8
+    assert np.array_equal(read_image_folder(path, 8, 3, silent).train.images, images)
+
+
 def test_a_run_that_has_the_old_array_keeps_it(image_folder: Make) -> None:
     path = image_folder("a", "b")
     before = read_image_folder(path, 8, 3, silent).train.images
@@ -202,6 +212,37 @@ def test_a_link_to_nowhere_is_named(image_folder: Make) -> None:
     path = image_folder("a", "b")
     (path / "a" / "lost.png").symlink_to("nowhere.png")
     assert "lost.png cannot be read: No such file" in refused(path).what
+
+
+def test_a_pipe_is_refused_rather_than_waited_for(image_folder: Make) -> None:
+    path = image_folder("a", "b")
+    os.mkfifo(path / "a" / "pipe.png")
+    assert "a/pipe.png is no file: it is a pipe" in refused(path).what
+
+
+def test_links_that_go_round_in_circles_are_not_followed(image_folder: Make) -> None:
+    path = image_folder("train/a", "train/b", "test/a", "test/b")
+    (path / "train" / "a" / "up").symlink_to(path / "train")
+    (path / "train" / "itself").symlink_to("itself")
+    assert len(read_image_folder(path, 8, 3, silent).train) == 8
+    (path / "train" / "a" / "circle.png").symlink_to("circle.png")
+    assert "circle.png cannot be read: Too many levels of symbolic links" in refused(path).what
+
+
+def test_names_may_hold_whatever_a_file_system_allows(image_folder: Make) -> None:
+    classes = (" two words", "a\nline", "größe 猫", os.fsdecode(b"raw\xff"), "$(x) `y` 'z'")
+    path = image_folder(*(f"{split}/{name}" for split in ("train", "test") for name in classes), name="my photos\n🌲")
+    found = read_image_folder(path, 8, 3, silent)
+    assert found.classes == tuple(sorted(classes))
+    assert len(found.train) == len(found.test) == 20
+    assert decodings(path) == 0
+
+
+def test_a_class_that_the_test_images_lack_is_told(image_folder: Make) -> None:
+    news: list[Progress | str] = []
+    path = image_folder("train/a", "train/b", "test/a")
+    assert len(read_image_folder(path, 8, 3, news.append).test) == 4
+    assert f"{path / 'test'} holds no image of class 'b'." in news
 
 
 def test_a_full_disk_is_an_error_of_the_machine_and_no_crash(

@@ -176,6 +176,25 @@ def test_a_row_that_is_cut_with_others_after_it_is_damage_in_a_growing_table_too
         run.read_growing_table("t.csv")
 
 
+@pytest.mark.parametrize(
+    ("written", "says"),
+    [
+        (b"", "it is not JSON"),
+        (b'{"command": "tra', "it is not JSON"),
+        (b"\xff\xfe", "it is not JSON"),
+        (b"[" * 100_000, "it is not JSON"),
+        (b"[]", "it is no JSON object"),
+        (b"null", "it is no JSON object"),
+        (b"{}", "it says little of a run"),
+    ],
+)
+def test_damaged_facts_are_told(make: Make, written: bytes, says: str) -> None:
+    run = make()
+    (run.path / "run.json").write_bytes(written)
+    with pytest.raises(InputError, match=f"run.json is damaged: {says}"):
+        _ = run.facts
+
+
 def test_a_run_whose_process_is_gone_is_interrupted(make: Make) -> None:
     run = make()
     assert run.status == "running"
