@@ -38,7 +38,6 @@ class RunDir:
         """
         # Gathered first, since asking git takes a while: the folder and its `run.json` come at once.
         facts = process_facts() | dict(facts)
-        runs_dir.mkdir(parents=True, exist_ok=True)
         started = datetime.now(UTC)
         if name is None:
             path = _new_folder(runs_dir, f"{started:%Y%m%d-%H%M%S}-{command}-{recipe_name}")
@@ -190,6 +189,7 @@ class RunDir:
 
 def _new_folder(runs_dir: Path, name: str) -> Path:
     """Two runs that start in the same second both get a folder: the later one with -2."""
+    runs_dir.mkdir(parents=True, exist_ok=True)
     for attempt in count(1):
         path = runs_dir / (name if attempt == 1 else f"{name}-{attempt}")
         try:
@@ -207,6 +207,7 @@ def _named_folder(runs_dir: Path, name: str) -> Path:
             "Use letters, digits, '.', '_', '=' and '-', a letter or digit first.",
         )
     path = runs_dir / name
+    runs_dir.mkdir(parents=True, exist_ok=True)
     try:
         path.mkdir()
     except FileExistsError:
