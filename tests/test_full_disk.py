@@ -89,6 +89,13 @@ def test_a_full_disk_ends_the_run_which_resumes_when_there_is_room(
     must_be_as_undisturbed(onecycle, words, small_disk / "full")
 
 
+def test_a_disk_that_cannot_be_written_to_is_told(onecycle: Command, small_disk: Path, words: list[str]) -> None:
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    result = onecycle(*words, "--runs-dir", small_disk)
+    assert (result.exit_code, "Read-only file system" in result.stderr) == (5, True)
+    assert "Choose another folder" in result.stderr
+
+
 def test_a_run_whose_folder_vanishes_ends_with_a_clear_error(tmp_path: Path, words: list[str]) -> None:
     running = begun(words, tmp_path / "runs")
     (tmp_path / "runs" / "full").rename(tmp_path / "elsewhere")

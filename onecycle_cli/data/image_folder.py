@@ -175,8 +175,8 @@ def _is_current(entry: Path, signature: str, shape: tuple[int, ...]) -> bool:
     """Whether the cache is of these images, and as long as it was."""
     try:
         same = (entry / "signature").read_text() == signature
-        return same and np.load(entry / "images.npy", mmap_mode="r").shape == shape
-    except (FileNotFoundError, EOFError, ValueError):
+        return same and np.lib.format.open_memmap(entry / "images.npy", mode="r").shape == shape
+    except (FileNotFoundError, ValueError):
         return False
 
 
