@@ -118,7 +118,7 @@ def train(
     recipe: Annotated[
         str | None,
         typer.Argument(
-            metavar="[RECIPE]", help=f"A YAML file, or the name of a shipped recipe; {DEFAULT_RECIPE} if left out."
+            metavar="RECIPE", help=f"A YAML file, or the name of a shipped recipe; {DEFAULT_RECIPE} if left out."
         ),
     ] = None,
     max_lr: Annotated[

@@ -91,8 +91,8 @@ class RunDir:
     def facts(self) -> dict[str, Any]:
         """What `run.json` holds; `InputError` where it is damaged."""
         facts = self.read_json(RUN)
-        if not facts.keys() >= KNOWN_FROM_THE_START:
-            raise InputError(f"{self.path / RUN} is damaged: it says little of a run.", "Run it again.")
+        if missing := KNOWN_FROM_THE_START - facts.keys():
+            raise InputError(f"{self.path / RUN} is damaged: it has no {', '.join(sorted(missing))}.", "Run it again.")
         return facts
 
     @property

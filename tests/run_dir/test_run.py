@@ -185,7 +185,7 @@ def test_a_row_that_is_cut_with_others_after_it_is_damage_in_a_growing_table_too
         (b"[" * 100_000, "it is not JSON"),
         (b"[]", "it is no JSON object"),
         (b"null", "it is no JSON object"),
-        (b"{}", "it says little of a run"),
+        (b'{"command": "train", "status": "running"}', "it has no recipe, started"),
     ],
 )
 def test_damaged_facts_are_told(make: Make, written: bytes, says: str) -> None:
