@@ -1,7 +1,7 @@
 """The lrs of layer groups: worked out by hand, and what scaling leaves as it is."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from onecycle_cli.recipe import BodyAndHead, lr_ratios, relative, scaled
@@ -37,6 +37,10 @@ def test_what_is_suggested_becomes_the_largest() -> None:
     assert scaled(BodyAndHead(body=1, head=4), 0.3) == BodyAndHead(body=0.075, head=0.3)
 
 
+def test_the_least_lrs_that_there_are_keep_their_ratio_too() -> None:
+    assert scaled(BodyAndHead(body=5e-324, head=5e-323), 0.5) == BodyAndHead(body=0.05, head=0.5)
+
+
 def test_the_ratios_are_written_as_a_recipe_would() -> None:
     assert relative((1e-4, 3e-4)) == [0.333333, 1.0]
     assert relative(BodyAndHead(body=1, head=4)) == {"body": 0.25, "head": 1.0}
@@ -48,6 +52,7 @@ def test_scaling_keeps_the_ratios(first: float, head: float, largest: float) -> 
     assert one == pytest.approx(other, rel=1.1e-5)  # a ratio that lies between two of six digits may go to either
 
 
+@example(digits=512, power=0, largest=51.5)
 @given(digits=st.integers(1, 999), power=st.integers(-6, 2), largest=st.floats(1e-6, 1000))
 def test_of_ratios_that_a_person_writes_scaling_keeps_every_bit(digits: int, power: int, largest: float) -> None:
     ends = (digits * 10.0**power, 10.0)
