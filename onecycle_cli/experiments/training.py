@@ -41,7 +41,7 @@ from onecycle_cli.run_dir.files import (
     STEPS,
 )
 from onecycle_cli.run_dir.run import RunDir, Status
-from onecycle_cli.run_dir.writing import Table
+from onecycle_cli.run_dir.writing import Table, to_csv
 from onecycle_cli.weights import save_weights
 
 PROFILED_STEPS = 20
@@ -100,6 +100,7 @@ def train_with(
     if checkpoint is not None:
         position = checkpoint.position
         seen = _seen_before(run, position.step - first_step)
+        run.write_text(EPOCHS, to_csv(EPOCHS_COLUMNS, [list(vars(epoch).values()) for epoch in position.epochs]))
         updates.restore(position.step, checkpoint.state)
     with (
         telling_batch_size(recipe, run),

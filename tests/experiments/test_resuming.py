@@ -120,6 +120,15 @@ def test_rows_past_the_checkpoint_are_cut_and_there_is_one_header(tmp_path: Path
     assert pd.read_csv(run.path / "steps.csv")["step"].tolist() == list(range(24))
 
 
+@pytest.mark.parametrize("damaged", ["", "[]\n", "epoch,step\n1,11\n"])
+def test_the_epochs_before_the_checkpoint_are_written_again(tmp_path: Path, tiny: Tiny, damaged: str) -> None:
+    recipe = tiny({"runtime.checkpoint_seconds": 0})
+    run = stopped(tmp_path, recipe, 15)
+    (run.path / "epochs.csv").write_text(damaged)
+    resumed(run)
+    assert results(run) == results(whole(tmp_path, recipe))
+
+
 def test_without_a_checkpoint_it_begins_again_in_the_same_folder(tmp_path: Path, tiny: Tiny) -> None:
     recipe = tiny({"runtime.checkpoint_seconds": 1e6})
     run = stopped(tmp_path, recipe, 15)
