@@ -1,34 +1,31 @@
 """YAML and overrides in, a validated `Recipe` out, with all errors at once; and a recipe back to YAML."""
 
-import difflib
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast, get_args
+from typing import Any, cast
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from onecycle_cli.errors import InputError, printable
+from onecycle_cli.errors import InputError
+from onecycle_cli.recipe.dialect import UNREADABLE, Dumper, Loader
 from onecycle_cli.recipe.fields import Recipe
+from onecycle_cli.recipe.problems import (
+    Field,
+    Problem,
+    all_told,
+    did_you_mean,
+    found_by_pydantic,
+    on_one_line,
+    section_in,
+)
 from onecycle_cli.recipe.writing import as_written
 
-Field = tuple[str | int, ...]
-"""The way to a value: ("schedule", "max_lr")."""
-
-
-def _section_in(annotation: object) -> type[BaseModel] | None:
-    """The section that a field may hold, itself or in a list, in one of its forms."""
-    if isinstance(annotation, type(BaseModel)):
-        return annotation
-    return next(filter(None, map(_section_in, get_args(annotation))), None)
-
-
-SECTIONS = [name for name, field in Recipe.model_fields.items() if _section_in(field.annotation)]
+SECTIONS = [name for name, field in Recipe.model_fields.items() if section_in(field.annotation)]
 
 LARGEST = 2**20
-"""Bytes of a recipe; the longest that is shipped has some 5,000, and of 100 MB, PyYAML took a minute and a half."""
+"""Bytes of a recipe; the longest that is shipped has some 7,000, and of 100 MB, PyYAML took a minute and a half."""
 
 TEXTS = {"name", "description", "data.path", "model.init"}
 """Fields whose value is taken from the command line as it stands: a folder may be called 2024 or `photos #1`."""
@@ -41,62 +38,6 @@ class Override:
     field: str
     text: str
     flag: str
-
-
-@dataclass(frozen=True)
-class _Problem:
-    where: str
-    field: Field
-    what: str
-
-
-class _Loader(yaml.SafeLoader):
-    """Safe YAML that takes `1e-4`, `1e4` and `1.0e4` for numbers, which YAML 1.1 leaves as text."""
-
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        """An alias stands for one value: of lists, a few lines of aliases make billions of values, or a circle."""
-        alias = self.peek_event()  # type: ignore[no-untyped-call]
-        node = super().compose_node(parent, index)
-        if isinstance(alias, yaml.AliasEvent) and not isinstance(node, yaml.ScalarNode):
-            what = f"*{alias.anchor} stands for a list or a section, and only single values are repeated so"
-            raise yaml.MarkedYAMLError(problem=what, problem_mark=alias.start_mark)  # type: ignore[arg-type]
-        return node
-
-
-class _Dumper(yaml.SafeDumper):
-    """Sections as blocks, lists on one line; what the loader takes for a number is quoted where it is text."""
-
-
-for _yaml in (_Loader, _Dumper):
-    _yaml.add_implicit_resolver(
-        "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
-    )
-_Dumper.add_representer(
-    list, lambda dumper, values: dumper.represent_sequence("tag:yaml.org,2002:seq", values, flow_style=True)
-)
-
-
-def _construct_whole(loader: _Loader, node: yaml.ScalarNode) -> int:
-    number: int = loader.construct_yaml_int(node)
-    str(number)  # a ValueError where there are thousands of digits; Python has it of decimal ones, YAML knows others
-    return number
-
-
-_Loader.add_constructor("tag:yaml.org,2002:int", _construct_whole)
-
-
-def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
-    # Unicode's other line breaks survive in double quotes alone, where they are escaped.
-    style = '"' if any(mark in text for mark in "\x85\u2028\u2029") else None
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
-
-
-_Dumper.add_representer(str, _represent_text)
-
-
-UNREADABLE = (yaml.YAMLError, ValueError, RecursionError)
-"""What is raised of text that is no YAML, of a date or a number that only looks like one, such as 2024-13-45, and of
-thousands of brackets in one another."""
 
 
 def load(path: Path, overrides: Sequence[Override] = ()) -> Recipe:
@@ -132,7 +73,7 @@ def parse(text: str, source: str, overrides: Sequence[Override] = ()) -> Recipe:
     """The recipe in `text`, called `source` in messages. Relative paths in it are taken from the current folder."""
     values, lines = _read_yaml(text, source)
     places = {field: f"line {line}" for field, line in lines.items()}
-    problems: list[_Problem] = []
+    problems: list[Problem] = []
     for override in overrides:
         places[tuple(override.field.split("."))] = override.flag
         problems += _apply(values, override)
@@ -146,7 +87,7 @@ def choices(text: str, flag: str) -> tuple[str, list[Any]]:
     if not (field and equals and listed.strip()):
         raise InputError(f"{flag} has no FIELD=VALUE,VALUE,...", mend)
     try:
-        values = yaml.load(f"[{listed}]", _Loader)
+        values = yaml.load(f"[{listed}]", Loader)
     except UNREADABLE:
         raise InputError(f"{flag}: the values are not readable as YAML.", mend) from None
     if len({repr(value) for value in values}) < len(values):
@@ -158,7 +99,7 @@ def varied(recipe: Recipe, values: Mapping[str, Any], source: str) -> Recipe:
     """`recipe` with the values of a sweep put over it; `InputError` as of `load`, with the values in place of lines."""
     changed = recipe.model_dump()
     places: dict[Field, str] = {}
-    problems: list[_Problem] = []
+    problems: list[Problem] = []
     for field, value in values.items():
         flag = f"{field}={as_written(value)}"
         places[tuple(field.split("."))] = flag
@@ -180,7 +121,7 @@ def with_values(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
 
 def to_yaml(recipe: Recipe) -> str:
     """The whole recipe as YAML that loads again to the same recipe; what is absent by default is left out."""
-    return yaml.dump(_written(recipe), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
+    return yaml.dump(_written(recipe), Dumper=Dumper, sort_keys=False, allow_unicode=True, width=100)
 
 
 def _written(section: BaseModel) -> dict[str, Any]:
@@ -197,7 +138,7 @@ def _written(section: BaseModel) -> dict[str, Any]:
 def _read_yaml(text: str, source: str) -> tuple[dict[str, Any], dict[Field, int]]:
     """The values of a YAML mapping, and the line of each key."""
     try:
-        loader = _Loader(text)
+        loader = Loader(text)
         node = loader.get_single_node()
         lines = dict(_lines(node, ())) if node is not None else {}
         values = loader.construct_document(node) if node is not None else None
@@ -232,32 +173,32 @@ def _lines(node: yaml.Node, field: Field) -> Iterator[tuple[Field, int]]:
         yield from _lines(value, (*field, key.value))
 
 
-def _validated(values: dict[str, Any], source: str, places: Mapping[Field, str], problems: list[_Problem]) -> Recipe:
+def _validated(values: dict[str, Any], source: str, places: Mapping[Field, str], problems: list[Problem]) -> Recipe:
     """The recipe that `values` make; `InputError` with what is wrong with them, and the `problems` known so far."""
     try:
         recipe = Recipe.model_validate(values)
     except ValidationError as error:
-        problems += _problems(error, places)
+        problems += found_by_pydantic(error, places)
     if problems:
-        raise _error(source, problems)
+        raise all_told(source, problems)
     paths = {"data.path": recipe.data.path, "model.init": recipe.model.init}
     whole = {field: str(Path(path).expanduser().absolute()) for field, path in paths.items() if path is not None}
     return with_values(recipe, whole)
 
 
-def _apply(values: dict[str, Any], override: Override) -> list[_Problem]:
+def _apply(values: dict[str, Any], override: Override) -> list[Problem]:
     """Puts one override into `values`; what is wrong with it, if anything."""
     value: Any = override.text
     if override.field not in TEXTS:
         try:
-            value = yaml.load(override.text, _Loader)
+            value = yaml.load(override.text, Loader)
         except UNREADABLE:
-            what = f"the value {_on_one_line(override.text)!r} is not readable as YAML"
-            return [_Problem(override.flag, (override.field,), what)]
+            what = f"the value {on_one_line(override.text)!r} is not readable as YAML"
+            return [Problem(override.flag, (override.field,), what)]
     return _put(values, override.field, value, override.flag)
 
 
-def _put(values: dict[str, Any], field: str, value: Any, flag: str) -> list[_Problem]:
+def _put(values: dict[str, Any], field: str, value: Any, flag: str) -> list[Problem]:
     *sections, name = field.split(".")
     target = values
     for section in sections:
@@ -265,127 +206,8 @@ def _put(values: dict[str, Any], field: str, value: Any, flag: str) -> list[_Pro
             target[section] = {}
         inner = target.get(section) if section in SECTIONS else None
         if not isinstance(inner, dict):
-            what = f"there is no section '{section}'{_did_you_mean(section, SECTIONS)}"
-            return [_Problem(flag, (field,), what)]
+            what = f"there is no section '{section}'{did_you_mean(section, SECTIONS)}"
+            return [Problem(flag, (field,), what)]
         target = inner
     target[name] = value
     return []
-
-
-def _problems(error: ValidationError, places: Mapping[Field, str]) -> list[_Problem]:
-    details = error.errors(include_url=False)
-    spare = {_named(detail["loc"]) for detail in details if detail["type"] == "extra_forbidden"}
-    problems = []
-    for detail in details:
-        field = _named(detail["loc"])
-        if detail["type"] == "missing" and any(
-            known[:-1] == field[:-1] and difflib.get_close_matches(str(known[-1]), [str(field[-1])]) for known in spare
-        ):
-            continue  # the misspelt one is told already
-        # A field inside a list has its list's line, and a missing one that of its section.
-        at = next((field[:n] for n in range(len(field), 0, -1) if field[:n] in places), None)
-        problems.append(_Problem(places[at] if at else "", field, _in_words(detail, field)))
-    return problems
-
-
-def _named(location: Field) -> Field:
-    """The way to a value as a recipe has it: pydantic also names the form of a value that has several."""
-    return tuple(part for before, part in zip((None, *location), location, strict=False) if before != "max_lr")
-
-
-def _in_words(detail: Mapping[str, Any], field: Field) -> str:
-    """What pydantic found, in the words of somebody who wrote a recipe."""
-    given, context, kind = detail["input"], detail.get("ctx", {}), detail["type"]
-    if kind in _WORDS:
-        return _WORDS[kind].format(given=_shown(given))
-    match kind:
-        case "extra_forbidden":
-            return f"is not a field{_did_you_mean(str(field[-1]), _fields_of(field[:-1]))}"
-        case "literal_error":
-            choices = context["expected"].replace("'", "")
-            known = re.split(r", | or ", choices)
-            return f"must be {choices}, not {_shown(given)}{_did_you_mean(str(given), known)}"
-        case "greater_than" | "greater_than_equal" | "less_than" | "less_than_equal":
-            words = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most"}
-            bound = next(f"{words[key]} {value:g}" for key, value in context.items() if key in words)
-            return f"must be {bound}, not {_shown(given)}"
-        case "string_pattern_mismatch":
-            return f"cannot be {_shown(given)}{_PATTERNS.get(field[-1], '')}"
-        case "value_error":
-            return str(context["error"])
-    message: str = detail["msg"]
-    return message[0].lower() + message[1:]
-
-
-_WORDS = {
-    "missing": "is missing",
-    "float_type": "must be a number, not {given}",
-    "int_type": "must be a whole number, not {given}",
-    "bool_type": "must be true or false, not {given}",
-    "string_type": "must be text, not {given}",
-    "string_unicode": "must be text in UTF-8, not {given}",
-    "finite_number": "must be a finite number, not {given}",
-    "model_type": "must be a section with fields, not {given}",
-    "tuple_type": "must be a list, such as [0.1, 0.2], not {given}",
-}
-
-_PATTERNS: dict[str | int, str] = {
-    "name": ": letters, digits, '.', '_' and '-' make the name of a run's folder",
-    "device": ": it is auto, cpu, cuda, cuda:N or mps",
-}
-
-
-def _shown(value: object) -> str:
-    match value:
-        case None:
-            return "empty"
-        case bool():
-            return str(value).lower()
-        case str():
-            return f"the text '{value}'" if len(value) <= 40 else f"the text '{value[:37]}...'"
-        case list() | tuple():
-            return "a list"
-        case dict():
-            return "a section"
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _fields_of(field: Field) -> Sequence[str]:
-    model: type[BaseModel] = Recipe
-    for name in field:
-        if isinstance(name, str):  # a number is a place in a list, whose sections are all alike
-            model = cast(type[BaseModel], _section_in(model.model_fields[name].annotation))  # only sections hold fields
-    return list(model.model_fields)
-
-
-def _did_you_mean(word: str, known: Sequence[str] | Mapping[str, object]) -> str:
-    near = difflib.get_close_matches(word, list(known), n=1)
-    return f"; did you mean '{near[0]}'?" if near else ""
-
-
-MOST_TOLD = 20
-"""Fields in one message: a terminal of 24 lines has room for no more, and a file of another kind needs no more."""
-
-
-def _on_one_line(text: str, widest: int = 100) -> str:
-    shown = printable(text[: widest + 1])
-    return shown if len(shown) <= widest else f"{shown[:widest]}..."
-
-
-def _error(source: str, problems: Sequence[_Problem]) -> InputError:
-    places = [_on_one_line(problem.where) for problem in problems[:MOST_TOLD]]
-    wide = max(map(len, places))
-    rows = []
-    for place, problem in zip(places, problems, strict=False):
-        # What does not fit between sections has neither a line nor a field of its own; it names them.
-        name = f"{_on_one_line('.'.join(map(str, problem.field)))}: " if problem.field else ""
-        rows.append(f"  {place:<{wide}}  {name}{_on_one_line(problem.what, 300)}")
-    if len(problems) > MOST_TOLD:
-        rows.append(f"  and {len(problems) - MOST_TOLD} more")
-    told = "one field cannot be used as it is"
-    if len(problems) > 1:
-        told = f"{len(problems)} fields cannot be used as they are"
-    return InputError(
-        f"{source}: {told}:\n" + "\n".join(rows),
-        "`onecycle recipes show images` explains every field.",
-    )
