@@ -121,7 +121,7 @@ def test_a_folder_without_permission_is_told(tmp_path: Path, obeying: list[str],
     command = [*obeying, sys.executable, "-m", "onecycle_cli", *words]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 5, done.stderr
-    assert "Permission denied: runs/" in done.stderr
+    assert "Permission denied: runs." in done.stderr
     assert "change its permissions" in done.stderr
     assert "Traceback" not in done.stderr
     assert list((tmp_path / "runs").iterdir()) == []

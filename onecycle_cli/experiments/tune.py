@@ -14,7 +14,7 @@ from onecycle_cli.experiments.planning import of_length
 from onecycle_cli.experiments.setup import prepare
 from onecycle_cli.progress import Report
 from onecycle_cli.recipe import Recipe, as_written, relative, result_settings, to_yaml, with_values
-from onecycle_cli.run_dir.files import RECIPE, TUNE_REPORT, TUNE_STATE, TUNED_RECIPE
+from onecycle_cli.run_dir.files import RUN, TUNE_REPORT, TUNE_STATE, TUNED_RECIPE
 from onecycle_cli.run_dir.run import RunDir
 from onecycle_cli.tuning import (
     BASE_MOMENTUM,
@@ -190,7 +190,7 @@ class _Bench:
 
     def used(self) -> float:
         """Seconds that were spent so far, in all processes that worked on this."""
-        runs = [RunDir(path.parent) for path in self.run.path.glob(f"*/{RECIPE}")]
+        runs = [RunDir(path.parent) for path in self.run.path.glob(f"*/{RUN}")]
         return self.setup_seconds + sum(run.facts["seconds"] or 0.0 for run in runs)
 
     def _row(self, values: Values, mode: Mode, repeats: int) -> dict[str, Any]:

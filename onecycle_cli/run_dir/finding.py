@@ -21,7 +21,7 @@ def all_runs(runs_dir: Path) -> list[RunDir]:
         return []
     started = {}
     for path in runs_dir.iterdir():
-        if (path / RUN).is_file():
+        if path.name[0] != "." and (path / RUN).is_file():
             with suppress(InputError):
                 started[path] = str(RunDir(path).facts["started"])
     return [RunDir(path) for path in sorted(started, key=started.__getitem__)]
@@ -39,7 +39,7 @@ def runs_in(run: RunDir) -> list[RunDir]:
 
     What an interrupt left of a cell that was run again is none of them.
     """
-    folders = [path for path in sorted(run.path.iterdir()) if UNFINISHED not in path.name]
+    folders = [path for path in sorted(run.path.iterdir()) if path.name[0] != "." and UNFINISHED not in path.name]
     inner = [RunDir(path) for path in folders if (path / RUN).is_file()]
     return inner or [run]
 

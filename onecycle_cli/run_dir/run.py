@@ -1,8 +1,10 @@
 """A run's folder while the run goes on: made new, written whole, ended with a status."""
 
 import csv
+import errno
 import json
 import re
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -10,6 +12,7 @@ from io import StringIO
 from itertools import count
 from pathlib import Path
 from typing import Any, Literal
+from uuid import uuid4
 
 from onecycle_cli.errors import InputError, Terminated
 from onecycle_cli.run_dir.facts import is_process_gone, process_facts, this_process
@@ -36,34 +39,25 @@ class RunDir:
         `facts` come beside what is gathered here: the device and the precision, the seed, the command line.
         `InputError` where a run called `name` is there already.
         """
-        # Gathered first, since asking git takes a while: the folder and its `run.json` come at once.
-        facts = process_facts() | dict(facts)
+        if name is not None:
+            _must_be_a_name(name)
         started = datetime.now(UTC)
-        if name is None:
-            path = _new_folder(runs_dir, f"{started:%Y%m%d-%H%M%S}-{command}-{recipe_name}")
-        else:
-            path = _named_folder(runs_dir, name)
-        run = RunDir(path)
-        run.write_text(RECIPE, recipe_yaml)
-        first = {"command": command, "recipe": recipe_name, "status": "running", "started": _iso(started)}
-        run.write_json(RUN, first | {"ended": None, "seconds": None, "notes": []} | facts)
-        return run
+        known = {"command": command, "recipe": recipe_name} | _begun(started) | process_facts() | dict(facts)
+        runs_dir.mkdir(parents=True, exist_ok=True)
+        with _whole(runs_dir, recipe_yaml, known) as beside:
+            if name is None:
+                return _put_under_a_free_name(beside, runs_dir / f"{started:%Y%m%d-%H%M%S}-{command}-{recipe_name}")
+            if not _put(beside, runs_dir / name):
+                what = f"There is a run named '{name}' already: {runs_dir / name}."
+                raise InputError(what, "Give another --name.")
+        return RunDir(runs_dir / name)
 
     def inner(self, name: str, recipe_yaml: str) -> "RunDir":
         """A run inside this one, such as one value of a sweep; it shares the facts, and has its own recipe."""
-        path = self.path / name
-        path.mkdir()
-        run = RunDir(path)
-        run.write_text(RECIPE, recipe_yaml)
-        now: dict[str, Any] = {
-            "status": "running",
-            "started": _iso(datetime.now(UTC)),
-            "ended": None,
-            "seconds": None,
-            "notes": [],
-        }
-        run.write_json(RUN, {name: fact for name, fact in self.facts.items() if name != "error"} | now)
-        return run
+        known = {name: fact for name, fact in self.facts.items() if name != "error"} | _begun(datetime.now(UTC))
+        with _whole(self.path, recipe_yaml, known) as beside:
+            beside.rename(self.path / name)
+        return RunDir(self.path / name)
 
     def resume(self) -> None:
         """The run goes on, in this process, after it had ended, or was ended."""
@@ -187,32 +181,51 @@ class RunDir:
         return value
 
 
-def _new_folder(runs_dir: Path, name: str) -> Path:
+def _begun(started: datetime) -> dict[str, Any]:
+    return {"status": "running", "started": _iso(started), "ended": None, "seconds": None, "notes": []}
+
+
+@contextmanager
+def _whole(parent: Path, recipe_yaml: str, facts: Mapping[str, Any]) -> Iterator[Path]:
+    """A hidden folder with what a run begins with, to be renamed: a kill on the way leaves no half of a run."""
+    beside = parent / f".new-{uuid4().hex}"
+    try:
+        beside.mkdir()
+    except OSError as error:
+        error.filename = str(parent)  # a person knows this one
+        raise
+    try:
+        RunDir(beside).write_text(RECIPE, recipe_yaml)
+        RunDir(beside).write_json(RUN, facts)
+        yield beside
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)  # where it was not renamed
+
+
+def _put(folder: Path, path: Path) -> bool:
+    """Renames a folder to `path`; False where something is there already."""
+    try:
+        folder.rename(path)
+    except OSError as error:
+        if error.errno in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
+            return False
+        error.filename = str(path)
+        raise
+    return True
+
+
+def _put_under_a_free_name(folder: Path, path: Path) -> RunDir:
     """Two runs that start in the same second both get a folder: the later one with -2."""
-    runs_dir.mkdir(parents=True, exist_ok=True)
-    for attempt in count(1):
-        path = runs_dir / (name if attempt == 1 else f"{name}-{attempt}")
-        try:
-            path.mkdir()
-        except FileExistsError:
-            continue
-        return path
-    raise AssertionError("count() does not end")
+    paths = (path if attempt == 1 else path.with_name(f"{path.name}-{attempt}") for attempt in count(1))
+    return RunDir(next(free for free in paths if _put(folder, free)))
 
 
-def _named_folder(runs_dir: Path, name: str) -> Path:
+def _must_be_a_name(name: str) -> None:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._=-]*", name):
         raise InputError(
             f"'{name}' cannot be the name of a run.",
             "Use letters, digits, '.', '_', '=' and '-', a letter or digit first.",
         )
-    path = runs_dir / name
-    runs_dir.mkdir(parents=True, exist_ok=True)
-    try:
-        path.mkdir()
-    except FileExistsError:
-        raise InputError(f"There is a run named '{name}' already: {path}.", "Give another --name.") from None
-    return path
 
 
 def _iso(time: datetime) -> str:

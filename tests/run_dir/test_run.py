@@ -41,6 +41,25 @@ def test_runs_that_start_at_once_each_get_a_folder(make: Make) -> None:
     assert len(set(made)) == 8
 
 
+def test_what_ends_the_making_of_a_folder_leaves_no_half_of_a_run(make: Make, tmp_path: Path) -> None:
+    with pytest.raises(TypeError):
+        make(name="mine", no_json=object())
+    assert list((tmp_path / "runs").iterdir()) == []
+    with pytest.raises(InputError):
+        make(name="no name")
+    outer = make(name="mine")
+    outer.update(more=1)
+    with pytest.raises(OSError, match="not empty"):
+        [outer.inner("cell", "b: 2\n") for _ in range(2)]
+    assert sorted(path.name for path in outer.path.iterdir()) == ["cell", "recipe.yaml", "run.json"]
+
+
+def test_what_a_kill_left_of_the_making_is_no_run(make: Make, tmp_path: Path) -> None:
+    run = make()
+    run.path.rename(tmp_path / "runs" / ".new-1")
+    assert all_runs(tmp_path / "runs") == []
+
+
 def test_a_name_is_taken_once(make: Make) -> None:
     run = make(name="mine")
     assert run.path.name == "mine"
