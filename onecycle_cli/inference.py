@@ -20,7 +20,8 @@ BATCH_SIZE = 256
 class Classifier(nn.Module):
     """A trained network that takes pixels: uint8 (N, image_size, image_size, channels) to logits (N, classes).
 
-    `classes`, `image_size`, `channels`, `mean` and `std` say what it was trained on.
+    `classes`, `image_size`, `channels`, `mean`, `std` and `value_range` say what it was trained on; the last is of
+    images with more than 8 bits a channel, and None where there were none.
     """
 
     def __init__(self, model: nn.Module, header: Header) -> None:
@@ -31,6 +32,7 @@ class Classifier(nn.Module):
         self.channels: int = header.model["channels"]
         self.mean = header.mean
         self.std = header.std
+        self.value_range = header.value_range
 
     def forward(self, pixels: Tensor) -> Tensor:
         device = next(self.parameters()).device
@@ -42,7 +44,7 @@ class Classifier(nn.Module):
         if not path.is_file():
             raise InputError(f"There is no image at {path}.", "Name image files.")
         try:
-            return torch.from_numpy(decode(path, self.image_size, self.channels).copy())
+            return torch.from_numpy(decode(path, self.image_size, self.channels, self.value_range).copy())
         except Exception as error:  # Pillow's plugins raise anything
             raise InputError(f"{path} cannot be read as an image: {error}", "Mend the file or leave it out.") from None
 

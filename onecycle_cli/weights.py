@@ -1,7 +1,7 @@
 """Trained weights as safetensors, with all that is needed to use them in the file's header."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,13 +16,18 @@ from onecycle_cli.errors import InputError
 
 @dataclass(frozen=True)
 class Header:
-    """What the weights are of: `model` holds the arguments of `build_model`, `mean` and `std` are from 0 to 1."""
+    """What the weights are of: `model` holds the arguments of `build_model`, `mean` and `std` are from 0 to 1.
+
+    `value_range` is what images with more than 8 bits a channel are mapped to 8 bits by; None where it was trained on
+    none, and in files of older versions.
+    """
 
     model: dict[str, Any]
     classes: tuple[str, ...]
     image_size: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    value_range: tuple[float, float] | None = None
 
 
 def as_bytes(tensors: Mapping[str, Tensor], entries: Mapping[str, str]) -> bytes:
@@ -66,7 +71,15 @@ def load_weights(path: Path) -> tuple[dict[str, Tensor], Header]:
             entries["image_size"],
             tuple(entries["mean"]),
             tuple(entries["std"]),
+            _pair(entries.get("value_range")),
         )
-    except (SafetensorError, AttributeError, KeyError, ValueError) as error:
+    except (SafetensorError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path} does not hold weights that onecycle saved ({error}).", mend) from None
     return weights, header
+
+
+def _pair(value: Sequence[float] | None) -> tuple[float, float] | None:
+    if value is None:
+        return None
+    low, high = value
+    return float(low), float(high)

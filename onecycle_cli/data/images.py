@@ -1,5 +1,6 @@
 """Plain values: images and labels as numpy arrays, split and named."""
 
+import hashlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,28 +8,50 @@ from numpy.typing import NDArray
 
 Pixels = NDArray[np.uint8]
 Labels = NDArray[np.int64]
+Contents = NDArray[np.uint64]
+"""A hash of the pixels of each image: equal images have equal ones, and among a million others hardly ever do."""
+
+ValueRange = tuple[float, float]
+"""The values of images with more than 8 bits a channel that become 0 and 255; those between become levels between."""
 
 
 @dataclass(frozen=True)
 class Split:
-    """`images` is uint8 of shape (N, height, width, channels), in memory or mapped from a file; `labels` is (N,)."""
+    """`images` is uint8 of shape (N, height, width, channels), in memory or mapped from a file; `labels` is (N,).
+
+    `known_contents` are the hashes of the images where they were computed before; `contents` has them in any case.
+    """
 
     images: Pixels
     labels: Labels
+    known_contents: Contents | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def at(self, index: NDArray[np.int64]) -> "Split":
         """The images at these positions, copied."""
-        return Split(self.images[index], self.labels[index])
+        contents = None if self.known_contents is None else self.known_contents[index]
+        return Split(self.images[index], self.labels[index], contents)
+
+    @property
+    def contents(self) -> Contents:
+        """A hash of each image, uint64 (N,); computing it takes about 0.2 s for 60,000 images of 32x32 pixels."""
+        return contents_of(self.images) if self.known_contents is None else self.known_contents
+
+
+def contents_of(images: Pixels) -> Contents:
+    """A hash of the pixels of each image, uint64 (N,): the first 8 bytes of BLAKE2b, little-endian."""
+    digests = b"".join(hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=8).digest() for image in images)
+    return np.frombuffer(digests, dtype="<u8")
 
 
 @dataclass(frozen=True)
 class Source:
     """What a source holds, before anything is held out; `valid` and `test` are None where it has no such split.
 
-    `signature` changes with the images; "" where they never do.
+    `signature` changes with the images; "" where they never do. `value_range` is that of the images with more than 8
+    bits a channel, None where there are none.
     """
 
     train: Split
@@ -36,6 +59,7 @@ class Source:
     test: Split | None
     classes: tuple[str, ...]
     signature: str = ""
+    value_range: ValueRange | None = None
 
 
 @dataclass(frozen=True)
@@ -45,7 +69,8 @@ class ImageData:
     `train` is optimized on, `valid` is looked at each epoch, `test` is scored once at the end (None where `valid` is
     the test split, or the source has none). `valid_is` says what `valid` is: "validation split", "test split" or
     "held out for validation". `mean` and `std` are of each channel, on a scale from 0 to 1. `signature` changes with
-    the files of a folder of images; of the other sources, which never change, it is the name.
+    the files of a folder of images; of the other sources, which never change, it is the name. `value_range` is that of
+    images with more than 8 bits a channel, None where there are none.
     """
 
     train: Split
@@ -56,12 +81,19 @@ class ImageData:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     signature: str
+    value_range: ValueRange | None
+
+    @property
+    def splits(self) -> dict[str, Split]:
+        """The splits that there are, by name: train, valid, and test where it is another than valid."""
+        return {"train": self.train, "valid": self.valid} | ({"test": self.test} if self.test is not None else {})
 
 
 def channel_statistics(images: Pixels) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation of each channel over all pixels, on a scale from 0 to 1.
 
-    From a histogram of the 256 levels, so that it is exact and a memory-mapped array is read once, in order.
+    From a histogram of the 256 levels, so that it is exact and a memory-mapped array is read once, in order. The
+    standard deviation of a channel that has one level everywhere is exactly 0.
     """
     channels = images.shape[-1]
     counts = np.zeros((channels, 256), dtype=np.int64)
@@ -72,7 +104,8 @@ def channel_statistics(images: Pixels) -> tuple[tuple[float, ...], tuple[float, 
     levels = np.arange(256) / 255
     share = counts / counts.sum(axis=1, keepdims=True)
     mean = share @ levels
-    variance = share @ levels**2 - mean**2
+    variance = np.maximum(share @ levels**2 - mean**2, 0)
+    variance[(counts > 0).sum(axis=1) == 1] = 0  # where rounding leaves 1e-17
     return tuple(map(float, mean)), tuple(map(float, np.sqrt(variance)))
 
 

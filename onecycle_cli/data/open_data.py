@@ -6,7 +6,7 @@ from pathlib import Path
 from onecycle_cli.data.cache import cache_folder
 from onecycle_cli.data.cifar10 import TRAIN_IMAGES, read_cifar10
 from onecycle_cli.data.digits import IMAGES, read_digits
-from onecycle_cli.data.image_folder import folder_signature, read_image_folder
+from onecycle_cli.data.image_folder import folder_signature, notes_on, read_image_folder
 from onecycle_cli.data.images import ImageData, Source, Split, channel_statistics, resized
 from onecycle_cli.data.splits import held_out_size, hold_out
 from onecycle_cli.errors import InputError
@@ -17,6 +17,7 @@ def open_data(
     *,
     source: str,
     path: str | None,
+    layout: str,
     mirrors: Sequence[str],
     image_size: int,
     channels: int,
@@ -30,7 +31,8 @@ def open_data(
 
     With `valid_fraction` 0, validation is the source's validation split where it has one, else its test split; above
     0, that share of each class of the training images, fixed by the seed. `mean` and `std`, where None, are those of
-    the training images that are left.
+    the training images that are left; a std of 0 becomes 1, since a channel without variation cannot be scaled. What a
+    person should know of the images goes to `report`.
     """
     match source:
         case "digits":
@@ -39,13 +41,34 @@ def open_data(
             found = _resized(read_cifar10(cache_folder(), mirrors, report), image_size, channels)
         case "image_folder":
             assert path is not None  # the recipe holds to it
-            found = read_image_folder(Path(path), image_size, channels, report)
+            folder = read_image_folder(Path(path), layout, image_size, channels, report)
+            for text in notes_on(folder):
+                report(text)
+            found = folder.source
         case _:
             raise ValueError(f"unknown source {source!r}")
     train, valid, valid_is, test = _split(found, valid_fraction, seed)
-    computed_mean, computed_std = channel_statistics(train.images) if mean is None or std is None else (mean, std)
-    used_mean, used_std = mean or computed_mean, std or computed_std
-    return ImageData(train, valid, valid_is, test, found.classes, used_mean, used_std, found.signature or source)
+    if mean is None or std is None:
+        computed_mean, computed_std = channel_statistics(train.images)
+        if std is None:
+            for text in _constant_channels(computed_mean, computed_std):
+                report(text)
+        mean, std = mean or computed_mean, std or tuple(value or 1.0 for value in computed_std)
+    return ImageData(
+        train, valid, valid_is, test, found.classes, mean, std, found.signature or source, found.value_range
+    )
+
+
+CHANNEL_NAMES = {1: ("grey",), 3: ("red", "green", "blue")}
+
+
+def _constant_channels(mean: tuple[float, ...], std: tuple[float, ...]) -> list[str]:
+    names = CHANNEL_NAMES[len(std)]
+    return [
+        f"The {name} channel of all training images is {255 * level:.0f} of 255 everywhere: it is scaled by 1."
+        for name, level, deviation in zip(names, mean, std, strict=True)
+        if deviation == 0
+    ]
 
 
 def known_train_images(source: str, valid_fraction: float) -> int | None:
@@ -54,14 +77,14 @@ def known_train_images(source: str, valid_fraction: float) -> int | None:
     return None if images is None else images - held_out_size(images, valid_fraction)
 
 
-def source_signature(source: str, path: str | None) -> str:
-    """The `signature` of the images of a source, without opening them."""
-    return folder_signature(Path(path)) if source == "image_folder" and path is not None else source
+def source_signature(source: str, path: str | None, layout: str) -> str:
+    """The `signature` of the images of a source, without decoding them."""
+    return folder_signature(Path(path), layout) if source == "image_folder" and path is not None else source
 
 
 def _resized(source: Source, image_size: int, channels: int) -> Source:
     def changed(split: Split | None) -> Split | None:
-        return split and Split(resized(split.images, image_size, channels), split.labels)
+        return None if split is None else Split(resized(split.images, image_size, channels), split.labels)
 
     train = changed(source.train)
     assert train is not None

@@ -69,15 +69,15 @@ def plan_cells(
     source: str,
 ) -> list[Cell]:
     """A cell for each of the variations of `recipe`, called `source` in messages; all are checked before any is run."""
-    signatures: dict[str | None, str] = {}
+    signatures: dict[tuple[str | None, str], str] = {}
     cells: list[Cell] = []
     for values in variations:
         one = varied(recipe, values, source)
-        path = one.data.path
-        if path not in signatures:
-            signatures[path] = source_signature(one.data.source, path)
+        where = (one.data.path, one.data.layout)
+        if where not in signatures:
+            signatures[where] = source_signature(one.data.source, *where)
         settings = result_settings(one, precision)
-        key = fingerprint(settings | {"mode": mode, "repeats": repeats, "images": signatures[path]})
+        key = fingerprint(settings | {"mode": mode, "repeats": repeats, "images": signatures[where]})
         name = folder_name(values)
         if any(cell.name == name for cell in cells):
             name = f"{name}-{key}"

@@ -18,7 +18,7 @@ from onecycle_cli.engine import Hardware, Step, Trainer, keep_freed_memory
 from onecycle_cli.experiments.start import Start, model_arguments, start_of
 from onecycle_cli.models import build_model, layer_groups
 from onecycle_cli.optimizers import build_optimizer
-from onecycle_cli.progress import Report
+from onecycle_cli.progress import Progress, Report
 from onecycle_cli.recipe import Recipe, last_stage, lr_ratios, relative
 from onecycle_cli.run_dir.run import RunDir
 from onecycle_cli.weights import Header
@@ -53,6 +53,7 @@ def open_recipe_data(recipe: Recipe, report: Report, start: Start | None = None)
     return open_data(
         source=settings.source,
         path=settings.path,
+        layout=settings.layout,
         mirrors=settings.mirrors,
         image_size=settings.image_size,
         channels=settings.channels,
@@ -78,7 +79,7 @@ def prepare(recipe: Recipe, hardware: Hardware, run: RunDir, report: Report) -> 
         _same_bits_each_time(recipe.runtime.deterministic)
     settings = recipe.data
     start = start_of(recipe, report)
-    data = open_recipe_data(recipe, report, start)
+    data = open_recipe_data(recipe, _keeping_notes(run, report), start)
     normalization = Normalization.of(data.mean, data.std, hardware.device)
 
     def told(text: str) -> None:
@@ -105,6 +106,17 @@ def prepare(recipe: Recipe, hardware: Hardware, run: RunDir, report: Report) -> 
     setup = Setup(hardware, data, start, trainer, train, fixed(data.valid), fixed(data.test) if data.test else None)
     describe(setup, run)
     return setup
+
+
+def _keeping_notes(run: RunDir, report: Report) -> Report:
+    """A report that also keeps the notes among its news with the run."""
+
+    def told(news: Progress | str) -> None:
+        if isinstance(news, str):
+            run.note(news)
+        report(news)
+
+    return told
 
 
 def _same_bits_each_time(asked: bool) -> None:
@@ -237,7 +249,8 @@ def _trained(stage: Recipe, model: nn.Module) -> dict[str, float]:
 def weights_header(recipe: Recipe, setup: Setup) -> Header:
     """What the saved weights of this recipe are of."""
     data = setup.data
-    return Header(model_arguments(recipe, setup.classes), data.classes, recipe.data.image_size, data.mean, data.std)
+    arguments = model_arguments(recipe, setup.classes)
+    return Header(arguments, data.classes, recipe.data.image_size, data.mean, data.std, data.value_range)
 
 
 def hardware_facts(hardware: Hardware) -> dict[str, Any]:

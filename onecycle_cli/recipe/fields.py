@@ -23,6 +23,11 @@ class Data(Section):
 
     source: Literal["cifar10", "image_folder", "digits"]
     path: Annotated[str, Field(min_length=1)] | None = Field(None, description="The folder of source image_folder.")
+    layout: Literal["auto", "splits", "flat"] = Field(
+        "auto",
+        description="Of source image_folder. splits: train/<class>/ and test/<class>/; flat: <class>/; auto: splits "
+        "where there is a folder train.",
+    )
     mirrors: tuple[Url, ...] = Field(
         (), strict=False, description="Where to fetch the archive from first; byte-identical copies."
     )
@@ -44,6 +49,8 @@ class Data(Section):
     def _fits_together(self) -> Self:
         if self.source == "image_folder" and self.path is None:
             raise ValueError("source image_folder needs data.path, the folder with the images")
+        if self.source != "image_folder" and self.layout != "auto":
+            raise ValueError("data.layout is of source image_folder alone")
         for name, statistics in (("mean", self.mean), ("std", self.std)):
             if statistics is not None and len(statistics) != self.channels:
                 raise ValueError(f"data.{name} has {len(statistics)} numbers, but data.channels is {self.channels}")

@@ -14,6 +14,7 @@ RELATIVE_MAX_LR = "schedule.max_lr, relative"
 UNSAID: dict[str, Any] = {
     RELATIVE_MAX_LR: 1.0,
     "fine_tune.train_frozen_norms": False,
+    "data.layout": "auto",
     "model.source": "onecycle",
     "model.pretrained": False,
 }

@@ -99,8 +99,10 @@ class RunDir:
         self.write_json(RUN, self.facts | facts)
 
     def note(self, text: str) -> None:
-        """Keeps a note about the run, in the order of their coming."""
-        self.update(notes=[*self.facts["notes"], text])
+        """Keeps a note about the run, each once, in the order in which they came."""
+        notes = self.facts["notes"]
+        if text not in notes:
+            self.update(notes=[*notes, text])
 
     @contextmanager
     def recording(self) -> Iterator[None]:

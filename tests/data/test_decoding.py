@@ -1,12 +1,14 @@
 """Image files of many kinds to pixels."""
 
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image, UnidentifiedImageError
 
-from onecycle_cli.data.decoding import decode, decode_into, may_be_image
+from onecycle_cli.data.decoding import MoreThan8Bits, decode, decode_into, may_be_image, sampled, value_range_of
 
 COLOURS = np.zeros((8, 8, 3), dtype=np.uint8)
 COLOURS[:, :4] = (200, 30, 40)
@@ -56,10 +58,106 @@ def test_a_palette_with_a_transparent_colour_lies_on_white(tmp_path: Path) -> No
     assert not (pixels[:, 4:] == 255).all()
 
 
-def test_16_bit_grey_keeps_its_upper_8_bits(tmp_path: Path) -> None:
+def png_with_16_bits(path: Path, values: np.ndarray) -> Path:
+    """A PNG of 16 bits in one to four channels, which Pillow cannot write, by hand (PNG specification, 2003)."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        body = kind + content
+        return struct.pack(">I", len(content)) + body + struct.pack(">I", zlib.crc32(body))
+
+    height, width, channels = values.shape
+    colour_type = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
+    header = struct.pack(">IIBBBBB", width, height, 16, colour_type, 0, 0, 0)
+    lines = b"".join(b"\0" + line.astype(">u2").tobytes() for line in values)
+    signature = b"\x89PNG\r\n\x1a\n"
+    path.write_bytes(signature + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(lines)) + chunk(b"IEND", b""))
+    return path
+
+
+def test_a_deep_image_is_mapped_by_the_range_and_clipped_outside_of_it(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).integers(0, 4096, (8, 8, 1))
+    pixels = decode(png_with_16_bits(tmp_path / "a.png", values), 8, 1, (1000, 3000))
+    assert np.array_equal(pixels, np.rint((values.clip(1000, 3000) - 1000) / 2000 * 255))
+
+
+def test_unsigned_integers_of_32_bits_keep_their_order(tmp_path: Path) -> None:
+    values = np.linspace(0, 2**32 - 1, 64, dtype="<u4").reshape(8, 8)
+    pixels = decode(tiff_of(tmp_path / "a.tiff", values, bits=32), 8, 1, (0, 2**32 - 1))
+    assert (np.diff(pixels.astype(int).ravel()) >= 0).all()
+    assert (pixels.min(), pixels.max()) == (0, 255)
+
+
+def test_a_deep_image_is_turned_as_exif_says(tmp_path: Path) -> None:
     deep = (np.arange(64, dtype=np.uint16) * 1000).reshape(8, 8)
-    path = saved(tmp_path, Image.fromarray(deep))
-    assert np.array_equal(decode(path, 8, 1)[..., 0], (deep >> 8).astype(np.uint8))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path = saved(tmp_path, Image.fromarray(deep), exif=exif)
+    plain = saved(tmp_path, Image.fromarray(deep), "plain.png")
+    turned = np.rot90(decode(plain, 8, 1, (0, 63_000)), -1)
+    assert np.array_equal(decode(path, 8, 1, (0, 63_000)), turned)
+
+
+def test_a_deep_image_without_a_range_is_no_image_of_black_and_white(tmp_path: Path) -> None:
+    path = saved(tmp_path, Image.fromarray(np.linspace(0, 1, 64, dtype=np.float32).reshape(8, 8)), "a.tiff")
+    with pytest.raises(MoreThan8Bits, match="more than 8 bits") as caught:
+        decode(path, 8, 1)
+    assert np.array_equal(np.sort(caught.value.values), np.linspace(0, 1, 64, dtype=np.float32))
+    assert decode(path, 8, 1, (0, 1)).max() == 255
+
+
+@pytest.mark.parametrize(("value", "why"), [(np.nan, "not finite"), (np.inf, "not finite")])
+def test_values_that_are_not_finite_are_refused(tmp_path: Path, value: float, why: str) -> None:
+    pixels = np.zeros((8, 8), np.float32)
+    pixels[0, 0] = value
+    with pytest.raises(ValueError, match=why):
+        decode(saved(tmp_path, Image.fromarray(pixels), "a.tiff"), 8, 1, (0, 1))
+
+
+def tiff_of(path: Path, values: np.ndarray, bits: int) -> Path:
+    """An uncompressed little-endian TIFF of unsigned integers, which Pillow cannot write, by hand (TIFF 6.0)."""
+    height, width, *more = values.shape
+    channels = more[0] if more else 1
+    photometric = 2 if channels == 3 else 1
+    fields = [(256, width), (257, height), (258, bits), (259, 1), (262, photometric), (273, 200), (277, channels)]
+    fields += [(278, height), (279, values.nbytes), (339, 1)]
+    table = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in fields)
+    if channels == 3:  # three numbers of bits stand elsewhere
+        table = table.replace(struct.pack("<HHII", 258, 4, 1, bits), struct.pack("<HHII", 258, 3, 3, 180))
+    head = b"II*\0" + struct.pack("<I", 8) + struct.pack("<H", len(fields)) + table + struct.pack("<I", 0)
+    assert len(head) <= 180
+    bits_of_each = struct.pack("<HHH", bits, bits, bits)
+    path.write_bytes((head.ljust(180, b"\0") + bits_of_each).ljust(200, b"\0") + values.tobytes())
+    return path
+
+
+@pytest.mark.parametrize("name", ["grey and opacity.png", "colour.png", "colour and opacity.png", "colour.tiff"])
+def test_16_bits_in_several_channels_are_refused_rather_than_cut_to_8(tmp_path: Path, name: str) -> None:
+    channels = {"grey and opacity": 2, "colour": 3, "colour and opacity": 4}[Path(name).stem]
+    values = np.random.default_rng(0).integers(0, 4096, (8, 8, channels))
+    path = tmp_path / name
+    if path.suffix == ".png":
+        png_with_16_bits(path, values)
+    else:
+        tiff_of(path, values.astype("<u2"), bits=16)
+    with pytest.raises(ValueError, match="16 bits in each of several channels, of which only 8 can be read"):
+        decode(path, 8, 3, (0, 4095))
+
+
+def test_a_range_leaves_out_a_hot_pixel_and_keeps_rare_signals() -> None:
+    plain = np.linspace(0, 4000, 2000)
+    assert value_range_of([plain, np.array([65_535.0])]) == pytest.approx((4, 3998), rel=0.01)
+    mostly_black = np.zeros(10_000)
+    mostly_black[:5] = 900
+    assert value_range_of([mostly_black]) == (0, 900)
+    assert value_range_of([np.full(10, 7.0)]) == (7, 8)
+
+
+def test_a_large_image_is_sampled_evenly() -> None:
+    values = np.tile(np.arange(1000), (500, 1))
+    some = sampled(values)
+    assert len(some) == 1024
+    assert some.mean() == pytest.approx(500, abs=30)
+    assert np.array_equal(some, sampled(values))
 
 
 @pytest.mark.parametrize(("mode", "channels"), [("L", 3), ("RGB", 1), ("1", 3), ("CMYK", 3)])
@@ -145,10 +243,13 @@ def test_rows_are_filled_and_what_cannot_be_read_is_named(tmp_path: Path) -> Non
     cut.write_bytes(good.read_bytes()[:-30])
     empty = tmp_path / "empty.png"
     empty.touch()
-    array = np.lib.format.open_memmap(tmp_path / "a.npy", mode="w+", dtype=np.uint8, shape=(6, 8, 8, 3))
-    count, unreadable = decode_into(tmp_path / "a.npy", 1, [good, text, cut, empty, good], 8, 3)
-    assert count == 5
-    assert [path for path, _ in unreadable] == [text, cut, empty]
-    assert all(why for _, why in unreadable)
+    array = np.lib.format.open_memmap(tmp_path / "a.npy", mode="w+", dtype=np.uint8, shape=(7, 8, 8, 3))
+    deep = saved(tmp_path, Image.fromarray(np.full((8, 8), 500, np.uint16)), "deep.png")
+    rows = list(enumerate([good, text, cut, empty, good, deep], start=1))
+    decoded = decode_into(tmp_path / "a.npy", rows, 8, 3, None)
+    assert decoded.tried == 6
+    assert [path for path, _ in decoded.unreadable] == [text, cut, empty]
+    assert all(why for _, why in decoded.unreadable)
+    assert [(row, path, values.max()) for row, path, values in decoded.deep] == [(6, deep, 500)]
     assert np.array_equal(array[1], COLOURS)
     assert np.array_equal(array[5], COLOURS)

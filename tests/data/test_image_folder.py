@@ -9,14 +9,24 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from onecycle_cli.data import image_folder as module
+from onecycle_cli.data import decoded_cache as module
 from onecycle_cli.data.cache import cache_folder
 from onecycle_cli.data.decoding import decode
-from onecycle_cli.data.image_folder import class_images, count_images, read_image_folder
+from onecycle_cli.data.image_folder import folder_signature, notes_on
+from onecycle_cli.data.image_folder import read_image_folder as read_folder
+from onecycle_cli.data.images import Source
 from onecycle_cli.errors import InputError
-from onecycle_cli.progress import Progress, silent
+from onecycle_cli.progress import Progress, Report, silent
 
 Make = Callable[..., Path]
+
+
+def read_image_folder(path: Path, image_size: int, channels: int, report: Report) -> Source:
+    return read_folder(path, "auto", image_size, channels, report).source
+
+
+def notes(path: Path) -> list[str]:
+    return notes_on(read_folder(path, "auto", 8, 3, silent))
 
 
 def refused(path: Path) -> InputError:
@@ -88,6 +98,8 @@ def test_a_file_that_comes_goes_or_changes_makes_the_cache_again(image_folder: M
     assert decodings(path) == 8
     assert (read_image_folder(path, 8, 3, silent).train.images[0] == (255, 0, 0)).all()
     os.utime(path / "a" / "1.png", ns=(1, 1))
+    assert decodings(path) == 0  # the content is the same
+    (path / "a" / "1.png").rename(path / "a" / "one.png")
     assert decodings(path) == 8
 
 
@@ -150,64 +162,6 @@ def test_of_many_unreadable_images_ten_are_named(image_folder: Make) -> None:
     assert "and 3 more" in refused(path).what
 
 
-def test_other_files_and_hidden_ones_are_passed_over(image_folder: Make) -> None:
-    path = image_folder("a", "b")
-    (path / "a" / "readme.txt").write_text("x")
-    (path / "a" / ".DS_Store").write_text("x")
-    (path / ".git").mkdir()
-    (path / "labels.csv").write_text("x")
-    news: list[object] = []
-    assert len(read_image_folder(path, 8, 3, news.append).train) == 8
-    assert news[0] == f"1 files below {path} are passed over: their endings are none of an image."
-
-
-@pytest.mark.parametrize(
-    ("classes", "what"),
-    [
-        (("train/a",), "only the folder 'a', but a classifier needs at least two classes"),
-        (("a",), "only the folder 'a'"),
-        (("train/a", "train/b", "test/a", "test/stranger"), "no class of the training images: stranger"),
-    ],
-)
-def test_what_a_folder_lacks_is_told(image_folder: Make, classes: tuple[str, ...], what: str) -> None:
-    assert what in refused(image_folder(*classes)).what
-
-
-def test_a_class_without_images_is_told_and_a_folder_without_any_refused(image_folder: Make, tmp_path: Path) -> None:
-    path = image_folder("a", "b")
-    (path / "empty").mkdir()
-    news: list[object] = []
-    assert read_image_folder(path, 8, 3, news.append).classes == ("a", "b", "empty")
-    assert "no image of class 'empty'" in str(news[0])
-    (tmp_path / "none" / "a").mkdir(parents=True)
-    (tmp_path / "none" / "b").mkdir()
-    assert "holds no images" in refused(tmp_path / "none").what
-
-
-def test_a_folder_that_is_not_there_or_is_a_file_is_told(tmp_path: Path) -> None:
-    assert "There is no folder" in refused(tmp_path / "nowhere").what
-    (tmp_path / "file").touch()
-    assert "is a file" in refused(tmp_path / "file").what
-
-
-def test_counting_lists_without_decoding(image_folder: Make) -> None:
-    path = image_folder("train/a", "train/b", "test/a")
-    assert count_images(path, silent) == {"train": 8, "test": 4}
-    assert not path.with_name("photos.onecycle-cache").exists()
-
-
-def test_a_folder_to_be_scored_holds_known_classes_alone(image_folder: Make) -> None:
-    path = image_folder("b", "c", images=1)
-    assert class_images(path, ("a", "b", "c"), silent) == [(path / "b/0.png", 1), (path / "c/0.png", 2)]
-    with pytest.raises(InputError, match="no class of the training images: c"):
-        class_images(path, ("a", "b"), silent)
-
-
-def test_folders_that_sound_like_splits_are_no_classes(image_folder: Make) -> None:
-    path = image_folder("Training/a", "Training/b", "Testing/a", "Testing/b")
-    assert "has Testing and Training, which sound like splits" in refused(path).what
-
-
 def test_a_link_to_nowhere_is_named(image_folder: Make) -> None:
     path = image_folder("a", "b")
     (path / "a" / "lost.png").symlink_to("nowhere.png")
@@ -238,13 +192,6 @@ def test_names_may_hold_whatever_a_file_system_allows(image_folder: Make) -> Non
     assert decodings(path) == 0
 
 
-def test_a_class_that_the_test_images_lack_is_told(image_folder: Make) -> None:
-    news: list[Progress | str] = []
-    path = image_folder("train/a", "train/b", "test/a")
-    assert len(read_image_folder(path, 8, 3, news.append).test) == 4
-    assert f"{path / 'test'} holds no image of class 'b'." in news
-
-
 def test_a_full_disk_is_an_error_of_the_machine_and_no_crash(
     image_folder: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -257,3 +204,41 @@ def test_a_full_disk_is_an_error_of_the_machine_and_no_crash(
         read_image_folder(path, 8, 3, silent)
     monkeypatch.undo()
     assert len(read_image_folder(path, 8, 3, silent).train) == 8
+
+
+def test_two_folders_that_are_swapped_with_equal_sizes_and_times_are_decoded_again(image_folder: Make) -> None:
+    path = image_folder("a", "b")
+    for file in path.glob("*/*.png"):
+        Image.new("RGB", (8, 8), "red" if file.parent.name == "a" else "tan").save(file)
+        os.utime(file, ns=(10**18, 10**18))
+    before, signature = read_image_folder(path, 8, 3, silent).train.images.copy(), folder_signature(path, "auto")
+    (path / "a").rename(path / "c")
+    (path / "b").rename(path / "a")
+    (path / "c").rename(path / "b")
+    assert np.array_equal(read_image_folder(path, 8, 3, silent).train.images, before[::-1])
+    assert folder_signature(path, "auto") != signature
+
+
+def test_the_signature_is_that_of_the_same_images_elsewhere(image_folder: Make) -> None:
+    one, other = image_folder("a", "b"), image_folder("a", "b", name="copied")
+    assert folder_signature(one, "auto") == folder_signature(other, "auto")
+
+
+def test_what_is_not_used_is_noted_and_of_much_the_first_lines(image_folder: Make) -> None:
+    path = image_folder("train/a", "train/b", "test/a", "valid/a", "valid/b")
+    (path / "train" / "a" / "readme.txt").write_text("x")
+    assert notes(path) == [
+        f"Not used: {path / 'train' / 'a'}: 1 file, not of an image format (endings: .txt).",
+        "The test split holds no image of class 'b'.",
+    ]
+    for number in range(9):
+        (path / f"other{number}").mkdir()
+    assert notes(path)[4] == "Not used: and 6 more; `onecycle data check` lists all."
+
+
+def test_images_with_more_than_8_bits_are_noted(image_folder: Make) -> None:
+    path = image_folder("a", "b")
+    deep = (np.arange(144).reshape(12, 12) * 20).astype(np.uint16)
+    Image.fromarray(deep).save(path / "a" / "deep.png")
+    (note,) = notes(path)
+    assert note.startswith("1 images have more than 8 bits a channel: their values from 2.86 to 2857.14, the 0.1 %")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from onecycle_cli.data.images import channel_statistics, resized
+from onecycle_cli.data.images import Split, channel_statistics, contents_of, resized
 
 
 def some(images: int, size: int, channels: int) -> np.ndarray:
@@ -41,3 +41,21 @@ def test_a_resize_is_pillows_bilinear_with_antialiasing(size: int) -> None:
     bilinear = Image.Resampling.BILINEAR
     expected = np.stack([np.asarray(Image.fromarray(image).resize((size, size), bilinear)) for image in images])
     assert np.abs(resized(images, size, 3).astype(int) - expected).max() <= 1
+
+
+@pytest.mark.parametrize("level", [0, 37, 200, 255])
+def test_one_level_everywhere_has_a_standard_deviation_of_exactly_0(level: int) -> None:
+    mean, std = channel_statistics(np.full((7, 5, 5, 3), level, dtype=np.uint8))
+    assert std == (0, 0, 0)
+    assert mean == pytest.approx((level / 255,) * 3)
+
+
+def test_equal_images_have_equal_hashes_and_others_do_not() -> None:
+    images = some(4, 8, 3)
+    images[3] = images[1]
+    hashes = contents_of(images)
+    assert hashes[1] == hashes[3]
+    assert len(set(hashes.tolist())) == 3
+    split = Split(images, np.arange(4))
+    assert np.array_equal(split.contents, hashes)
+    assert np.array_equal(Split(images, np.arange(4), hashes).at(np.array([2, 0])).contents, hashes[[2, 0]])

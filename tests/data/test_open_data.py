@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from onecycle_cli.data.images import ImageData
 from onecycle_cli.data.open_data import known_train_images, open_data
@@ -19,6 +20,7 @@ def opened(**settings: Any) -> ImageData:
     plain = {
         "source": "image_folder",
         "path": None,
+        "layout": "auto",
         "mirrors": (),
         "image_size": 8,
         "channels": 3,
@@ -89,3 +91,28 @@ def test_what_is_looked_at_has_a_name(image_folder: Make) -> None:
     assert opened(path=str(plain), valid_fraction=0.2).valid_is == "held out for validation"
     with_valid = image_folder("train/a", "train/b", "valid/a", "valid/b", name="with_valid")
     assert opened(path=str(with_valid)).valid_is == "validation split"
+
+
+@pytest.mark.parametrize("level", [0, 37, 255])
+def test_a_channel_without_variation_is_scaled_by_1_and_named(image_folder: Make, level: int) -> None:
+    path = image_folder("a", "b")
+    for file in path.glob("*/*.png"):
+        pixels = np.asarray(Image.open(file)).copy()
+        pixels[..., 2] = level
+        Image.fromarray(pixels).save(file)
+    news: list[object] = []
+    data = opened(path=str(path), valid_fraction=0.5, report=news.append)
+    assert data.std[2] == 1
+    assert data.mean[2] == pytest.approx(level / 255)
+    assert f"The blue channel of all training images is {level} of 255 everywhere: it is scaled by 1." in news
+    given = opened(path=str(path), valid_fraction=0.5, std=(0.1, 0.2, 0.3))
+    assert given.std == (0.1, 0.2, 0.3)
+
+
+def test_grey_images_of_one_level_are_scaled_by_1(image_folder: Make) -> None:
+    path = image_folder("a", "b")
+    for file in path.glob("*/*.png"):
+        Image.new("L", (8, 8), 99).save(file)
+    news: list[object] = []
+    assert opened(path=str(path), valid_fraction=0.5, channels=1, report=news.append).std == (1,)
+    assert any("The grey channel" in str(one) for one in news)

@@ -1,0 +1,77 @@
+"""Which bytes a file holds, known without reading it each time.
+
+The content of each file is hashed once and kept in an index beside the decoded images. A file is read again when its
+size, its times of modification and of change, or its inode differ from what the index has. The time of change (ctime)
+is set by the kernel alone: `cp -p`, `touch -d` and archives that are unpacked set other times as they like, not this.
+"""
+
+import hashlib
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from stat import S_ISREG
+
+from onecycle_cli.data.folder_listing import MOST_NAMED
+from onecycle_cli.errors import InputError
+from onecycle_cli.progress import Progress, Report
+
+UNSETTLED_NS = 2 * 10**9
+"""Nanoseconds since its last change for which a file is read again: within the tick of a coarse clock (2 s on FAT) it
+may be written to a second time without a trace in its times."""
+
+REPORT_EVERY = 1_000
+"""Files between two reports of progress."""
+
+
+def content_digests(files: Sequence[Path], index: Path, report: Report) -> list[str]:
+    """The digest of the content of each file, in order: 32 hexadecimal digits of BLAKE2b.
+
+    `index` is the JSON file that keeps what is known; it is written again where something changed, if it can be.
+    `InputError` names the files that cannot be read, and those that are pipes, sockets or devices.
+    """
+    known = _read_index(index)
+    digests, now_known, unreadable = [], {}, []
+    unread = 0
+    for done, file in enumerate(files, start=1):
+        try:
+            stat = file.stat()
+            if not S_ISREG(stat.st_mode):  # reading a pipe would wait for ever
+                raise InputError(f"{file} is no file: it is a pipe, a socket or a device.", "Remove it.")
+            state = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino, stat.st_dev]
+            entry = known.get(str(file))
+            if entry is None or entry[:-1] != state:
+                unread += 1
+                entry = [*state, hashlib.blake2b(file.read_bytes(), digest_size=16).hexdigest()]
+        except OSError as error:  # also a link that leads nowhere
+            unreadable.append(f"{file} cannot be read: {error.strerror}")
+            continue
+        digests.append(str(entry[-1]))
+        if time.time_ns() - stat.st_ctime_ns > UNSETTLED_NS:
+            now_known[str(file)] = entry
+        if unread and done % REPORT_EVERY == 0:
+            report(Progress("reading files", done, len(files), "files"))
+    if unreadable:
+        more = f"\nand {len(unreadable) - MOST_NAMED} more" if len(unreadable) > MOST_NAMED else ""
+        raise InputError("\n".join(unreadable[:MOST_NAMED]) + more, "Restore or remove them.")
+    if unread > REPORT_EVERY:
+        report(Progress("reading files", len(files), len(files), "files"))
+    if now_known != known:
+        _write_index(index, now_known)
+    return digests
+
+
+def _read_index(index: Path) -> dict[str, list[int | str]]:
+    """What is known of each file by its path; nothing where the index is missing or damaged."""
+    try:
+        found = json.loads(index.read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return {}
+    whole = isinstance(found, dict) and all(isinstance(entry, list) and len(entry) == 6 for entry in found.values())
+    return found if whole else {}
+
+
+def _write_index(index: Path, known: dict[str, list[int | str]]) -> None:
+    beside = index.with_name(f".{index.name}")
+    beside.write_text(json.dumps(known), encoding="ascii")
+    beside.replace(index)

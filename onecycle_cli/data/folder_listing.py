@@ -1,0 +1,277 @@
+"""What lies in a folder of images: its layout, its classes, the images of each split, and what is not used and why.
+
+Two layouts: `splits`, which is `path/train/<class>/*` with `path/test/<class>/*` and perhaps a validation folder, and
+`flat`, which is `path/<class>/*`. Nothing is read here but names; no image is opened.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from onecycle_cli.data.decoding import may_be_image
+from onecycle_cli.errors import InputError
+
+VALID_FOLDERS = ("valid", "val", "validation")
+"""The names under which a validation split is found, in the order in which they are looked for."""
+
+SPLIT_LIKE = {"train", "training", "test", "testing", "tests", "dev", "eval", "holdout", *VALID_FOLDERS}
+"""Names, in lower case, of folders that are more likely splits than classes."""
+
+SYSTEM_FOLDERS = {"__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information", "lost+found"}
+"""Folders that operating systems and network drives make by themselves; thumbnails in them are no images of a class."""
+
+WAY_OUT = "If they are classes, say so with --set data.layout=flat."
+
+MOST_NAMED = 10
+"""Files that one message names."""
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """Something below the folder that is not used: `what` it is, at `path`, and how many files (0: none were counted).
+
+    `split` and `class_name` say where it belongs; empty where it belongs to none.
+    """
+
+    split: str
+    class_name: str
+    path: Path
+    what: str
+    files: int = 0
+
+    def __str__(self) -> str:
+        count = f"{self.files:,} file{'' if self.files == 1 else 's'}, " if self.files else ""
+        return f"{self.path}: {count}{self.what}"
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The images of a folder in order: split by split, class by class, by name; each with the number of its class."""
+
+    classes: tuple[str, ...]
+    splits: dict[str, list[tuple[Path, int]]]
+    skipped: list[Skipped] = field(default_factory=list)
+
+    def files(self) -> list[tuple[Path, int]]:
+        """The images of all splits, in the order of the splits."""
+        return [file for files in self.splits.values() for file in files]
+
+    def counts(self) -> dict[tuple[str, str], int]:
+        """The number of images by split and class, also where it is 0."""
+        found = Counter((split, label) for split, files in self.splits.items() for _, label in files)
+        return {(split, name): found[split, n] for split in self.splits for n, name in enumerate(self.classes)}
+
+
+def list_folder(path: Path, layout: str = "auto") -> Listing:
+    """Lists the images below `path`; `layout` is "flat", "splits", or "auto", which goes by a folder called train.
+
+    A class is a folder with images in it. `InputError` where there are fewer than two, where another split has a class
+    that the training images lack, and where the layout cannot be told.
+    """
+    must_be_folder(path)
+    skipped: list[Skipped] = []
+    has_splits = layout == "splits" or (layout == "auto" and (path / "train").is_dir())
+    if not has_splits:
+        found = _class_folders(path, "train", skipped)
+        _must_be_classes(path, found, layout)
+        _note_loose_images(path, "", skipped)
+        return _joined({"train": found}, skipped)
+    if not (path / "train").is_dir():
+        raise InputError(f"{path} has no folder 'train', but data.layout is splits.", "Name the training split train.")
+    valid = next((name for name in VALID_FOLDERS if (path / name).is_dir()), None)
+    folders = {"train": "train", "valid": valid, "test": "test" if (path / "test").is_dir() else None}
+    splits = {}
+    for split, name in folders.items():
+        if name is not None:
+            splits[split] = _class_folders(path / name, split, skipped)
+            _note_loose_images(path / name, split, skipped)
+    _must_have_classes_in_train(path, splits["train"], layout)
+    for split, classes in splits.items():
+        _must_be_known(path / str(folders[split]), classes, tuple(splits["train"]))
+    used = {name for name in folders.values() if name is not None}
+    for folder in _folders(path):
+        if folder.name not in used:
+            looks = "looks like a split" if folder.name.lower() in SPLIT_LIKE else "is no split"
+            skipped.append(Skipped("", "", folder, f"{looks}, and is not used"))
+    _note_loose_images(path, "", skipped)
+    return _joined(splits, skipped)
+
+
+def list_class_folder(path: Path, classes: tuple[str, ...]) -> Listing:
+    """Lists a folder of class folders, which must all be among `classes`; a class may be missing."""
+    must_be_folder(path)
+    skipped: list[Skipped] = []
+    found = _class_folders(path, "", skipped)
+    _must_be_known(path, found, classes)
+    if not found:
+        raise InputError(f"{path} holds no images.", "Put the images of each class in a folder named after it.")
+    files = [(file, classes.index(name)) for name in sorted(found) for file in found[name]]
+    return Listing(classes, {"": files}, skipped)
+
+
+def must_be_folder(path: Path) -> None:
+    """Raises `InputError` unless `path` is a folder."""
+    if not path.exists():
+        raise InputError(
+            f"There is no folder {path}.", "Set data.path to the folder that holds train/<class>/ or <class>/ folders."
+        )
+    if not path.is_dir():
+        raise InputError(f"{path} is a file, not a folder of images.", "Set data.path to the folder.")
+
+
+def images_below(folder: Path) -> list[Path]:
+    """All files below `folder` that may be images, sorted by path."""
+    return sorted(file for file in _walk(folder, _Seen(folder)) if may_be_image(file))
+
+
+def _joined(splits: dict[str, dict[str, list[Path]]], skipped: list[Skipped]) -> Listing:
+    classes = tuple(sorted(splits["train"]))
+    numbers = {name: number for number, name in enumerate(classes)}
+    files = {
+        split: [(file, numbers[name]) for name in sorted(found) for file in found[name]]
+        for split, found in splits.items()
+    }
+    return Listing(classes, files, skipped)
+
+
+def _folders(path: Path) -> list[Path]:
+    """The folders in `path` that may mean something, by name; links to folders are folders."""
+    return sorted(entry for entry in path.iterdir() if entry.name[0] != "." and entry.is_dir())
+
+
+def _class_folders(path: Path, split: str, skipped: list[Skipped]) -> dict[str, list[Path]]:
+    """The images of each class folder in `path`, by the name of the class; folders without images are skipped."""
+    classes = {}
+    for folder in _folders(path):
+        if folder.name in SYSTEM_FOLDERS:
+            skipped.append(Skipped(split, "", folder, "made by the system, not a class"))
+            continue
+        images, not_used = _images_of_class(folder, split)
+        if images:
+            classes[folder.name] = images
+            skipped += not_used
+        else:
+            skipped.append(Skipped(split, "", folder, "holds no images, so it is not a class"))
+    return classes
+
+
+class _Seen:
+    """The folders that a walk has been in, so that links are followed and nothing is walked twice."""
+
+    def __init__(self, root: Path) -> None:
+        # A link to a folder above would lead round in a circle, through the other classes.
+        self._above = {_identity(folder) for folder in (root.resolve(), *root.resolve().parents)}
+        self._inside: set[tuple[int, int]] = set()
+
+    def refusal(self, folder: Path) -> str | None:
+        """Why `folder` is not walked; None where it is, and it counts as walked from now on."""
+        try:
+            identity = _identity(folder)
+        except OSError as error:
+            return f"cannot be opened ({error.strerror})"
+        if identity in self._above:
+            return "a link to a folder that it lies in itself"
+        if identity in self._inside:
+            return "leads to a folder that was counted already"
+        self._inside.add(identity)
+        return None
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    stat = folder.stat()
+    return stat.st_dev, stat.st_ino
+
+
+def _walk(folder: Path, seen: _Seen, refused: list[tuple[Path, str]] | None = None) -> Iterator[Path]:
+    """The files below `folder`, through links too; hidden names are left out, `refused` takes folders not walked."""
+    try:
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except OSError as error:
+        raise InputError(
+            f"{folder} cannot be listed: {error.strerror}.", "Change its permissions, or move it."
+        ) from None
+    for entry in entries:
+        path = folder / entry.name
+        if entry.name[0] == ".":
+            continue
+        if not path.is_dir():
+            yield path
+        elif entry.name in SYSTEM_FOLDERS:
+            if refused is not None:
+                refused.append((path, "made by the system"))
+        elif why := seen.refusal(path):
+            if refused is not None:
+                refused.append((path, why))
+        else:
+            yield from _walk(path, seen, refused)
+
+
+def _images_of_class(folder: Path, split: str) -> tuple[list[Path], list[Skipped]]:
+    """The images below a class folder, and what else lies there."""
+    refused: list[tuple[Path, str]] = []
+    files = list(_walk(folder, _Seen(folder), refused))
+    images = sorted(file for file in files if may_be_image(file))
+    skipped = [Skipped(split, folder.name, path, why) for path, why in refused]
+    others = [file for file in files if not may_be_image(file)]
+    lost = [file for file in others if file.is_symlink() and not file.exists()]
+    skipped += [Skipped(split, folder.name, file, "a link that leads nowhere") for file in lost]
+    if len(others) > len(lost):
+        endings = sorted({file.suffix.lower() or "none" for file in others if file not in lost})
+        shown = ", ".join(endings[:5]) + (", ..." if len(endings) > 5 else "")
+        what = f"not of an image format (endings: {shown})"
+        skipped.append(Skipped(split, folder.name, folder, what, len(others) - len(lost)))
+    return images, skipped
+
+
+def _note_loose_images(path: Path, split: str, skipped: list[Skipped]) -> None:
+    loose = _loose_images(path)
+    if loose:
+        skipped.append(Skipped(split, "", path, "images that lie in no class folder", loose))
+
+
+def _loose_images(path: Path) -> int:
+    """The number of images that lie in `path` itself."""
+    return sum(file.name[0] != "." and may_be_image(file) and not file.is_dir() for file in path.iterdir())
+
+
+def _must_have_classes_in_train(path: Path, classes: dict[str, list[Path]], layout: str) -> None:
+    train = path / "train"
+    if len(classes) < 2 and layout == "auto" and _loose_images(train):
+        raise InputError(
+            f"{train} holds images, but not in class folders: is train a split, or a class?",
+            f"Put the images of each class in {train}/<class>/. If train is a class like the folders beside it, say so "
+            "with --set data.layout=flat.",
+        )
+    _must_be_several(train, classes)
+
+
+def _must_be_classes(path: Path, classes: dict[str, list[Path]], layout: str) -> None:
+    splits = [folder.name for folder in _folders(path) if folder.name.lower() in SPLIT_LIKE]
+    if splits and layout == "auto":
+        raise InputError(
+            f"{path} has no folder 'train', but it has {' and '.join(splits)}, which sound like splits, not classes.",
+            f"Name them train, valid and test, each with a folder for each class. {WAY_OUT}",
+        )
+    _must_be_several(path, classes)
+
+
+def _must_be_several(path: Path, classes: dict[str, list[Path]]) -> None:
+    if len(classes) < 2:
+        found = f"images in the folder '{next(iter(classes))}' only" if classes else "no folders with images"
+        raise InputError(
+            f"{path} holds {found}, but a classifier needs at least two classes.",
+            "Put the images of each class in a folder named after it.",
+        )
+
+
+def _must_be_known(path: Path, found: dict[str, list[Path]], classes: tuple[str, ...]) -> None:
+    strangers = [name for name in found if name not in classes]
+    if strangers:
+        known = ", ".join(classes[:MOST_NAMED]) + (", ..." if len(classes) > MOST_NAMED else "")
+        raise InputError(
+            f"{path} holds folders that are no class of the training images: {', '.join(strangers[:MOST_NAMED])}"
+            + (f" and {len(strangers) - MOST_NAMED} more." if len(strangers) > MOST_NAMED else "."),
+            f"The classes are {known}. Rename the folders, or move them away.",
+        )

@@ -1,0 +1,71 @@
+"""How images with more than 8 bits a channel are decoded: by one range of values, that of the training images.
+
+The cache itself is tested through folders of images, in test_image_folder.py.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from onecycle_cli.data.decoded_cache import Decoded, decoded_images
+from onecycle_cli.data.images import contents_of
+from onecycle_cli.errors import InputError
+from onecycle_cli.progress import silent
+
+
+def decoded(tmp_path: Path, files: list[Path], trained: int) -> Decoded:
+    (tmp_path / "cache").mkdir(exist_ok=True)
+    return decoded_images(tmp_path / "cache", files, trained, "", 8, 1, silent)
+
+
+def saved(path: Path, values: np.ndarray) -> Path:
+    Image.fromarray(values).save(path)
+    return path
+
+
+KINDS = [("png", np.uint16, 16), ("tiff", np.float32, 1 / 255), ("tiff", np.int32, 100_000), ("ppm", np.int32, 100)]
+
+
+@pytest.mark.parametrize(("ending", "kind", "unit"), KINDS)
+def test_deep_images_keep_their_contrast(tmp_path: Path, ending: str, kind: type, unit: float) -> None:
+    levels = np.arange(64).reshape(8, 8) * 4
+    images = [levels, 252 - levels]
+    files = [saved(tmp_path / f"{n}.{ending}", (image * unit).astype(kind)) for n, image in enumerate(images)]
+    found = decoded(tmp_path, files, 2)
+    assert found.deep_images == 2
+    assert found.value_range == pytest.approx((0, 252 * unit), abs=2 * unit)
+    for image, pixels in zip(images, found.images, strict=True):
+        assert np.abs(pixels[..., 0].astype(float) - image * 255 / 252).max() <= 2
+
+
+def test_the_range_is_that_of_the_training_images_and_not_of_each_image(tmp_path: Path) -> None:
+    dark, bright = np.full((8, 8), 1000, np.uint16), np.full((8, 8), 3000, np.uint16)
+    brighter = np.full((8, 8), 60_000, np.uint16)
+    files = [saved(tmp_path / f"{n}.png", image) for n, image in enumerate((dark, bright, brighter))]
+    found = decoded(tmp_path, files, 2)
+    assert found.value_range == (1000, 3000)
+    assert [pixels.max() for pixels in found.images] == [0, 255, 255]
+
+
+def test_images_of_8_bits_among_deep_ones_stay_as_they_are(tmp_path: Path) -> None:
+    plain = np.arange(64, dtype=np.uint8).reshape(8, 8)
+    files = [saved(tmp_path / "a.png", plain), saved(tmp_path / "b.png", plain.astype(np.uint16) * 1000)]
+    found = decoded(tmp_path, files, 2)
+    assert np.array_equal(found.images[0, ..., 0], plain)
+    assert found.deep_images == 1
+
+
+def test_a_deep_test_image_is_refused_where_no_training_image_is_deep(tmp_path: Path) -> None:
+    plain = np.zeros((8, 8), np.uint8)
+    files = [saved(tmp_path / "a.png", plain), saved(tmp_path / "deep.png", plain.astype(np.uint16))]
+    with pytest.raises(InputError, match=r"deep\.png: it has more than 8 bits a channel"):
+        decoded(tmp_path, files, 1)
+
+
+def test_the_range_and_the_hashes_are_kept_with_the_cache(tmp_path: Path) -> None:
+    file = saved(tmp_path / "a.png", (np.arange(64).reshape(8, 8) * 50).astype(np.uint16))
+    first, second = decoded(tmp_path, [file], 1), decoded(tmp_path, [file], 1)
+    assert first.value_range == second.value_range
+    assert np.array_equal(second.contents, contents_of(first.images))
