@@ -1,5 +1,6 @@
 """Scoring a trained model, class by class."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -7,11 +8,12 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
-from onecycle_cli.data.image_folder import class_images
-from onecycle_cli.data.images import ImageData
+from onecycle_cli.data.folder_listing import list_class_folder
+from onecycle_cli.data.images import ImageData, contents_of
 from onecycle_cli.engine import Hardware
 from onecycle_cli.errors import InputError
-from onecycle_cli.experiments.setup import image_counts, open_recipe_data
+from onecycle_cli.experiments.kept_images import KeptImages, kept_images, rebuilt_split, trained_on
+from onecycle_cli.experiments.setup import image_counts, note, open_recipe_data
 from onecycle_cli.inference import Classifier
 from onecycle_cli.progress import Progress, Report
 from onecycle_cli.recipe import Recipe
@@ -39,10 +41,21 @@ def evaluate_run(
 ) -> Evaluation:
     """Scores `model`, of the run `trained`, on the images in `folder` (a folder of classes), or on its test split.
 
-    Where there is no test split, on what it was validated on. Writes a table a class, a confusion matrix and its
-    figure. `InputError` where the images of the recipe are no longer those that it was trained on.
+    Where there is no test split, on what it was validated on: the same images, wherever they lie now. Writes a table a
+    class, a confusion matrix and its figure. `InputError` where images came, went or changed since the training.
     """
-    scored, pixels, labels = _images(model, trained, recipe, folder, report)
+
+    def told(text: str) -> None:
+        note(run, report, text)
+
+    kept = kept_images(trained)
+    if folder is not None:
+        scored, pixels, labels = _images_in(folder, model, report, told)
+    else:
+        scored, pixels, labels = _images_of_run(kept, model, trained, recipe, report, told)
+    known = None if kept is None else trained_on(kept, contents_of(pixels.numpy()))
+    if known:
+        told(f"The model was trained on {known:,} of these {len(labels):,} images.")
     likely = model.to(hardware.device).probabilities(pixels, hardware)
     answers = likely.argmax(1)
     classes = len(model.classes)
@@ -51,6 +64,7 @@ def evaluate_run(
     summary = {
         "scored": scored,
         "images": len(labels),
+        "trained_on": known,
         "loss": float(F.nll_loss(likely.clamp_min(1e-12).log(), labels)),
         "accuracy": float((answers == labels).float().mean()),
     }
@@ -59,34 +73,60 @@ def evaluate_run(
     return Evaluation(per_class, summary)
 
 
-def _images(
-    model: Classifier, trained: RunDir, recipe: Recipe, folder: Path | None, report: Report
+def _images_in(
+    folder: Path, model: Classifier, report: Report, told: Callable[[str], None]
 ) -> tuple[str, torch.Tensor, torch.Tensor]:
-    """What is scored, as words, and its pixels and labels."""
-    if folder is not None:
-        files = class_images(folder, model.classes, report)
-        pixels = []
-        for done, (path, _) in enumerate(files, start=1):
-            pixels.append(model.read(path))
-            report(Progress("decoding", done, len(files), "images"))
-        return str(folder), torch.stack(pixels), torch.tensor([label for _, label in files])
+    """The images in a folder of classes: what they are, in words, their pixels and their labels."""
+    listing = list_class_folder(folder, model.classes)
+    for skipped in listing.skipped:
+        told(f"Not used: {skipped}.")
+    files = listing.files()
+    pixels = []
+    for done, (path, _) in enumerate(files, start=1):
+        pixels.append(model.read(path))
+        report(Progress("decoding", done, len(files), "images"))
+    return str(folder), torch.stack(pixels), torch.tensor([label for _, label in files])
+
+
+def _images_of_run(
+    kept: KeptImages | None,
+    model: Classifier,
+    trained: RunDir,
+    recipe: Recipe,
+    report: Report,
+    told: Callable[[str], None],
+) -> tuple[str, torch.Tensor, torch.Tensor]:
+    """The images that the run held out, found again by content; of an older run, by their number alone."""
     data = open_recipe_data(recipe, report)
-    _must_be_as_trained(data, model, trained)
-    split, name = (data.test, "test split") if data.test else (data.valid, data.valid_is)
+    _must_have_classes(data, model)
+    if kept is not None:
+        split, moved = rebuilt_split(kept, data)
+        if moved:
+            told("Files were renamed or moved since the training; the split was rebuilt by the content of the images.")
+        name = "test split" if kept.scored == "test" else data.valid_is
+    else:
+        _must_be_as_many(data, trained)
+        told("This run is of an older version, which did not keep its images: only their number was checked.")
+        split, name = (data.test, "test split") if data.test else (data.valid, data.valid_is)
     return name, torch.from_numpy(split.images), torch.from_numpy(split.labels)
 
 
-def _must_be_as_trained(data: ImageData, model: Classifier, trained: RunDir) -> None:
-    """Refuses images whose labels would mean other classes, or among which some may have been trained on."""
-    mend = "Name a folder of classes with --data."
+def _must_have_classes(data: ImageData, model: Classifier) -> None:
+    """Refuses images whose labels would mean other classes than those of the model."""
     if data.classes != model.classes:
         raise InputError(
             f"The images have the classes {', '.join(data.classes)}, but the model knows {', '.join(model.classes)}.",
-            mend,
+            "Restore the folders as they were, or name a folder of classes with --data.",
         )
+
+
+def _must_be_as_many(data: ImageData, trained: RunDir) -> None:
     found, before = image_counts(data), trained.facts["images"]
     if found != before:
-        raise InputError(f"The images have changed since the training: {before} then, {found} now.", mend)
+        raise InputError(
+            f"The images have changed since the training: {before} then, {found} now.",
+            "Name a folder of classes with --data.",
+        )
 
 
 def _class_row(name: str, label: int, counts: list[list[int]]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from torch import nn
 from onecycle_cli.engine import Hardware, Step, Trainer
 from onecycle_cli.errors import InputError, NoSuggestionError
 from onecycle_cli.experiments.checkpoints import Checkpoint, Checkpoints, Epoch, Position, Sums
+from onecycle_cli.experiments.kept_images import copies_note, keep_images
 from onecycle_cli.experiments.memory import telling_batch_size
 from onecycle_cli.experiments.outcome import (
     draw_training,
@@ -24,7 +25,7 @@ from onecycle_cli.experiments.outcome import (
 )
 from onecycle_cli.experiments.planning import recipe_schedule
 from onecycle_cli.experiments.range_test import range_test
-from onecycle_cli.experiments.setup import LoggedStep, SeenStep, Setup, fresh, in_blocks, prepare, weights_header
+from onecycle_cli.experiments.setup import LoggedStep, SeenStep, Setup, fresh, in_blocks, note, prepare, weights_header
 from onecycle_cli.experiments.suggestions import numbers_in
 from onecycle_cli.experiments.updates import Updates
 from onecycle_cli.interrupts import Held, held_back
@@ -87,6 +88,9 @@ def train_with(
     checkpoint: Checkpoint | None = None,
 ) -> Training:
     """The same on data that is open already."""
+    keep_images(setup.data, run)
+    if copies := copies_note(setup.data):
+        note(run, report, copies)
     auto = auto or lacks_max_lr(recipe)
     if auto:
         _check_cycle(recipe, setup)

@@ -3,6 +3,7 @@
 RECIPE = "recipe.yaml"
 RUN = "run.json"
 SUMMARY = "summary.json"
+IMAGES = "images.npy"
 STEPS = "steps.csv"
 EPOCHS = "epochs.csv"
 TRAINING_FIGURE = "training.png"

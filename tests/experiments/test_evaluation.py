@@ -1,6 +1,7 @@
 """Scoring class by class."""
 
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 
 import pandas as pd
@@ -101,8 +102,13 @@ def folder_run(scored: Callable, image_folder: Callable) -> tuple[Path, Callable
     values = {"data.source": "image_folder", "data.path": str(path), "data.batch_size": 8, "data.valid_fraction": 0.0}
     trained, scoring, _ = scored(values, folder=path / "test")
     recipe = load(trained.path / "recipe.yaml")
-    again = scoring.inner("again", "")
-    return path, lambda: evaluate_run(load_model(trained.path), trained, recipe, None, CPU, again, silent)
+    numbers = count()
+
+    def again() -> Evaluation:
+        run = scoring.inner(f"again-{next(numbers)}", "")
+        return evaluate_run(load_model(trained.path), trained, recipe, None, CPU, run, silent)
+
+    return path, again
 
 
 def test_a_folder_whose_classes_have_changed_is_refused(folder_run: tuple[Path, Callable]) -> None:
@@ -118,3 +124,55 @@ def test_a_folder_whose_images_have_changed_is_refused(folder_run: tuple[Path, C
     (path / "train" / "a" / "0.png").unlink()
     with pytest.raises(InputError, match="have changed since the training"):
         score()
+
+
+def test_a_folder_whose_files_were_renamed_is_scored_on_the_same_images(folder_run: tuple[Path, Callable]) -> None:
+    path, score = folder_run
+    before = score()
+    for file in sorted((path / "test" / "a").iterdir()):
+        file.rename(file.with_name(f"{100 - int(file.stem)}.png"))
+    (path / "test" / "b" / "0.png").rename(path / "train" / "b" / "moved.png")
+    after = score()
+    assert after.summary["accuracy"] == before.summary["accuracy"]
+    assert after.summary["images"] == 40
+    assert after.summary["trained_on"] == 0
+
+
+def test_a_folder_whose_classes_were_swapped_is_refused(folder_run: tuple[Path, Callable]) -> None:
+    path, score = folder_run
+    (path / "test" / "a").rename(path / "test" / "c")
+    (path / "test" / "b").rename(path / "test" / "a")
+    (path / "test" / "c").rename(path / "test" / "b")
+    with pytest.raises(InputError, match="cannot be rebuilt: of 80, 40 in another class"):
+        score()
+
+
+def test_held_out_images_are_the_same_after_files_were_renamed(scored: Callable, image_folder: Callable) -> None:
+    path = image_folder("a", "b", images=20)
+    values = {"data.source": "image_folder", "data.path": str(path), "data.batch_size": 8, "data.valid_fraction": 0.2}
+    trained, scoring, before = scored(values)
+    for file in sorted((path / "a").iterdir()):
+        file.rename(file.with_name(f"{100 - int(file.stem)}.png"))
+    recipe, again = load(trained.path / "recipe.yaml"), scoring.inner("again", "")
+    after = evaluate_run(load_model(trained.path), trained, recipe, None, CPU, again, silent)
+    assert after.summary["accuracy"] == before.summary["accuracy"]
+    assert after.summary["trained_on"] == 0
+    assert "rebuilt by the content of the images" in " ".join(again.facts["notes"])
+
+
+def test_images_of_a_folder_that_were_trained_on_are_counted(scored: Callable, image_folder: Callable) -> None:
+    path = image_folder("train/a", "train/b", "test/a", "test/b", images=20)
+    values = {"data.source": "image_folder", "data.path": str(path), "data.batch_size": 8, "data.valid_fraction": 0.0}
+    (path / "other").mkdir()
+    (path / "train" / "a").rename(path / "other" / "a")
+    (path / "train" / "a").symlink_to(path / "other" / "a")
+    _, scoring, result = scored(values, folder=path / "other")
+    assert result.summary["trained_on"] == 20
+    assert "The model was trained on 20 of these 20 images." in scoring.facts["notes"]
+
+
+def test_a_run_that_kept_no_images_is_scored_with_a_note(folder_run: tuple[Path, Callable]) -> None:
+    path, score = folder_run
+    trained = next(run for run in path.parent.iterdir() if (run / "images.npy").exists())
+    (trained / "images.npy").unlink()
+    assert score().summary["trained_on"] is None
