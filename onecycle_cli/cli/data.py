@@ -1,6 +1,5 @@
 """`data`: getting images ahead of time, and looking at what is there."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
@@ -8,8 +7,7 @@ import typer
 from onecycle_cli.cli.options import RecipeArgument, SetOption, load_recipe
 
 if TYPE_CHECKING:
-    from onecycle_cli.progress import Report
-    from onecycle_cli.recipe import Recipe
+    from onecycle_cli.data.images import ImageData
 
 app = typer.Typer(
     help="Get the images of a recipe ahead of time, and check them.",
@@ -31,37 +29,48 @@ def get(recipe: RecipeArgument, settings: SetOption = None) -> None:
     show_pairs(
         [
             ("source", loaded.data.source),
-            ("train", f"{len(data.train):,} images"),
-            ("valid", f"{len(data.valid):,} images"),
-            ("test", f"{len(data.test):,} images" if data.test else "none of its own"),
+            *_splits(data),
             ("classes", f"{len(data.classes)}: {', '.join(data.classes)}"),
-            ("mean", ", ".join(f"{value:.4f}" for value in data.mean)),
-            ("std", ", ".join(f"{value:.4f}" for value in data.std)),
+            *_statistics(data.mean, data.std),
         ]
     )
 
 
 @app.command(epilog="Example: onecycle data check images --set data.path=photos")
 def check(recipe: RecipeArgument, settings: SetOption = None) -> None:
-    """Check that the images of a recipe are there, without fetching or decoding any."""
-    from onecycle_cli.console import Display, show_pairs
+    """Show what the images of a recipe are: each class, what is not used and why, and how bright they are.
+
+    A folder is decoded, as its first run would; nothing is downloaded.
+    """
+    from onecycle_cli.console import Display, show_pairs, show_table
+    from onecycle_cli.experiments.data_check import check_files, measure_images
 
     loaded = load_recipe(recipe, settings)
+    rows = check_files(loaded)
+    if rows:
+        cells = [
+            (row.split, row.class_name, "" if row.images is None else f"{row.images:,}", row.skipped) for row in rows
+        ]
+        show_table(("split", "class", "images", "not used"), cells)
+        print()
     with Display(quiet=False) as report:
-        pairs = _found(loaded, report)
-    show_pairs(pairs)
+        found = measure_images(loaded, report)
+    show_pairs(
+        [
+            ("source", loaded.data.source),
+            *_splits(found.data),
+            *_statistics(found.mean, found.std),
+            *(("remark", text) for text in found.remarks),
+        ]
+    )
 
 
-def _found(recipe: "Recipe", report: "Report") -> list[tuple[str, str]]:
-    from onecycle_cli.data.cache import cache_folder
-    from onecycle_cli.data.cifar10 import check_cifar10
-    from onecycle_cli.data.image_folder import count_images
+def _splits(data: "ImageData") -> list[tuple[str, str]]:
+    valid = f"{len(data.valid):,} images, {data.valid_is}"
+    test = f"{len(data.test):,} images" if data.test else "none of its own"
+    return [("train", f"{len(data.train):,} images"), ("valid", valid), ("test", test)]
 
-    match recipe.data.source:
-        case "cifar10":
-            return [("archive", f"{check_cifar10(cache_folder())}, md5 as it should be")]
-        case "image_folder":
-            assert recipe.data.path is not None
-            counts = count_images(Path(recipe.data.path), report)
-            return [("folder", recipe.data.path), *((split, f"{n:,} images") for split, n in counts.items())]
-    return [("source", f"{recipe.data.source}, which comes with scikit-learn")]
+
+def _statistics(mean: tuple[float, ...], std: tuple[float, ...]) -> list[tuple[str, str]]:
+    """The mean and std of each channel, on a scale from 0 to 1."""
+    return [(name, ", ".join(f"{value:.4f}" for value in values)) for name, values in (("mean", mean), ("std", std))]

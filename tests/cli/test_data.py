@@ -16,17 +16,27 @@ def test_get_decodes_a_folder_ahead_of_time_and_says_what_is_in_it(onecycle: Com
     assert result.exit_code == 0
     lines = dict(line.split(maxsplit=1) for line in result.stdout.splitlines())
     assert lines["train"] == "6 images"
-    assert lines["valid"] == "3 images"
+    assert lines["valid"] == "3 images, test split"
     assert lines["classes"] == "2: cat, dog"
     assert "decoding 9/9 images" in result.stderr
     assert path.with_name("photos.onecycle-cache").is_dir()
 
 
-def test_check_lists_a_folder_and_leaves_nothing(onecycle: Command, image_folder: Callable) -> None:
+def test_check_shows_each_class_and_the_brightness_of_the_images(onecycle: Command, image_folder: Callable) -> None:
     path = image_folder("train/cat", "train/dog", "test/cat", images=3)
     result = onecycle("data", "check", *folder_words(path))
-    assert result.stdout.splitlines()[1:] == ["train   6 images", "test    3 images"]
-    assert not path.with_name("photos.onecycle-cache").exists()
+    assert result.exit_code == 0
+    table, _, pairs = result.stdout.partition("\n\n")
+    assert [line.split() for line in table.splitlines()] == [
+        ["split", "class", "images", "not", "used"],
+        ["train", "cat", "3"],
+        ["train", "dog", "3"],
+        ["test", "cat", "3"],
+        ["test", "dog", "0"],
+    ]
+    lines = dict(line.split(maxsplit=1) for line in pairs.splitlines())
+    assert lines["valid"] == "3 images, test split"
+    assert len(lines["mean"].split(", ")) == len(lines["std"].split(", ")) == 3
 
 
 def test_check_tells_what_is_not_there(onecycle: Command, tmp_path: Path) -> None:
@@ -40,5 +50,5 @@ def test_check_tells_what_is_not_there(onecycle: Command, tmp_path: Path) -> Non
 
 
 def test_the_digits_are_always_there(onecycle: Command) -> None:
-    assert "comes with scikit-learn" in onecycle("data", "check", "digits").stdout
+    assert "1,437 images" in onecycle("data", "check", "digits").stdout
     assert "1,437 images" in onecycle("data", "get", "digits").stdout

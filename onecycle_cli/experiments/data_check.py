@@ -1,0 +1,83 @@
+"""The images of a recipe before anything is trained: what is there, what is not used, and what stands out in them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from onecycle_cli.data.cache import cache_folder
+from onecycle_cli.data.cifar10 import check_cifar10
+from onecycle_cli.data.folder_listing import list_folder
+from onecycle_cli.data.images import ImageData, Pixels, channel_statistics
+from onecycle_cli.experiments.kept_images import copies_note
+from onecycle_cli.experiments.setup import open_recipe_data
+from onecycle_cli.progress import Report
+from onecycle_cli.recipe import Recipe
+
+NEARLY_CONSTANT = 2 / 255
+"""A standard deviation of two of the 256 levels: no picture has so little contrast in each channel."""
+
+
+@dataclass(frozen=True)
+class CheckedClass:
+    """The number of images of a class in a split (None: it is no class), and what of it is not used, in words."""
+
+    split: str
+    class_name: str
+    images: int | None
+    skipped: str
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The images that a run would train on: their counts by split, statistics by channel, and what stands out."""
+
+    data: ImageData
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    remarks: list[str]
+
+
+def check_files(recipe: Recipe) -> list[CheckedClass]:
+    """A row for each class of each split of a folder of images, and for whatever else in it is not used.
+
+    Nothing is decoded, and nothing is downloaded. Of the other sources there are no rows; `MachineError` where the
+    archive of CIFAR-10 is missing or damaged.
+    """
+    if recipe.data.source == "cifar10":
+        check_cifar10(cache_folder())
+    if recipe.data.source != "image_folder":
+        return []
+    assert recipe.data.path is not None  # the recipe holds to it
+    listing = list_folder(Path(recipe.data.path), recipe.data.layout)
+    inside: dict[tuple[str, str], list[str]] = {key: [] for key in listing.counts()}
+    outside = []
+    for one in listing.skipped:
+        if (one.split, one.class_name) in inside:
+            inside[one.split, one.class_name].append(str(one))
+        else:
+            outside.append(CheckedClass(one.split, one.class_name, None, str(one)))
+    rows = [CheckedClass(*key, images, "; ".join(inside[key])) for key, images in listing.counts().items()]
+    return [*rows, *outside]
+
+
+def measure_images(recipe: Recipe, report: Report) -> Measured:
+    """Decodes the images of a recipe where that was not done before, and says what stands out in them."""
+    data = open_recipe_data(recipe, report)
+    mean, std = channel_statistics(data.train.images)
+    remarks = []
+    if max(std) < NEARLY_CONSTANT:
+        remarks.append(f"The training images are nearly constant: the largest standard deviation is {max(std):.4f}.")
+    if plain := _single_coloured(data.train.images):
+        remarks.append(f"{plain:,} of {len(data.train):,} training images are of a single colour.")
+    if copies := copies_note(data):
+        remarks.append(copies)
+    return Measured(data, mean, std, remarks)
+
+
+def _single_coloured(images: Pixels) -> int:
+    found = 0
+    for start in range(0, len(images), 1024):
+        block = images[start : start + 1024]
+        found += int(np.all(block.min((1, 2)) == block.max((1, 2)), axis=1).sum())
+    return found
