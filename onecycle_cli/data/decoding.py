@@ -123,10 +123,10 @@ def _with_8_bits(values: Values, value_range: ValueRange) -> Image.Image:
     return Image.fromarray(np.rint(levels).astype(np.uint8))
 
 
-def may_be_image(path: Path) -> bool:
-    """Whether the ending is that of a format which is read."""
+def image_endings() -> frozenset[str]:
+    """The endings of the formats that are read, in lower case, with their dot."""
     formats = _formats()
-    return Image.registered_extensions().get(path.suffix.lower()) in formats
+    return frozenset(ending for ending, name in Image.registered_extensions().items() if name in formats)
 
 
 def _formats() -> list[str]:

@@ -6,11 +6,11 @@ Two layouts: `splits`, which is `path/train/<class>/*` with `path/test/<class>/*
 
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from onecycle_cli.data.decoding import may_be_image
+from onecycle_cli.data.decoding import image_endings
 from onecycle_cli.errors import InputError
 
 VALID_FOLDERS = ("valid", "val", "validation")
@@ -123,7 +123,7 @@ def must_be_folder(path: Path) -> None:
 
 def images_below(folder: Path) -> list[Path]:
     """All files below `folder` that may be images, sorted by path."""
-    return sorted(file for file in _walk(folder, _Seen(folder)) if may_be_image(file))
+    return _images_among(_walk(folder, _Seen(folder)))
 
 
 def _joined(splits: dict[str, dict[str, list[Path]]], skipped: list[Skipped]) -> Listing:
@@ -193,10 +193,10 @@ def _walk(folder: Path, seen: _Seen, refused: list[tuple[Path, str]] | None = No
             f"{folder} cannot be listed: {error.strerror}.", "Change its permissions, or move it."
         ) from None
     for entry in entries:
-        path = folder / entry.name
         if entry.name[0] == ".":
             continue
-        if not path.is_dir():
+        path = folder / entry.name
+        if not _is_folder(entry):
             yield path
         elif entry.name in SYSTEM_FOLDERS:
             if refused is not None:
@@ -208,13 +208,27 @@ def _walk(folder: Path, seen: _Seen, refused: list[tuple[Path, str]] | None = No
             yield from _walk(path, seen, refused)
 
 
+def _is_folder(entry: "os.DirEntry[str]") -> bool:
+    """Whether it is a folder or a link to one; a link that leads round in a circle is none."""
+    try:
+        return entry.is_dir()  # asks the system only about links
+    except OSError:
+        return False
+
+
+def _images_among(files: Iterable[Path]) -> list[Path]:
+    """Those that may be images by their endings, sorted by path."""
+    endings = image_endings()
+    return sorted(file for file in files if file.suffix.lower() in endings)
+
+
 def _images_of_class(folder: Path, split: str) -> tuple[list[Path], list[Skipped]]:
     """The images below a class folder, and what else lies there."""
     refused: list[tuple[Path, str]] = []
     files = list(_walk(folder, _Seen(folder), refused))
-    images = sorted(file for file in files if may_be_image(file))
+    images = _images_among(files)
     skipped = [Skipped(split, folder.name, path, why) for path, why in refused]
-    others = [file for file in files if not may_be_image(file)]
+    others = sorted({*files} - {*images})
     lost = [file for file in others if file.is_symlink() and not file.exists()]
     skipped += [Skipped(split, folder.name, file, "a link that leads nowhere") for file in lost]
     if len(others) > len(lost):
@@ -233,7 +247,7 @@ def _note_loose_images(path: Path, split: str, skipped: list[Skipped]) -> None:
 
 def _loose_images(path: Path) -> int:
     """The number of images that lie in `path` itself."""
-    return sum(file.name[0] != "." and may_be_image(file) and not file.is_dir() for file in path.iterdir())
+    return len(_images_among(file for file in path.iterdir() if file.name[0] != "." and not file.is_dir()))
 
 
 def _must_have_classes_in_train(path: Path, classes: dict[str, list[Path]], layout: str) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image, UnidentifiedImageError
 
-from onecycle_cli.data.decoding import MoreThan8Bits, decode, decode_into, may_be_image, sampled, value_range_of
+from onecycle_cli.data.decoding import MoreThan8Bits, decode, decode_into, image_endings, sampled, value_range_of
 
 COLOURS = np.zeros((8, 8, 3), dtype=np.uint8)
 COLOURS[:, :4] = (200, 30, 40)
@@ -229,10 +229,10 @@ def test_a_program_in_postscript_is_no_image_whatever_it_is_called(tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    ("name", "may"), [("a.JPG", True), ("a.webp", True), ("a.tif", True), ("a.eps", False), ("a.txt", False)]
+    ("ending", "may"), [(".jpg", True), (".webp", True), (".tif", True), (".eps", False), (".txt", False), ("", False)]
 )
-def test_what_may_be_an_image_is_told_by_its_ending(name: str, may: bool) -> None:
-    assert may_be_image(Path(name)) == may
+def test_what_may_be_an_image_is_told_by_its_ending(ending: str, may: bool) -> None:
+    assert (ending in image_endings()) == may
 
 
 def test_rows_are_filled_and_what_cannot_be_read_is_named(tmp_path: Path) -> None:
