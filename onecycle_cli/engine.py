@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from onecycle_cli.cores import Turns, multiply_adds, threads_of, using_threads
 from onecycle_cli.data.batches import Batch, Drawn, FixedBatches, TrainBatches, derived_seed
 from onecycle_cli.errors import InputError
 from onecycle_cli.graphs import WARM_UP, replayed
@@ -124,7 +125,8 @@ class Trainer:
 
     What the optimizer does not train is frozen: it needs no gradient, and norms keep their statistics. `reset` makes
     all fresh in place. On CUDA the step and the scoring are graphs, made once and good for every training that follows:
-    a range test, the training after it, each value of a sweep. `report` is told where there can be none.
+    a range test, the training after it, each value of a sweep. `report` is told where there can be none. On a CPU a
+    step uses `threads` threads, which follow from its size, and takes turns with other processes (cores.py).
     """
 
     def __init__(
@@ -143,6 +145,12 @@ class Trainer:
         trained = {id(parameter) for parameter in optimizer.parameters}
         self._trained = [(parameter, id(parameter) in trained) for parameter in model.parameters()]
         self._frozen = [module for module in model.modules() if _has_parameters_but_none_of(module, trained)]
+        self.threads, self._turns = torch.get_num_threads(), Turns(0)
+        if hardware.device.type == "cpu":
+            _, height, width, channels = batches.images.shape
+            one = multiply_adds(model, torch.zeros(1, channels, height, width))
+            self.threads = threads_of(batches.batch_size * one)
+            self._turns = Turns(self.threads)
         self._take = replayed(self._step, hardware.device, report)
         self._score = replayed(self._scored, hardware.device, report)
 
@@ -182,14 +190,19 @@ class Trainer:
                 torch.manual_seed(derived_seed(self.batches.seed, "dropout", step))
             if not self.model.training:
                 self._begin()
-            loss, correct = self._take(*drawn)
+            with self._turns.taken(), using_threads(self.threads):
+                loss, correct = self._take(*drawn)
             epoch = step // self.batches.steps_per_epoch + 1
             yield Step(step, epoch, lr, momentum, len(drawn.labels), loss, correct)
 
     def evaluate(self, batches: FixedBatches) -> Score:
         """Scores the network on all images; looks at the device once, at the end."""
         self.model.eval()
-        losses, corrects = zip(*(self._score(pixels, labels) for pixels, labels in batches), strict=True)
+        scored = []
+        for pixels, labels in batches:
+            with self._turns.taken(), using_threads(self.threads):
+                scored.append(self._score(pixels, labels))
+        losses, corrects = zip(*scored, strict=True)
         total = len(batches.labels)
         return Score(float(torch.stack(losses).sum()) / total, int(torch.stack(corrects).sum()) / total)
 

@@ -26,10 +26,11 @@ ROOMS = {
     "weights": {"errors"},
     "checkpoint": {"errors", "weights"},
     "interrupts": set(),
-    "data": {"errors", "progress", "schedule"},
+    "cores": set(),
+    "data": {"errors", "progress", "schedule", "cores"},
     "optimizers": set(),
     "graphs": set(),
-    "engine": {"errors", "schedule", "data", "optimizers", "graphs"},
+    "engine": {"errors", "schedule", "cores", "data", "optimizers", "graphs"},
     "inference": {"errors", "run_dir", "models", "weights", "data", "engine"},
     "experiments": {
         "errors",
@@ -63,7 +64,18 @@ LIBRARIES = {
     "yaml": {"recipe"},
     "pydantic": {"recipe"},
     "matplotlib": {"plots"},
-    "torch": {"data", "optimizers", "graphs", "engine", "models", "weights", "checkpoint", "inference", "experiments"},
+    "torch": {
+        "cores",
+        "data",
+        "optimizers",
+        "graphs",
+        "engine",
+        "models",
+        "weights",
+        "checkpoint",
+        "inference",
+        "experiments",
+    },
     "torchvision": {"data", "models"},
     "sklearn": {"data"},
     "scipy": {"sweeps"},
@@ -74,7 +86,18 @@ LIBRARIES = {
 """Each library with the rooms it may be used in."""
 
 LIGHT = {
-    *("errors", "progress", "interrupts", "schedule", "sweeps", "diagnosis", "comparison", "batch_size", "tuning"),
+    *(
+        "errors",
+        "progress",
+        "interrupts",
+        "cores",
+        "schedule",
+        "sweeps",
+        "diagnosis",
+        "comparison",
+        "batch_size",
+        "tuning",
+    ),
     *("run_dir", "console", "cli", "recipe"),
 }
 """Rooms that load without numpy, torch and the like: what they need of them they import where they use it."""

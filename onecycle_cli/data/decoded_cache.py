@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from onecycle_cli.cores import cores
 from onecycle_cli.data.decoding import DecodedRows, MoreThan8Bits, Values, decode_into, value_range_of
 from onecycle_cli.data.images import Contents, Pixels, ValueRange, contents_of
 from onecycle_cli.errors import InputError
@@ -139,18 +140,13 @@ def _decode(rows: Rows, target: Path, shape: tuple[int, ...], value_range: Value
     # on 5,000 CIFAR-10 images: 107 us each alone, 222 us with two threads). Spawned, since torch's threads may be
     # running and do not survive a fork.
     spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(_cores(), spawn, initializer=_leave_interrupts_to_the_parent) as pool:
+    with ProcessPoolExecutor(cores(), spawn, initializer=_leave_interrupts_to_the_parent) as pool:
         try:
             futures = [pool.submit(decode_into, target, chunk, image_size, channels, value_range) for chunk in chunks]
             for future in as_completed(futures):
                 yield future.result()
         finally:
             pool.shutdown(cancel_futures=True)
-
-
-def _cores() -> int:
-    """The cores this process may use; macOS knows no affinity."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _leave_interrupts_to_the_parent() -> None:
