@@ -3,12 +3,15 @@
 Where standard error is no terminal, progress is a plain line now and then, so that a log file stays readable.
 """
 
+import json
 import os
 import sys
 import time
 from collections.abc import Iterable, Sequence
+from io import TextIOWrapper
+from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
@@ -17,6 +20,12 @@ from rich.table import Table
 
 from onecycle_cli.errors import OnecycleError, printable
 from onecycle_cli.progress import Progress
+from onecycle_cli.run_dir.writing import json_ready
+
+_BYTES = "".join(map(chr, range(0xDC80, 0xDD00)))
+"""Bytes that are no UTF-8, which a script gets as they are."""
+
+_PIPED = _BYTES + "\n"
 
 LINE_EVERY_SECONDS = 10.0
 """Between two plain lines of the same work."""
@@ -38,6 +47,23 @@ def _console(*, stderr: bool) -> Console:
     )
 
 
+def show_line(text: str | Path) -> None:
+    """A bare result, such as a path: as it is for a script, as it can be shown on a terminal."""
+    print(printable(str(text)) if sys.stdout.isatty() else text)
+
+
+def show_json(value: Any) -> None:
+    """A result as JSON, in ASCII alone, so that every encoding can hold it."""
+    print(json.dumps(json_ready(value), indent=2, allow_nan=False))
+
+
+def show_csv(text: str) -> None:
+    """A table as CSV, which is UTF-8 whatever the encoding of standard output; not on a terminal."""
+    if isinstance(sys.stdout, TextIOWrapper) and not sys.stdout.isatty():
+        sys.stdout.reconfigure(encoding="utf-8")
+    print(text, end="")
+
+
 def show_error(error: OnecycleError) -> None:
     """What is wrong, and how to mend it."""
     console = _console(stderr=True)
@@ -57,7 +83,7 @@ def show_pairs(pairs: Iterable[tuple[str, str]]) -> None:
     if not console.is_terminal:
         wide = max(len(name) for name, _ in pairs)
         for name, value in pairs:
-            print(f"{name:<{wide}}  {value}")
+            print(f"{name:<{wide}}  {printable(value, but=_PIPED)}")
         return
     grid = Table.grid(padding=(0, 2))
     grid.add_column(no_wrap=True, style="bold")
@@ -71,7 +97,7 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """A table; in a pipe, columns are separated by two blanks or more, without rules."""
     console = _console(stderr=False)
     if not console.is_terminal:
-        lines = [list(columns), *map(list, rows)]
+        lines = [list(columns), *([printable(cell, but=_BYTES) for cell in row] for row in rows)]
         widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
         for line in lines:
             print("  ".join(cell.ljust(wide) for cell, wide in zip(line, widths, strict=True)).rstrip())
@@ -80,7 +106,7 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     for column in columns:
         table.add_column(column, overflow="fold")  # a name that is cut cannot be copied
     for row in rows:
-        table.add_row(*(printable(cell, but="\n") for cell in row))
+        table.add_row(*map(printable, row))
     console.print(table, markup=False)
 
 

@@ -40,11 +40,17 @@ class Terminated(BaseException):
 
 
 def printable(text: str, but: str = "") -> str:
-    """`text` as a terminal can show it: what a person did not write, such as a file's name, may be commands to it.
+    r"""`text` as a terminal can show it: what a person did not write, such as a file's name, may be commands to it.
 
-    `but` holds marks that stay as they are.
+    A byte of a name that is not UTF-8 becomes `\xff`, as in our files. `but` holds marks that stay as they are.
     """
-    return "".join(mark if mark.isprintable() or mark in but else repr(mark)[1:-1] for mark in text)
+    if text.isprintable():
+        return text
+    return "".join(mark if mark.isprintable() or mark in but else _escape(mark) for mark in text)
+
+
+def _escape(mark: str) -> str:
+    return f"\\x{ord(mark) - 0xDC00:02x}" if "\udc80" <= mark <= "\udcff" else repr(mark)[1:-1]
 
 
 def is_out_of_memory(error: Exception) -> bool:

@@ -12,6 +12,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from onecycle_cli.errors import InputError
+from onecycle_cli.names import from_utf8, to_utf8
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,8 @@ def as_stored(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def save_weights(path: Path, weights: Mapping[str, Tensor], header: Header) -> None:
     """Writes the weights (a model's `state_dict`) and their header; each header entry is JSON."""
-    path.write_bytes(as_bytes(as_stored(weights), {name: json.dumps(value) for name, value in vars(header).items()}))
+    entries = vars(header) | {"classes": [to_utf8(name) for name in header.classes]}
+    path.write_bytes(as_bytes(as_stored(weights), {name: json.dumps(value) for name, value in entries.items()}))
 
 
 def load_weights(path: Path) -> tuple[dict[str, Tensor], Header]:
@@ -67,7 +69,7 @@ def load_weights(path: Path) -> tuple[dict[str, Tensor], Header]:
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping, only keys()
         header = Header(
             entries["model"],
-            tuple(entries["classes"]),
+            tuple(map(from_utf8, entries["classes"])),
             entries["image_size"],
             tuple(entries["mean"]),
             tuple(entries["std"]),

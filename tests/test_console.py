@@ -59,7 +59,7 @@ def test_what_a_file_is_called_is_no_command_to_the_terminal(capsys: pytest.Capt
         report("no image of class 'a\x1b]0;title\x07\x1b[2J'\nnor of \udcff")
     show_error(InputError("\x1b[2Jwhat\nmore", "mend\r\x9b2J"))
     show_note("\x1b[2J")
-    told = "no image of class 'a\\x1b]0;title\\x07\\x1b[2J'\nnor of \\udcff\n"
+    told = "no image of class 'a\\x1b]0;title\\x07\\x1b[2J'\nnor of \\xff\n"
     assert capsys.readouterr().err == told + "error: \\x1b[2Jwhat\nmore\nmend\\r\\x9b2J\n\\x1b[2J\n"
 
 

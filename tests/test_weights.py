@@ -19,7 +19,7 @@ MODEL = {
     "channels": 1,
     "classes": 2,
 }
-HEADER = Header(MODEL, ("cat", "größer"), 8, (0.1,), (0.2,))
+HEADER = Header(MODEL, ("cat", "größer", "\udcff", "\\xff"), 8, (0.1,), (0.2,))
 
 
 def test_weights_and_header_come_back_as_they_were(tmp_path: Path) -> None:
@@ -42,7 +42,7 @@ def test_the_same_weights_are_the_same_file_whose_data_begins_where_it_should(tm
 def test_any_safetensors_reader_sees_classes_and_normalization(tmp_path: Path) -> None:
     save_weights(tmp_path / "m.safetensors", {"w": torch.ones(2)}, HEADER)
     with safe_open(tmp_path / "m.safetensors", framework="np") as file:
-        assert file.metadata()["classes"] == '["cat", "gr\\u00f6\\u00dfer"]'
+        assert file.metadata()["classes"] == r'["cat", "gr\u00f6\u00dfer", "\\xff", "\\x5cxff"]'
         assert file.metadata()["mean"] == "[0.1]"
         assert file.metadata()["image_size"] == "8"
 

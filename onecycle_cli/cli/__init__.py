@@ -3,9 +3,6 @@
 Torch, pandas and matplotlib are imported inside the commands that need them: `onecycle --help` has to be quick.
 """
 
-import sys
-from io import TextIOWrapper
-
 import typer
 
 from onecycle_cli.cli import (
@@ -22,6 +19,7 @@ from onecycle_cli.cli import (
     tune,
 )
 from onecycle_cli.cli.root import Root, version
+from onecycle_cli.cli.streams import never_refuse_text
 
 app = typer.Typer(
     name="onecycle",
@@ -48,6 +46,5 @@ app.add_typer(data.app, name="data")
 
 def main() -> None:
     """The `onecycle` command."""
-    if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(errors="surrogateescape")  # a shell gets a path that is no UTF-8 as it is
+    never_refuse_text()
     app()

@@ -13,6 +13,7 @@ from onecycle_cli.cli.options import (
     PlotOption,
     RunsArgument,
     RunsDirOption,
+    draw_first,
     must_be_new,
 )
 
@@ -44,19 +45,19 @@ def compare(
     in all stands below the table. Of runs that differ in their seed alone there is also the mean, with the standard
     deviation and the standard error of that mean, to hold a difference against.
     """
-    import json
-
     from onecycle_cli.comparison import differing, groups, labels, over_seeds, short_names
-    from onecycle_cli.console import show_note, show_pairs
+    from onecycle_cli.console import show_csv, show_json, show_note
     from onecycle_cli.experiments.comparing import RESULTS, draw_comparison, read_runs
-    from onecycle_cli.run_dir.writing import json_ready, to_csv
+    from onecycle_cli.run_dir.writing import to_csv
 
     must_be_new(plot, csv)
     runs, left_out = read_runs(runs_dir, named)
     fields = differing(runs)
     names = short_names(fields, taken=("run", "status", *(name for name in RESULTS if name != "max_lr")))
+    error = None
     if plot is not None:
-        left_out += draw_comparison(plot, runs, labels(runs, fields, names))
+        drawn, error = draw_first(lambda report: draw_comparison(plot, runs, labels(runs, fields, names), report))
+        left_out += drawn or []
     for one in left_out:
         show_note(f"Left out: {one.reason}")
     if csv is not None:
@@ -65,19 +66,27 @@ def compare(
         ]
         text = to_csv(("run", "command", "status", *fields, *RESULTS), rows)
         if csv == "-":
-            print(text, end="")
-            return
-        Path(csv).write_text(text, encoding="utf-8")
-    if as_json:
-        spreads = over_seeds(groups(runs, fields))
-        found = {"runs": runs, "differing": fields, "over_seeds": spreads, "left_out": left_out}
-        print(json.dumps(json_ready(found), indent=2, allow_nan=False))
-        return
+            show_csv(text)
+        else:
+            Path(csv).write_text(text, encoding="utf-8")
+    if csv != "-":
+        if as_json:
+            spreads = over_seeds(groups(runs, fields))
+            show_json({"runs": runs, "differing": fields, "over_seeds": spreads, "left_out": left_out})
+        else:
+            files = [("table", csv), ("figure", None if error else plot)]
+            _show_all(runs, names, [(name, str(path)) for name, path in files if path is not None])
+    if error is not None:
+        raise error
+
+
+def _show_all(runs: "Sequence[Run]", names: dict[str, str], files: Sequence[tuple[str, str]]) -> None:
+    from onecycle_cli.console import show_pairs
+
     for number, command in enumerate(dict.fromkeys(run.command for run in runs)):
         if number:
             print()
         _show([run for run in runs if run.command == command], names)
-    files = [(name, str(path)) for name, path in (("table", csv), ("figure", plot)) if path is not None]
     if files:
         print()
         show_pairs(files)

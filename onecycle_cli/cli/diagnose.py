@@ -32,13 +32,10 @@ def diagnose(
     Each statement has its rule, its place, its numbers and one advice; the most important comes first. A run that goes
     on, or was interrupted, is read as far as it came. With several runs, --quiet has the run before each rule.
     """
-    import json
-
-    from onecycle_cli.console import show_pairs
+    from onecycle_cli.console import show_json, show_line, show_pairs
     from onecycle_cli.diagnosis import diagnose as read
     from onecycle_cli.experiments.diagnosing import read_training
     from onecycle_cli.run_dir.finding import find_run
-    from onecycle_cli.run_dir.writing import json_ready
 
     test = None if range_test is None else find_run(runs_dir, range_test)
     trainings = {run.path: read_training(run, test) for run in (find_run(runs_dir, text) for text in runs)}
@@ -47,13 +44,13 @@ def diagnose(
             {"run": path, "status": run.status, "epochs": len(run.epochs), "statements": read(run)}
             for path, run in trainings.items()
         ]
-        print(json.dumps(json_ready({"runs": rows}), indent=2, allow_nan=False))
+        show_json({"runs": rows})
         return
     for number, (path, run) in enumerate(trainings.items()):
         statements = read(run)
         if quiet:
             for statement in statements:
-                print(statement.rule if len(trainings) == 1 else f"{path}: {statement.rule}")
+                show_line(statement.rule if len(trainings) == 1 else f"{path}: {statement.rule}")
             continue
         if number:
             print()

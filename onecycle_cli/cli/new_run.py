@@ -42,11 +42,9 @@ def start(command: str, recipe: "Recipe", runs_dir: Path, name: str | None, **fa
 
 def print_json(run: "RunDir", result: dict[str, Any]) -> None:
     """Prints a run's result as one JSON object."""
-    import json
+    from onecycle_cli.console import show_json
 
-    from onecycle_cli.run_dir.writing import json_ready
-
-    print(json.dumps(json_ready({"run": run.path} | result), indent=2, allow_nan=False))
+    show_json({"run": run.path} | result)
 
 
 def train_command(run: "RunDir") -> str:

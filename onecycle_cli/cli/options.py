@@ -1,12 +1,16 @@
 """The arguments and options that several commands share, and what is made of them: a recipe, new files."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 if TYPE_CHECKING:
+    from onecycle_cli.progress import Report
     from onecycle_cli.recipe import Recipe
+
+T = TypeVar("T")
 
 RecipeArgument = Annotated[str, typer.Argument(metavar="RECIPE", help="A YAML file, or the name of a shipped recipe.")]
 RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or its name in the runs folder.")]
@@ -96,3 +100,14 @@ def init_path(init: str | None, runs_dir: Path) -> str | None:
         return None
     file = Path(init).expanduser()
     return str((file if file.is_file() else find_run(runs_dir, init).path).absolute())
+
+
+def draw_first(draw: "Callable[[Report], T]") -> "tuple[T | None, Exception | None]":
+    """Draws what `--plot` asks for. An error is returned, to be raised once the table beside it has been shown."""
+    from onecycle_cli.console import show_note
+    from onecycle_cli.errors import OnecycleError
+
+    try:
+        return draw(lambda news: show_note(str(news))), None
+    except (OnecycleError, OSError) as error:
+        return None, error

@@ -42,6 +42,7 @@ def copy(
     ] = None,
 ) -> None:
     """Copy a shipped recipe to a file of your own; never over one that is there."""
+    from onecycle_cli.console import show_line
     from onecycle_cli.errors import InputError
     from onecycle_cli.recipe import shipped_path
 
@@ -56,13 +57,13 @@ def copy(
         raise InputError(f"{target} is there already.", "Name another file.") from None
     except FileNotFoundError:
         raise InputError(f"There is no folder {target.parent}.", "Make it first.") from None
-    print(target)
+    show_line(target)
 
 
 @app.command(epilog="Example: onecycle recipes check my-photos.yaml")
 def check(paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Recipe files.")]) -> None:
     """Check recipes, and name everything that is wrong in each."""
-    from onecycle_cli.console import show_error
+    from onecycle_cli.console import show_error, show_line
     from onecycle_cli.errors import InputError
     from onecycle_cli.recipe import find, load
 
@@ -74,7 +75,7 @@ def check(paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Re
             wrong = True
             show_error(error)
         else:
-            print(f"{path}: ok")
+            show_line(f"{path}: ok")
     if wrong:
         raise typer.Exit(InputError.exit_code)
 

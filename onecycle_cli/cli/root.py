@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from onecycle_cli.errors import MachineError, OnecycleError, Terminated, is_out_of_memory
+from onecycle_cli.errors import MachineError, OnecycleError, Terminated, is_out_of_memory, printable
 
 INTERRUPTED = 130
 
@@ -75,7 +75,7 @@ def _terminate(*_: object) -> None:
 
 def _notes(end: BaseException) -> list[str]:
     """What was added to the end of a command on its way here, such as how to go on."""
-    return getattr(end, "__notes__", [])
+    return [printable(text) for text in getattr(end, "__notes__", [])]
 
 
 def _told(error: OnecycleError, end: Exception) -> typer.Exit:

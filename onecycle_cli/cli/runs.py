@@ -60,11 +60,8 @@ def runs(
     With --for, list the range tests that suggest a max_lr instead: those of find-lr, of the values of a sweep, and of
     trainings that found their own. One fits where it ran under the recipe's settings; epochs and seed do not matter.
     """
-    import json
-
-    from onecycle_cli.console import show_table
+    from onecycle_cli.console import show_json, show_table
     from onecycle_cli.errors import InputError
-    from onecycle_cli.run_dir.writing import json_ready
 
     flags = {"batch_size": batch_size, "weight_decay": weight_decay, "device": device}
     if recipe is not None:
@@ -76,7 +73,7 @@ def runs(
         rows = _results(runs_dir)
         columns, lines = ("run", "status", "result"), [_result(row) for row in rows]
     if as_json:
-        print(json.dumps(json_ready(rows), indent=2))
+        show_json(rows)
         return
     show_table(columns, lines)
 

@@ -1,5 +1,6 @@
 """`schedule`: what a recipe's cycle looks like, before anything is trained."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,12 +14,15 @@ from onecycle_cli.cli.options import (
     PlotOption,
     RecipeArgument,
     SetOption,
+    draw_first,
     load_recipe,
     must_be_new,
 )
 
 if TYPE_CHECKING:
+    from onecycle_cli.progress import Report
     from onecycle_cli.recipe import Recipe
+    from onecycle_cli.schedule import LrMomentum
 
 
 def add_to(app: typer.Typer) -> None:
@@ -42,10 +46,10 @@ def schedule(
 
     --csv has every step, the screen the turns.
     """
-    from onecycle_cli.console import show_pairs, show_table
+    from onecycle_cli.console import show_csv
     from onecycle_cli.errors import InputError
     from onecycle_cli.experiments.planning import known_steps_per_epoch, recipe_schedule
-    from onecycle_cli.recipe import lacks_max_lr, last_stage
+    from onecycle_cli.recipe import lacks_max_lr
     from onecycle_cli.run_dir.writing import to_csv
 
     must_be_new(plot, csv)
@@ -58,22 +62,42 @@ def schedule(
             "How many steps an epoch has is not known before the data are read.", "Give --steps-per-epoch."
         )
     at = recipe_schedule(loaded, per_epoch)
-    total = loaded.schedule.epochs * per_epoch
-    values = [at(step) for step in range(total)]
+    values = [at(step) for step in range(loaded.schedule.epochs * per_epoch)]
+    error = None
     if plot is not None:
-        from onecycle_cli.plots import plot_schedule
-
-        title = (
-            f"{loaded.name}: {_called(loaded)}, max_lr {last_stage(loaded).schedule.largest_max_lr:g}, {total:,} steps"
-        )
-        plot_schedule(plot, title=title, lrs=[v.lr for v in values], momentums=[v.momentum for v in values])
+        _, error = draw_first(lambda report: _draw(plot, loaded, values, report))
     if csv is not None:
         rows = ((step, step // per_epoch + 1, value.lr, value.momentum) for step, value in enumerate(values))
         text = to_csv(("step", "epoch", "lr", "momentum"), rows)
         if csv == "-":
-            print(text, end="")
-            return
-        Path(csv).write_text(text, encoding="utf-8")
+            show_csv(text)
+        else:
+            Path(csv).write_text(text, encoding="utf-8")
+    if csv != "-":
+        _show_turns(loaded, values, per_epoch)
+    if error is not None:
+        raise error
+
+
+def _draw(path: Path, recipe: "Recipe", values: "Sequence[LrMomentum]", report: "Report") -> None:
+    from onecycle_cli.experiments.drawing import draw_file
+    from onecycle_cli.recipe import last_stage
+
+    max_lr = last_stage(recipe).schedule.largest_max_lr
+    title = f"{recipe.name}: {_called(recipe)}, max_lr {max_lr:g}, {len(values):,} steps"
+
+    def plot(path: Path) -> str:
+        from onecycle_cli.figures.plots import plot_schedule
+
+        return plot_schedule(path, title=title, lrs=[v.lr for v in values], momentums=[v.momentum for v in values])
+
+    draw_file(path, report, plot)
+
+
+def _show_turns(recipe: "Recipe", values: "Sequence[LrMomentum]", per_epoch: int) -> None:
+    from onecycle_cli.console import show_pairs, show_table
+
+    total = len(values)
     peak = max(range(total), key=lambda step: values[step].lr)
     turns = sorted({0, peak, *range(0, total, max(1, total // 10)), total - 1})
     show_table(
@@ -85,7 +109,7 @@ def schedule(
         ],
     )
     print()
-    show_pairs([("total_steps", f"{total:,}"), ("steps_per_epoch", str(per_epoch)), ("schedule", _called(loaded))])
+    show_pairs([("total_steps", f"{total:,}"), ("steps_per_epoch", str(per_epoch)), ("schedule", _called(recipe))])
 
 
 def _called(recipe: "Recipe") -> str:

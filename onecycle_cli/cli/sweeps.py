@@ -81,7 +81,7 @@ def sweep(
     The same command again goes on where it was interrupted; a cell that has ended is never run twice. With max_lr empty
     in the recipe each cell finds its own. Exits with 3 where no cell finished.
     """
-    from onecycle_cli.console import Display
+    from onecycle_cli.console import Display, show_line
     from onecycle_cli.engine import resolve_hardware
     from onecycle_cli.experiments import sweep as module
 
@@ -120,7 +120,7 @@ def sweep(
         }
         run.finish("finished", summary)
     if quiet:
-        print(run.path / swept.best.name if swept.best else run.path)
+        show_line(run.path / swept.best.name if swept.best else run.path)
     elif as_json:
         print_json(run, summary)
     else:

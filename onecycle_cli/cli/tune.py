@@ -51,7 +51,7 @@ def tune(
     Leaves tuned.yaml, a whole recipe for train, and tune.md, a report of each decision with its evidence. The same
     command again goes on where it was interrupted.
     """
-    from onecycle_cli.console import Display, show_pairs, show_table
+    from onecycle_cli.console import Display, show_line, show_pairs, show_table
     from onecycle_cli.engine import resolve_hardware
     from onecycle_cli.experiments import tune as module
     from onecycle_cli.run_dir.facts import command_line
@@ -80,7 +80,7 @@ def tune(
         }
         run.finish("finished", summary)
     if quiet:
-        print(run.path / TUNED_RECIPE)
+        show_line(run.path / TUNED_RECIPE)
     elif as_json:
         print_json(run, summary)
     else:

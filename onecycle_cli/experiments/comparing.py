@@ -8,7 +8,9 @@ from typing import Any
 
 from onecycle_cli.comparison import Run, settings_of
 from onecycle_cli.errors import InputError
+from onecycle_cli.experiments.drawing import draw_file
 from onecycle_cli.experiments.suggestions import saved_curves
+from onecycle_cli.progress import Report
 from onecycle_cli.recipe import dotted_values
 from onecycle_cli.run_dir.files import EPOCHS, LR_RANGE, RECIPE, STEPS
 from onecycle_cli.run_dir.finding import find_run, runs_in
@@ -102,10 +104,23 @@ def _all_there(run: RunDir) -> Iterator[None]:
         raise InputError(f"{run.path} is damaged: {error!r}.", "Run it again.") from None
 
 
-def draw_comparison(path: Path, runs: Sequence[Run], labels: Sequence[str]) -> list[LeftOut]:
-    """Draws trainings and range tests together, each under its label; gives those with nothing that can be drawn."""
+def draw_comparison(path: Path, runs: Sequence[Run], labels: Sequence[str], report: Report) -> list[LeftOut]:
+    """Draws runs together, each under its label; returns those with nothing that can be drawn."""
+    left_out: list[LeftOut] = []
+
+    def plot(beside: Path) -> str:
+        missing, others = plot_runs(beside, runs, labels)
+        left_out.extend(others)
+        return missing
+
+    draw_file(path, report, plot)
+    return left_out
+
+
+def plot_runs(path: Path, runs: Sequence[Run], labels: Sequence[str]) -> tuple[str, list[LeftOut]]:
+    """Plots trainings and range tests; returns the characters that no font has, and the runs without a curve."""
+    from onecycle_cli.figures.plots import Overlaid, Trained, plot_comparison
     from onecycle_cli.lr_range import shape_of
-    from onecycle_cli.plots import Overlaid, Trained, plot_comparison
 
     trainings, tests, left_out = [], [], []
     for run, label in zip(runs, labels, strict=True):
@@ -125,5 +140,4 @@ def draw_comparison(path: Path, runs: Sequence[Run], labels: Sequence[str]) -> l
             left_out.append(LeftOut(run.path, f"{run.path} has no curve to draw."))
     if not trainings and not tests:
         raise InputError("None of the runs has a curve to draw.", "Leave out --plot, or wait for their first steps.")
-    plot_comparison(path, trainings=trainings, tests=tests)
-    return left_out
+    return plot_comparison(path, trainings=trainings, tests=tests), left_out

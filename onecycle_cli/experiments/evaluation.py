@@ -12,6 +12,7 @@ from onecycle_cli.data.folder_listing import list_class_folder
 from onecycle_cli.data.images import ImageData, contents_of
 from onecycle_cli.engine import Hardware
 from onecycle_cli.errors import InputError
+from onecycle_cli.experiments.drawing import draw
 from onecycle_cli.experiments.kept_images import KeptImages, kept_images, rebuilt_split, trained_on
 from onecycle_cli.experiments.setup import image_counts, note, open_recipe_data
 from onecycle_cli.inference import Classifier
@@ -68,7 +69,8 @@ def evaluate_run(
         "loss": float(F.nll_loss(likely.clamp_min(1e-12).log(), labels)),
         "accuracy": float((answers == labels).float().mean()),
     }
-    _write(model, counts, per_class, run, f"{recipe.name}: {summary['accuracy']:.2%} of {len(labels):,} images")
+    title = f"{recipe.name}: {summary['accuracy']:.2%} of {len(labels):,} images"
+    _write(model, counts, per_class, run, report, title)
     run.finish("finished", summary)
     return Evaluation(per_class, summary)
 
@@ -142,14 +144,20 @@ def _class_row(name: str, label: int, counts: list[list[int]]) -> dict[str, Any]
 
 
 def _write(
-    model: Classifier, counts: list[list[int]], per_class: list[dict[str, Any]], run: RunDir, title: str
+    model: Classifier,
+    counts: list[list[int]],
+    per_class: list[dict[str, Any]],
+    run: RunDir,
+    report: Report,
+    title: str,
 ) -> None:
-    from onecycle_cli.plots import plot_confusion
+    def plot(path: Path) -> str:
+        from onecycle_cli.figures.plots import plot_confusion
+
+        return plot_confusion(path, title=title, classes=model.classes, counts=counts)
 
     with run.table(PER_CLASS, PER_CLASS_COLUMNS) as table:
         table.append(per_class)
     rows = [[name, *row] for name, row in zip(model.classes, counts, strict=True)]
     run.write_text(CONFUSION, to_csv(["true", *model.classes], rows))
-    run.write_with(
-        CONFUSION_FIGURE, lambda path: plot_confusion(path, title=title, classes=model.classes, counts=counts)
-    )
+    draw(run, CONFUSION_FIGURE, report, plot)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from onecycle_cli import diagnosis
@@ -9,7 +10,9 @@ from onecycle_cli.diagnosis import Settings, Statement
 from onecycle_cli.engine import Score
 from onecycle_cli.experiments.checkpoints import Epoch
 from onecycle_cli.experiments.diagnosing import planned
+from onecycle_cli.experiments.drawing import draw
 from onecycle_cli.experiments.setup import LoggedStep, Setup
+from onecycle_cli.progress import Report
 from onecycle_cli.recipe import Recipe, last_stage, lr_ratios, relative, stages
 from onecycle_cli.run_dir.files import EPOCHS_COLUMNS, STEPS_COLUMNS, TRAINING_FIGURE
 from onecycle_cli.run_dir.run import RunDir, Status
@@ -92,13 +95,19 @@ def row_maker(recipe: Recipe) -> Callable[[LoggedStep], dict[str, Any]]:
     return row
 
 
-def draw_training(recipe: Recipe, seen: Sequence[LoggedStep], epochs: Sequence[Epoch], run: RunDir) -> None:
+def draw_training(
+    recipe: Recipe, seen: Sequence[LoggedStep], epochs: Sequence[Epoch], run: RunDir, report: Report
+) -> None:
     """Losses, accuracy, lr and momentum over the steps, as `training.png`."""
-    from onecycle_cli.plots import plot_training
 
-    rows = list(map(row_maker(recipe), seen))
-    steps = {name: [row[name] for row in rows] for name in steps_columns(recipe)}
-    by_epoch = {name: [getattr(epoch, name) for epoch in epochs] for name in EPOCHS_COLUMNS}
-    max_lr = last_stage(recipe).schedule.largest_max_lr
-    title = f"{recipe.name}: max_lr {max_lr:g}, weight decay {recipe.optimizer.weight_decay:g}"
-    run.write_with(TRAINING_FIGURE, lambda path: plot_training(path, title=title, steps=steps, epochs=by_epoch))
+    def plot(path: Path) -> str:
+        from onecycle_cli.figures.plots import plot_training
+
+        rows = list(map(row_maker(recipe), seen))
+        steps = {name: [row[name] for row in rows] for name in steps_columns(recipe)}
+        by_epoch = {name: [getattr(epoch, name) for epoch in epochs] for name in EPOCHS_COLUMNS}
+        max_lr = last_stage(recipe).schedule.largest_max_lr
+        title = f"{recipe.name}: max_lr {max_lr:g}, weight decay {recipe.optimizer.weight_decay:g}"
+        return plot_training(path, title=title, steps=steps, epochs=by_epoch)
+
+    draw(run, TRAINING_FIGURE, report, plot)

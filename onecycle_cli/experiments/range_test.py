@@ -4,9 +4,11 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 from statistics import median
 
 from onecycle_cli.engine import Hardware, Score, Step
+from onecycle_cli.experiments.drawing import draw
 from onecycle_cli.experiments.memory import telling_batch_size
 from onecycle_cli.experiments.setup import SEEDS, SeenStep, Setup, fresh, in_blocks, note, prepare, some_of
 from onecycle_cli.experiments.suggestions import suggestion_plan
@@ -112,7 +114,7 @@ def range_test(
             suggestion = verified(suggestion, trials, div_factor=recipe.schedule.start_divisor)
         _keep(suggestion, recipe, setup, run)
     result = RangeTest(tests, suggestion, recipe.find_lr.stop_factor)
-    _draw(recipe, result, run)
+    _draw(recipe, result, run, report)
     return result
 
 
@@ -194,22 +196,21 @@ def _stop_lr(points: list[Point], stop_factor: float) -> float | None:
     return before[-1].lr if stopped and before else None
 
 
-def _draw(recipe: Recipe, test: RangeTest, run: RunDir) -> None:
-    from onecycle_cli.plots import plot_lr_range
+def _draw(recipe: Recipe, test: RangeTest, run: RunDir, report: Report) -> None:
+    def plot(path: Path) -> str:
+        from onecycle_cli.figures.plots import plot_lr_range
 
-    shape, suggestion = shape_of(test.curves), test.suggestion
-    valid = [(p.lr, p.valid_loss) for points in test.repeats for p in points if p.valid_loss is not None]
-    run.write_with(
-        LR_RANGE_FIGURE,
-        lambda path: plot_lr_range(
+        suggestion = test.suggestion
+        return plot_lr_range(
             path,
             title=f"{recipe.name}: learning rate range test",
             tests=[(curve.lrs, curve.losses) for curve in test.curves],
-            shape=shape,
+            shape=shape_of(test.curves),
             max_lr=suggestion.max_lr,
             conservative_max_lr=suggestion.conservative_max_lr,
             confidence=suggestion.confidence,
             peers=suggestion.peers,
-            valid=valid,
-        ),
-    )
+            valid=[(p.lr, p.valid_loss) for points in test.repeats for p in points if p.valid_loss is not None],
+        )
+
+    draw(run, LR_RANGE_FIGURE, report, plot)

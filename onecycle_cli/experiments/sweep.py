@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from onecycle_cli.batch_size import epochs_in_equal_time, sizes_around
@@ -11,7 +12,8 @@ from onecycle_cli.engine import Hardware
 from onecycle_cli.errors import InputError
 from onecycle_cli.experiments.batch_size import images_per_second
 from onecycle_cli.experiments.cells import Cell, Mode, fingerprint, plan_cells, row_of, run_cells
-from onecycle_cli.experiments.comparing import draw_comparison, read_run
+from onecycle_cli.experiments.comparing import plot_runs, read_run
+from onecycle_cli.experiments.drawing import draw
 from onecycle_cli.experiments.planning import of_length
 from onecycle_cli.experiments.setup import prepare
 from onecycle_cli.experiments.suggestions import saved_curves
@@ -147,11 +149,11 @@ def sweep(plan: SweepPlan, hardware: Hardware, run: RunDir, report: Report, *, j
     cells = run_plan(plan, hardware, run, report, jobs=jobs, source=source)
     names, rows = varying(cells), rows_of(cells, run, plan.mode)
     if plan.mode == "range":
-        draw_curves(plan.recipe.name, cells, rows, run, chosen=None)
+        draw_curves(plan.recipe.name, cells, rows, run, report, chosen=None)
         return Sweep(names, columns(cells, plan.mode), rows, [], None, None, [])
     ranking = ranked([_outcome(cell, row) for cell, row in zip(cells, rows, strict=True)])
     _write_ranking(plan.fields, ranking, run)
-    _draw_trainings(cells, run)
+    _draw_trainings(cells, run, report)
     told = verdict(ranking, _valid_images(cells, run))
     seconds = [row["seconds"] for cell in cells if (row := row_of(cell, run)) and row.get("seconds")]
     return Sweep(names, columns(cells, plan.mode), rows, ranking, told, _best(cells, ranking), seconds)
@@ -234,7 +236,7 @@ def _valid_images(cells: Sequence[Cell], run: RunDir) -> int:
     return next((count["valid"] for count in counts if count), 1)
 
 
-def _draw_trainings(cells: Sequence[Cell], run: RunDir) -> None:
+def _draw_trainings(cells: Sequence[Cell], run: RunDir, report: Report) -> None:
     """The losses, accuracies and lrs of all cells that have some, as `compare` draws them."""
     runs = []
     for cell in cells:
@@ -244,29 +246,27 @@ def _draw_trainings(cells: Sequence[Cell], run: RunDir) -> None:
     if runs:
         fields = differing(runs)
         names = column_names(fields)
-        run.write_with(SWEEP_FIGURE, lambda path: draw_comparison(path, runs, labels(runs, fields, names)))
+        draw(run, SWEEP_FIGURE, report, lambda path: plot_runs(path, runs, labels(runs, fields, names))[0])
 
 
-def draw_curves(name: str, cells: Sequence[Cell], rows: Sequence[Row], run: RunDir, *, chosen: Cell | None) -> None:
+def draw_curves(
+    name: str, cells: Sequence[Cell], rows: Sequence[Row], run: RunDir, report: Report, *, chosen: Cell | None
+) -> None:
     """The overlay of the range tests, labelled by what varies."""
-    from onecycle_cli.plots import Overlaid, plot_sweep
 
-    drawn = [(cell, row) for cell, row in zip(cells, rows, strict=True) if (run.path / cell.name / LR_RANGE).is_file()]
-    curves = [
-        Overlaid(_label(cell), shape_of(saved_curves(RunDir(run.path / cell.name))), row["reach_lr"])
-        for cell, row in drawn
-    ]
-    fields = ", ".join(varying(cells))
-    run.write_with(
-        SWEEP_FIGURE,
-        lambda path: plot_sweep(
-            path,
-            title=f"{name}: range tests by {fields}",
-            curves=curves,
-            fields=fields,
-            chosen=_label(chosen) if chosen else None,
-        ),
-    )
+    def plot(path: Path) -> str:
+        from onecycle_cli.figures.plots import Overlaid, plot_sweep
+
+        curves = [
+            Overlaid(_label(cell), shape_of(saved_curves(RunDir(run.path / cell.name))), row["reach_lr"])
+            for cell, row in zip(cells, rows, strict=True)
+            if (run.path / cell.name / LR_RANGE).is_file()
+        ]
+        fields, best = ", ".join(varying(cells)), _label(chosen) if chosen else None
+        title = f"{name}: range tests by {fields}"
+        return plot_sweep(path, title=title, curves=curves, fields=fields, chosen=best)
+
+    draw(run, SWEEP_FIGURE, report, plot)
 
 
 def _label(cell: Cell) -> str:

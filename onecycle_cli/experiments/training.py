@@ -116,7 +116,7 @@ def train_with(
         checkpoints = Checkpoints(run, every, setup.data.signature, tables)
         loop = _Loop(recipe, setup, run, updates, steps_table, epochs_table, checkpoints, held, report)
         position = loop.run(position, seen)
-    return _ended(recipe, setup, run, position, seen, found=auto or "found_max_lr" in run.facts)
+    return _ended(recipe, setup, run, report, position, seen, found=auto or "found_max_lr" in run.facts)
 
 
 @dataclass(frozen=True)
@@ -203,7 +203,14 @@ class _Loop:
 
 
 def _ended(
-    recipe: Recipe, setup: Setup, run: RunDir, position: Position, seen: list[LoggedStep], *, found: bool
+    recipe: Recipe,
+    setup: Setup,
+    run: RunDir,
+    report: Report,
+    position: Position,
+    seen: list[LoggedStep],
+    *,
+    found: bool,
 ) -> Training:
     started, model, epochs = perf_counter(), setup.trainer.model, position.epochs
     status = status_of(seen, epochs, setup.classes)
@@ -215,7 +222,7 @@ def _ended(
     summary["parameters"] = sum(parameter.numel() for parameter in model.parameters())
     summary["seconds"] = round(position.seconds + perf_counter() - started, 3)
     summary["diagnosis"] = first_statement(plan(recipe, setup, found=found), status, seen, epochs)
-    draw_training(recipe, seen, epochs, run)
+    draw_training(recipe, seen, epochs, run, report)
     run.finish(status, summary)
     return Training(status, summary)
 

@@ -60,7 +60,7 @@ def sweep_wd(
     chosen = next(
         (cell for cell in cells if reading.chosen and cell.values[FIELD] == reading.chosen.weight_decay), None
     )
-    draw_curves(plan.recipe.name, cells, rows, run, chosen=chosen)
+    draw_curves(plan.recipe.name, cells, rows, run, report, chosen=chosen)
     return WeightDecaySweep(columns(cells, plan.mode), rows, reading)
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from onecycle_cli.recipe.schedule_fields import FineTune, Schedule
-from onecycle_cli.recipe.values import Lr, Momentum, Section, WeightDecay, WholeNumber
+from onecycle_cli.recipe.values import Lr, Momentum, PathText, Section, WeightDecay, WholeNumber
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)]
 # YAML has lists alone, which strict mode would not take for a tuple; what is in them stays strict.
@@ -22,7 +22,7 @@ class Data(Section):
     """Which images, how they are split, batched and augmented."""
 
     source: Literal["cifar10", "image_folder", "digits"]
-    path: Annotated[str, Field(min_length=1)] | None = Field(None, description="The folder of source image_folder.")
+    path: PathText | None = Field(None, description="The folder of source image_folder.")
     layout: Literal["auto", "splits", "flat"] = Field(
         "auto",
         description="Of source image_folder. splits: train/<class>/ and test/<class>/; flat: <class>/; auto: splits "
@@ -90,7 +90,7 @@ class Model(Section):
     )
     dropout: float = Field(ge=0, lt=1, description="Before the last layer.")
     pretrained: bool = Field(False, description="Whether to start from ImageNet's weights; torchvision only.")
-    init: Annotated[str, Field(min_length=1)] | None = Field(
+    init: PathText | None = Field(
         None, description="What to start from: the folder of a training, or a safetensors file of one; null: nothing."
     )
 

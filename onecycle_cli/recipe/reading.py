@@ -1,6 +1,6 @@
 """YAML and overrides in, a validated `Recipe` out, with all errors at once; and a recipe back to YAML."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -9,6 +9,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from onecycle_cli.errors import InputError
+from onecycle_cli.names import all_from_utf8, from_utf8, to_utf8
 from onecycle_cli.recipe.dialect import UNREADABLE, Dumper, Loader
 from onecycle_cli.recipe.fields import Recipe
 from onecycle_cli.recipe.problems import (
@@ -26,6 +27,9 @@ SECTIONS = [name for name, field in Recipe.model_fields.items() if section_in(fi
 
 LARGEST = 2**20
 """Bytes of a recipe; the longest that is shipped has some 7,000, and of 100 MB, PyYAML took a minute and a half."""
+
+PATHS = (("data", "path"), ("model", "init"))
+"""Fields that hold a path, which need not be UTF-8: they are written as `names.py` says."""
 
 TEXTS = {"name", "description", "data.path", "model.init"}
 """Fields whose value is taken from the command line as it stands: a folder may be called 2024 or `photos #1`."""
@@ -87,7 +91,7 @@ def choices(text: str, flag: str) -> tuple[str, list[Any]]:
     if not (field and equals and listed.strip()):
         raise InputError(f"{flag} has no FIELD=VALUE,VALUE,...", mend)
     try:
-        values = yaml.load(f"[{listed}]", Loader)
+        values = all_from_utf8(yaml.load(f"[{to_utf8(listed)}]", Loader))
     except UNREADABLE:
         raise InputError(f"{flag}: the values are not readable as YAML.", mend) from None
     if len({repr(value) for value in values}) < len(values):
@@ -121,7 +125,17 @@ def with_values(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
 
 def to_yaml(recipe: Recipe) -> str:
     """The whole recipe as YAML that loads again to the same recipe; what is absent by default is left out."""
-    return yaml.dump(_written(recipe), Dumper=Dumper, sort_keys=False, allow_unicode=True, width=100)
+    values = _with_paths(_written(recipe), to_utf8)
+    return yaml.dump(values, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=100)
+
+
+def _with_paths(values: dict[str, Any], change: Callable[[str], str]) -> dict[str, Any]:
+    """The values of a recipe, with `change` made to those that are paths."""
+    for section, name in PATHS:
+        inner = values.get(section)
+        if isinstance(inner, dict) and isinstance(inner.get(name), str):
+            values = values | {section: inner | {name: change(inner[name])}}
+    return values
 
 
 def _written(section: BaseModel) -> dict[str, Any]:
@@ -152,7 +166,7 @@ def _read_yaml(text: str, source: str) -> tuple[dict[str, Any], dict[Field, int]
         raise InputError(
             f"{source} does not hold the sections of a recipe.", "`onecycle recipes show digits` prints a whole one."
         )
-    return cast(dict[str, Any], values), lines
+    return _with_paths(cast(dict[str, Any], values), from_utf8), lines
 
 
 def _lines(node: yaml.Node, field: Field) -> Iterator[tuple[Field, int]]:

@@ -2,7 +2,8 @@
 
 from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, WithJsonSchema
+from pydantic_core import PydanticKnownError
 
 
 def _whole(value: object) -> object:
@@ -10,6 +11,16 @@ def _whole(value: object) -> object:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
+def _path(value: object) -> str:
+    """A path as the system has it: pydantic's own text refuses a name that is not UTF-8."""
+    if not isinstance(value, str):
+        raise PydanticKnownError("string_type")
+    if not value:
+        raise PydanticKnownError("string_too_short", {"min_length": 1})
+    return value
+
+
+PathText = Annotated[str, PlainValidator(_path), WithJsonSchema({"type": "string", "minLength": 1})]
 WholeNumber = Annotated[int, BeforeValidator(_whole)]
 Lr = Annotated[float, Field(gt=0, le=1000)]
 Epochs = Annotated[float, Field(gt=0, le=100_000)]

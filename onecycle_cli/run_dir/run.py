@@ -15,6 +15,7 @@ from typing import Any, Literal
 from uuid import uuid4
 
 from onecycle_cli.errors import InputError, Terminated
+from onecycle_cli.names import all_from_utf8, from_utf8
 from onecycle_cli.run_dir.facts import is_process_gone, process_facts, this_process
 from onecycle_cli.run_dir.files import RECIPE, RUN, SUMMARY
 from onecycle_cli.run_dir.writing import Table, json_ready, write_whole
@@ -139,8 +140,8 @@ class RunDir:
         self.write_text(name, json.dumps(json_ready(value), indent=2, allow_nan=False) + "\n")
 
     def write_text(self, name: str, text: str) -> None:
-        """Writes a text file, whole or not at all."""
-        self.write_with(name, lambda path: path.write_text(text, encoding="utf-8"))
+        """Writes a text file in UTF-8, whole or not at all."""
+        self.write_with(name, lambda path: path.write_text(text, encoding="utf-8", errors="backslashreplace"))
 
     def write_with(self, name: str, write: Callable[[Path], object]) -> None:
         """Lets `write` make a file beside, and puts it in its place when it is whole and on the disk."""
@@ -170,7 +171,9 @@ class RunDir:
             raise InputError(f"{self.path / name} is damaged: it is not text.", "Run it again.") from None
         if any(None in (*row, *row.values()) for row in rows):
             raise InputError(f"{self.path / name} is damaged: a row is cut.", "Run it again.")
-        return rows
+        if b"\\x" not in written:
+            return rows
+        return [{from_utf8(column): from_utf8(cell) for column, cell in row.items()} for row in rows]
 
     def read_json(self, name: str) -> dict[str, Any]:
         """The JSON object in the file `name`; `InputError` where it is damaged."""
@@ -180,7 +183,7 @@ class RunDir:
             raise InputError(f"{self.path / name} is damaged: it is not JSON.", "Run it again.") from None
         if not isinstance(value, dict):
             raise InputError(f"{self.path / name} is damaged: it is no JSON object.", "Run it again.")
-        return value
+        return {from_utf8(key): all_from_utf8(inner) for key, inner in value.items()}
 
 
 def _begun(started: datetime) -> dict[str, Any]:

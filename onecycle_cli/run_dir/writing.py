@@ -1,15 +1,15 @@
 """How a run's files are written: rows in blocks, all else whole or not at all, numbers to the digits they hold."""
 
-import csv
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, is_dataclass
-from io import StringIO
 from itertools import islice
 from pathlib import Path
 from typing import Any
+
+from onecycle_cli.names import to_utf8
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
@@ -22,7 +22,7 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
         try:
             write(beside)
             _to_disk(beside)
-        except OSError:
+        except Exception:
             with suppress(OSError):
                 beside.unlink()  # on a full disk the half of a file takes the room of others
             raise
@@ -62,15 +62,14 @@ class Table:
                 kept = b"".join(islice(file, 1 + keep))
             write_whole(path, lambda beside: beside.write_bytes(kept))
         self._file = path.open("x" if keep is None else "a", encoding="utf-8", newline="")
-        self._writer = csv.writer(self._file, lineterminator="\n")
         if self._file.tell() == 0:
-            self._writer.writerow(columns)
+            self._file.write(_line(columns))
             self._file.flush()
 
     def append(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Appends rows, each with a value (or None) for every column, and hands them to the system."""
         with _named(self._path):
-            self._writer.writerows([_cell(row[column]) for column in self.columns] for row in rows)
+            self._file.writelines(_line([row[column] for column in self.columns]) for row in rows)
             self._file.flush()
 
     def to_disk(self) -> None:
@@ -86,27 +85,33 @@ class Table:
 
 
 def json_ready(value: Any) -> Any:
-    """`value` as JSON has it: dataclasses become objects, numbers that are not finite become null."""
+    """`value` as JSON has it: dataclasses become objects, numbers that are not finite become null, text UTF-8."""
     if is_dataclass(value) and not isinstance(value, type):
         value = asdict(value)
     if isinstance(value, Mapping):
-        return {str(key): json_ready(inner) for key, inner in value.items()}
+        return {to_utf8(str(key)): json_ready(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
         return [json_ready(inner) for inner in value]
-    if isinstance(value, Path):
-        return str(value)
+    if isinstance(value, str | Path):
+        return to_utf8(str(value))
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def to_csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """A whole table as text, formatted as in a run's folder."""
-    text = StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows([_cell(value) for value in row] for row in rows)
-    return text.getvalue()
+    """A whole table as text, formatted as in a run's folder: text that UTF-8 can hold, whatever names are in it."""
+    return "".join(map(_line, (columns, *rows)))
 
 
-def _cell(value: Any) -> Any:
-    """Nine significant digits tell every float32 from its neighbours; None is an empty cell."""
-    return f"{value:.9g}" if isinstance(value, float) else value
+def _line(cells: Sequence[Any]) -> str:
+    return ",".join(map(_cell, cells)) + "\n"
+
+
+def _cell(value: Any) -> str:
+    """Nine significant digits tell every float32 from its neighbours; None is an empty cell.
+
+    Python's csv module leaves a carriage return without quotes, and then reads it as the end of the row.
+    """
+    if isinstance(value, float):
+        return f"{value:.9g}"
+    text = "" if value is None else to_utf8(str(value))
+    return '"' + text.replace('"', '""') + '"' if any(mark in text for mark in ',"\r\n') else text

@@ -1,6 +1,7 @@
 """YAML and overrides in, a recipe out; what cannot be one is refused. The words for it: test_problems.py."""
 
 import contextlib
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -299,6 +300,29 @@ def test_a_recipe_is_read_by_dotted_names_with_its_defaults() -> None:
     assert (values["seed"], values["optimizer.weight_decay"]) == (0, 1e-4)
     assert "beta2" not in DIGITS
     assert values["optimizer.beta2"] == 0.999
+
+
+@pytest.mark.parametrize("name", [b"\xff\xfe", b"\\xff", b"a\nb", b"\x1b[2J", "中文 😀".encode()])
+def test_a_path_of_any_bytes_is_written_as_utf8_and_read_back(tmp_path: Path, name: bytes) -> None:
+    path = str(tmp_path / os.fsdecode(name))
+    overrides = [override("data.source", "image_folder"), override("data.path", path), override("model.init", path)]
+    recipe = parse(DIGITS, "my.yaml", overrides)
+    assert (recipe.data.path, recipe.model.init) == (path, path)
+    (tmp_path / "my.yaml").write_text(to_yaml(recipe), encoding="utf-8")
+    assert load(tmp_path / "my.yaml") == recipe
+    assert dotted_values(tmp_path / "my.yaml")["data.path"] == path
+    assert varied(recipe, {"data.path": path}, "my.yaml").data.path == path
+
+
+@pytest.mark.parametrize(("value", "says"), [("3", "must be text, not 3"), ("''", "at least 1 character")])
+def test_a_path_that_is_no_text_is_refused(value: str, says: str) -> None:
+    text = DIGITS.replace("source: digits", f"source: image_folder\n  path: {value}", 1)
+    with pytest.raises(InputError, match=says):
+        parse(text, "my.yaml")
+
+
+def test_a_folder_that_is_no_utf8_can_be_one_value_of_a_sweep() -> None:
+    assert choices("data.path=a,\udcff", "--param ...") == ("data.path", ["a", "\udcff"])
 
 
 def test_what_stands_in_a_file_is_read_by_dotted_names_though_it_is_no_recipe(tmp_path: Path) -> None:

@@ -2,12 +2,14 @@
 
 import json
 import math
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from onecycle_cli.names import from_utf8
 from onecycle_cli.run_dir.run import RunDir
 from onecycle_cli.run_dir.writing import json_ready, to_csv, write_whole
 
@@ -91,3 +93,38 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one_and_no_half(tmp_path: 
     with pytest.raises(OSError, match="No space"):
         write_whole(path, fails)
     assert (path.read_text(), list(tmp_path.iterdir())) == ("old", [path])
+
+
+HOSTILE = (
+    os.fsdecode(b"\xff\xfe"),
+    "\\xff",
+    "a,b",
+    '"q"',
+    "a\nb",
+    "a\rb",
+    "a\r\nb",
+    " a ",
+    "中文",
+    "😀",
+    "NA",
+    "=1+1",
+    "",
+)
+
+
+def test_any_name_passes_through_a_table_that_pandas_can_read(make: Make) -> None:
+    run = make()
+    run.write_text("names.csv", to_csv(("name", "at", *HOSTILE), [(name, 1, *HOSTILE) for name in HOSTILE]))
+    rows = run.read_table("names.csv")
+    assert [row["name"] for row in rows] == list(HOSTILE)
+    assert list(rows[0])[2:] == list(HOSTILE)
+    read = pd.read_csv(run.path / "names.csv", keep_default_na=False)
+    assert read.columns[2] == "\\xff\\xfe"
+    assert [os.fsencode(from_utf8(name)) for name in read.name] == [os.fsencode(name) for name in HOSTILE]
+
+
+def test_any_name_passes_through_json_that_is_utf8(make: Make) -> None:
+    run = make()
+    run.write_json("names.json", {"names": HOSTILE, **dict.fromkeys(HOSTILE, 1)})
+    assert run.read_json("names.json") == {"names": list(HOSTILE), **dict.fromkeys(HOSTILE, 1)}
+    json.dumps(json.loads((run.path / "names.json").read_text()), ensure_ascii=False).encode("utf-8")

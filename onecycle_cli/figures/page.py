@@ -1,0 +1,97 @@
+"""The one place through which all figures are drawn. It takes any text."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+
+import matplotlib as mpl
+from matplotlib import font_manager
+from matplotlib.figure import Figure
+
+from onecycle_cli.errors import printable
+
+DPI = 120
+
+FALLBACK_FONTS = (
+    "Noto Sans CJK SC",
+    "Noto Sans CJK JP",
+    "WenQuanYi Zen Hei",
+    "Arial Unicode MS",
+    "Noto Sans Devanagari",
+)
+"""Fonts for other scripts, which draw what the person's own font lacks, where they are installed."""
+
+LAST_FONT = "DejaVu Sans"
+"""The font that comes with matplotlib."""
+
+LONGEST_TITLE, LONGEST_LABEL = 120, 80
+"""Characters beyond which text would leave no room for what is drawn."""
+
+ZERO_WIDTH = "\u200b"
+
+
+class Page:
+    r"""A figure, and text for it that people or file names gave.
+
+    Text is drawn as it stands, never as mathematics. What has no printed form becomes an escape, as on a terminal. So
+    does a character that no font has, such as `\u4e2d`; `missing` collects these characters.
+    """
+
+    def __init__(self, figure: Figure, fonts: tuple[str, ...]) -> None:
+        self.figure, self._fonts = figure, fonts
+        self._missing: set[str] = set()
+
+    @property
+    def missing(self) -> str:
+        """The characters that no font has, sorted."""
+        return "".join(sorted(self._missing))
+
+    def text(self, words: str, longest: int = LONGEST_TITLE) -> str:
+        """`words` for a title, an axis or a tick, cut where they have more than `longest` characters."""
+        shown = printable(words)
+        if len(shown) > longest:
+            shown = f"{shown[: longest - 3]}..."
+        if not shown.isascii():
+            lacking = {mark for mark in shown if not mark.isascii() and ord(mark) not in _drawn_by(self._fonts)}
+            self._missing |= lacking
+            shown = "".join(_escaped(mark) if mark in lacking else mark for mark in shown)
+        return shown.replace("$", r"\$")
+
+    def label(self, words: str, longest: int = LONGEST_LABEL) -> str:
+        """`words` for a legend, which leaves out a label that begins with an underscore."""
+        shown = self.text(words, longest)
+        return ZERO_WIDTH + shown if shown.startswith("_") else shown
+
+
+@contextmanager
+def new_page(path: Path, width: float, height: float) -> Iterator[Page]:
+    """An empty figure of so many inches, which is written to `path` as PNG when the block ends."""
+    with mpl.rc_context({"text.usetex": False, "font.family": _fonts()}):
+        page = Page(Figure(figsize=(width, height), layout="constrained"), tuple(_fonts()))
+        yield page
+        page.figure.savefig(path, dpi=DPI, format="png")
+
+
+def _fonts() -> list[str]:
+    """The font that the person has set, then those that help it out."""
+    installed = {font.name for font in font_manager.fontManager.ttflist}
+    further = [name for name in (*FALLBACK_FONTS, LAST_FONT) if name in installed]
+    return list(dict.fromkeys([*mpl.rcParams["font.family"], *further]))
+
+
+@cache
+def _drawn_by(fonts: tuple[str, ...]) -> frozenset[int]:
+    """The code points that one of the fonts has."""
+    found: set[int] = set()
+    for name in fonts:
+        try:
+            path = font_manager.findfont(font_manager.FontProperties(family=name), fallback_to_default=False)
+        except ValueError:  # the person's own setting may name a font that is not installed
+            continue
+        found |= font_manager.get_font(path).get_charmap().keys()
+    return frozenset(found)
+
+
+def _escaped(mark: str) -> str:
+    return mark.encode("ascii", "backslashreplace").decode("ascii")

@@ -1,0 +1,296 @@
+"""The figures of a run, from plain columns to PNG. No display is needed, and no pyplot state is kept.
+
+Each takes any text, and returns the characters that no font has, which are drawn as escapes.
+
+Colours are Okabe and Ito's, which colour-blind readers tell apart; line styles and markers say the same in grey.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import SubFigure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from onecycle_cli.figures.page import Page, new_page
+from onecycle_cli.lr_range import Shape
+
+BLUE, ORANGE, GREEN, RED, PURPLE, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#666666"
+COLORS, STYLES = (BLUE, RED, GREEN, ORANGE, PURPLE, "black"), ("-", "--", "-.", ":")
+FAR_APART = 30
+"""Peaks of lr that differ by more are drawn on a log scale, or the lower ones lie on the axis."""
+
+MOST_LABELS = 12
+"""That a legend has room for, and a reader patience."""
+
+LONGEST_NAME = 40
+"""Characters of a class beside a confusion matrix, or in a legend inside a panel: more would leave no room for it."""
+
+PEER_MARKERS = "sD^v<>ph"
+
+Column = Sequence[float | None]
+Look = dict[str, Any]
+"""What a line is drawn with."""
+
+
+@dataclass(frozen=True)
+class Overlaid:
+    """One value's range tests in an overlay; `mark` is the lr to point at, if any."""
+
+    label: str
+    shape: Shape
+    mark: float | None
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A training among others, as far as it went: the rows of `steps.csv` and of `epochs.csv`."""
+
+    label: str
+    steps: Sequence[Mapping[str, float]]
+    epochs: Sequence[Mapping[str, float]]
+
+
+def plot_lr_range(
+    path: Path,
+    *,
+    title: str,
+    tests: Sequence[tuple[Sequence[float], Sequence[float]]],
+    shape: Shape,
+    max_lr: float | None,
+    conservative_max_lr: float | None,
+    confidence: str | None,
+    peers: Mapping[str, float | None],
+    valid: Sequence[tuple[float, float]] = (),
+) -> str:
+    """The loss over log lr, with what we and the peers suggest.
+
+    `tests` holds the lrs and the losses of each test, `shape` what they look like together, `valid` pairs of lr and
+    validation loss.
+    """
+    with new_page(path, 9, 5.5) as page:
+        axes = page.figure.add_subplot()
+        label = "train loss of each batch" if len(tests) == 1 else f"{len(tests)} tests, train loss of each batch"
+        for number, (lrs, losses) in enumerate(tests):
+            axes.plot(lrs, losses, color=GREY, linewidth=0.8, alpha=0.5, label=None if number else label)
+        axes.plot(shape.lrs, shape.median, color=BLUE, linewidth=2.2, label="smoothed")
+        if len(tests) > 1:
+            axes.fill_between(shape.lrs, shape.low, shape.high, color=BLUE, alpha=0.2, label="from lowest to highest")
+        if valid:
+            axes.plot(*zip(*valid, strict=True), "o", color=GREEN, markersize=4, label="validation loss")
+        axes.set(xscale="log", xlabel="learning rate", ylabel="loss", title=page.text(title))
+        if len(shape.median):
+            finite = [loss for _, losses in tests for loss in losses if math.isfinite(loss)]
+            _limit_height(axes, shape.median.tolist(), min(finite))
+        if max_lr is not None:
+            axes.axvline(max_lr, color=RED, linewidth=2.2, label=f"max_lr {max_lr:g}, confidence {confidence}")
+        if conservative_max_lr is not None:
+            conservative = f"conservative_max_lr {conservative_max_lr:g}"
+            axes.axvline(conservative_max_lr, color=RED, linewidth=1.4, linestyle=":", label=conservative)
+        for (name, lr), marker in zip(peers.items(), PEER_MARKERS, strict=False):
+            if lr is not None:
+                # On a row of their own above the axis, so that marks at the same lr stay apart from the curve.
+                axes.plot(
+                    [lr],
+                    [0.03],
+                    transform=axes.get_xaxis_transform(),
+                    linestyle="none",
+                    marker=marker,
+                    markerfacecolor="white",
+                    markeredgecolor="black",
+                    markersize=8,
+                    clip_on=False,
+                    label=f"{name} {lr:.2g}",
+                )
+        _grid(axes)
+        axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
+    return page.missing
+
+
+def plot_training(path: Path, *, title: str, steps: Mapping[str, Column], epochs: Mapping[str, Column]) -> str:
+    """Losses, accuracy, lr and momentum of a run, one above the other over the same steps.
+
+    `steps` and `epochs` are the columns of `steps.csv` and `epochs.csv`; the lrs of layer groups are drawn on a log
+    scale, with gaps where a group is frozen.
+    """
+    with new_page(path, 9, 9.5) as page:
+        losses, accuracies, lrs, momentums = page.figure.subplots(4, sharex=True, height_ratios=[3, 3, 2, 2])
+        at = epochs["step"]
+        losses.plot(steps["step"], steps["train_loss"], color=GREY, linewidth=0.6, alpha=0.5, label="train, each batch")
+        losses.plot(at, epochs["train_loss"], color=BLUE, marker=".", label="train, epoch")
+        losses.plot(at, epochs["valid_loss"], color=RED, marker=".", linestyle="--", label="validation")
+        losses.set(ylabel="loss", title=page.text(title))
+        accuracies.plot(at, epochs["train_accuracy"], color=BLUE, marker=".", label="train")
+        accuracies.plot(at, epochs["valid_accuracy"], color=RED, marker=".", linestyle="--", label="validation")
+        accuracies.set(ylabel="accuracy")
+        groups = [name for name in steps if name.startswith("lr_")]
+        for number, group in enumerate(groups):
+            values = [math.nan if lr is None else lr for lr in steps[group]]
+            lrs.plot(steps["step"], values, label=group.removeprefix("lr_"), **_look(number))
+        if groups:
+            lrs.set(yscale="log")
+            lrs.legend(frameon=False, loc="center left", bbox_to_anchor=(1.01, 0.5))
+        else:
+            lrs.plot(steps["step"], steps["lr"], color="black")
+        lrs.set(ylabel="lr")
+        momentums.plot(steps["step"], steps["momentum"], color="black")
+        momentums.set(ylabel="momentum", xlabel="step")
+        for axes in (losses, accuracies):
+            axes.legend(frameon=False)
+        for axes in (losses, accuracies, lrs, momentums):
+            _grid(axes)
+    return page.missing
+
+
+def plot_schedule(path: Path, *, title: str, lrs: Sequence[float], momentums: Sequence[float]) -> str:
+    """lr and momentum over the steps."""
+    with new_page(path, 9, 5.5) as page:
+        upper, lower = page.figure.subplots(2, sharex=True)
+        upper.plot(lrs, color=BLUE)
+        upper.set(ylabel="lr", title=page.text(title))
+        lower.plot(momentums, color=RED)
+        lower.set(ylabel="momentum", xlabel="step")
+        for axes in (upper, lower):
+            _grid(axes)
+    return page.missing
+
+
+def plot_sweep(path: Path, *, title: str, curves: Sequence[Overlaid], fields: str, chosen: str | None) -> str:
+    """Smooth losses over log lr, one curve a value of `fields`, the chosen one bold, with a triangle at each mark."""
+    with new_page(path, 9, 5.5) as page:
+        axes = page.figure.add_subplot()
+        for number, curve in enumerate(curves):
+            wide = 3.4 if curve.label == chosen else 1.4
+            label = f"{curve.label} (chosen)" if curve.label == chosen else curve.label
+            _overlay(axes, curve, _look(number) | {"linewidth": wide, "label": page.label(label, LONGEST_NAME)})
+        _limit_overlay(axes, curves)
+        axes.set(xscale="log", xlabel="learning rate", ylabel="smoothed loss", title=page.text(title))
+        _grid(axes)
+        axes.legend(title=page.text(fields, LONGEST_NAME) + " (triangle: reach)", frameon=False)
+    return page.missing
+
+
+def plot_comparison(path: Path, *, trainings: Sequence[Trained], tests: Sequence[Overlaid]) -> str:
+    """Trainings by losses, accuracy and lr, range tests by smooth loss over lr with a triangle at each mark.
+
+    Runs with the same label look the same and stand in the legend once.
+    """
+    names = [run.label for run in trainings] + [test.label for test in tests]
+    looks = {name: _look(number) for number, name in enumerate(dict.fromkeys(names))}
+    heights = [7.0] * bool(trainings) + [4.5] * bool(tests)
+    with new_page(path, 10, sum(heights) + 0.5) as page:
+        parts = iter(page.figure.subfigures(len(heights), height_ratios=heights, squeeze=False)[:, 0])
+        if trainings:
+            _add_trainings(next(parts), trainings, looks)
+        if tests:
+            axes = next(parts).add_subplot()
+            for test in tests:
+                _overlay(axes, test, looks[test.label] | {"linewidth": 1.4})
+            _limit_overlay(axes, tests)
+            axes.set(xscale="log", xlabel="learning rate", title="smoothed loss of range tests (triangle: max_lr)")
+            _grid(axes)
+        _shared_legend(page, looks)
+    return page.missing
+
+
+def _add_trainings(figure: SubFigure, trainings: Sequence[Trained], looks: Mapping[str, Look]) -> None:
+    (train_loss, valid_loss), (accuracy, lr) = figure.subplots(2, 2)
+    titles = {train_loss: "train loss", valid_loss: "validation loss", accuracy: "validation accuracy"}
+    for axes, title in titles.items():
+        column = title.replace("validation", "valid").replace(" ", "_")
+        curves = [[epoch[column] for epoch in run.epochs] for run in trainings]
+        for run, curve in zip(trainings, curves, strict=True):
+            axes.plot([epoch["epoch"] for epoch in run.epochs], curve, marker=".", **looks[run.label])
+        if axes is not accuracy:
+            _limit_losses(axes, curves)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set(title=title, xlabel="epoch")
+        _grid(axes)
+    for run in trainings:
+        lr.plot([step["step"] for step in run.steps], [step["lr"] for step in run.steps], **looks[run.label])
+    peaks = [max(step["lr"] for step in run.steps) for run in trainings]
+    lr.set(title="lr", xlabel="step", yscale="log" if max(peaks) > FAR_APART * min(peaks) else "linear")
+    _grid(lr)
+
+
+def _overlay(axes: Axes, curve: Overlaid, look: Look) -> None:
+    """One curve with its band and its mark."""
+    shape = curve.shape
+    axes.plot(shape.lrs, shape.median, **look)
+    if (shape.high > shape.low).any():
+        axes.fill_between(shape.lrs, shape.low, shape.high, color=look["color"], alpha=0.12)
+    if curve.mark is not None:
+        height = np.interp(curve.mark, shape.lrs, shape.median)
+        axes.plot([curve.mark], [height], color=look["color"], marker="v", markersize=9, markeredgecolor="black")
+
+
+def _limit_overlay(axes: Axes, curves: Sequence[Overlaid]) -> None:
+    losses = [loss for curve in curves for loss in curve.shape.median]
+    if losses:
+        _limit_height(axes, losses, min(losses))
+
+
+def _limit_losses(axes: Axes, runs: Sequence[Sequence[float]]) -> None:
+    """The same view for runs of which one explodes: the first losses set it, the median one of them all."""
+    losses = sorted(loss for run in runs for loss in run if math.isfinite(loss))
+    firsts = sorted(run[0] for run in runs if run and math.isfinite(run[0]))
+    if firsts:
+        _limit_height(axes, [firsts[len(firsts) // 2], *losses], losses[0])
+
+
+def _look(number: int) -> Look:
+    """Colour and line style of the curve of this number, no two alike among 24: each round moves the styles by one."""
+    style = (number + number // len(COLORS)) % len(STYLES)
+    return {"color": COLORS[number % len(COLORS)], "linestyle": STYLES[style]}
+
+
+def _shared_legend(page: Page, looks: Mapping[str, Look]) -> None:
+    """Below all panels, in as many columns as there is room for."""
+    shown = list(looks) if len(looks) <= MOST_LABELS else list(looks)[: MOST_LABELS - 1]
+    handles = [Line2D([], [], label=page.label(label), **looks[label]) for label in shown]
+    if len(shown) < len(looks):
+        handles.append(Line2D([], [], linestyle="none", label=f"and {len(looks) - len(shown)} more"))
+    columns = max(1, 120 // (8 + max(map(len, shown))))
+    page.figure.legend(handles=handles, loc="outside lower center", ncols=columns, frameon=False)
+
+
+def plot_confusion(path: Path, *, title: str, classes: Sequence[str], counts: Sequence[Sequence[int]]) -> str:
+    """How many images of each class (rows) were taken for which (columns), shaded by the share of the row."""
+    longest = min(LONGEST_NAME, max(map(len, classes)))
+    side = min(20.0, max(5.0, 0.6 * len(classes) + 2.5) + 0.1 * max(0, longest - 8))
+    with new_page(path, side, side) as page:
+        axes = page.figure.add_subplot()
+        shares = [[count / max(1, sum(row)) for count in row] for row in counts]
+        axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+        ticks = range(len(classes))
+        names = [page.text(name, LONGEST_NAME) for name in classes]
+        axes.set_xticks(ticks, names, rotation=90 if max(map(len, names)) > 3 else 0)
+        axes.set_yticks(ticks, names)
+        axes.set(xlabel="predicted", ylabel="true", title=page.text(title))
+        if len(classes) <= 25:
+            for i, row in enumerate(counts):
+                for j, count in enumerate(row):
+                    shade = "white" if shares[i][j] > 0.5 else "black"
+                    axes.text(j, i, str(count), ha="center", va="center", color=shade, fontsize=9)
+    return page.missing
+
+
+def _grid(axes: Axes) -> None:
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _limit_height(axes: Axes, losses: Sequence[float], low: float) -> None:
+    """Keeps an explosion from pressing the rest of the curve flat.
+
+    The view begins at `low` and ends as far above the first loss as that is above `low`, or where the curve ends.
+    """
+    top = min(max(losses), losses[0] + max(losses[0] - low, 0.1))
+    margin = 0.05 * (top - low or 1 + abs(low))
+    # More room below: the peers' marks stand there.
+    axes.set_ylim(low - 2 * margin, top + margin)

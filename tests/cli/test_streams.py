@@ -1,0 +1,74 @@
+"""Standard streams of any encoding."""
+
+import io
+import sys
+
+import pytest
+
+from onecycle_cli.cli.streams import never_refuse_text
+from onecycle_cli.console import Display, show_csv, show_error, show_line, show_note, show_pairs, show_table
+from onecycle_cli.errors import InputError
+from onecycle_cli.progress import Progress
+
+NAMES = ("caf\xe9", "中文", "😀", "\udcff", "\x1b[2J")
+
+
+class Stream(io.TextIOWrapper):
+    """A standard stream, of a terminal or a pipe, that keeps its bytes."""
+
+    def __init__(self, encoding: str, terminal: bool) -> None:
+        super().__init__(io.BytesIO(), encoding=encoding, write_through=True)
+        self.terminal = terminal
+
+    def isatty(self) -> bool:
+        return self.terminal
+
+    def written(self) -> bytes:
+        self.flush()
+        return self.buffer.getvalue()
+
+
+def streams(monkeypatch: pytest.MonkeyPatch, encoding: str, *, terminal: bool) -> tuple[Stream, Stream]:
+    monkeypatch.setenv("TERM", "xterm")
+    out, err = Stream(encoding, terminal), Stream(encoding, terminal)
+    monkeypatch.setattr(sys, "stdout", out)
+    monkeypatch.setattr(sys, "stderr", err)
+    never_refuse_text()
+    return out, err
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8", "cp1252"])
+def test_any_name_can_be_shown_in_any_encoding(monkeypatch: pytest.MonkeyPatch, encoding: str, terminal: bool) -> None:
+    out, err = streams(monkeypatch, encoding, terminal=terminal)
+    for name in NAMES:
+        show_table(("class", "±"), [(name, "1")])
+        show_pairs([("run", name)])
+        show_line(name)
+        show_note(name)
+        show_error(InputError(name, name))
+        with Display(quiet=False) as report:
+            report(name)
+            report(Progress("decoding", 1, 1, "images"))
+    assert out.written().count(b"\\u4e2d\\u6587") == (0 if encoding == "utf-8" else 3)
+    assert b"\xb1" in out.written() if encoding != "ascii" else b"\\xb1" in out.written()
+    assert b"2J" in err.written()
+    assert b"\x1b[2J" not in err.written()
+
+
+def test_a_script_gets_the_bytes_of_a_path_and_a_terminal_their_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    out, _ = streams(monkeypatch, "ascii", terminal=False)
+    show_line("runs/\udcff中")
+    assert out.written() == b"runs/\xff\\u4e2d\n"
+    out, _ = streams(monkeypatch, "utf-8", terminal=True)
+    show_line("runs/\udcff中\x1b[2J")
+    assert out.written() == "runs/\\xff中\\x1b[2J\n".encode()
+
+
+def test_csv_in_a_pipe_is_utf8_and_a_row_of_a_table_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    out, _ = streams(monkeypatch, "latin-1", terminal=False)
+    show_csv("中\n")
+    assert out.written() == "中\n".encode()
+    out, _ = streams(monkeypatch, "latin-1", terminal=False)
+    show_table(("class", "images"), [("a\nb\r", "1")])
+    assert out.written() == b"class   images\na\\nb\\r  1\n"
