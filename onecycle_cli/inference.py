@@ -1,13 +1,16 @@
 """Trained models at work: from a run to classes and probabilities."""
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from onecycle_cli.data.batches import Normalization
-from onecycle_cli.data.decoding import decode
+from onecycle_cli.data.decoding import decode, may_be_image
 from onecycle_cli.engine import Hardware
 from onecycle_cli.errors import InputError
 from onecycle_cli.models import build_model
@@ -39,14 +42,17 @@ class Classifier(nn.Module):
         logits: Tensor = self.model(Normalization.of(self.mean, self.std, device)(pixels))
         return logits
 
-    def read(self, path: Path) -> Tensor:
+    def read(self, path: str | Path) -> Tensor:
         """An image file as this model wants it: uint8 (image_size, image_size, channels)."""
+        path = Path(path)
+        if path.is_dir():
+            raise InputError(f"{path} is a folder without images.", "Name image files, or folders that hold some.")
         if not path.is_file():
             raise InputError(f"There is no image at {path}.", "Name image files.")
         try:
             return torch.from_numpy(decode(path, self.image_size, self.channels, self.value_range).copy())
         except Exception as error:  # Pillow's plugins raise anything
-            raise InputError(f"{path} cannot be read as an image: {error}", "Mend the file or leave it out.") from None
+            raise InputError(f"{path} cannot be read as an image: {error}", "Repair it or leave it out.") from None
 
     @torch.inference_mode()
     def probabilities(self, pixels: Tensor, hardware: Hardware | None = None) -> Tensor:
@@ -74,13 +80,66 @@ def load_model(run: str | Path, *, best: bool = False) -> Classifier:
     return Classifier(model.to(memory_format=torch.channels_last), header).eval()
 
 
-def predict(model: Classifier, paths: Sequence[Path], hardware: Hardware) -> list[tuple[str, float]]:
-    """The most likely class of each image file, and its probability."""
-    if not paths:
-        return []
-    likely = model.to(hardware.device).probabilities(torch.stack([model.read(path) for path in paths]), hardware)
-    best = likely.max(1)
-    return [
-        (model.classes[label], probability)
-        for label, probability in zip(best.indices.tolist(), best.values.tolist(), strict=True)
-    ]
+@dataclass(frozen=True)
+class Prediction:
+    """The most likely class of an image file, and its probability."""
+
+    path: Path
+    label: str
+    probability: float
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """A file that cannot be read as an image, and why."""
+
+    path: Path
+    reason: str
+
+
+def predict(
+    model: Classifier, paths: Iterable[str | Path], hardware: Hardware
+) -> Iterator[tuple[list[Prediction], list[Unreadable]]]:
+    """Classifies image files, a batch at a time: of each batch, in order, the answers and the files without one."""
+    model = model.to(hardware.device)
+    files = iter(paths)
+    while batch := [Path(path) for path in islice(files, BATCH_SIZE)]:
+        read, pixels, unreadable = [], [], []
+        for path in batch:
+            try:
+                pixels.append(model.read(path))
+                read.append(path)
+            except InputError as error:
+                unreadable.append(Unreadable(path, error.what))
+        answers = []
+        if pixels:
+            best = model.probabilities(torch.stack(pixels), hardware).max(1)
+            found = zip(read, best.indices.tolist(), best.values.tolist(), strict=True)
+            answers = [Prediction(path, model.classes[label], probability) for path, label, probability in found]
+        yield answers, unreadable
+
+
+def refusal(unreadable: Sequence[Unreadable], most: int | None = None) -> InputError:
+    """One error that names the files that cannot be read, no more than `most` of them."""
+    lines = [f"  {one.reason}" for one in unreadable[:most]]
+    if len(lines) < len(unreadable):
+        lines.append(f"  and {len(unreadable) - len(lines)} more")
+    count = "One file" if len(unreadable) == 1 else f"{len(unreadable):,} files"
+    return InputError(f"{count} cannot be read as images:\n" + "\n".join(lines), "Repair or leave them out.")
+
+
+def image_files(paths: Iterable[str | Path]) -> list[Path]:
+    """The files that are named, with each folder replaced by all images below it, sorted; hidden ones left out.
+
+    A folder without images stays, so that it is named as unreadable.
+    """
+    files: list[Path] = []
+    for path in map(Path, paths):
+        files += (sorted(_images_below(path)) or [path]) if path.is_dir() else [path]
+    return files
+
+
+def _images_below(folder: Path) -> Iterator[Path]:
+    for inner, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if name[0] != "."]
+        yield from (Path(inner, name) for name in names if name[0] != "." and may_be_image(Path(name)))

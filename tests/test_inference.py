@@ -13,7 +13,7 @@ import onecycle_cli
 from onecycle_cli.engine import Hardware
 from onecycle_cli.errors import InputError
 from onecycle_cli.experiments.training import train
-from onecycle_cli.inference import load_model, predict
+from onecycle_cli.inference import Unreadable, image_files, load_model, predict, refusal
 from onecycle_cli.progress import silent
 from onecycle_cli.recipe import load, shipped_path, to_yaml, with_values
 from onecycle_cli.run_dir.run import RunDir
@@ -65,11 +65,48 @@ def test_it_gives_the_accuracy_that_training_saw(run: RunDir) -> None:
 
 
 def test_image_files_are_classified(run: RunDir, written_digits: list[Path]) -> None:
-    answers = predict(load_model(run.path), written_digits, CPU)
-    right = [label == path.stem[-1] for path, (label, _) in zip(written_digits, answers, strict=True)]
-    assert sum(right) >= 47
-    assert all(0.1 < probability <= 1 for _, probability in answers)
-    assert predict(load_model(run.path), [], CPU) == []
+    ((answers, unreadable),) = predict(load_model(run.path), written_digits, CPU)
+    assert unreadable == []
+    assert [answer.path for answer in answers] == written_digits
+    assert sum(answer.label == answer.path.stem[-1] for answer in answers) >= 47
+    assert all(0.1 < answer.probability <= 1 for answer in answers)
+    assert list(predict(load_model(run.path), [], CPU)) == []
+
+
+def test_files_are_read_a_batch_at_a_time_and_one_that_is_no_image_costs_no_other(
+    run: RunDir, written_digits: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = load_model(run.path)
+    ((whole, _),) = predict(model, written_digits[:6], CPU)
+    written_digits[1].write_bytes(b"no image")
+    monkeypatch.setattr("onecycle_cli.inference.BATCH_SIZE", 2)
+    named = iter([*map(str, written_digits[:6]), "nowhere.png", written_digits[0]])
+    batches = predict(model, named, CPU)
+    answers, unreadable = next(batches)
+    assert len(list(named)) == 6, "the others are not looked at yet"
+    assert [one.path for one in answers] == written_digits[:1]
+    assert [one.path for one in unreadable] == written_digits[1:2]
+    assert "cannot be read as an image" in unreadable[0].reason
+    assert answers[0].probability == pytest.approx(whole[0].probability)
+
+
+def test_a_folder_stands_for_all_images_below_it(tmp_path: Path) -> None:
+    for name in ("b/2.png", "b/1.JPG", "a.png", ".hidden.png", ".cache/x.png", "notes.txt", "b/c/\udcff.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "empty").mkdir()
+    found = [tmp_path / name for name in ("a.png", "b/1.JPG", "b/2.png", "b/c/\udcff.png")]
+    assert image_files([str(tmp_path)]) == found
+    others = [tmp_path / "empty", tmp_path / "notes.txt", tmp_path / "nowhere"]
+    assert image_files([*others, tmp_path / "b/c"]) == [*others, found[-1]]
+
+
+def test_many_unreadable_files_are_named_up_to_a_limit() -> None:
+    files = [Unreadable(Path(f"{number}.png"), f"{number}.png is none.") for number in range(12)]
+    assert refusal(files[:1]).what == "One file cannot be read as images:\n  0.png is none."
+    assert refusal(files).what.count("is none") == 12
+    assert refusal(files, 10).what.endswith("  9.png is none.\n  and 2 more")
+    assert refusal(files[:10], 10).what.endswith("  9.png is none.")
 
 
 def test_a_weights_file_may_be_named_itself(run: RunDir) -> None:
@@ -81,11 +118,14 @@ def test_what_is_not_there_is_told(run: RunDir, tmp_path: Path) -> None:
         load_model(run.path, best=True)
     with pytest.raises(InputError, match="There are no weights"):
         load_model(tmp_path)
+    model = load_model(run.path)
     with pytest.raises(InputError, match="There is no image"):
-        predict(load_model(run.path), [tmp_path / "nowhere.png"], CPU)
+        model.read(tmp_path / "nowhere.png")
+    with pytest.raises(InputError, match="is a folder without images"):
+        model.read(str(tmp_path))
     (tmp_path / "text.png").write_text("x")
     with pytest.raises(InputError, match="cannot be read as an image"):
-        predict(load_model(run.path), [tmp_path / "text.png"], CPU)
+        model.read(tmp_path / "text.png")
 
 
 def test_the_package_offers_what_it_says() -> None:
@@ -98,11 +138,13 @@ def test_an_image_of_any_size_and_colour_is_read_as_the_model_wants_it(run: RunD
     model = load_model(run.path)
     path = image_folder("a", size=(30, 20)) / "a" / "0.png"
     assert model.read(path).shape == (8, 8, 1)
+    assert torch.equal(model.read(str(path)), model.read(path))
     assert model(model.read(path)[None]).shape == (1, 10)
 
 
 @pytest.mark.gpu
 def test_on_a_gpu_pixels_of_the_cpu_may_come_in(run: RunDir, written_digits: list[Path]) -> None:
     cuda = Hardware(torch.device("cuda"), "float32")
-    answers = predict(load_model(run.path), written_digits, cuda)
-    assert [label for label, _ in answers] == [label for label, _ in predict(load_model(run.path), written_digits, CPU)]
+    ((there, _),) = predict(load_model(run.path), written_digits, cuda)
+    ((here, _),) = predict(load_model(run.path), written_digits, CPU)
+    assert [answer.label for answer in there] == [answer.label for answer in here]

@@ -19,7 +19,6 @@ from onecycle_cli.cli import (
     tune,
 )
 from onecycle_cli.cli.root import Root, version
-from onecycle_cli.cli.streams import never_refuse_text
 
 app = typer.Typer(
     name="onecycle",
@@ -46,5 +45,4 @@ app.add_typer(data.app, name="data")
 
 def main() -> None:
     """The `onecycle` command."""
-    never_refuse_text()
     app()

@@ -76,19 +76,22 @@ def evaluate(
 
 def predict(
     run: RunArgument,
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files.")],
+    images: Annotated[
+        list[Path], typer.Argument(metavar="IMAGE...", help="Image files, and folders: all images below them.")
+    ],
     shape: Annotated[str, typer.Option("--format", metavar="table|csv|json", help="How to print.")] = "table",
     best: BestOption = False,
     device: DeviceOption = None,
     runs_dir: RunsDirOption = RUNS_DIR,
 ) -> None:
-    """Print the class that a trained model sees in each image, and its probability."""
-    import json
+    """Print the class that a trained model sees in each image, and its probability.
 
-    from onecycle_cli.console import show_table
+    Files that cannot be read are named on standard error, after the answers for the others; then it exits with 2.
+    """
+    from onecycle_cli.console import show_csv, show_json, show_table
     from onecycle_cli.engine import resolve_hardware
     from onecycle_cli.errors import InputError
-    from onecycle_cli.inference import load_model, predict
+    from onecycle_cli.inference import Unreadable, image_files, load_model, predict, refusal
     from onecycle_cli.run_dir.writing import to_csv
 
     if shape not in ("table", "csv", "json"):
@@ -96,15 +99,20 @@ def predict(
     _, recipe, model = _trained(run, runs_dir, best, device)
     hardware = resolve_hardware(recipe.runtime.device, recipe.runtime.precision)
     columns = ("image", "class", "probability")
-    answers = predict(load_model(model), images, hardware)
-    rows = [(str(path), label, probability) for path, (label, probability) in zip(images, answers, strict=True)]
+    rows: list[tuple[str, str, float]] = []
+    unreadable: list[Unreadable] = []
+    for answers, others in predict(load_model(model), image_files(images), hardware):
+        rows += [(str(answer.path), answer.label, answer.probability) for answer in answers]
+        unreadable += others
     match shape:
         case "csv":
-            print(to_csv(columns, rows), end="")
+            show_csv(to_csv(columns, rows))
         case "json":
-            print(json.dumps([dict(zip(columns, row, strict=True)) for row in rows], indent=2))
-        case _:
+            show_json([dict(zip(columns, row, strict=True)) for row in rows])
+        case _ if rows:
             show_table(columns, [(path, label, f"{probability:.4f}") for path, label, probability in rows])
+    if unreadable:
+        raise refusal(unreadable)
 
 
 def _trained(run: str, runs_dir: Path, best: bool, device: str | None) -> "tuple[RunDir, Recipe, Path]":

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from onecycle_cli.cli.streams import never_refuse_text
 from onecycle_cli.errors import MachineError, OnecycleError, Terminated, is_out_of_memory, printable
 
 INTERRUPTED = 130
@@ -33,6 +34,10 @@ MACHINE_ERRORS = {
 
 class Root(TyperGroup):
     """The group of all commands. Errors meant for people become a message and an exit code; bugs stay tracebacks."""
+
+    def main(self, *arguments: Any, **options: Any) -> Any:
+        never_refuse_text()
+        return super().main(*arguments, **options)
 
     def invoke(self, ctx: Any) -> Any:
         with ends():

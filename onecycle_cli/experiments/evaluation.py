@@ -15,12 +15,15 @@ from onecycle_cli.errors import InputError
 from onecycle_cli.experiments.drawing import draw
 from onecycle_cli.experiments.kept_images import KeptImages, kept_images, rebuilt_split, trained_on
 from onecycle_cli.experiments.setup import image_counts, note, open_recipe_data
-from onecycle_cli.inference import Classifier
+from onecycle_cli.inference import Classifier, Unreadable, refusal
 from onecycle_cli.progress import Progress, Report
 from onecycle_cli.recipe import Recipe
 from onecycle_cli.run_dir.files import CONFUSION, CONFUSION_FIGURE, PER_CLASS, PER_CLASS_COLUMNS
 from onecycle_cli.run_dir.run import RunDir
 from onecycle_cli.run_dir.writing import to_csv
+
+MOST_NAMED = 10
+"""Unreadable files that one message names."""
 
 
 @dataclass(frozen=True)
@@ -83,10 +86,15 @@ def _images_in(
     for skipped in listing.skipped:
         told(f"Not used: {skipped}.")
     files = listing.files()
-    pixels = []
+    pixels, unreadable = [], []
     for done, (path, _) in enumerate(files, start=1):
-        pixels.append(model.read(path))
+        try:
+            pixels.append(model.read(path))
+        except InputError as error:
+            unreadable.append(Unreadable(path, error.what))
         report(Progress("decoding", done, len(files), "images"))
+    if unreadable:
+        raise refusal(unreadable, MOST_NAMED)
     return str(folder), torch.stack(pixels), torch.tensor([label for _, label in files])
 
 

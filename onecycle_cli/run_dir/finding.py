@@ -8,8 +8,9 @@ from onecycle_cli.run_dir.files import RUN, SUGGESTION, UNFINISHED
 from onecycle_cli.run_dir.run import RunDir
 
 
-def open_run(path: Path) -> RunDir:
+def open_run(path: str | Path) -> RunDir:
     """The run in the folder `path`; `InputError` where there is none."""
+    path = Path(path)
     if not (path / RUN).is_file():
         raise InputError(f"{path} is not a run: it has no {RUN}.", "`onecycle runs` lists the runs.")
     return RunDir(path)

@@ -28,8 +28,8 @@ KNOWN_FROM_THE_START = {"command", "recipe", "status", "started"}
 class RunDir:
     """The folder of one run. Its files are made through here, and its `run.json` says how it stands."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
 
     @staticmethod
     def create(

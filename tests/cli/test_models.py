@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 Command = Callable[..., object]
@@ -84,3 +85,68 @@ def test_the_best_weights_are_used_where_kept(onecycle: Command, tiny_digits: li
     summary = json.loads(Path("runs/kept/summary.json").read_text())
     best = onecycle("evaluate", "kept", "--best", "--device", "cpu", "--quiet").stdout
     assert best == f"{summary['best_valid_accuracy']:.4f}\n"
+
+
+def test_predict_answers_for_the_good_files_names_the_bad_ones_and_exits_with_2(
+    onecycle: Command, trained: str, image_folder: Callable
+) -> None:
+    path = image_folder("x", "y", images=2)
+    (path / "x" / "bad.png").write_text("no image")
+    words = ("predict", trained, path, "nowhere.png", path / "x" / "0.png")
+    good = [str(path / name) for name in ("x/0.png", "x/1.png", "y/0.png", "y/1.png", "x/0.png")]
+    for form in ("table", "csv", "json"):
+        result = onecycle(*words, "--format", form)
+        assert result.exit_code == 2
+        assert "2 files cannot be read as images" in result.stderr
+        assert "bad.png cannot be read as an image" in result.stderr
+        assert "There is no image at nowhere.png" in result.stderr
+        if form == "json":
+            assert [row["image"] for row in json.loads(result.stdout)] == good
+        else:
+            assert [line.replace(",", " ").split()[0] for line in result.stdout.splitlines()[1:]] == good
+
+
+def test_evaluate_names_all_files_that_cannot_be_read(onecycle: Command, trained: str, image_folder: Callable) -> None:
+    path = image_folder("1", "2", images=8)
+    bad = [path / "1" / f"{number}.png" for number in range(3)]
+    for file in bad:
+        file.write_text("no image")
+    result = onecycle("evaluate", trained, "--data", path)
+    assert result.exit_code == 2
+    assert all(f"{file} cannot be read" in result.stderr for file in bad)
+
+
+def test_a_class_of_any_name_passes_through_training_evaluation_and_prediction(
+    onecycle: Command, image_folder: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("onecycle_cli.figures.page.DPI", 20)
+    names = sorted(["\udcff\udcfe", "$x_$", "a\nb", "_a", "中文", "עברית", "\x1b[2J", '"', "=1"])
+    path = image_folder(*names, name="photos\udcff")
+    settings = {
+        "data.path": path,
+        "data.image_size": 8,
+        "data.padding": 1,
+        "data.batch_size": 4,
+        "data.valid_fraction": 0.5,
+        "model.architecture": "resnet8",
+        "model.width": 0.25,
+        "schedule.epochs": 1,
+        "schedule.max_lr": 0.01,
+    }
+    words = [word for field, value in settings.items() for word in ("--set", f"{field}={value}")]
+    trained = onecycle("train", "images", *words, "--device", "cpu", "--name", "odd")
+    assert trained.exit_code in (0, 3), trained.stderr
+    assert json.loads(Path("runs/odd/run.json").read_text())["classes"][-1] == "\\xff\\xfe"
+    found = json.loads(onecycle("evaluate", "odd", "--json", "--name", "scored").stdout)
+    assert [row["class"] for row in found["per_class"]] == [*names[:-1], "\\xff\\xfe"]
+    assert "\\xff\\xfe" in pd.read_csv("runs/scored/per_class.csv")["class"].tolist()
+    assert Path("runs/scored/confusion_matrix.png").is_file()
+    notes = json.loads(Path("runs/scored/run.json").read_text())["notes"]
+    assert any("no font that matplotlib finds has them" in note for note in notes)
+    onecycle("evaluate", "odd", "--data", path, "--name", "again")
+    assert json.loads(Path("runs/again/summary.json").read_text())["images"] == 4 * len(names)
+    rows = json.loads(onecycle("predict", "odd", path / "_a", "--format", "json").stdout)
+    assert len(rows) == 4
+    assert rows[0]["image"].endswith("photos\\xff/_a/0.png")
+    for command in ("runs", "compare odd scored", "diagnose odd", "data check runs/odd/recipe.yaml"):
+        assert onecycle(*command.split()).exit_code == 0, command
