@@ -1,6 +1,5 @@
 """Trained models at work: from a run to classes and probabilities."""
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -10,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from onecycle_cli.data.batches import Normalization
-from onecycle_cli.data.decoding import decode, may_be_image
+from onecycle_cli.data.decoding import decode
+from onecycle_cli.data.folder_listing import images_below
 from onecycle_cli.engine import Hardware
 from onecycle_cli.errors import InputError
 from onecycle_cli.models import build_model
@@ -135,11 +135,5 @@ def image_files(paths: Iterable[str | Path]) -> list[Path]:
     """
     files: list[Path] = []
     for path in map(Path, paths):
-        files += (sorted(_images_below(path)) or [path]) if path.is_dir() else [path]
+        files += (images_below(path) or [path]) if path.is_dir() else [path]
     return files
-
-
-def _images_below(folder: Path) -> Iterator[Path]:
-    for inner, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if name[0] != "."]
-        yield from (Path(inner, name) for name in names if name[0] != "." and may_be_image(Path(name)))

@@ -5,14 +5,14 @@ import typer
 from onecycle_cli.cli.new_run import print_json, start
 from onecycle_cli.cli.options import (
     RUNS_DIR,
-    DeviceOption,
     JsonOption,
     NameOption,
+    Overrides,
     QuietOption,
     RecipeArgument,
     RunsDirOption,
-    SetOption,
     load_recipe,
+    with_overrides,
 )
 
 
@@ -21,10 +21,10 @@ def add_to(app: typer.Typer) -> None:
     app.command("find-batch-size", epilog="Example: onecycle find-batch-size cifar10-resnet56")(find_batch_size)
 
 
+@with_overrides
 def find_batch_size(
     recipe: RecipeArgument,
-    settings: SetOption = None,
-    device: DeviceOption = None,
+    overrides: Overrides,
     runs_dir: RunsDirOption = RUNS_DIR,
     name: NameOption = None,
     quiet: QuietOption = False,
@@ -42,7 +42,7 @@ def find_batch_size(
     from onecycle_cli.run_dir.facts import command_line
     from onecycle_cli.run_dir.files import BATCH_SIZE, BATCH_SIZE_COLUMNS, RECIPE
 
-    loaded = load_recipe(recipe, settings, device=device)
+    loaded = load_recipe(recipe, overrides, runs_dir)
     hardware, run = start("find-batch-size", loaded, runs_dir, name)
     with run.recording(), Display(quiet=quiet) as report:
         found = batch_size.find_batch_size(loaded, hardware, run, report)

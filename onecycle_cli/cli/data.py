@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from onecycle_cli.cli.options import RecipeArgument, SetOption, load_recipe
+from onecycle_cli.cli.options import Overrides, RecipeArgument, load_recipe, with_overrides
 
 if TYPE_CHECKING:
     from onecycle_cli.data.images import ImageData
@@ -18,12 +18,13 @@ app = typer.Typer(
 
 
 @app.command(epilog="Example: onecycle data get cifar10-resnet56")
-def get(recipe: RecipeArgument, settings: SetOption = None) -> None:
+@with_overrides
+def get(recipe: RecipeArgument, overrides: Overrides) -> None:
     """Download or decode the images of a recipe, as its first run would."""
     from onecycle_cli.console import Display, show_pairs
     from onecycle_cli.experiments.setup import open_recipe_data
 
-    loaded = load_recipe(recipe, settings)
+    loaded = load_recipe(recipe, overrides)
     with Display(quiet=False) as report:
         data = open_recipe_data(loaded, report)
     show_pairs(
@@ -37,7 +38,8 @@ def get(recipe: RecipeArgument, settings: SetOption = None) -> None:
 
 
 @app.command(epilog="Example: onecycle data check images --set data.path=photos")
-def check(recipe: RecipeArgument, settings: SetOption = None) -> None:
+@with_overrides
+def check(recipe: RecipeArgument, overrides: Overrides) -> None:
     """Show what the images of a recipe are: each class, what is not used and why, and how bright they are.
 
     A folder is decoded, as its first run would; nothing is downloaded.
@@ -45,7 +47,7 @@ def check(recipe: RecipeArgument, settings: SetOption = None) -> None:
     from onecycle_cli.console import Display, show_pairs, show_table
     from onecycle_cli.experiments.data_check import check_files, measure_images
 
-    loaded = load_recipe(recipe, settings)
+    loaded = load_recipe(recipe, overrides)
     rows = check_files(loaded)
     if rows:
         cells = [

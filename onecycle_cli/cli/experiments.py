@@ -9,22 +9,17 @@ import typer
 
 from onecycle_cli.cli.new_run import print_json, start, train_command
 from onecycle_cli.cli.options import (
+    NO_OVERRIDES,
     RUNS_DIR,
-    BatchSizeOption,
-    DeviceOption,
-    EpochsOption,
-    InitOption,
     JsonOption,
     NameOption,
+    Overrides,
     QuietOption,
     RecipeArgument,
     RepeatsOption,
     RunsDirOption,
-    SeedOption,
-    SetOption,
-    WeightDecayOption,
-    init_path,
     load_recipe,
+    with_overrides,
 )
 
 if TYPE_CHECKING:
@@ -43,22 +38,18 @@ def add_to(app: typer.Typer) -> None:
     app.command("train", epilog="Example: onecycle train cifar10-resnet56 --max-lr 0.8")(train)
 
 
+@with_overrides
 def find_lr(
     recipe: RecipeArgument,
-    settings: SetOption = None,
-    batch_size: BatchSizeOption = None,
-    weight_decay: WeightDecayOption = None,
+    overrides: Overrides,
     mode: Annotated[str | None, typer.Option("--mode", help="find_lr.mode: exponential or linear.")] = None,
     valid_every: Annotated[
         int | None, typer.Option("--valid-every", help="find_lr.valid_every: score validation images every N steps.")
     ] = None,
-    init: InitOption = None,
     repeats: RepeatsOption = 1,
     verify: Annotated[
         bool, typer.Option("--verify", help="Also train short cycles around it: a quarter of the run's steps.")
     ] = False,
-    seed: SeedOption = None,
-    device: DeviceOption = None,
     runs_dir: RunsDirOption = RUNS_DIR,
     name: NameOption = None,
     quiet: QuietOption = False,
@@ -73,17 +64,7 @@ def find_lr(
     from onecycle_cli.experiments import range_test
     from onecycle_cli.run_dir.files import LR_RANGE, LR_RANGE_FIGURE
 
-    loaded = load_recipe(
-        recipe,
-        settings,
-        batch_size=batch_size,
-        weight_decay=weight_decay,
-        mode=mode,
-        valid_every=valid_every,
-        init=init_path(init, runs_dir),
-        seed=seed,
-        device=device,
-    )
+    loaded = load_recipe(recipe, overrides, runs_dir, mode=mode, valid_every=valid_every)
     hardware, run = start("find-lr", loaded, runs_dir, name)
     with run.recording(), Display(quiet=quiet) as report:
         suggestion = range_test.find_lr(loaded, hardware, run, report, repeats=repeats, verify=verify)
@@ -114,6 +95,7 @@ def find_lr(
         )
 
 
+@with_overrides
 def train(
     recipe: Annotated[
         str | None,
@@ -139,13 +121,7 @@ def train(
     reschedule: Annotated[
         bool, typer.Option("--reschedule", help="With --resume: let --epochs change the cycle that it goes on in.")
     ] = False,
-    settings: SetOption = None,
-    epochs: EpochsOption = None,
-    batch_size: BatchSizeOption = None,
-    weight_decay: WeightDecayOption = None,
-    init: InitOption = None,
-    seed: SeedOption = None,
-    device: DeviceOption = None,
+    overrides: Overrides = NO_OVERRIDES,
     runs_dir: RunsDirOption = RUNS_DIR,
     name: NameOption = None,
     quiet: QuietOption = False,
@@ -162,28 +138,19 @@ def train(
     from onecycle_cli.recipe import lacks_max_lr
 
     if resume is not None:
-        others = (recipe, max_lr, max_lr_from, settings, batch_size, weight_decay, init, seed, device, name)
-        if profile or any(value is not None for value in others):
+        others = (recipe, max_lr, max_lr_from, name)
+        only_epochs = overrides == Overrides(epochs=overrides.epochs)
+        if profile or not only_epochs or any(value is not None for value in others):
             mend = "Beside --resume there are --epochs with --reschedule, --force, --quiet and --json."
             raise InputError("What a run trains is settled where it began.", mend)
-        _resume(resume, epochs, runs_dir, reschedule=reschedule, force=force, quiet=quiet, as_json=as_json)
+        _resume(resume, overrides.epochs, runs_dir, reschedule=reschedule, force=force, quiet=quiet, as_json=as_json)
         return
     if reschedule:
         raise InputError("--reschedule is of a training that goes on.", "Name it with --resume RUN.")
     recipe = recipe or DEFAULT_RECIPE
     if max_lr is not None and max_lr_from is not None:
         raise InputError("--max-lr and --max-lr-from both name a max_lr.", "Give one of them.")
-    loaded = load_recipe(
-        recipe,
-        settings,
-        max_lr=None if max_lr == "auto" else max_lr,
-        epochs=epochs,
-        batch_size=batch_size,
-        weight_decay=weight_decay,
-        init=init_path(init, runs_dir),
-        seed=seed,
-        device=device,
-    )
+    loaded = load_recipe(recipe, overrides, runs_dir, max_lr=None if max_lr == "auto" else max_lr)
     if max_lr_from is not None:
         loaded = _with_max_lr_from(max_lr_from, loaded, runs_dir, force, quiet)
     elif max_lr != "auto" and lacks_max_lr(loaded):

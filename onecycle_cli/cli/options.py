@@ -1,6 +1,8 @@
 """The arguments and options that several commands share, and what is made of them: a recipe, new files."""
 
+import inspect
 from collections.abc import Callable
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -17,19 +19,7 @@ RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="A run's folder,
 RunsArgument = Annotated[
     list[str], typer.Argument(metavar="RUN...", help="Folders of runs or sweeps, or their names in the runs folder.")
 ]
-SetOption = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="FIELD=VALUE", help="Override any field, such as model.width=2. Repeatable."),
-]
 MaxLrOption = Annotated[float | None, typer.Option("--max-lr", help="schedule.max_lr: the peak of lr.")]
-EpochsOption = Annotated[int | None, typer.Option("--epochs", help="schedule.epochs.")]
-BatchSizeOption = Annotated[int | None, typer.Option("--batch-size", help="data.batch_size.")]
-WeightDecayOption = Annotated[float | None, typer.Option("--weight-decay", help="optimizer.weight_decay.")]
-InitOption = Annotated[
-    str | None,
-    typer.Option("--init", metavar="RUN|FILE", help="model.init: the training, or its file, to start from."),
-]
-SeedOption = Annotated[int | None, typer.Option("--seed", help="The seed of weights, order and augmentation.")]
 DeviceOption = Annotated[str | None, typer.Option("--device", help="runtime.device: auto, cpu, cuda, cuda:N or mps.")]
 RunsDirOption = Annotated[Path, typer.Option("--runs-dir", help="Where runs are kept.")]
 NameOption = Annotated[str | None, typer.Option("--name", help="Name of the run's folder, instead of the time.")]
@@ -60,23 +50,76 @@ FIELDS = {
 """The field of a recipe that each plain flag stands for."""
 
 
-def load_recipe(recipe: str, settings: list[str] | None, **flags: Any) -> "Recipe":
-    """The recipe that a person named, with the `--set` settings and then the plain flags (None: not given) over it."""
+@dataclass(frozen=True)
+class Overrides:
+    """What a person gave on the command line to override a recipe; every command that loads one takes all of these.
+
+    `with_overrides` makes an option of each field. A field is None where its option is not given.
+    """
+
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="FIELD=VALUE", help="Override any field, such as model.width=2. Repeatable."),
+    ] = None
+    epochs: Annotated[int | None, typer.Option("--epochs", help="schedule.epochs.")] = None
+    batch_size: Annotated[int | None, typer.Option("--batch-size", help="data.batch_size.")] = None
+    weight_decay: Annotated[float | None, typer.Option("--weight-decay", help="optimizer.weight_decay.")] = None
+    init: Annotated[
+        str | None,
+        typer.Option("--init", metavar="RUN|FILE", help="model.init: the training, or its file, to start from."),
+    ] = None
+    seed: Annotated[int | None, typer.Option("--seed", help="The seed of weights, order and augmentation.")] = None
+    device: DeviceOption = None
+
+
+NO_OVERRIDES = Overrides()
+
+
+def with_overrides(command: Callable[..., None]) -> Callable[..., None]:
+    """The command as Typer should see it: one option for each field of `Overrides` in place of its `overrides`."""
+    shared = [
+        inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=field.type)
+        for field in fields(Overrides)
+    ]
+    parameters: list[inspect.Parameter] = []
+    for parameter in inspect.signature(command).parameters.values():
+        own = parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+        parameters += shared if parameter.name == "overrides" else [own]
+
+    def replaced(**given: Any) -> None:
+        overrides = Overrides(**{field.name: given.pop(field.name) for field in fields(Overrides)})
+        command(overrides=overrides, **given)
+
+    replaced.__name__, replaced.__doc__ = command.__name__, command.__doc__
+    replaced.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    replaced.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return replaced
+
+
+def load_recipe(
+    recipe: str, overrides: Overrides = NO_OVERRIDES, runs_dir: Path = RUNS_DIR, **further: object
+) -> "Recipe":
+    """The recipe that a person named, with the `--set` settings and then the plain flags (None: not given) over it.
+
+    `further` are plain flags that a command has beside the shared ones. `--init` may name a run in `runs_dir`.
+    """
     from onecycle_cli.errors import InputError
     from onecycle_cli.recipe import Override, find, load, with_max_lr
 
-    overrides = []
-    for setting in settings or []:
+    changes = []
+    for setting in overrides.settings or []:
         field, equals, value = setting.partition("=")
         if not (field and equals):
             raise InputError(f"--set {setting} has no FIELD=VALUE.", "Write it as --set model.width=2.")
-        overrides.append(Override(field, value, f"--set {setting}"))
+        changes.append(Override(field, value, f"--set {setting}"))
+    flags = vars(overrides) | {"init": init_path(overrides.init, runs_dir)} | further
+    del flags["settings"]
     for name, value in flags.items():
         if value is not None:
             flag = f"--{name.replace('_', '-')} {value}"
-            overrides.append(Override(FIELDS[name], str(value), flag))
-    loaded = load(find(recipe), overrides)
-    return with_max_lr(loaded, loaded.schedule.max_lr) if flags.get("max_lr") is not None else loaded
+            changes.append(Override(FIELDS[name], str(value), flag))
+    loaded = load(find(recipe), changes)
+    return with_max_lr(loaded, loaded.schedule.max_lr) if further.get("max_lr") is not None else loaded
 
 
 def must_be_new(plot: Path | None, csv: str | None) -> None:

@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from onecycle_cli.cli.options import (
+    NO_OVERRIDES,
     RUNS_DIR,
-    BatchSizeOption,
-    DeviceOption,
     JsonOption,
+    Overrides,
     RunsDirOption,
-    SetOption,
-    WeightDecayOption,
     load_recipe,
+    with_overrides,
 )
 
 if TYPE_CHECKING:
@@ -43,15 +42,13 @@ def add_to(app: typer.Typer) -> None:
     app.command("runs", epilog="Example: onecycle runs --for cifar10-resnet20 --weight-decay 5e-4")(runs)
 
 
+@with_overrides
 def runs(
     recipe: Annotated[
         str | None,
         typer.Option("--for", metavar="RECIPE", help="List the suggested max_lrs, and which of them fit this recipe."),
     ] = None,
-    settings: SetOption = None,
-    batch_size: BatchSizeOption = None,
-    weight_decay: WeightDecayOption = None,
-    device: DeviceOption = None,
+    overrides: Overrides = NO_OVERRIDES,
     runs_dir: RunsDirOption = RUNS_DIR,
     as_json: JsonOption = False,
 ) -> None:
@@ -63,11 +60,10 @@ def runs(
     from onecycle_cli.console import show_json, show_table
     from onecycle_cli.errors import InputError
 
-    flags = {"batch_size": batch_size, "weight_decay": weight_decay, "device": device}
     if recipe is not None:
-        rows = _suggestions(load_recipe(recipe, settings, **flags), runs_dir)
+        rows = _suggestions(load_recipe(recipe, overrides, runs_dir), runs_dir)
         columns, lines = ("run", "max_lr", "fits"), [line for row in rows for line in _suggestion(row)]
-    elif settings or any(value is not None for value in flags.values()):
+    elif overrides != NO_OVERRIDES:
         raise InputError("There is no recipe to change.", "Name one with --for RECIPE.")
     else:
         rows = _results(runs_dir)

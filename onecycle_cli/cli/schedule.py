@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from onecycle_cli.cli.options import (
-    BatchSizeOption,
+    NO_OVERRIDES,
     CsvOption,
-    EpochsOption,
     MaxLrOption,
+    Overrides,
     PlotOption,
     RecipeArgument,
-    SetOption,
     draw_first,
     load_recipe,
     must_be_new,
+    with_overrides,
 )
 
 if TYPE_CHECKING:
@@ -30,15 +30,14 @@ def add_to(app: typer.Typer) -> None:
     app.command("schedule", epilog="Example: onecycle schedule cifar10-resnet56 --max-lr 0.8 --csv -")(schedule)
 
 
+@with_overrides
 def schedule(
     recipe: RecipeArgument,
     max_lr: MaxLrOption = None,
     steps_per_epoch: Annotated[
         int | None, typer.Option("--steps-per-epoch", min=1, help="Where the data are a folder, which is not opened.")
     ] = None,
-    epochs: EpochsOption = None,
-    batch_size: BatchSizeOption = None,
-    settings: SetOption = None,
+    overrides: Overrides = NO_OVERRIDES,
     csv: CsvOption = None,
     plot: PlotOption = None,
 ) -> None:
@@ -53,7 +52,7 @@ def schedule(
     from onecycle_cli.run_dir.writing import to_csv
 
     must_be_new(plot, csv)
-    loaded = load_recipe(recipe, settings, max_lr=max_lr, epochs=epochs, batch_size=batch_size)
+    loaded = load_recipe(recipe, overrides, max_lr=max_lr)
     if lacks_max_lr(loaded):
         raise InputError(f"There is no max_lr: schedule.max_lr of {recipe} is empty.", "Give --max-lr.")
     per_epoch = steps_per_epoch or known_steps_per_epoch(loaded)

@@ -7,20 +7,17 @@ import typer
 
 from onecycle_cli.cli.new_run import go_on, print_json, train_command
 from onecycle_cli.cli.options import (
+    NO_OVERRIDES,
     RUNS_DIR,
-    BatchSizeOption,
-    DeviceOption,
-    EpochsOption,
     JsonOption,
     NameOption,
+    Overrides,
     QuietOption,
     RecipeArgument,
     RepeatsOption,
     RunsDirOption,
-    SeedOption,
-    SetOption,
-    WeightDecayOption,
     load_recipe,
+    with_overrides,
 )
 
 if TYPE_CHECKING:
@@ -41,6 +38,7 @@ def add_to(app: typer.Typer) -> None:
     )
 
 
+@with_overrides
 def sweep(
     recipe: RecipeArgument,
     params: Annotated[
@@ -65,12 +63,7 @@ def sweep(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the cells and what they cost, and run none.")
     ] = False,
-    settings: SetOption = None,
-    epochs: EpochsOption = None,
-    batch_size: BatchSizeOption = None,
-    weight_decay: WeightDecayOption = None,
-    seed: SeedOption = None,
-    device: DeviceOption = None,
+    overrides: Overrides = NO_OVERRIDES,
     runs_dir: RunsDirOption = RUNS_DIR,
     name: NameOption = None,
     quiet: QuietOption = False,
@@ -85,16 +78,8 @@ def sweep(
     from onecycle_cli.engine import resolve_hardware
     from onecycle_cli.experiments import sweep as module
 
-    loaded = load_recipe(
-        recipe,
-        settings,
-        max_lr="null" if max_lr == "auto" or (preset == "batch-size" and max_lr is None) else max_lr,
-        epochs=epochs,
-        batch_size=batch_size,
-        weight_decay=weight_decay,
-        seed=seed,
-        device=device,
-    )
+    found_in_each = max_lr == "auto" or (preset == "batch-size" and max_lr is None)
+    loaded = load_recipe(recipe, overrides, runs_dir, max_lr="null" if found_in_each else max_lr)
     plan = module.SweepPlan(loaded, mode, _variations(params, preset), seeds)
     precision = resolve_hardware(loaded.runtime.device, loaded.runtime.precision).precision
     if plan.variations:
@@ -252,20 +237,18 @@ def _spread(mean: float | None, deviation: float | None) -> str:
     return f"{mean:.4f}" if deviation is None else f"{mean:.4f} ± {deviation:.4f}"
 
 
+@with_overrides
 def sweep_wd(
     recipe: RecipeArgument,
     weight_decays: Annotated[
         str | None, typer.Option("--weight-decays", metavar="WD,WD,...", help="sweep_wd.weight_decays.")
     ] = None,
-    settings: SetOption = None,
-    batch_size: BatchSizeOption = None,
+    overrides: Overrides = NO_OVERRIDES,
     repeats: RepeatsOption = 1,
     refine: Annotated[
         bool,
         typer.Option("--refine", help="Also test the values half-way to the chosen one's neighbours."),
     ] = False,
-    seed: SeedOption = None,
-    device: DeviceOption = None,
     runs_dir: RunsDirOption = RUNS_DIR,
     name: NameOption = None,
     quiet: QuietOption = False,
@@ -284,7 +267,7 @@ def sweep_wd(
     from onecycle_cli.run_dir.files import SWEEP, SWEEP_FIGURE
 
     values = None if weight_decays is None else f"[{weight_decays}]"
-    loaded = load_recipe(recipe, settings, weight_decays=values, batch_size=batch_size, seed=seed, device=device)
+    loaded = load_recipe(recipe, overrides, runs_dir, weight_decays=values)
     plan = weight_decay.weight_decay_plan(loaded, repeats)
     precision = resolve_hardware(loaded.runtime.device, loaded.runtime.precision).precision
     hardware, run = go_on("sweep-wd", loaded, runs_dir, name or sweep_name("sweep-wd", plan, precision))

@@ -7,19 +7,16 @@ import typer
 
 from onecycle_cli.cli.new_run import go_on, print_json
 from onecycle_cli.cli.options import (
+    NO_OVERRIDES,
     RUNS_DIR,
-    BatchSizeOption,
-    DeviceOption,
-    EpochsOption,
     JsonOption,
     NameOption,
+    Overrides,
     QuietOption,
     RecipeArgument,
     RunsDirOption,
-    SeedOption,
-    SetOption,
-    WeightDecayOption,
     load_recipe,
+    with_overrides,
 )
 
 UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
@@ -30,17 +27,13 @@ def add_to(app: typer.Typer) -> None:
     app.command("tune", epilog="Example: onecycle tune cifar10-resnet8 --budget 20m")(tune)
 
 
+@with_overrides
 def tune(
     recipe: RecipeArgument,
     budget: Annotated[
         str, typer.Option("--budget", metavar="TIME", help="How long it may take, such as 90s, 10m or 2h.")
     ] = "10m",
-    settings: SetOption = None,
-    epochs: EpochsOption = None,
-    batch_size: BatchSizeOption = None,
-    weight_decay: WeightDecayOption = None,
-    seed: SeedOption = None,
-    device: DeviceOption = None,
+    overrides: Overrides = NO_OVERRIDES,
     runs_dir: RunsDirOption = RUNS_DIR,
     name: NameOption = None,
     quiet: QuietOption = False,
@@ -57,15 +50,7 @@ def tune(
     from onecycle_cli.run_dir.facts import command_line
     from onecycle_cli.run_dir.files import TUNE_REPORT, TUNED_RECIPE
 
-    loaded = load_recipe(
-        recipe,
-        settings,
-        epochs=epochs,
-        batch_size=batch_size,
-        weight_decay=weight_decay,
-        seed=seed,
-        device=device,
-    )
+    loaded = load_recipe(recipe, overrides, runs_dir)
     seconds = _seconds(budget)
     precision = resolve_hardware(loaded.runtime.device, loaded.runtime.precision).precision
     hardware, run = go_on("tune", loaded, runs_dir, name or module.tune_name(loaded, precision, seconds))

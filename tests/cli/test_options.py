@@ -1,0 +1,82 @@
+"""The flags that override a recipe are the same for every command that loads one."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+import typer
+
+from onecycle_cli.cli import app
+from onecycle_cli.cli.options import FIELDS, Overrides, load_recipe, with_overrides
+
+Command = Callable[..., object]
+SHARED = ("--set", "--epochs", "--batch-size", "--weight-decay", "--init", "--seed", "--device")
+WITH_MAX_LR = ("train", "sweep", "schedule")
+"""The commands whose result depends on the peak of lr; the others search for it, or have no use for it."""
+
+
+def leaves(group: object, words: str = "") -> Iterator[tuple[str, object]]:
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from leaves(command, f"{words}{name} ")
+        else:
+            yield f"{words}{name}", command
+
+
+LOADING = {
+    words: command
+    for words, command in leaves(typer.main.get_command(app))
+    if any(parameter.name == "recipe" for parameter in command.params)
+}
+"""The commands that take a recipe, as an argument or with `--for`."""
+
+
+def test_the_commands_that_load_a_recipe_are_found() -> None:
+    experiments = {"find-lr", "train", "sweep", "sweep-wd", "tune", "find-batch-size", "schedule"}
+    assert set(LOADING) >= {*experiments, "runs", "data get", "data check"}
+
+
+@pytest.mark.parametrize("words", LOADING)
+def test_every_command_that_loads_a_recipe_takes_the_same_flags(words: str) -> None:
+    taken = {option for parameter in LOADING[words].params for option in parameter.opts}
+    assert set(SHARED) <= taken
+    assert ("--max-lr" in taken) == (words in WITH_MAX_LR)
+
+
+@pytest.mark.parametrize("words", LOADING)
+def test_every_flag_reaches_the_recipe_of_every_command(onecycle: Command, words: str) -> None:
+    """A value that no recipe can hold is refused in the name of its field, before anything is run."""
+    Path("file").touch()
+    where = ("--for", "digits") if words == "runs" else ("digits",)
+    wrong = {"epochs": 0, "batch_size": 1, "weight_decay": 2, "seed": -1, "device": "gpu"}
+    given = [word for name, value in wrong.items() for word in (f"--{name.replace('_', '-')}", value)]
+    param = ("--param", "seed=1") if words == "sweep" else ()
+    result = onecycle(*words.split(), *where, *given, "--init", "file", "--set", "model.width=100", *param)
+    assert result.exit_code == 2
+    told = [FIELDS[name] for name in wrong]
+    assert all(f"{field}: " in result.stderr for field in [*told, "model.width"]), result.stderr
+
+
+def test_an_option_that_is_given_beats_a_setting() -> None:
+    file = Path("model.safetensors")
+    file.touch()
+    given = Overrides(["schedule.epochs=3", "model.width=2"], 7, 64, 1e-3, str(file), 5, "cpu")
+    recipe = load_recipe("digits", given, max_lr=0.5)
+    assert (recipe.schedule.epochs, recipe.model.width, recipe.schedule.max_lr) == (7, 2, 0.5)
+    assert (recipe.data.batch_size, recipe.optimizer.weight_decay, recipe.seed) == (64, 1e-3, 5)
+    assert (recipe.model.init, recipe.runtime.device) == (str(file.absolute()), "cpu")
+
+
+def test_a_command_gets_its_overrides_as_one_value() -> None:
+    seen = []
+
+    @with_overrides
+    def command(recipe: str, overrides: Overrides, last: int = 1) -> None:
+        """Help."""
+        seen.append((recipe, overrides, last))
+
+    assert command.__doc__ == "Help."
+    given = dict.fromkeys((field.name for field in fields(Overrides)), None)
+    command(**given | {"epochs": 3}, recipe="r", last=2)
+    assert seen == [("r", Overrides(epochs=3), 2)]
