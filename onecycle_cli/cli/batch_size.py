@@ -2,7 +2,7 @@
 
 import typer
 
-from onecycle_cli.cli.new_run import print_json, start
+from onecycle_cli.cli.new_run import json_if_it_fails, print_json, start
 from onecycle_cli.cli.options import (
     RUNS_DIR,
     JsonOption,
@@ -44,7 +44,7 @@ def find_batch_size(
 
     loaded = load_recipe(recipe, overrides, runs_dir)
     hardware, run = start("find-batch-size", loaded, runs_dir, name)
-    with run.recording(), Display(quiet=quiet) as report:
+    with json_if_it_fails(run, as_json and not quiet, batch_size=None), run.recording(), Display(quiet=quiet) as report:
         found = batch_size.find_batch_size(loaded, hardware, run, report)
         run.finish("finished", vars(found))
     if quiet:

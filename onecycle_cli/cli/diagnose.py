@@ -32,7 +32,7 @@ def diagnose(
     Each statement has its rule, its place, its numbers and one advice; the most important comes first. A run that goes
     on, or was interrupted, is read as far as it came. With several runs, --quiet has the run before each rule.
     """
-    from onecycle_cli.console import show_json, show_line, show_pairs
+    from onecycle_cli.console import show_json, show_line, show_note, show_pairs
     from onecycle_cli.diagnosis import diagnose as read
     from onecycle_cli.experiments.diagnosing import read_training
     from onecycle_cli.run_dir.finding import find_run
@@ -49,6 +49,8 @@ def diagnose(
     for number, (path, run) in enumerate(trainings.items()):
         statements = read(run)
         if quiet:
+            if not statements:
+                show_note(f"The curves of {path} say nothing.")
             for statement in statements:
                 show_line(statement.rule if len(trainings) == 1 else f"{path}: {statement.rule}")
             continue

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from onecycle_cli.cli.new_run import print_json, start, train_command
+from onecycle_cli.cli.new_run import json_if_it_fails, print_json, start, train_command
 from onecycle_cli.cli.options import (
     NO_OVERRIDES,
     RUNS_DIR,
@@ -57,7 +57,7 @@ def find_lr(
 ) -> None:
     """Run the learning rate range test of a recipe and suggest a max_lr for one cycle.
 
-    Exits with 4, and prints nothing on standard output, where no number can be trusted.
+    Exits with 4 where no number can be trusted: then only --json prints on standard output, with max_lr null.
     """
     from onecycle_cli.console import Display, show_note, show_pairs
     from onecycle_cli.errors import NoSuggestionError
@@ -66,18 +66,18 @@ def find_lr(
 
     loaded = load_recipe(recipe, overrides, runs_dir, mode=mode, valid_every=valid_every)
     hardware, run = start("find-lr", loaded, runs_dir, name)
-    with run.recording(), Display(quiet=quiet) as report:
+    with json_if_it_fails(run, as_json and not quiet, max_lr=None), run.recording(), Display(quiet=quiet) as report:
         suggestion = range_test.find_lr(loaded, hardware, run, report, repeats=repeats, verify=verify)
         run.finish("finished", vars(suggestion))
+    if as_json and not quiet:
+        print_json(run, vars(suggestion))
     if suggestion.max_lr is None:
         raise NoSuggestionError(suggestion.reason, f"The curve is in {run.path / LR_RANGE}.")
     if suggestion.confidence == "low" and (quiet or as_json):
         show_note(f"The confidence in max_lr {suggestion.max_lr:g} is low. {suggestion.reason}")
     if quiet:
         print(f"{suggestion.max_lr:g}")
-    elif as_json:
-        print_json(run, vars(suggestion))
-    else:
+    elif not as_json:
         peers = ", ".join(f"{rule} {lr:.2g}" for rule, lr in suggestion.peers.items() if lr is not None)
         show_pairs(
             [
@@ -159,7 +159,8 @@ def train(
             f"Run `onecycle find-lr {recipe}`, then train with --max-lr-from latest; or train with --max-lr auto.",
         )
     hardware, run = start("train", loaded, runs_dir, name, auto=max_lr == "auto")
-    with run.alone(), _can_go_on(run), run.recording(), Display(quiet=quiet) as report:
+    failing = json_if_it_fails(run, as_json and not quiet, max_lr=None, valid_accuracy=None)
+    with failing, run.alone(), _can_go_on(run), run.recording(), Display(quiet=quiet) as report:
         ended = training.train(loaded, hardware, run, report, auto=max_lr == "auto", profile=profile)
     _tell_end(run, ended, quiet, as_json)
 
@@ -175,7 +176,8 @@ def _resume(
     with run.alone(), Display(quiet=quiet) as report:
         resumed = resuming.resumption(run, report, epochs=epochs, reschedule=reschedule, force=force)
         run.resume()
-        with _can_go_on(run), run.recording():
+        failing = json_if_it_fails(run, as_json and not quiet, valid_accuracy=None)
+        with failing, _can_go_on(run), run.recording():
             ended = resuming.resume(resumed, run, report)
     _tell_end(run, ended, quiet, as_json)
 
@@ -198,10 +200,15 @@ def _can_go_on(run: "RunDir") -> Iterator[None]:
 def _tell_end(run: "RunDir", ended: "Training", quiet: bool, as_json: bool) -> None:
     from onecycle_cli.console import show_note
 
+    reason = None
     if ended.status == "diverged":
         step, lr = ended.summary["diverged_step"], ended.summary["diverged_lr"]
-        show_note(f"The loss was no longer finite at step {step}, at lr {lr:.3g}: the training has diverged.")
-    _show_training(run, ended.summary, quiet, as_json)
+        reason = f"The loss was no longer finite at step {step}, at lr {lr:.3g}: the training has diverged."
+    elif ended.status == "collapsed":
+        reason = "The train loss ended no better than chance: the network has learned nothing."
+    if reason is not None:
+        show_note(reason)
+    _show_training(run, ended.summary | {"reason": reason}, quiet, as_json)
     if ended.status != "finished":
         raise typer.Exit(NOT_LEARNED)
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from onecycle_cli.cli.new_run import print_json, start
+from onecycle_cli.cli.new_run import json_if_it_fails, print_json, start
 from onecycle_cli.cli.options import (
     RUNS_DIR,
     DeviceOption,
@@ -52,7 +52,11 @@ def evaluate(
 
     trained, recipe, model = _trained(run, runs_dir, best, device)
     hardware, folder = start("evaluate", recipe, runs_dir, name)
-    with folder.recording(), Display(quiet=quiet) as report:
+    with (
+        json_if_it_fails(folder, as_json and not quiet, accuracy=None),
+        folder.recording(),
+        Display(quiet=quiet) as report,
+    ):
         folder.update(trained_run=trained.path)
         result = evaluate_run(load_model(model), trained, recipe, data, hardware, folder, report)
     if quiet:

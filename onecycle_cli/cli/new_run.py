@@ -1,5 +1,7 @@
 """How every command that makes a run begins, how `--json` prints its result, and the command that comes next."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +40,19 @@ def start(command: str, recipe: "Recipe", runs_dir: Path, name: str | None, **fa
         runs_dir, command=command, recipe_name=recipe.name, recipe_yaml=to_yaml(recipe), facts=facts, name=name
     )
     return hardware, run
+
+
+@contextmanager
+def json_if_it_fails(run: "RunDir", as_json: bool, **nothing: None) -> Iterator[None]:
+    """With `--json`, prints an object for a run that ends in an error too: what it has no value for, and the reason."""
+    from onecycle_cli.errors import OnecycleError
+
+    try:
+        yield
+    except OnecycleError as error:
+        if as_json:
+            print_json(run, {**nothing, "reason": error.what})
+        raise
 
 
 def print_json(run: "RunDir", result: dict[str, Any]) -> None:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from onecycle_cli.cli.new_run import go_on, print_json, train_command
+from onecycle_cli.cli.new_run import go_on, json_if_it_fails, print_json, train_command
 from onecycle_cli.cli.options import (
     NO_OVERRIDES,
     RUNS_DIR,
@@ -74,7 +74,7 @@ def sweep(
     The same command again goes on where it was interrupted; a cell that has ended is never run twice. With max_lr empty
     in the recipe each cell finds its own. Exits with 3 where no cell finished.
     """
-    from onecycle_cli.console import Display, show_line
+    from onecycle_cli.console import Display, show_line, show_note
     from onecycle_cli.engine import resolve_hardware
     from onecycle_cli.experiments import sweep as module
 
@@ -88,7 +88,7 @@ def sweep(
         _show_cost(plan, recipe, precision)
         return
     hardware, run = go_on("sweep", loaded, runs_dir, name or module.sweep_name("sweep", plan, precision))
-    with run.alone(), run.recording(), Display(quiet=quiet) as report:
+    with json_if_it_fails(run, as_json and not quiet), run.alone(), run.recording(), Display(quiet=quiet) as report:
         if not plan.variations:
             plan = replace(plan, variations=module.equal_time(loaded, hardware, run, report))
         plan = module.joined(plan, run, precision)
@@ -104,6 +104,8 @@ def sweep(
             "ranking": swept.ranking,
         }
         run.finish("finished", summary)
+    if not finished and (quiet or as_json):
+        show_note(f"None of the {len(swept.rows)} cells has a result. {_reasons(swept.rows)}")
     if quiet:
         show_line(run.path / swept.best.name if swept.best else run.path)
     elif as_json:
@@ -112,6 +114,12 @@ def sweep(
         _show(swept, plan, run)
     if not finished:
         raise typer.Exit(NOTHING_FINISHED if mode == "train" else NO_SUGGESTION)
+
+
+def _reasons(rows: "list[Row]") -> str:
+    """How cells without a result ended, each way once."""
+    ends = dict.fromkeys(row["error"].splitlines()[0] if row["error"] else f"status {row['status']}" for row in rows)
+    return "; ".join(ends)
 
 
 def _variations(params: list[str] | None, preset: str | None) -> list[dict[str, Any]]:
@@ -271,7 +279,8 @@ def sweep_wd(
     plan = weight_decay.weight_decay_plan(loaded, repeats)
     precision = resolve_hardware(loaded.runtime.device, loaded.runtime.precision).precision
     hardware, run = go_on("sweep-wd", loaded, runs_dir, name or sweep_name("sweep-wd", plan, precision))
-    with run.alone(), run.recording(), Display(quiet=quiet) as report:
+    failing = json_if_it_fails(run, as_json and not quiet, weight_decay=None, max_lr=None)
+    with failing, run.alone(), run.recording(), Display(quiet=quiet) as report:
         plan = joined(plan, run, precision)
         swept = weight_decay.sweep_wd(plan, hardware, run, report, source=recipe, refine=refine)
         chosen = swept.reading.chosen
@@ -283,13 +292,13 @@ def sweep_wd(
             "rows": swept.rows,
         }
         run.finish("finished", summary)
+    if as_json and not quiet:
+        print_json(run, summary)
     if chosen is None:
         raise NoSuggestionError(swept.reading.reason, f"The curves are in {run.path}.")
     if quiet:
         print(as_written(chosen.weight_decay))
-    elif as_json:
-        print_json(run, summary)
-    else:
+    elif not as_json:
         # The largest weight decay first, wherever a refinement came in.
         _show_rows(swept.columns, sorted(swept.rows, key=lambda row: -row["weight_decay"]))
         print()

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from onecycle_cli.cli.new_run import go_on, print_json
+from onecycle_cli.cli.new_run import go_on, json_if_it_fails, print_json
 from onecycle_cli.cli.options import (
     NO_OVERRIDES,
     RUNS_DIR,
@@ -54,7 +54,12 @@ def tune(
     seconds = _seconds(budget)
     precision = resolve_hardware(loaded.runtime.device, loaded.runtime.precision).precision
     hardware, run = go_on("tune", loaded, runs_dir, name or module.tune_name(loaded, precision, seconds))
-    with run.alone(), run.recording(), Display(quiet=quiet) as report:
+    with (
+        json_if_it_fails(run, as_json and not quiet, max_lr=None, recipe=None),
+        run.alone(),
+        run.recording(),
+        Display(quiet=quiet) as report,
+    ):
         tuned = module.tune(loaded, hardware, run, report, budget=seconds, source=recipe)
         summary = {
             "max_lr": tuned.max_lr,

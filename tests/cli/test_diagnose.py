@@ -69,7 +69,8 @@ def test_train_ends_with_the_most_important_one(onecycle: Command, tiny_digits: 
 def test_where_the_curves_say_nothing_so_does_the_command(onecycle: Command, tiny_digits: list[str]) -> None:
     learned = ("--epochs", 15, "--max-lr", 0.2, "--set", "model.width=0.5", "--batch-size", 64, "--name", "learned")
     assert "diagnosis" not in onecycle("train", *tiny_digits, *learned).stdout
-    assert onecycle("diagnose", "learned", "--quiet").stdout == ""
+    quiet = onecycle("diagnose", "learned", "--quiet")
+    assert (quiet.stdout, quiet.stderr) == ("", "The curves of runs/learned say nothing.\n")
     lines = onecycle("diagnose", "learned").stdout.splitlines()
     assert [line.strip() for line in lines[1:]] == ["The curves say nothing."]
     assert json.loads(onecycle("diagnose", "learned", "--json").stdout)["runs"][0]["statements"] == []

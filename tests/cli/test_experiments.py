@@ -53,14 +53,19 @@ def test_find_lr_json_is_one_object_with_the_run_and_the_summary(onecycle: Comma
     assert saved == {k: v for k, v in found.items() if k != "run"}
 
 
-def test_find_lr_without_a_suggestion_exits_with_4_and_prints_nothing(
+def test_find_lr_without_a_suggestion_exits_with_4_and_has_the_reason(
     onecycle: Command, tiny_digits: list[str]
 ) -> None:
     low = ("--set", "find_lr.start_lr=1e-9", "--set", "find_lr.end_lr=1e-8")
     for form in ((), ("--quiet",), ("--json",)):
         result = onecycle("find-lr", *tiny_digits, *low, *form)
         assert result.exit_code == 4
-        assert result.stdout == ""
+        if form == ("--json",):
+            found = json.loads(result.stdout)
+            assert (found["max_lr"], "never fell" in found["reason"]) == (None, True)
+            assert Path(found["run"], "lr_range.csv").is_file()
+        else:
+            assert result.stdout == ""
         assert "never fell" in result.stderr
         assert "lr_range.csv" in result.stderr
 
@@ -93,7 +98,7 @@ def test_train_quiet_prints_the_validation_accuracy_and_json_the_summary(
     bare = onecycle("train", *tiny_digits, "--quiet").stdout
     full = json.loads(onecycle("train", *tiny_digits, "--json").stdout)
     assert bare == f"{full['valid_accuracy']:.4f}\n"
-    assert full["status"] == "finished"
+    assert (full["status"], full["reason"]) == ("finished", None)
 
 
 def test_train_takes_max_lr_from_the_latest_range_test(onecycle: Command, tiny_digits: list[str]) -> None:
@@ -232,12 +237,31 @@ def test_a_diverged_run_exits_with_3_and_says_where(onecycle: Command, tiny_digi
     assert json.loads((only_run() / "run.json").read_text())["status"] == "diverged"
     quiet = onecycle("train", *tiny_digits, *words, "--quiet")
     assert (quiet.exit_code, quiet.stdout) == (3, "")
+    assert "the training has diverged" in quiet.stderr
+    found = json.loads(onecycle("train", *tiny_digits, *words, "--json").stdout)
+    assert (found["status"], found["valid_accuracy"]) == ("diverged", None)
+    assert "no longer finite at step " in found["reason"]
 
 
-def test_a_collapsed_run_exits_with_3(onecycle: Command, tiny_digits: list[str]) -> None:
-    result = onecycle("train", *tiny_digits, "--max-lr", 1e-9, "--set", "optimizer.label_smoothing=0.999")
+def test_a_collapsed_run_exits_with_3_and_says_so(onecycle: Command, tiny_digits: list[str]) -> None:
+    words = ("train", *tiny_digits, "--max-lr", 1e-9, "--set", "optimizer.label_smoothing=0.999")
+    result = onecycle(*words)
     assert result.exit_code == 3
     assert "no better than chance" in result.stdout
+    assert "no better than chance" in onecycle(*words, "--quiet").stderr
+    assert "no better than chance" in json.loads(onecycle(*words, "--json").stdout)["reason"]
+
+
+def test_train_whose_own_range_test_is_refused_has_the_reason_in_its_json(
+    onecycle: Command, tiny_digits: list[str]
+) -> None:
+    low = ("--max-lr", "auto", "--set", "find_lr.start_lr=1e-9", "--set", "find_lr.end_lr=1e-8")
+    result = onecycle("train", *tiny_digits, *low, "--json", "--name", "refused")
+    found = json.loads(result.stdout)
+    assert (result.exit_code, found["run"], found["max_lr"]) == (4, "runs/refused", None)
+    assert "never fell" in found["reason"]
+    quiet = onecycle("train", *tiny_digits, *low, "--quiet")
+    assert (quiet.exit_code, quiet.stdout, "never fell" in quiet.stderr) == (4, "", True)
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 143)])

@@ -47,6 +47,10 @@ def test_sweep_wd_without_any_suggestion_exits_with_4(onecycle: Command, tiny_di
     result = onecycle("sweep-wd", *tiny_digits, *low)
     assert (result.exit_code, result.stdout) == (4, "")
     assert "No weight decay" in result.stderr
+    again = onecycle("sweep-wd", *tiny_digits, *low, "--json")
+    found = json.loads(again.stdout)
+    assert (again.exit_code, found["weight_decay"], found["max_lr"], len(found["rows"])) == (4, None, None, 1)
+    assert "No weight decay" in found["reason"]
 
 
 def test_sweep_prints_means_over_seeds_a_verdict_and_the_training_that_follows(
@@ -134,6 +138,10 @@ def test_a_sweep_in_which_nothing_finishes_exits_with_3(onecycle: Command, tiny_
     assert result.exit_code == 3
     assert "failed" in result.stdout
     assert "data.batch_size 5000 is larger than" in result.stdout
+    quiet = onecycle("sweep", *tiny_digits, "--param", "data.batch_size=5000,6000", "--quiet")
+    assert quiet.exit_code == 3
+    assert "None of the 2 cells has a result. data.batch_size 5000 is larger than" in quiet.stderr
+    assert "; data.batch_size 6000 is larger than" in quiet.stderr
 
 
 def test_a_sweep_that_another_process_works_on_is_left_to_it(onecycle: Command, tiny_digits: list[str]) -> None:
