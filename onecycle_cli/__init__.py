@@ -1,16 +1,17 @@
 """Leslie Smith's discipline for hyper-parameters, as a command line.
 
 The command `onecycle` and this package are two faces of the same code. From Python, `load_model` gives back
-what a run trained; the experiments themselves are in `onecycle_cli.experiments`.
+what a run trained, and `open_run` its tables and results; the experiments are in `onecycle_cli.experiments`.
 """
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from onecycle_cli.experiments.saved_run import open_run
     from onecycle_cli.inference import load_model
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "load_model"]
+__all__ = ["__version__", "load_model", "open_run"]
 
 
 def __getattr__(name: str) -> Any:
@@ -19,4 +20,8 @@ def __getattr__(name: str) -> Any:
         from onecycle_cli.inference import load_model
 
         return load_model
+    if name == "open_run":
+        from onecycle_cli.experiments.saved_run import open_run
+
+        return open_run
     raise AttributeError(f"module 'onecycle_cli' has no attribute {name!r}")

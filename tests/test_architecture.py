@@ -65,6 +65,7 @@ LIBRARIES = {
     "yaml": {"recipe"},
     "pydantic": {"recipe"},
     "matplotlib": {"figures"},
+    "pandas": {"experiments"},
     "torch": {
         "cores",
         "data",

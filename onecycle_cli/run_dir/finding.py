@@ -8,7 +8,7 @@ from onecycle_cli.run_dir.files import RUN, SUGGESTION, UNFINISHED
 from onecycle_cli.run_dir.run import RunDir
 
 
-def open_run(path: str | Path) -> RunDir:
+def run_at(path: str | Path) -> RunDir:
     """The run in the folder `path`; `InputError` where there is none."""
     path = Path(path)
     if not (path / RUN).is_file():
@@ -32,7 +32,7 @@ def find_run(runs_dir: Path, text: str) -> RunDir:
     """The run that a person means: a folder, or the name of one in `runs_dir`, though there be images of that name."""
     path, named = Path(text).expanduser(), runs_dir / text
     here = (path / RUN).is_file() or (path.exists() and not named.exists())
-    return open_run(path if here else named)
+    return run_at(path if here else named)
 
 
 def runs_in(run: RunDir) -> list[RunDir]:

@@ -1,0 +1,158 @@
+"""A run that was saved, for a person who reads it from Python: its tables as pandas DataFrames."""
+
+from functools import cached_property
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from onecycle_cli.errors import InputError
+from onecycle_cli.recipe import Recipe, load
+from onecycle_cli.run_dir.files import (
+    BATCH_SIZE,
+    CONFUSION,
+    EPOCHS,
+    LR_RANGE,
+    PER_CLASS,
+    PROFILE,
+    RANKING,
+    RECIPE,
+    STEPS,
+    SWEEP,
+    VERIFY,
+)
+from onecycle_cli.run_dir.finding import run_at, runs_in
+from onecycle_cli.run_dir.run import RunDir, Status
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TABLES = (STEPS, EPOCHS, LR_RANGE, VERIFY, PROFILE, SWEEP, RANKING, BATCH_SIZE, PER_CLASS, CONFUSION)
+"""The tables that a run may have."""
+
+CLASS_NAMES = ("class", "true")
+"""Columns that hold names of classes."""
+
+
+def open_run(path: str | Path) -> "SavedRun":
+    """The run in the folder `path`, of any command; `InputError` where there is none."""
+    return SavedRun(run_at(path))
+
+
+class SavedRun:
+    """A run's folder as values and tables.
+
+    Each property reads its file anew, so that a run that goes on gives what it has so far. A table that this run does
+    not have is an `InputError`. The columns are explained in runs/README.md.
+    """
+
+    def __init__(self, run: RunDir) -> None:
+        self._run = run
+
+    def __repr__(self) -> str:
+        return f"open_run({str(self.path)!r})"
+
+    @property
+    def path(self) -> Path:
+        """The folder."""
+        return self._run.path
+
+    @property
+    def command(self) -> str:
+        """The command that made it, such as "train"."""
+        return str(self.facts["command"])
+
+    @property
+    def status(self) -> Status:
+        """How it stands: running, finished, diverged, collapsed, interrupted or failed."""
+        return self._run.status
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """`run.json`: command line, versions, device, seed, classes, times, notes."""
+        return self._run.facts
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """`summary.json`, the result; empty before the run has ended."""
+        return self._run.summary
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        """The recipe with all overrides; `InputError` where this version cannot read it."""
+        return load(self.path / RECIPE)
+
+    @property
+    def cells(self) -> "list[SavedRun]":
+        """The runs inside a sweep or a tuning, by name; empty for other runs."""
+        return [SavedRun(run) for run in runs_in(self._run) if run is not self._run]
+
+    @property
+    def steps(self) -> "pd.DataFrame":
+        """A row for each update of a training."""
+        return self._table(STEPS)
+
+    @property
+    def epochs(self) -> "pd.DataFrame":
+        """A row for each epoch of a training."""
+        return self._table(EPOCHS)
+
+    @property
+    def lr_range(self) -> "pd.DataFrame":
+        """A row for each step of a range test."""
+        return self._table(LR_RANGE)
+
+    @property
+    def verify(self) -> "pd.DataFrame":
+        """A row for each short cycle of `find-lr --verify`."""
+        return self._table(VERIFY)
+
+    @property
+    def profile(self) -> "pd.DataFrame":
+        """A row for each part of a step, of `train --profile`."""
+        return self._table(PROFILE)
+
+    @property
+    def sweep(self) -> "pd.DataFrame":
+        """A row for each cell of a sweep."""
+        return self._table(SWEEP)
+
+    @property
+    def ranking(self) -> "pd.DataFrame":
+        """A row for each combination of values of a sweep of trainings, the best first."""
+        return self._table(RANKING)
+
+    @property
+    def batch_size(self) -> "pd.DataFrame":
+        """A row for each batch size that `find-batch-size` tried."""
+        return self._table(BATCH_SIZE)
+
+    @property
+    def per_class(self) -> "pd.DataFrame":
+        """A row for each class of an evaluation."""
+        return self._table(PER_CLASS)
+
+    @property
+    def confusion_matrix(self) -> "pd.DataFrame":
+        """How many images of each class (rows) were taken for which (columns)."""
+        table = self._table(CONFUSION)
+        table = table.set_index(table.columns[0])
+        # pandas renames a class called "true", and takes its counts for names.
+        return table.set_axis(table.index.to_list(), axis="columns").astype(int)
+
+    def _table(self, name: str) -> "pd.DataFrame":
+        import pandas as pd
+
+        if not (self.path / name).is_file():
+            has = ", ".join(table.removesuffix(".csv") for table in TABLES if (self.path / table).is_file())
+            what = f"{self.path} has no {name}: it is a run of {self.command}, {self.status}."
+            raise InputError(what, f"It has {has}." if has else "It has no tables.")
+        written = (self.path / name).read_bytes()
+        whole = written[: written.rfind(b"\n") + 1]  # a run that goes on may be in the middle of a row
+        try:
+            columns = pd.read_csv(BytesIO(whole), nrows=0).columns
+            # pandas takes a class "1" for a number, and "NA" or "null" for nothing.
+            absent = {column: ["", "nan"] for column in columns if column not in CLASS_NAMES}
+            kinds = dict.fromkeys(CLASS_NAMES, str)
+            return pd.read_csv(BytesIO(whole), dtype=kinds, na_values=absent, keep_default_na=False)
+        except ValueError as error:  # also of pandas' parser, and of what is no UTF-8
+            raise InputError(f"{self.path / name} is damaged: {error}.", "Run it again.") from None
