@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from onecycle_cli.cli.new_run import json_if_it_fails, print_json, start, train_command
+from onecycle_cli.cli.new_run import figure_line, json_if_it_fails, print_json, start, train_command
 from onecycle_cli.cli.options import (
     NO_OVERRIDES,
     RUNS_DIR,
@@ -89,7 +89,7 @@ def find_lr(
                 *_spread(suggestion),
                 ("others say", peers or "nothing: too few points"),
                 ("curve", str(run.path / LR_RANGE)),
-                ("figure", str(run.path / LR_RANGE_FIGURE)),
+                *figure_line(run, LR_RANGE_FIGURE),
                 ("next", train_command(run)),
             ]
         )
@@ -261,7 +261,7 @@ def _show_training(run: "RunDir", summary: dict[str, Any], quiet: bool, as_json:
             scores = f"{summary[f'{split}_accuracy']:.4f}  (loss {summary[f'{split}_loss']:.4f})"
             pairs.append((f"{split}_accuracy", scores))
     pairs.append(("time", duration(summary["seconds"])))
-    pairs.append(("figure", str(run.path / TRAINING_FIGURE)))
+    pairs += figure_line(run, TRAINING_FIGURE)
     if summary["diverged_step"] is None:
         pairs.append(("model", str(run.path / MODEL)))
     pairs.append(("run", str(run.path)))

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from onecycle_cli.cli.new_run import json_if_it_fails, print_json, start
+from onecycle_cli.cli.new_run import figure_line, json_if_it_fails, print_json, start
 from onecycle_cli.cli.options import (
     RUNS_DIR,
     DeviceOption,
@@ -73,7 +73,7 @@ def evaluate(
                 ("accuracy", f"{result.summary['accuracy']:.4f}  (loss {result.summary['loss']:.4f})"),
                 ("table", str(folder.path / PER_CLASS)),
                 ("confusion", str(folder.path / CONFUSION)),
-                ("figure", str(folder.path / CONFUSION_FIGURE)),
+                *figure_line(folder, CONFUSION_FIGURE),
             ]
         )
 

@@ -62,6 +62,11 @@ def print_json(run: "RunDir", result: dict[str, Any]) -> None:
     show_json({"run": run.path} | result)
 
 
+def figure_line(run: "RunDir", name: str) -> list[tuple[str, str]]:
+    """Where the figure is; nothing where it could not be drawn."""
+    return [("figure", str(run.path / name))] if (run.path / name).is_file() else []
+
+
 def train_command(run: "RunDir") -> str:
     """The training that follows a range test, under exactly its settings."""
     from onecycle_cli.run_dir.facts import command_line

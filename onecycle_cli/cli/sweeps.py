@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from onecycle_cli.cli.new_run import go_on, json_if_it_fails, print_json, train_command
+from onecycle_cli.cli.new_run import figure_line, go_on, json_if_it_fails, print_json, train_command
 from onecycle_cli.cli.options import (
     NO_OVERRIDES,
     RUNS_DIR,
@@ -182,7 +182,7 @@ def _show(swept: "Sweep", plan: "SweepPlan", run: "RunDir") -> None:
 
     if plan.mode == "range":
         _show_rows(swept.columns, swept.rows)
-        pairs = [("table", str(run.path / SWEEP)), ("figure", str(run.path / SWEEP_FIGURE))]
+        pairs = [("table", str(run.path / SWEEP)), *figure_line(run, SWEEP_FIGURE)]
     else:
         _show_ranking(swept, plan)
         pairs = [
@@ -309,7 +309,7 @@ def sweep_wd(
                 ("max_lr", f"{chosen.max_lr:g}"),
                 ("why", swept.reading.reason),
                 ("table", str(run.path / SWEEP)),
-                ("figure", str(run.path / SWEEP_FIGURE)),
+                *figure_line(run, SWEEP_FIGURE),
                 ("next", train_command(type(run)(inner))),
             ]
         )

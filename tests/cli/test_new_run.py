@@ -1,7 +1,9 @@
 """What every command that makes a run has in common."""
 
 import json
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -21,3 +23,21 @@ def test_a_run_that_fails_has_a_json_object_with_the_reason_too(
     assert (result.exit_code, found["run"], found[nothing]) == (2, "runs/failed", None)
     assert "There is no folder" in found["reason"]
     assert "There is no folder" in result.stderr
+
+
+def test_a_figure_that_fails_costs_a_note_and_is_not_named_as_a_file(
+    onecycle: Command, tiny_digits: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)  # as where it is not installed
+    for name in [name for name in sys.modules if name.startswith(("matplotlib.", "onecycle_cli.figures."))]:
+        monkeypatch.delitem(sys.modules, name)
+    result = onecycle("train", *tiny_digits, "--name", "plain")
+    assert result.exit_code == 0
+    assert "runs/plain/training.png could not be drawn: " in result.stderr
+    assert "figure" not in result.stdout
+    assert json.loads(Path("runs/plain/run.json").read_text())["notes"]
+    for words in (("compare", "plain", "--plot", "a.png"), ("schedule", *tiny_digits, "--plot", "a.png")):
+        asked = onecycle(*words)
+        assert (asked.exit_code, "a.png could not be drawn" in asked.stderr) == (1, True)
+        assert len(asked.stdout.splitlines()) > 3, "the table comes all the same"
+        assert "a.png" not in asked.stdout

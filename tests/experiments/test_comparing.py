@@ -89,13 +89,13 @@ def test_a_training_that_was_stopped_in_the_middle_of_a_row_has_the_rows_before(
         table.write("2,23,0.0")
     run = read_run(folder)
     assert (run.status, run.results["epochs"]) == ("interrupted", 1)
-    assert draw_comparison(tmp_path / "a.png", [run], ["a"]) == []
+    assert draw_comparison(tmp_path / "a.png", [run], ["a"], silent) == []
 
 
 def test_a_training_that_diverged_has_no_accuracy_and_can_be_drawn(ran: Callable, tmp_path: Path) -> None:
     run = read_run(ran("train", "a", {"schedule.max_lr": 1000.0, "schedule.div_factor": 1}))
     assert (run.status, run.results["valid_accuracy"], run.results["max_lr"]) == ("diverged", None, 1000)
-    assert draw_comparison(tmp_path / "a.png", [run], ["a"]) == []
+    assert draw_comparison(tmp_path / "a.png", [run], ["a"], silent) == []
 
 
 def test_a_sweep_stands_for_the_range_tests_inside_it(
@@ -110,7 +110,7 @@ def test_a_sweep_stands_for_the_range_tests_inside_it(
     assert all(run.results["max_lr"] > 0 and run.results["confidence"] for run in runs)
     assert runs[1].settings == runs[2].settings
     assert runs[1].results["max_lr"] == runs[2].results["max_lr"]
-    assert draw_comparison(tmp_path / "a.png", runs, ["a", "b", "c"]) == []
+    assert draw_comparison(tmp_path / "a.png", runs, ["a", "b", "c"], silent) == []
 
 
 def test_the_momentum_of_a_range_test_is_the_one_it_ran_with(ran: Callable) -> None:
@@ -161,8 +161,8 @@ def test_a_run_without_a_curve_is_left_out_of_the_picture(ran: Callable, tmp_pat
     trained, empty = ran("train", "trained"), ran("find-lr", "empty")
     (empty.path / "lr_range.csv").write_text("seed,step,lr,momentum,train_loss,smoothed_loss\n0,0,")
     runs = [read_run(trained), read_run(empty)]
-    (left_out,) = draw_comparison(tmp_path / "a.png", runs, ["a", "b"])
+    (left_out,) = draw_comparison(tmp_path / "a.png", runs, ["a", "b"], silent)
     assert "empty has no curve to draw" in left_out.reason
     with pytest.raises(InputError, match="None of the runs has a curve"):
-        draw_comparison(tmp_path / "b.png", runs[1:], ["b"])
+        draw_comparison(tmp_path / "b.png", runs[1:], ["b"], silent)
     assert not (tmp_path / "b.png").exists()
