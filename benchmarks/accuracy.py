@@ -7,11 +7,10 @@ What stands behind `--` goes to `onecycle train` as it is.
 
 import argparse
 import json
-import subprocess
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
+from command import onecycle, told, words_and_options
 from rows import append
 
 COLUMNS = (
@@ -37,14 +36,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recipe")
     parser.add_argument("--seeds", default="0,1,2")
-    # argparse alone takes what stands behind `--` for arguments of its own in some versions of Python, not in others.
-    end = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
-    options = sys.argv[end + 1 :]
-    asked = parser.parse_args(sys.argv[1:end])
+    words, options = words_and_options()
+    asked = parser.parse_args(words)
     for seed in asked.seeds.split(","):
-        words = ["train", asked.recipe, *options, "--seed", seed, "--json"]
-        done = subprocess.run([sys.executable, "-m", "onecycle_cli", *words], stdout=subprocess.PIPE, check=True)
-        summary = json.loads(done.stdout)
+        summary = onecycle("train", asked.recipe, *options, "--seed", seed)
         facts = json.loads((Path(summary["run"]) / "run.json").read_text())
         row = {
             "date": f"{datetime.now(UTC):%Y-%m-%d}",
@@ -54,7 +49,7 @@ def main() -> None:
             "onecycle_cli": facts["versions"]["onecycle-cli"],
         }
         append("accuracy", {name: (summary | facts | row).get(name) for name in COLUMNS})
-        print(f"seed {seed}: {summary['valid_accuracy']:.4f} in {summary['seconds']:.0f} s")
+        print(f"seed {seed}: {told(summary['valid_accuracy'])} in {summary['seconds']:.0f} s", flush=True)
 
 
 if __name__ == "__main__":

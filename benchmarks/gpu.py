@@ -6,24 +6,27 @@ benchmarks/results/gpu.csv. Runs from a bare checkout and needs no network. `--q
 """
 
 import argparse
-import json
-import subprocess
+import math
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import torch
+from command import onecycle, run
 from rows import append
+from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
 ROOT = Path(__file__).parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks" / "contenders")]
 STEPS = 60
-TRAININGS = {"train E1": ("cifar10-resnet56", 60), "train E3b": ("cifar10-resnet56-superconvergence-70", 45)}
+RECIPE = "cifar10-resnet56"
+TRAININGS = {"train E1": (RECIPE, 60), "train E3b": ("cifar10-resnet56-superconvergence-70", 45)}
 
 
 def main() -> None:
@@ -38,39 +41,34 @@ def main() -> None:
     if not (data / "train").is_dir():
         sys.exit(f"{data} holds no images: it needs train/<class>/ and test/<class>/.")
     for row in chain(commands(data, quick=asked.quick), steps(data)):
-        write(row)
+        write(row, torch.cuda.get_device_name())
 
 
 def commands(data: Path, *, quick: bool) -> Iterator[dict[str, object]]:
     """Whole processes with the image cache warm: seconds, and the accuracy of the trainings."""
     where = ["--set", "data.source=image_folder", "--set", f"data.path={data}"]
-    onecycle(["data", "get", "cifar10-resnet56", *where])
+    run("data", "get", RECIPE, *where)
     wds = ["--weight-decays", "1e-2,1e-3,1e-4,1e-5"]
     with tempfile.TemporaryDirectory() as folder:
-        runs = ["--runs-dir", folder, "--json"]
+        runs = ["--runs-dir", folder]
         for name, words, target in (
-            ("find-lr", ["find-lr", "cifar10-resnet56"], 8),
-            ("sweep-wd of four values", ["sweep-wd", "cifar10-resnet56", *wds], 12),
+            ("find-lr", ["find-lr", RECIPE], 8),
+            ("sweep-wd of four values", ["sweep-wd", RECIPE, *wds], 12),
         ):
-            seconds, found = onecycle([*words, *where, *runs])
+            seconds, found = timed(*words, *where, *runs)
             status = {"status": "finished" if found else "no suggestion"}
             yield {"measurement": f"{name}, whole process", "seconds": seconds, "target": target} | status
         for name, (recipe, target) in () if quick else TRAININGS.items():
-            seconds, summary = onecycle(["train", recipe, *where, *runs])
+            seconds, summary = timed("train", recipe, *where, *runs)
             accuracy = {"accuracy": summary["valid_accuracy"], "status": summary["status"]}
             yield {"measurement": f"{name}, whole process", "seconds": seconds, "target": target} | accuracy
 
 
-def onecycle(words: list[str]) -> tuple[float, dict[str, object]]:
-    """The seconds that a command takes, and what it prints as JSON, if anything."""
+def timed(*words: str) -> tuple[float, dict[str, Any]]:
+    """The seconds that a command takes, and its result, if any: without a suggestion it ends with exit code 4."""
     started = time.perf_counter()
-    done = subprocess.run(
-        [sys.executable, "-m", "onecycle_cli", *words], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False
-    )
-    seconds = time.perf_counter() - started
-    if done.returncode not in (0, 3, 4):
-        sys.exit(f"onecycle {' '.join(words)} ended with {done.returncode}")
-    return seconds, json.loads(done.stdout) if done.stdout.startswith("{") else {}
+    found = onecycle(*words, ends=(0, 3, 4))
+    return time.perf_counter() - started, found
 
 
 def steps(data: Path) -> Iterator[dict[str, object]]:
@@ -85,8 +83,8 @@ def steps(data: Path) -> Iterator[dict[str, object]]:
     yield from rate("bare loop", bare_loop())
 
 
-def ours(data: Path) -> Callable[[], object]:
-    """A step of the recipe's training."""
+def ours(data: Path, device: str = "cuda", changes: Mapping[str, Any] | None = None) -> Callable[[], object]:
+    """A step of the training of ResNet-56, of the recipe with `changes` if there are any."""
     from onecycle_cli.engine import resolve_hardware
     from onecycle_cli.experiments.setup import fresh, prepare
     from onecycle_cli.progress import silent
@@ -95,27 +93,27 @@ def ours(data: Path) -> Callable[[], object]:
     from onecycle_cli.schedule import LrMomentum
 
     values = {"data.source": "image_folder", "data.path": str(data), "data.drop_last": True}
-    recipe = with_values(load(shipped_path("cifar10-resnet56")), values)
+    recipe = with_values(load(shipped_path("cifar10-resnet56")), values | dict(changes or {}))
     folder = Path(tempfile.mkdtemp())
     run = RunDir.create(folder, command="train", recipe_name="x", recipe_yaml=to_yaml(recipe), facts={}, name=None)
-    setup = prepare(recipe, resolve_hardware("cuda", "auto"), run, silent)
+    setup = prepare(recipe, resolve_hardware(device, "auto"), run, silent)
     taken = fresh(recipe, setup).steps(lambda _: LrMomentum(0.1, 0.9))
     return lambda: next(taken)
 
 
-def bare_loop() -> Callable[[], object]:
+def bare_loop(device: str = "cuda", depth: int = 56, batch_size: int = 512) -> Callable[[], object]:
     """A step of a plain loop over one resident batch, in the same precision and memory format."""
     from bare import resnet
     from torch.nn import functional as F
 
-    model = resnet(56).to("cuda", memory_format=torch.channels_last)
+    model = resnet(depth).to(device, memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=1e-4, fused=True)
-    images = torch.randn(512, 3, 32, 32, device="cuda").contiguous(memory_format=torch.channels_last)
-    labels = torch.randint(10, (512,), device="cuda")
+    images = torch.randn(batch_size, 3, 32, 32, device=device).contiguous(memory_format=torch.channels_last)
+    labels = torch.randint(10, (batch_size,), device=device)
 
     def step() -> None:
         optimizer.zero_grad()
-        with torch.autocast("cuda", torch.bfloat16):
+        with torch.autocast(device, torch.bfloat16):
             loss = F.cross_entropy(model(images), labels)
         loss.backward()
         optimizer.step()
@@ -138,28 +136,33 @@ def rate(name: str, step: Callable[[], object]) -> Iterator[dict[str, object]]:
         for _ in range(STEPS):
             step()
         torch.cuda.synchronize()
-    kernels = sorted(
+    kernels = [
         (event.time_range.start, event.time_range.end)
         for event in watched.events()
-        if event.device_type == torch.autograd.DeviceType.CUDA
-    )
-    busy, end = 0.0, kernels[0][0]
-    for first, last in kernels:
-        busy += max(0.0, last - max(first, end))
-        end = max(end, last)
+        if event.device_type == DeviceType.CUDA
+    ]
     # Tracing puts gaps between the kernels of a graph, so their time is divided by that of a step without it.
     target = {"target": 0.9} if name == "onecycle" else {}
-    yield {"measurement": f"{name}, share of time busy", "share": busy / 1e6 / STEPS / seconds} | target
+    yield {"measurement": f"{name}, share of time busy", "share": busy(kernels) / 1e6 / STEPS / seconds} | target
+
+
+def busy(kernels: Sequence[tuple[float, float]]) -> float:
+    """The time in which some kernel runs, from the start and the end of each; two at once count once."""
+    total, end = 0.0, -math.inf
+    for first, last in sorted(kernels):
+        total += max(0.0, last - max(first, end))
+        end = max(end, last)
+    return total
 
 
 COLUMNS = ("date", "measurement", "seconds", "share", "target", "accuracy", "status", "gpu", "torch", "onecycle_cli")
 
 
-def write(row: dict[str, object]) -> None:
+def write(row: dict[str, object], gpu: str) -> None:
     """Appends a row with the facts of the machine."""
     from onecycle_cli import __version__
 
-    row |= {"date": f"{datetime.now(UTC):%Y-%m-%d}", "gpu": torch.cuda.get_device_name()}
+    row |= {"date": f"{datetime.now(UTC):%Y-%m-%d}", "gpu": gpu}
     row |= {"torch": torch.__version__.split("+")[0], "onecycle_cli": __version__}
     append("gpu", {name: row.get(name) for name in COLUMNS})
     print(row, flush=True)

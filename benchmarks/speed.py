@@ -12,27 +12,25 @@ import platform
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 
-from rows import append
+from rows import append, installed
 
 HERE = Path(__file__).parent
-RANGE_STEPS = 20
 CONTENDERS = {
     "onecycle, bfloat16": ("ours.py", "--precision", "bfloat16", "--range-steps", "100"),
     "bare loop, bfloat16": ("bare.py", "--precision", "bfloat16"),
-    "Lightning, bf16-mixed": ("peers.py", "lightning", "--precision", "bfloat16", "--range-steps", str(RANGE_STEPS)),
-    "onecycle, float32": ("ours.py", "--precision", "float32", "--range-steps", str(RANGE_STEPS)),
+    "Lightning, bf16-mixed": ("peers.py", "lightning", "--precision", "bfloat16", "--range-steps", "20"),
+    "onecycle, float32": ("ours.py", "--precision", "float32", "--range-steps", "20"),
     "bare loop, float32": ("bare.py", "--precision", "float32"),
-    "Lightning, float32": ("peers.py", "lightning", "--range-steps", str(RANGE_STEPS)),
-    "fastai, float32": ("peers.py", "fastai", "--range-steps", str(RANGE_STEPS)),
-    "torch-lr-finder, float32": ("peers.py", "torch-lr-finder", "--range-steps", str(RANGE_STEPS)),
+    "Lightning, float32": ("peers.py", "lightning", "--range-steps", "20"),
+    "fastai, float32": ("peers.py", "fastai", "--range-steps", "20"),
+    "torch-lr-finder, float32": ("peers.py", "torch-lr-finder", "--range-steps", "20"),
 }
 MEASURED = ("train", "validate", "range_test", "peak_bytes")
 PACKAGES = ("torch", "fastai", "lightning", "torch-lr-finder", "onecycle-cli")
-TRAIN_IMAGES, TEST_IMAGES = 10_240, 2_048
 
 
 def main() -> None:
@@ -40,19 +38,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--images", type=int, default=10_240, help="training images; a fifth as many are scored")
+    parser.add_argument("--batch-size", type=int, default=512)
+    parser.add_argument("--contender", choices=CONTENDERS, action="append", help="repeatable; default: all")
     asked = parser.parse_args()
+    if not all((asked.data / split).is_dir() for split in ("train", "test")):
+        sys.exit(f"{asked.data} holds no images: it needs train/<class>/ and test/<class>/.")
     machine = {
         "date": f"{datetime.now(UTC):%Y-%m-%dT%H:%M}",  # one run's rows share it
         "processor": _processor(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "python": platform.python_version(),
-    } | {package: metadata.version(package) for package in PACKAGES}
+    } | {package: installed(package) for package in PACKAGES}
     with tempfile.TemporaryDirectory() as folder:
-        _some_of(asked.data, Path(folder, "images"))
+        _some_of(asked.data, Path(folder, "images"), {"train": asked.images, "test": asked.images // 5})
         for repeat in range(1, asked.repeats + 1):
-            for name, (script, *words) in CONTENDERS.items():
-                data = [] if script == "bare.py" else ["--data", f"{folder}/images"]
-                command = [sys.executable, str(HERE / "contenders" / script), *words, *data]
+            for name in asked.contender or CONTENDERS:
+                script, *words = CONTENDERS[name]
+                words += ["--batch-size", str(asked.batch_size)]
+                words += [] if script == "bare.py" else ["--data", f"{folder}/images"]
+                command = [sys.executable, str(HERE / "contenders" / script), *words]
                 done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
                 measured = json.loads(done.stdout.splitlines()[-1])
                 append(
@@ -61,9 +66,9 @@ def main() -> None:
                 print(f"{repeat} {name}: {measured}", file=sys.stderr)
 
 
-def _some_of(data: Path, folder: Path) -> None:
-    """Links to the first images of each class, so that an epoch is 20 steps."""
-    for split, wanted in (("train", TRAIN_IMAGES), ("test", TEST_IMAGES)):
+def _some_of(data: Path, folder: Path, images: Mapping[str, int]) -> None:
+    """Links to the first images of each class: of all classes together, so many of each split."""
+    for split, wanted in images.items():
         classes = sorted(path for path in (data / split).iterdir() if path.is_dir())
         share, more = divmod(wanted, len(classes))
         for number, source in enumerate(classes):

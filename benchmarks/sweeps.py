@@ -3,17 +3,16 @@
     python benchmarks/sweeps.py momentum
 
 The images are folders: data/cifar10, and data/cifar10-5000 with 500 training images of each class. A sweep that was
-interrupted goes on.
+interrupted goes on. What stands behind `--` goes to `onecycle sweep` as it is.
 """
 
 import argparse
 import json
-import subprocess
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pandas as pd
+from command import run, words_and_options
 from rows import append
 
 from onecycle_cli.sweeps import folder_name
@@ -38,10 +37,11 @@ def main() -> None:
     """Runs the sweeps that are named, and keeps their cells."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="+", choices=SWEEPS)
-    for name in parser.parse_args().names:
-        words = [sys.executable, "-m", "onecycle_cli", "sweep", *SWEEPS[name], "--name", f"benchmark-{name}"]
-        subprocess.run(words, check=True)
-        keep(name, Path("runs") / f"benchmark-{name}")
+    words, options = words_and_options()
+    for name in parser.parse_args(words).names:
+        folder = Path("runs") / f"benchmark-{name}"
+        print(run("sweep", *SWEEPS[name], *options, "--runs-dir", folder.parent, "--name", folder.name), flush=True)
+        keep(name, folder)
 
 
 def keep(name: str, folder: Path) -> None:

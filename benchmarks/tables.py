@@ -3,8 +3,14 @@
 from pathlib import Path
 
 import pandas as pd
+from rows import COMMITTED, csv_file, results
 
-RESULTS = Path(__file__).parent / "results"
+FIGURE = Path(__file__).parent.parent / "docs" / "images" / "speed.png"
+
+
+def measured(name: str) -> pd.DataFrame:
+    """All rows of a benchmark."""
+    return pd.read_csv(csv_file(name))
 
 
 def accuracy_table() -> str:
@@ -13,7 +19,7 @@ def accuracy_table() -> str:
         "| recipe | epochs | max_lr | accuracy | seeds | a run takes | on |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
-    rows = pd.read_csv(RESULTS / "accuracy.csv")
+    rows = measured("accuracy")
     for (recipe, device, threads), runs in rows.groupby(["recipe", "device_name", "threads"], sort=False):
         low, high = runs.max_lr.min(), runs.max_lr.max()
         max_lr = f"{low:g}" if low == high else f"{low:g} to {high:g}"
@@ -30,7 +36,7 @@ def _time(seconds: float) -> str:
 
 def speed() -> pd.DataFrame:
     """The medians of the newest run of benchmarks/speed.py, a row a contender; images a second, and bytes."""
-    rows = pd.read_csv(RESULTS / "speed.csv")
+    rows = measured("speed")
     rows = rows[rows.date == rows.date.iloc[-1]]
     return rows.groupby("contender", sort=False)[["train", "validate", "range_test", "peak_bytes"]].median()
 
@@ -46,7 +52,7 @@ def speed_table() -> str:
 
 def fine_tuning_table() -> str:
     """A row for each way to train, in Markdown: its max_lr, and the mean accuracy after so many epochs."""
-    rows = pd.read_csv(RESULTS / "fine_tuning.csv")
+    rows = measured("fine_tuning")
     epochs = sorted(rows.epochs.unique())
     heads = [f"{n} epoch{'s' if n > 1 else ''}" for n in epochs]
     lines = [f"| | max_lr | {' | '.join(heads)} |", f"| --- | --- |{' --- |' * len(epochs)}"]
@@ -90,7 +96,7 @@ def tuning_table(recipe: str) -> str:
         "| way | test accuracy | from lowest to highest | batch sizes | weight decays | trainings | seconds |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
-    rows = pd.read_csv(RESULTS / "tuning.csv")
+    rows = measured("tuning")
     for way, runs in rows[rows.recipe == recipe].groupby("way", sort=False):
         accuracy = 100 * runs.test_accuracy
         cells = (
@@ -108,7 +114,7 @@ def tuning_table(recipe: str) -> str:
 
 def sweep_table(sweep: str) -> str:
     """A row for each combination of values of a sweep in docs/sweeps.md, the least mean validation loss first."""
-    rows = pd.read_csv(RESULTS / "sweeps.csv")
+    rows = measured("sweeps")
     rows = rows[rows.sweep == sweep]
     lines = [
         "| values | epochs | max_lr | validation loss | accuracy | seeds |",
@@ -129,10 +135,17 @@ def sweep_table(sweep: str) -> str:
     return "\n".join(lines)
 
 
+def main() -> None:
+    """Prints the table of each benchmark that was run, and draws the figure of the speeds."""
+    whole = {"accuracy": accuracy_table, "speed": speed_table, "fine_tuning": fine_tuning_table}
+    tables = [table() for name, table in whole.items() if csv_file(name).exists()]
+    for name, column, table in (("sweeps", "sweep", sweep_table), ("tuning", "recipe", tuning_table)):
+        if csv_file(name).exists():
+            tables += [f"{part}\n\n{table(part)}" for part in measured(name)[column].unique()]
+    print("\n\n".join(tables))
+    if csv_file("speed").exists():
+        draw_speed(FIGURE if results() == COMMITTED else results() / "speed.png")
+
+
 if __name__ == "__main__":
-    print(accuracy_table(), speed_table(), fine_tuning_table(), sep="\n\n")
-    for name in pd.read_csv(RESULTS / "sweeps.csv").sweep.unique():
-        print(f"\n{name}\n\n{sweep_table(name)}")
-    for name in pd.read_csv(RESULTS / "tuning.csv").recipe.unique():
-        print(f"\n{name}\n\n{tuning_table(name)}")
-    draw_speed(RESULTS.parent.parent / "docs" / "images" / "speed.png")
+    main()

@@ -12,24 +12,25 @@ way is judged by its last training's test images, which none of them looked at b
 """
 
 import argparse
-import json
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import optuna
-from rows import append
+from command import onecycle, told, words_and_options
+from rows import append, installed
 
 from onecycle_cli.engine import resolve_hardware
 from onecycle_cli.experiments.training import train
 from onecycle_cli.progress import silent
 from onecycle_cli.recipe import Override, Recipe, find, load, to_yaml, with_values
 from onecycle_cli.run_dir.run import RunDir
+
+if TYPE_CHECKING:
+    import optuna
 
 HELD_OUT = ("--set", "data.valid_fraction=0.2")
 
@@ -43,20 +44,19 @@ def main() -> None:
     parser.add_argument("recipe")
     parser.add_argument("--budget", type=float, default=180, help="seconds")
     parser.add_argument("--seeds", default="0,1,2")
-    end = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
-    options = [*HELD_OUT, *sys.argv[end + 1 :]]
-    asked = parser.parse_args(sys.argv[1:end])
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    ways: dict[str, Callable[..., dict[str, Any]]] = {"start": start, "tune": tune, "random": random_search}
+    parser.add_argument("--way", choices=WAYS, action="append", help="repeatable; default: all")
+    words, options = words_and_options()
+    asked = parser.parse_args(words)
+    options = [*HELD_OUT, *options]
     for seed in map(int, asked.seeds.split(",")):
-        for way, run in ways.items():
+        for way in asked.way or WAYS:
             started = time.perf_counter()
             with tempfile.TemporaryDirectory() as folder:
-                found = run(asked.recipe, options, seed, asked.budget, Path(folder))
+                found = WAYS[way](asked.recipe, options, seed, asked.budget, Path(folder))
             found["seconds"] = round(time.perf_counter() - started, 1)
             keep(asked.recipe, options, way, seed, asked.budget, found)
-            told = f"{found['test_accuracy']:.4f} in {found['seconds']:.0f} s, {found['trials']} trainings"
-            print(f"{way}, seed {seed}: {told}", flush=True)
+            reached = f"{told(found['test_accuracy'])} in {found['seconds']:.0f} s, {found['trials']} trainings"
+            print(f"{way}, seed {seed}: {reached}", flush=True)
 
 
 def start(recipe: str, options: Sequence[str], seed: int, _: float, folder: Path) -> dict[str, Any]:
@@ -74,12 +74,15 @@ def tune(recipe: str, options: Sequence[str], seed: int, budget: float, folder: 
 
 def random_search(recipe: str, options: Sequence[str], seed: int, budget: float, folder: Path) -> dict[str, Any]:
     """Whole trainings with random values, the best of them by validation loss."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     base = load(find(recipe), overrides(options))
     base = with_values(base, {"seed": seed})
     hardware = resolve_hardware(base.runtime.device, base.runtime.precision)
     summaries: list[dict[str, Any]] = []
 
-    def trained(trial: optuna.Trial) -> float:
+    def trained(trial: "optuna.Trial") -> float:
         one = with_values(base, drawn(trial, base))
         run = RunDir.create(
             folder, command="train", recipe_name=one.name, recipe_yaml=to_yaml(one), facts={}, name=None
@@ -93,7 +96,14 @@ def random_search(recipe: str, options: Sequence[str], seed: int, budget: float,
     return scores(summaries[study.best_trial.number], len(summaries))
 
 
-def drawn(trial: optuna.Trial, base: Recipe) -> dict[str, Any]:
+WAYS: dict[str, Callable[[str, Sequence[str], int, float, Path], dict[str, Any]]] = {
+    "start": start,
+    "tune": tune,
+    "random": random_search,
+}
+
+
+def drawn(trial: "optuna.Trial", base: Recipe) -> dict[str, Any]:
     """The values of a trial."""
     sizes = [int(factor * base.data.batch_size) for factor in FACTORS]
     max_momentum, base_momentum = trial.suggest_categorical("momentum", ["0.95 0.85", "0.95 0.95", "0.9 0.9"]).split()
@@ -116,15 +126,10 @@ def overrides(options: Sequence[str]) -> list[Override]:
     return found
 
 
-def onecycle(*words: object) -> dict[str, Any]:
-    """A command's result."""
-    command = [sys.executable, "-m", "onecycle_cli", *map(str, words), "--json"]
-    found: dict[str, Any] = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
-    return found
-
-
 def scores(summary: dict[str, Any], trials: int) -> dict[str, Any]:
     """What is kept of the training that a way ends with."""
+    if summary["test_accuracy"] is None and summary["status"] != "diverged":
+        sys.exit(f"{summary['recipe']} has no test images, so nothing can be told of the ways to tune it.")
     names = ("max_lr", "weight_decay", "batch_size", "epochs", "valid_loss", "test_accuracy")
     return {name: summary[name] for name in names} | {"trials": trials}
 
@@ -150,7 +155,7 @@ def keep(recipe: str, options: Sequence[str], way: str, seed: int, budget: float
             "threads": torch.get_num_threads(),
             "precision": hardware.precision,
             "torch": torch.__version__,
-            "optuna": optuna.__version__,
+            "optuna": installed("optuna"),
             "onecycle_cli": __version__,
         },
     )

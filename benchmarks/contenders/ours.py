@@ -28,10 +28,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--precision", choices=("auto", "float32", "bfloat16"), default="auto")
+    parser.add_argument("--batch-size", type=int, default=512)
     parser.add_argument("--range-steps", type=int, default=0)
     asked = parser.parse_args()
     values = {"data.source": "image_folder", "data.path": str(asked.data.absolute()), "schedule.epochs": 2}
-    values |= {"schedule.max_lr": 0.1, "runtime.device": "cpu", "runtime.precision": asked.precision}
+    values |= {"data.batch_size": asked.batch_size, "schedule.max_lr": 0.1}
+    values |= {"runtime.device": "cpu", "runtime.precision": asked.precision}
     recipe = with_values(load(shipped_path("cifar10-resnet20")), values)
     hardware = resolve_hardware("cpu", asked.precision)
     with tempfile.TemporaryDirectory() as folder:
@@ -50,7 +52,7 @@ def main() -> None:
             # Up to lr 1 nothing diverges, so that the whole test is run.
             recipe = with_values(recipe, {"find_lr.num_steps": asked.range_steps, "find_lr.end_lr": 1.0})
             run, started = _run(Path(folder), recipe), time.perf_counter()
-            points = range_test(recipe, setup, run, silent).points
+            (points,) = range_test(recipe, setup, run, silent).repeats
             result["range_test"] = len(points) * recipe.data.batch_size / (time.perf_counter() - started)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     print(json.dumps(result | {"peak_bytes": peak}))

@@ -18,8 +18,6 @@ from bare import resnet
 from images import Images
 from torch.nn import functional as F
 
-BATCH_SIZE = 512
-
 
 def fastai(asked: argparse.Namespace) -> dict[str, float]:
     """fastai's Learner with fit_one_cycle and lr_find, in float32, which is its default on a CPU."""
@@ -31,8 +29,8 @@ def fastai(asked: argparse.Namespace) -> dict[str, float]:
 
     train, valid = (Images(asked.data, split, augmented=split == "train") for split in ("train", "test"))
     loaders = DataLoaders(
-        DataLoader(train, bs=BATCH_SIZE, shuffle=True, drop_last=True, num_workers=asked.workers),
-        DataLoader(valid, bs=BATCH_SIZE, num_workers=asked.workers),
+        DataLoader(train, bs=asked.batch_size, shuffle=True, drop_last=True, num_workers=asked.workers),
+        DataLoader(valid, bs=asked.batch_size, num_workers=asked.workers),
     )
     loaders.c = 10
     times: list[float] = []
@@ -51,8 +49,8 @@ def fastai(asked: argparse.Namespace) -> dict[str, float]:
         if asked.range_steps:
             started = time.perf_counter()
             learner.lr_find(end_lr=1, num_it=asked.range_steps, show_plot=False)
-            found = {"range_test": asked.range_steps * BATCH_SIZE / (time.perf_counter() - started)}
-    return {"train": len(train) // BATCH_SIZE * BATCH_SIZE / times[1]} | found
+            found = {"range_test": asked.range_steps * asked.batch_size / (time.perf_counter() - started)}
+    return {"train": len(train) // asked.batch_size * asked.batch_size / times[1]} | found
 
 
 def lightning(asked: argparse.Namespace) -> dict[str, float]:
@@ -91,12 +89,12 @@ def lightning(asked: argparse.Namespace) -> dict[str, float]:
     quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "accelerator": "cpu"}
     trainer = pl.Trainer(max_epochs=2, precision=precision, enable_model_summary=False, num_sanity_val_steps=0, **quiet)
     trainer.fit(Classifier(), train, valid)
-    result = {"train": len(train) * BATCH_SIZE / times[1]}
+    result = {"train": len(train) * asked.batch_size / times[1]}
     if asked.range_steps:
         trainer = pl.Trainer(max_epochs=20, precision=precision, enable_model_summary=False, **quiet)
         started = time.perf_counter()
         Tuner(trainer).lr_find(Classifier(), train, num_training=asked.range_steps, max_lr=1)
-        result["range_test"] = asked.range_steps * BATCH_SIZE / (time.perf_counter() - started)
+        result["range_test"] = asked.range_steps * asked.batch_size / (time.perf_counter() - started)
     return result
 
 
@@ -110,14 +108,14 @@ def torch_lr_finder(asked: argparse.Namespace) -> dict[str, float]:
     started = time.perf_counter()
     finder = LRFinder(model, optimizer, torch.nn.CrossEntropyLoss(), device="cpu")
     finder.range_test(train, end_lr=1, num_iter=asked.range_steps)
-    return {"range_test": asked.range_steps * BATCH_SIZE / (time.perf_counter() - started)}
+    return {"range_test": asked.range_steps * asked.batch_size / (time.perf_counter() - started)}
 
 
 def _loaders(asked: argparse.Namespace) -> list[torch.utils.data.DataLoader]:
     return [
         torch.utils.data.DataLoader(
             Images(asked.data, split, augmented=split == "train"),
-            BATCH_SIZE,
+            asked.batch_size,
             shuffle=split == "train",
             drop_last=split == "train",
             num_workers=asked.workers,
@@ -136,6 +134,7 @@ def main() -> None:
     parser.add_argument("peer", choices=PEERS)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")
+    parser.add_argument("--batch-size", type=int, default=512)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--range-steps", type=int, default=0)
     asked = parser.parse_args()

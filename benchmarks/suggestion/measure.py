@@ -7,7 +7,7 @@
 each over each library's own range. `short`: cycles of a part of a run's length over the same grid. `decay`: cycles over
 a grid of weight decay and max_lr, and the range tests of each weight decay. Rows are appended to
 benchmarks/results/suggestion/, one by one; what is there is not measured again. `--processes` runs so many at once,
-with a thread each.
+with a thread each; with 1 all is run in this process.
 """
 
 import argparse
@@ -16,20 +16,23 @@ import math
 import multiprocessing
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import closing
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from statistics import fmean
 from time import perf_counter
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from filelock import FileLock
+from rows import append, csv_file
 from tasks import TASKS
 
-RESULTS = Path(__file__).parents[1] / "results" / "suggestion"
 TRUTH_SEEDS = range(3)
 CURVE_SEEDS = range(100, 105)
 """Other seeds than the truth's: a finder sees other weights and other batches than the runs it is judged by."""
@@ -65,31 +68,35 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("data"), help="the folder with cifar10/ and mnist/")
     parser.add_argument("--processes", type=int, default=2)
     asked = parser.parse_args()
-    names = asked.task or list(TASKS)
-    for name in names:  # before the processes, which must not both make a subset
+    jobs = jobs_of(asked.what, asked.task or list(TASKS), asked.data)
+    for name in {job.args[0] for job in jobs}:  # before the processes, which must not both make a subset
         TASKS[name].resolved(asked.data)
-    measure: Callable[..., None]
-    if asked.what == "truth":
-        thirds = range(3)  # small jobs, so that no process is idle while the other does a whole grid
-        measure, jobs = (
-            truth,
-            [(name, asked.data, s, TASKS[name].grid[i::3]) for name in names for s in TRUTH_SEEDS for i in thirds],
-        )
-    elif asked.what == "short":
-        measure, jobs = (
-            short,
-            [(name, asked.data, seed, share) for name in names for seed in SHORT_SEEDS for share in PARTS],
-        )
-    elif asked.what == "decay":
-        measure, jobs = (
-            decay,
-            [(name, asked.data, seed, wd) for name in DECAY_TASKS for seed in DECAY_SEEDS for wd in DECAYS],
-        )
-    else:
-        measure, jobs = curves, [(name, asked.data, seed) for name in names for seed in CURVE_SEEDS]
+    if asked.processes == 1:
+        for job in jobs:
+            job()
+        return
     with ProcessPoolExecutor(asked.processes, multiprocessing.get_context("spawn")) as pool:
-        for future in as_completed([pool.submit(measure, *job) for job in jobs]):
+        for future in as_completed([pool.submit(job) for job in jobs]):
             future.result()
+
+
+def jobs_of(what: str, names: Sequence[str], data: Path) -> list[partial[None]]:
+    """What is to be measured of the tasks `names`, in parts that processes can share."""
+    if what == "truth":
+        # Small jobs, so that no process is idle while the other does a whole grid.
+        thirds = range(3)
+        return [
+            partial(truth, name, data, seed, TASKS[name].grid[i::3])
+            for name in names
+            for seed in TRUTH_SEEDS
+            for i in thirds
+        ]
+    if what == "short":
+        return [partial(short, name, data, seed, part) for name in names for seed in SHORT_SEEDS for part in PARTS]
+    if what == "decay":
+        of_decay = [name for name in DECAY_TASKS if name in names]
+        return [partial(decay, name, data, seed, wd) for name in of_decay for seed in DECAY_SEEDS for wd in DECAYS]
+    return [partial(curves, name, data, seed) for name in names for seed in CURVE_SEEDS]
 
 
 def truth(name: str, data: Path, seed: int, max_lrs: Sequence[float]) -> None:
@@ -98,13 +105,15 @@ def truth(name: str, data: Path, seed: int, max_lrs: Sequence[float]) -> None:
     missing = [max_lr for max_lr in max_lrs if (name, seed, max_lr) not in done]
     if not missing:
         return
-    trainer = OneThread(name, data, seed)
-    for max_lr in missing:
-        started = perf_counter()
-        result = trainer.train(max_lr)
-        seconds = round(perf_counter() - started, 1)
-        append("truth", {"task": name, "seed": seed, "max_lr": max_lr} | result | {"seconds": seconds} | machine())
-        print(f"{name} seed {seed} max_lr {max_lr:g}: {result['valid_accuracy']:.4f} in {seconds:.0f} s", flush=True)
+    with closing(OneThread(name, data, seed)) as trainer:
+        for max_lr in missing:
+            started = perf_counter()
+            result = trainer.train(max_lr)
+            seconds = round(perf_counter() - started, 1)
+            keep("truth", {"task": name, "seed": seed, "max_lr": max_lr} | result | {"seconds": seconds} | machine())
+            print(
+                f"{name} seed {seed} max_lr {max_lr:g}: {result['valid_accuracy']:.4f} in {seconds:.0f} s", flush=True
+            )
 
 
 def curves(name: str, data: Path, seed: int) -> None:
@@ -113,13 +122,13 @@ def curves(name: str, data: Path, seed: int) -> None:
     missing = [kind for kind in RANGES if (name, seed, kind) not in done]
     if not missing:
         return
-    trainer = OneThread(name, data, seed)
-    for kind in missing:
-        finder = trainer.recipe.find_lr
-        points = list(trainer.range_test(*(RANGES[kind] or (finder.start_lr, finder.end_lr))))
-        key = {"task": name, "seed": seed, "range": kind}
-        append("curves", *(key | {"lr": f"{lr:.5g}", "train_loss": f"{loss:.6g}"} for lr, loss in points))
-        print(f"{name} seed {seed} {kind}: {len(points)} steps", flush=True)
+    with closing(OneThread(name, data, seed)) as trainer:
+        for kind in missing:
+            finder = trainer.recipe.find_lr
+            points = list(trainer.range_test(*(RANGES[kind] or (finder.start_lr, finder.end_lr))))
+            key = {"task": name, "seed": seed, "range": kind}
+            keep("curves", *(key | {"lr": f"{lr:.5g}", "train_loss": f"{loss:.6g}"} for lr, loss in points))
+            print(f"{name} seed {seed} {kind}: {len(points)} steps", flush=True)
 
 
 def short(name: str, data: Path, seed: int, share: float) -> None:
@@ -128,11 +137,11 @@ def short(name: str, data: Path, seed: int, share: float) -> None:
     missing = [max_lr for max_lr in TASKS[name].grid if (name, seed, f"{share:.4f}", max_lr) not in done]
     if not missing:
         return
-    trainer = OneThread(name, data, seed)
-    for max_lr in missing:
-        result = trainer.train(max_lr, share)
-        append("short", {"task": name, "seed": seed, "share": f"{share:.4f}", "max_lr": max_lr} | result)
-    print(f"{name} seed {seed} share {share:.3f}", flush=True)
+    with closing(OneThread(name, data, seed)) as trainer:
+        for max_lr in missing:
+            result = trainer.train(max_lr, share)
+            keep("short", {"task": name, "seed": seed, "share": f"{share:.4f}", "max_lr": max_lr} | result)
+        print(f"{name} seed {seed} share {share:.3f}", flush=True)
 
 
 def decay(name: str, data: Path, seed: int, weight_decay: float) -> None:
@@ -141,17 +150,17 @@ def decay(name: str, data: Path, seed: int, weight_decay: float) -> None:
     missing = [max_lr for max_lr in DECAY_GRID if (name, seed, weight_decay, max_lr) not in done]
     if not missing:
         return
-    trainer = OneThread(name, data, seed, weight_decay)
-    key = {"task": name, "seed": seed, "weight_decay": weight_decay}
-    for max_lr in missing:
-        append("decay", key | {"max_lr": max_lr} | trainer.train(max_lr))
+    key: dict[str, Any] = {"task": name, "seed": seed, "weight_decay": weight_decay}
+    with closing(OneThread(name, data, seed, weight_decay)) as trainer:
+        for max_lr in missing:
+            keep("decay", key | {"max_lr": max_lr} | trainer.train(max_lr))
     if not any((row["task"], float(row["weight_decay"])) == (name, weight_decay) for row in rows("decay_curves")):
         for test in range(3):
-            other = OneThread(name, data, 100 + 10 * test + seed, weight_decay)
-            finder = other.recipe.find_lr
-            points = list(other.range_test(finder.start_lr, finder.end_lr))
             key["seed"] = 100 + 10 * test + seed
-            append("decay_curves", *(key | {"lr": f"{lr:.5g}", "train_loss": f"{loss:.6g}"} for lr, loss in points))
+            with closing(OneThread(name, data, key["seed"], weight_decay)) as trainer:
+                finder = trainer.recipe.find_lr
+                points = list(trainer.range_test(finder.start_lr, finder.end_lr))
+            keep("decay_curves", *(key | {"lr": f"{lr:.5g}", "train_loss": f"{loss:.6g}"} for lr, loss in points))
     print(f"{name} seed {seed} weight decay {weight_decay:g}", flush=True)
 
 
@@ -182,6 +191,10 @@ class OneThread:
         )
         self.setup = prepare(self.recipe, hardware, run, lambda _: None)
 
+    def close(self) -> None:
+        """Removes the run's folder."""
+        self._folder.cleanup()
+
     def train(self, max_lr: float, share: float = 1.0) -> dict[str, Any]:
         """One cycle to the end, over a share of the run's steps, without a look at the validation images before.
 
@@ -206,7 +219,7 @@ class OneThread:
         chance = 1 / self.setup.classes
         return {
             "steps": len(losses),
-            "train_loss": math.nan if diverged else sum(losses[-20:]) / 20,
+            "train_loss": math.nan if diverged else fmean(losses[-20:]),
             "valid_loss": math.nan if diverged else score.loss,
             "valid_accuracy": chance if diverged or not math.isfinite(score.loss) else score.accuracy,
         }
@@ -246,22 +259,17 @@ def machine() -> dict[str, object]:
 
 def rows(name: str) -> list[dict[str, str]]:
     """What has been measured so far."""
-    file = RESULTS / f"{name}.csv"
+    file = csv_file(f"suggestion/{name}")
     if not file.exists():
         return []
     with file.open(newline="") as opened:
         return list(csv.DictReader(opened))
 
 
-def append(name: str, *new: dict[str, Any]) -> None:
+def keep(name: str, *new: dict[str, Any]) -> None:
     """Appends rows at once, in turn with the other processes."""
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    file = RESULTS / f"{name}.csv"
-    with FileLock(f"{file}.lock"), file.open("a", newline="") as opened:
-        writer = csv.DictWriter(opened, new[0])
-        if opened.tell() == 0:
-            writer.writeheader()
-        writer.writerows(new)
+    with FileLock(f"{csv_file(f'suggestion/{name}')}.lock"):
+        append(f"suggestion/{name}", *new)
 
 
 if __name__ == "__main__":

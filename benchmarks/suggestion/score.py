@@ -4,7 +4,7 @@
 
 Writes benchmarks/results/suggestion/scores.csv: for each rule, task and finder seed the suggested max_lr, and what a
 run at it loses against the best of the truth, in accuracy and in loss; decay_scores.csv, the same for `sweep-wd`; and
-the tables in docs/suggestion.md and the README.
+the tables in docs/suggestion.md and the README, if the results are the committed ones.
 """
 
 import re
@@ -16,8 +16,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parent))
 
+from rows import COMMITTED, csv_file, results
 from tasks import TASKS, Task
 from truth import Truth, truth_of
 
@@ -29,7 +31,6 @@ from onecycle_cli.lr_range.peers import PEERS, peer_answers
 from onecycle_cli.lr_range.suggestion import weighed
 from onecycle_cli.sweeps import SweepRow, read_weight_decay
 
-RESULTS = Path(__file__).parents[1] / "results" / "suggestion"
 ROOT = Path(__file__).parents[2]
 PAGES = (ROOT / "docs" / "suggestion.md", ROOT / "README.md")
 
@@ -59,15 +60,20 @@ Answer = tuple[str, str, str, int, float | None]
 
 def main() -> None:
     """Scores, writes and prints."""
-    scores = scored(*(pd.read_csv(RESULTS / f"{name}.csv") for name in ("curves", "truth", "short")))
-    scores.to_csv(RESULTS / "scores.csv", index=False, float_format="%.6g")
-    decay = decay_scores(*(pd.read_csv(RESULTS / f"{name}.csv") for name in ("decay", "decay_curves")))
-    decay.to_csv(RESULTS / "decay_scores.csv", index=False, float_format="%.6g")
+    scores = scored(*map(measured, ("curves", "truth", "short")))
+    scores.to_csv(csv_file("suggestion/scores"), index=False, float_format="%.6g")
+    decay = decay_scores(*map(measured, ("decay", "decay_curves")))
+    decay.to_csv(csv_file("suggestion/decay_scores"), index=False, float_format="%.6g")
     tables = {made.__name__: made(scores) for made in (table, by_task, confidence_table, short_table)}
     tables["decay_table"] = decay_table(decay)
-    for page in PAGES:
+    for page in PAGES if results() == COMMITTED else ():
         page.write_text(with_tables(page.read_text(), tables))
     print(tables["table"])
+
+
+def measured(name: str) -> pd.DataFrame:
+    """What benchmarks/suggestion/measure.py has measured, or what was scored."""
+    return pd.read_csv(csv_file(f"suggestion/{name}"))
 
 
 def with_tables(page: str, tables: dict[str, str]) -> str:
@@ -296,7 +302,7 @@ def _factor(spread: float) -> str:
 
 def by_task(scores: pd.DataFrame) -> str:
     """Our rule on each task, in Markdown: the best max_lr of the grid, what was suggested, what it loses."""
-    runs = pd.read_csv(RESULTS / "truth.csv")
+    runs = measured("truth")
     lines = [
         "| task | best max_lr | accuracy there | suggested | mean regret | worst regret | s.e. |",
         "| --- | --- | --- | --- | --- | --- | --- |",
