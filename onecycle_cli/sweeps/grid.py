@@ -1,5 +1,6 @@
 """The cells of a grid, and what they are called."""
 
+import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from itertools import product
@@ -26,7 +27,11 @@ def folder_name(values: Mapping[str, Any]) -> str:
     """The folder of a cell, named by its values: `weight_decay=1e-3,seed=1`, and nothing that a shell stumbles over."""
     names = column_names(list(values))
     parts = [f"{names[field]}={_plain(as_written(value))}" for field, value in values.items()]
-    return ",".join(parts)[:LONGEST_NAME].rstrip(",")
+    name = ",".join(parts)
+    if len(name) <= LONGEST_NAME:
+        return name
+    digest = hashlib.sha256(name.encode()).hexdigest()[:8]  # what is cut off may be all that differs
+    return f"{name[: LONGEST_NAME - len(digest) - 1]}-{digest}"
 
 
 def _plain(text: str) -> str:

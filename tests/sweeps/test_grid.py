@@ -37,3 +37,9 @@ def test_whatever_the_values_it_is_one_folder_of_a_length_that_every_disk_takes(
     name = folder_name(values)
     assert 0 < len(name) <= LONGEST_NAME
     assert not set(name) & set("/\\ *?\"'$;&|<>()\n")
+
+
+def test_long_names_that_differ_only_at_their_end_are_two_folders() -> None:
+    names = {folder_name({"data.path": "x" * LONGEST_NAME, "seed": seed}) for seed in range(3)}
+    assert len(names) == 3
+    assert {len(name) for name in names} == {LONGEST_NAME}
