@@ -193,12 +193,17 @@ def _show(swept: "Sweep", plan: "SweepPlan", run: "RunDir") -> None:
         ]
         if best := swept.best:
             pairs.append(("next", command_line(["train", str(run.path / best.name / RECIPE)])))
-    failed = [row for row in swept.rows if row["error"]]
-    for row in failed:
-        values = ", ".join(f"{name}={row[name]}" for name in swept.names)
-        pairs.append(("failed", f"{values}: {row['error'].splitlines()[0]}"))
     print()
-    show_pairs(pairs)
+    show_pairs([*pairs, *_without_result(swept.names, swept.rows)])
+
+
+def _without_result(names: list[str], rows: "list[Row]") -> list[tuple[str, str]]:
+    """The status of each cell that has no result, with its values and the reason."""
+    return [
+        (row["status"], f"{', '.join(f'{name}={row[name]}' for name in names)}: {row['error'].splitlines()[0]}")
+        for row in rows
+        if row["error"]
+    ]
 
 
 def _times(seconds: list[float]) -> str:
@@ -311,5 +316,6 @@ def sweep_wd(
                 ("table", str(run.path / SWEEP)),
                 *figure_line(run, SWEEP_FIGURE),
                 ("next", train_command(type(run)(inner))),
+                *_without_result(["weight_decay"], swept.rows),
             ]
         )

@@ -10,7 +10,7 @@ from onecycle_cli.batch_size import epochs_in_equal_time, sizes_around
 from onecycle_cli.comparison import differing, labels
 from onecycle_cli.engine import Hardware
 from onecycle_cli.errors import InputError
-from onecycle_cli.experiments.batch_size import images_per_second
+from onecycle_cli.experiments.batch_size import try_batch_size
 from onecycle_cli.experiments.cells import Cell, Mode, fingerprint, plan_cells, row_of, run_cells
 from onecycle_cli.experiments.comparing import plot_runs, read_run
 from onecycle_cli.experiments.drawing import draw
@@ -109,7 +109,8 @@ def equal_time(recipe: Recipe, hardware: Hardware, run: RunDir, report: Report) 
     setup = prepare(recipe, hardware, run, report)
     report("Timing steps of each batch size.")
     sizes = sizes_around(recipe.data.batch_size, BATCH_FACTORS, len(setup.train.labels))
-    speeds = {size: images_per_second(recipe, setup, size) for size in {*sizes, recipe.data.batch_size}}
+    tried = [try_batch_size(recipe, setup, size) for size in {*sizes, recipe.data.batch_size}]
+    speeds = {trial.batch_size: trial.images_per_second for trial in tried}
     own = speeds[recipe.data.batch_size]
     return [
         {"data.batch_size": size} | of_length(recipe, epochs_in_equal_time(recipe.schedule.epochs, own, speed))
@@ -200,15 +201,15 @@ def rows_of(cells: Sequence[Cell], run: RunDir, mode: Mode) -> list[Row]:
         names = column_names(list(cell.values))
         row = {name: found.get(name) for name in columns(cells, mode)}
         row |= {names[field]: as_cell(value) for field, value in cell.values.items()}
-        rows.append(row | {"status": _status(found, mode)})
+        rows.append(row | _end(found, mode))
     return rows
 
 
-def _status(found: Row, mode: Mode) -> str:
-    """A range test that has ended may still have nothing to say."""
+def _end(found: Row, mode: Mode) -> Row:
+    """How a cell ended, and why without a result: a range test may end and give no max_lr, which is no error."""
     if mode == "train" or found["status"] != "finished" or found["max_lr"] is not None:
-        return str(found["status"])
-    return "diverged" if found["argmin_lr"] is None else "no suggestion"
+        return {"status": found["status"], "error": found["error"]}
+    return {"status": "diverged" if found["argmin_lr"] is None else "no suggestion", "error": found["reason"]}
 
 
 def as_cell(value: Any) -> Any:

@@ -1,13 +1,13 @@
 """The weight decay sweep: the same range test for several values, and which of them to take."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from onecycle_cli.engine import Hardware
 from onecycle_cli.experiments.planning import decay_gain
 from onecycle_cli.experiments.sweep import Row, SweepPlan, columns, draw_curves, joined, rows_of, run_plan
 from onecycle_cli.progress import Report
-from onecycle_cli.recipe import Recipe
+from onecycle_cli.recipe import Recipe, as_written
 from onecycle_cli.run_dir.run import RunDir
 from onecycle_cli.sweeps import Reading, SweepRow, bisected, folder_name, read_weight_decay
 
@@ -44,7 +44,11 @@ def sweep_wd(
 
     def read() -> Reading:
         rows = rows_of(cells, run, plan.mode)
-        return read_weight_decay([_as_read(row) for row in rows], decay_gain(plan.recipe))
+        found = read_weight_decay([_as_read(row) for row in rows], decay_gain(plan.recipe))
+        if found.chosen is None:
+            reasons = [f"{as_written(row['weight_decay'])}: {row['error']}" for row in rows]
+            return replace(found, reason="\n  ".join([found.reason, *reasons]))
+        return found
 
     cells = run_plan(plan, hardware, run, report, jobs=1, source=source)
     reading = read()
