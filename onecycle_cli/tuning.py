@@ -31,10 +31,15 @@ class Stage:
 
 @dataclass(frozen=True)
 class Trial:
-    """A short run: the values it had, and its validation loss at the end (None where it diverged or collapsed)."""
+    """A short run: the values it had, the max_lr it ran at, and its validation loss at the end.
+
+    `valid_loss` is None for a run that learned nothing or was not made, and `problem` then says why.
+    """
 
     values: Mapping[str, Any]
     valid_loss: float | None
+    max_lr: float | None = None
+    problem: str | None = None
 
 
 @dataclass(frozen=True)
@@ -90,18 +95,18 @@ class Plan:
     left_out: Sequence[str]
 
 
-def planned(stages: Sequence[Stage], cost: Cost, budget: float, epochs: int) -> Plan | None:
+def planned(stages: Sequence[Stage], cost: Cost, budget: float, epochs: int, least: int = 1) -> Plan | None:
     """The longest short runs, up to the whole run's `epochs`, that leave each stage its trials within `budget` seconds.
 
-    Where not even runs of an epoch do, the last stages are left out, momentum first: it matters least. None where
-    there is no time for the start itself.
+    Where not even runs of the `least` epochs do, the last stages are left out, momentum first: it matters least. None
+    where there is no time for the start itself.
     """
     for count in range(len(stages), -1, -1):
         kept = stages[:count]
         tests = (1 + FINAL_REPEATS) * cost.range_test + sum(map(cost.range_tests, kept))
         trials = SEEDS + sum(len(stage.values) for stage in kept)
         length = math.floor(((1 - SPARE) * budget - tests) / trials / cost.epoch)
-        if length >= 1:
+        if length >= least:
             return Plan(min(length, epochs), kept, [stage.name for stage in stages[count:]])
     return None
 
@@ -115,33 +120,39 @@ def same_pace(max_lr: float, momentum: float, other: float) -> float:
     return max_lr * (1 - other) / (1 - momentum)
 
 
-def noise(losses: Sequence[float]) -> float:
-    """The standard error of the difference between two single runs, from the losses of some seeds."""
-    return math.sqrt(2) * stdev(losses) if len(losses) > 1 else 0.0
+def noise(losses: Sequence[float]) -> float | None:
+    """The standard error of the difference between two single runs, from the losses of some seeds; None of one seed."""
+    return math.sqrt(2) * stdev(losses) if len(losses) > 1 else None
 
 
-def decided(stage: str, start: Trial, others: Sequence[Trial], noise: float) -> Decision:
+def decided(stage: Stage, start: Trial, others: Sequence[Trial], noise: float | None) -> Decision:
     """The value with the least validation loss, if it is better than the start's by more than one standard error.
 
-    A start that did not end gives way to anything that did.
+    A start that did not end gives way to anything that did. Where the noise is not known, a start that ended stays.
     """
-    was = {field: start.values[field] for field in _fields(others)}
+
+    def decision(chosen: Mapping[str, Any], reason: str) -> Decision:
+        return Decision(stage.name, was, chosen, reason, [start, *others])
+
+    was = {field: start.values[field] for values in stage.values for field in values}
     ended = [trial for trial in others if trial.valid_loss is not None]
     best = min(ended, key=lambda trial: trial.valid_loss or 0.0, default=None)
     if best is None or best.valid_loss is None:
-        return Decision(stage, was, was, "Nothing else came to its end.", [start, *others])
+        return decision(was, "Nothing else came to its end.")
     chosen = {field: best.values[field] for field in was}
     if start.valid_loss is None:
-        return Decision(stage, was, chosen, "The start did not come to its end.", [start, *others])
+        return decision(chosen, "The start did not come to its end.")
     gain = start.valid_loss - best.valid_loss
-    told = f"validation loss {best.valid_loss:.4f} against {start.valid_loss:.4f}, with a standard error of {noise:.4f}"
+    told = f"validation loss {best.valid_loss:.4f} against {start.valid_loss:.4f}"
+    if noise is None:
+        return decision(was, f"The noise between seeds is not known: {told}.")
+    told += f", with a standard error of {noise:.4f}"
     if gain > noise:
-        return Decision(stage, was, chosen, f"Better by more than noise: {told}.", [start, *others])
-    return Decision(
-        stage, was, was, f"The best of the others is not better by more than noise: {told}.", [start, *others]
-    )
+        return decision(chosen, f"Better by more than noise: {told}.")
+    return decision(was, f"The best of the others is not better by more than noise: {told}.")
 
 
-def _fields(trials: Sequence[Trial]) -> list[str]:
-    """The fields in which the trials of a stage differ from each other or from the start: those that it names."""
-    return list(dict.fromkeys(field for trial in trials for field in trial.values))
+def best_with(values: Mapping[str, Any], trials: Sequence[Trial]) -> Trial | None:
+    """Of the short runs with all of these values, the one with the least validation loss; None where none ended."""
+    ended = [t for t in trials if t.valid_loss is not None and values.items() <= t.values.items()]
+    return min(ended, key=lambda trial: trial.valid_loss or 0.0, default=None)

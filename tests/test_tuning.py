@@ -15,6 +15,7 @@ from onecycle_cli.tuning import (
     Cost,
     Stage,
     Trial,
+    best_with,
     decided,
     noise,
     planned,
@@ -88,11 +89,15 @@ def test_at_the_same_pace_more_momentum_wants_a_lower_max_lr() -> None:
 def test_noise_is_the_standard_error_of_a_difference_of_two_runs() -> None:
     # Deviations of 0.1 around the middle: a standard deviation of 0.1, times the root of 2.
     assert noise([0.4, 0.5, 0.6]) == pytest.approx(0.1 * 2**0.5)
-    assert noise([0.5]) == noise([]) == 0
+    assert noise([0.5]) is None
+    assert noise([]) is None
 
 
 def trial(weight_decay: float, loss: float | None) -> Trial:
-    return Trial({WEIGHT_DECAY: weight_decay}, loss)
+    return Trial({**NOW, WEIGHT_DECAY: weight_decay}, loss)
+
+
+DECAYS = Stage("weight decay", [{WEIGHT_DECAY: 1e-2}, {WEIGHT_DECAY: 1e-4}])
 
 
 @pytest.mark.parametrize(
@@ -109,8 +114,30 @@ def test_a_value_is_changed_for_a_gain_beyond_noise(
     start: float | None, losses: list[float | None], chosen: float, says: str
 ) -> None:
     others = [trial(value, loss) for value, loss in zip((1e-2, 1e-4), losses, strict=True)]
-    decision = decided("weight decay", Trial(NOW, start), others, noise=0.1)
+    decision = decided(DECAYS, Trial(NOW, start), others, noise=0.1)
     assert decision.chosen == {WEIGHT_DECAY: chosen}
     assert decision.was == {WEIGHT_DECAY: 1e-3}
     assert says in decision.reason
     assert len(decision.trials) == 3
+
+
+@pytest.mark.parametrize(("start", "chosen"), [(0.5, 1e-3), (None, 1e-2)])
+def test_where_the_noise_is_not_known_a_start_that_ended_stays(start: float | None, chosen: float) -> None:
+    decision = decided(DECAYS, Trial(NOW, start), [trial(1e-2, 0.1), trial(1e-4, 0.2)], noise=None)
+    assert decision.chosen == {WEIGHT_DECAY: chosen}
+    assert (start is None) or "not known: validation loss 0.1000 against 0.5000" in decision.reason
+
+
+def test_the_best_run_with_some_values_is_of_those_that_ended() -> None:
+    trials = [trial(1e-2, None), trial(1e-2, 0.4), trial(1e-2, 0.3), trial(1e-4, 0.1)]
+    assert best_with({WEIGHT_DECAY: 1e-2}, trials) == trials[2]
+    assert best_with({WEIGHT_DECAY: 1e-2}, trials[:1]) is None
+    assert best_with({WEIGHT_DECAY: 1e-3}, trials) is None
+
+
+def test_runs_are_no_shorter_than_a_whole_cycle() -> None:
+    stage, cost = [Stage("s", [{"f": 1}])], Cost(64, range_test=1.0, epoch=1.0)
+    # Four range tests and three runs: 4 + 3 x 2 = 10 s of 0.9 x 12.
+    assert planned(stage, cost, 12, epochs=9, least=2).epochs == 2
+    assert planned(stage, cost, 12, epochs=9, least=2).left_out == ["s"]
+    assert planned(stage, cost, 12, epochs=9, least=3) is None

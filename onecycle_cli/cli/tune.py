@@ -44,9 +44,10 @@ def tune(
     Leaves tuned.yaml, a whole recipe for train, and tune.md, a report of each decision with its evidence. The same
     command again goes on where it was interrupted.
     """
-    from onecycle_cli.console import Display, show_line, show_pairs, show_table
+    from onecycle_cli.console import Display, show_line, show_note, show_pairs, show_table
     from onecycle_cli.engine import resolve_hardware
     from onecycle_cli.experiments import tune as module
+    from onecycle_cli.experiments.tune_report import told
     from onecycle_cli.run_dir.facts import command_line
     from onecycle_cli.run_dir.files import TUNE_REPORT, TUNED_RECIPE
 
@@ -64,25 +65,27 @@ def tune(
         summary = {
             "max_lr": tuned.max_lr,
             "confidence": tuned.confidence,
+            "reason": tuned.reason,
             "decisions": tuned.decisions,
             "left_out": tuned.left_out,
             "recipe": str(run.path / TUNED_RECIPE),
         }
         run.finish("finished", summary)
+    if tuned.confidence == "low" and (quiet or as_json):
+        show_note(f"The confidence in max_lr {tuned.max_lr:g} is low. {tuned.reason}")
     if quiet:
         show_line(run.path / TUNED_RECIPE)
     elif as_json:
         print_json(run, summary)
     else:
-        rows = [
-            (decision.stage, module.told(decision.was), module.told(decision.chosen)) for decision in tuned.decisions
-        ]
+        rows = [(decision.stage, told(decision.was), told(decision.chosen)) for decision in tuned.decisions]
         show_table(("stage", "was", "chosen"), rows)
         print()
         pairs = [("max_lr", f"{tuned.max_lr:g}"), ("confidence", tuned.confidence)]
         pairs += [("no time for", ", ".join(tuned.left_out))] if tuned.left_out else []
-        pairs += [("why", str(run.path / TUNE_REPORT)), ("recipe", str(run.path / TUNED_RECIPE))]
-        show_pairs([*pairs, ("next", command_line(["train", str(run.path / TUNED_RECIPE)]))])
+        report_path, recipe_path = str(run.path / TUNE_REPORT), str(run.path / TUNED_RECIPE)
+        pairs += [("why", tuned.reason), ("report", report_path), ("recipe", recipe_path)]
+        show_pairs([*pairs, ("next", command_line(["train", recipe_path]))])
 
 
 def _seconds(text: str) -> float:

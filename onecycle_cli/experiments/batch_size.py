@@ -64,7 +64,7 @@ def find_batch_size(recipe: Recipe, hardware: Hardware, run: RunDir, report: Rep
     with run.table(BATCH_SIZE, BATCH_SIZE_COLUMNS) as table:
 
         def trial(batch_size: int) -> Trial:
-            trials.append(_trial(recipe, setup, batch_size))
+            trials.append(try_batch_size(recipe, setup, batch_size))
             table.append([vars(trials[-1])])
             report(_in_words(trials[-1]))
             return trials[-1]
@@ -102,7 +102,7 @@ def _nothing_fits() -> MachineError:
     )
 
 
-def _trial(recipe: Recipe, setup: Setup, batch_size: int) -> Trial:
+def try_batch_size(recipe: Recipe, setup: Setup, batch_size: int) -> Trial:
     """Tries one size, and leaves no memory taken; that it did not fit is a result."""
     cuda, device = setup.hardware.device.type == "cuda", setup.hardware.device
     if cuda:

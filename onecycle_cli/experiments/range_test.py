@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from onecycle_cli.engine import Hardware, Score, Step
 from onecycle_cli.experiments.drawing import draw
@@ -15,8 +16,9 @@ from onecycle_cli.experiments.suggestions import suggestion_plan
 from onecycle_cli.experiments.verification import short_cycles
 from onecycle_cli.lr_range import Curve, Suggestion, has_diverged, has_risen, shape_of, smoother, suggest, verified
 from onecycle_cli.progress import Progress, Report
-from onecycle_cli.recipe import Recipe, curve_settings, finder_momentum, last_stage, with_values
+from onecycle_cli.recipe import MOST_RANGE_STEPS, Recipe, curve_settings, finder_momentum, last_stage, with_values
 from onecycle_cli.run_dir.files import (
+    FIRST_LR_RANGE,
     LR_RANGE,
     LR_RANGE_COLUMNS,
     LR_RANGE_FIGURE,
@@ -116,6 +118,43 @@ def range_test(
     result = RangeTest(tests, suggestion, recipe.find_lr.stop_factor)
     _draw(recipe, result, run, report)
     return result
+
+
+RETRY_STEPS, RETRY_SEEDS = 2, 3
+"""How a range test is repeated that gave no max_lr: with so many times the steps, for so many seeds."""
+
+
+def retry_length(recipe: Recipe) -> dict[str, Any]:
+    """The steps of a repeated range test, as a value of the recipe.
+
+    With more steps more noise averages out, and the loss has more time to fall.
+    """
+    return {"find_lr.num_steps": min(RETRY_STEPS * recipe.find_lr.num_steps, MOST_RANGE_STEPS)}
+
+
+def range_test_with_retry(recipe: Recipe, setup: Setup, run: RunDir, report: Report) -> RangeTest:
+    """The range test; where it gives no max_lr, the result of a second one with more steps and several seeds.
+
+    The curve of the first is kept beside.
+    """
+    test = range_test(recipe, setup, run, report)
+    if test.suggestion.max_lr is not None:
+        return test
+    longer = with_values(recipe, retry_length(recipe))
+    note(
+        run,
+        report,
+        f"The range test gave no max_lr and is repeated with {longer.find_lr.num_steps} steps for {RETRY_SEEDS} seeds. "
+        f"{test.suggestion.reason}",
+    )
+    (run.path / LR_RANGE).rename(run.path / FIRST_LR_RANGE)
+    return range_test(longer, setup, run, report, repeats=RETRY_SEEDS)
+
+
+def tested_lrs(recipe: Recipe) -> str:
+    """A sentence with the range of a recipe's range tests, for a message about one that gave no max_lr."""
+    finder = recipe.find_lr
+    return f"The range tests begin at find_lr.start_lr {finder.start_lr:g}; find_lr.end_lr is {finder.end_lr:g}."
 
 
 def _keep(suggestion: Suggestion, recipe: Recipe, setup: Setup, run: RunDir) -> None:

@@ -24,17 +24,19 @@ from onecycle_cli.experiments.outcome import (
     summary_of,
 )
 from onecycle_cli.experiments.planning import recipe_schedule
-from onecycle_cli.experiments.range_test import range_test
+from onecycle_cli.experiments.range_test import range_test_with_retry, tested_lrs
 from onecycle_cli.experiments.setup import LoggedStep, SeenStep, Setup, fresh, in_blocks, note, prepare, weights_header
 from onecycle_cli.experiments.suggestions import numbers_in
 from onecycle_cli.experiments.updates import Updates
 from onecycle_cli.interrupts import Held, held_back
+from onecycle_cli.lr_range import TYPICAL
 from onecycle_cli.progress import Progress, Report
 from onecycle_cli.recipe import Recipe, lacks_max_lr, to_yaml, with_largest_max_lr, with_max_lr
 from onecycle_cli.run_dir.files import (
     BEST_MODEL,
     EPOCHS,
     EPOCHS_COLUMNS,
+    LR_RANGE_FIGURE,
     MODEL,
     PROFILE,
     PROFILE_COLUMNS,
@@ -71,7 +73,8 @@ def train(
     Of a max_lr that is there already, `auto` keeps the ratios between the layer groups. With `profile`, the parts of a
     step are timed before; the training is the same. With a `checkpoint` of the run it goes on from there, to the same
     end. A diverged or collapsed run is a result, not an error. An interrupt ends it after the step, with a checkpoint.
-    `NoSuggestionError` where the range test gave no max_lr.
+    A range test that gave no max_lr is repeated, with more steps and several seeds; `NoSuggestionError` where the
+    second one gave none either.
     """
     setup = prepare(recipe, hardware, run, report)
     return train_with(recipe, setup, run, report, auto=auto, profile=profile, checkpoint=checkpoint)
@@ -256,9 +259,15 @@ def _check_cycle(recipe: Recipe, setup: Setup) -> None:
 
 
 def _with_found_max_lr(recipe: Recipe, setup: Setup, run: RunDir, report: Report) -> Recipe:
-    suggestion = range_test(recipe, setup, run, report).suggestion
+    suggestion = range_test_with_retry(recipe, setup, run, report).suggestion
     if suggestion.max_lr is None:
-        raise NoSuggestionError(suggestion.reason, f"The curve is in {run.path}; give --max-lr to train all the same.")
+        optimizer = recipe.optimizer.name
+        raise NoSuggestionError(
+            f"Two range tests gave no max_lr. {suggestion.reason}",
+            f"Look at {run.path / LR_RANGE_FIGURE} and change what the reason names, or train without a range test: "
+            f"--max-lr {TYPICAL[optimizer]:g} is typical of {optimizer} and a network that is trained from scratch. "
+            f"{tested_lrs(recipe)}",
+        )
     report(f"max_lr {suggestion.max_lr:g}, confidence {suggestion.confidence}. {suggestion.reason}")
     recipe = with_largest_max_lr(recipe, suggestion.max_lr)
     run.write_text(RECIPE, to_yaml(recipe))

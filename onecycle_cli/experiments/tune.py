@@ -2,18 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from time import perf_counter
 from typing import Any
 
 from onecycle_cli.batch_size import epochs_in_equal_time
 from onecycle_cli.engine import Hardware
 from onecycle_cli.errors import InputError, NoSuggestionError
-from onecycle_cli.experiments.batch_size import images_per_second
 from onecycle_cli.experiments.cells import Mode, ended, fingerprint, plan_cells, row_of, run_cells
 from onecycle_cli.experiments.planning import of_length
-from onecycle_cli.experiments.setup import prepare
+from onecycle_cli.experiments.range_test import RETRY_SEEDS, RETRY_STEPS, retry_length, tested_lrs
+from onecycle_cli.experiments.tune_plan import Measured, measured, plan_within
+from onecycle_cli.experiments.tune_report import TuneReport, told
 from onecycle_cli.progress import Report
-from onecycle_cli.recipe import Recipe, as_written, relative, result_settings, to_yaml, with_values
+from onecycle_cli.recipe import Recipe, relative, result_settings, to_yaml, with_values
 from onecycle_cli.run_dir.files import RUN, TUNE_REPORT, TUNE_STATE, TUNED_RECIPE
 from onecycle_cli.run_dir.run import RunDir
 from onecycle_cli.tuning import (
@@ -23,16 +23,14 @@ from onecycle_cli.tuning import (
     MAX_MOMENTUM,
     SEEDS,
     WEIGHT_DECAY,
-    Cost,
     Decision,
     Plan,
     Stage,
     Trial,
+    best_with,
     decided,
     noise,
-    planned,
     same_pace,
-    stages,
 )
 
 Values = dict[str, Any]
@@ -40,11 +38,15 @@ Values = dict[str, Any]
 
 @dataclass(frozen=True)
 class Tuned:
-    """A recipe with nothing left to be found, and how each of its values was decided."""
+    """A recipe with nothing left to be found, and how each of its values was decided.
+
+    `reason` says in a sentence where `max_lr` comes from.
+    """
 
     recipe: Recipe
     max_lr: float
     confidence: str
+    reason: str
     decisions: Sequence[Decision]
     left_out: Sequence[str]
 
@@ -58,45 +60,75 @@ def tune(recipe: Recipe, hardware: Hardware, run: RunDir, report: Report, *, bud
     """Tunes a recipe within `budget` seconds, and leaves `tuned.yaml` and a report of each decision in `run`.
 
     Each short run is a cell of its own with the range test before it; what was run before an interrupt is not run
-    again. Runs with other batch sizes have as many epochs as take the same time. `InputError` where there is no time
-    for anything, and for a recipe of several stages or several lrs.
+    again. Runs with other batch sizes have as many epochs as take the same time. Where the last range tests give no
+    max_lr, it is that of the short runs with the chosen values, with low confidence.
+
+    `InputError` where there is no time for anything, and for a recipe of several stages or several lrs;
+    `NoSuggestionError` where there is no max_lr and no short run came to its end.
     """
     if recipe.fine_tune is not None or relative(recipe.schedule.max_lr) is not None:
         raise InputError(
             "tune looks for the settings of one cycle with one max_lr, and the recipe has fine_tune, or several lrs.",
             "Leave fine_tune out and set schedule.max_lr to null; `onecycle sweep` varies any fields.",
         )
-    bench = _Bench.of(recipe, hardware, run, report, budget, source)
+    recipe = with_values(recipe, {"schedule.max_lr": None})
+    found = measured(recipe, hardware, run, report)
+    plan = plan_within(budget, recipe, found)
+    bench = _Bench(recipe, hardware, run, report, source, budget, found, plan)
     now: Values = {
         BATCH_SIZE: recipe.data.batch_size,
         WEIGHT_DECAY: recipe.optimizer.weight_decay,
         MAX_MOMENTUM: recipe.schedule.max_momentum,
         BASE_MOMENTUM: recipe.schedule.at_peak,
     }
-    report(f"{SEEDS} runs of {bench.plan.epochs} epochs of the recipe as it is, for the noise between seeds.")
-    seeds = [recipe.seed + n for n in range(SEEDS)]
-    losses = [bench.trial(now, {}, seed).valid_loss for seed in seeds]
+    report(f"{SEEDS} runs of {plan.epochs} epochs of the recipe as it is, for the noise between seeds.")
+    losses = [bench.trial(now, recipe.seed + n).valid_loss for n in range(SEEDS)]
     error = noise([loss for loss in losses if loss is not None])
     decisions: list[Decision] = []
-    left_out = list(bench.plan.left_out)
-    for stage in bench.plan.stages:
+    left_out = list(plan.left_out)
+    for stage in plan.stages:
         if not bench.has_time_for(stage):
             left_out.append(stage.name)
             continue
-        start = bench.trial(now, {}, recipe.seed)
-        others = [bench.trial(now, values, recipe.seed) for values in stage.values]
-        decision = decided(stage.name, Trial(now, start.valid_loss), others, error)
+        start = bench.trial(now, recipe.seed)
+        others = [bench.trial({**now, **values}, recipe.seed) for values in stage.values]
+        decision = decided(stage, start, others, error)
         report(f"{stage.name}: {told(decision.chosen)}. {decision.reason}")
         decisions.append(decision)
         now = {**now, **decision.chosen}
-    result = bench.finished(now, decisions, left_out)
-    run.write_text(TUNED_RECIPE, to_yaml(result.recipe))
-    run.write_text(TUNE_REPORT, _report(result, budget, bench.used(), error))
-    return result
+    values = {**now, **of_length(recipe, bench.epochs(now[BATCH_SIZE], recipe.schedule.epochs))}
+    name = f"{recipe.name}-tuned"[:80]
+    max_lr = bench.final_max_lr(now, values)
+    text = TuneReport(name, budget, bench.used(), error, max_lr.told(), decisions, left_out).to_markdown()
+    run.write_text(TUNE_REPORT, text)
+    if max_lr.value is None:
+        raise NoSuggestionError(
+            f"No short run came to its end, and {max_lr.reason[:1].lower()}{max_lr.reason[1:]}",
+            f"What was tried is in {run.path / TUNE_REPORT}. Change what the reason names, and tune again. "
+            f"{tested_lrs(recipe)}",
+        )
+    tuned = with_values(recipe, {**values, "schedule.max_lr": max_lr.value, "name": name})
+    run.write_text(TUNED_RECIPE, to_yaml(tuned))
+    return Tuned(tuned, max_lr.value, max_lr.confidence, max_lr.reason, decisions, left_out)
+
+
+@dataclass(frozen=True)
+class _MaxLr:
+    """The max_lr of the tuned recipe, None where there is none; `reason` says where it comes from, or why not."""
+
+    value: float | None
+    confidence: str
+    reason: str
+
+    def told(self) -> str:
+        """A line of the report."""
+        if self.value is None:
+            return f"No max_lr, and so no recipe. {self.reason}"
+        return f"max_lr {self.value:g}, confidence {self.confidence}. {self.reason}"
 
 
 class _Bench:
-    """Where short runs are made: what they cost, how long they are, and what was spent on them."""
+    """Where short runs and range tests are made, and what was spent on them."""
 
     def __init__(
         self,
@@ -105,93 +137,97 @@ class _Bench:
         run: RunDir,
         report: Report,
         source: str,
-        *,
         budget: float,
-        speeds: Mapping[int, float],
-        cost: Cost,
+        found: Measured,
         plan: Plan,
-        setup_seconds: float,
     ) -> None:
         self.recipe, self.hardware, self.run, self.report, self.source = recipe, hardware, run, report, source
-        self.budget, self.speeds, self.cost, self.plan = budget, speeds, cost, plan
-        self.setup_seconds = setup_seconds
-
-    @staticmethod
-    def of(recipe: Recipe, hardware: Hardware, run: RunDir, report: Report, budget: float, source: str) -> "_Bench":
-        """Measures speeds and plans, or takes what was measured before an interrupt."""
-        recipe = with_values(recipe, {"schedule.max_lr": None})
-        if not (run.path / TUNE_STATE).is_file():
-            _measure(recipe, hardware, run, report, budget)
-        state = run.read_json(TUNE_STATE)
-        speeds = {int(size): speed for size, speed in state["speeds"].items()}
-        cost = Cost(**state["cost"])
-        found = _stages(recipe, int(state["images"]))
-        plan = planned(found, cost, budget - state["setup_seconds"], recipe.schedule.epochs)
-        if plan is None:
-            least = SEEDS * cost.epoch + (1 + FINAL_REPEATS) * cost.range_test
-            raise InputError(
-                f"A budget of {budget:.0f} s is too short: an epoch takes {cost.epoch:.1f} s, a range test "
-                f"{cost.range_test:.1f} s.",
-                f"Give at least --budget {1.2 * least + state['setup_seconds']:.0f}s.",
-            )
-        return _Bench(
-            recipe,
-            hardware,
-            run,
-            report,
-            source,
-            budget=budget,
-            speeds=speeds,
-            cost=cost,
-            plan=plan,
-            setup_seconds=state["setup_seconds"],
-        )
+        self.budget, self.found, self.plan = budget, found, plan
+        self.trials: list[Trial] = []
+        self.range_tests: dict[int, dict[str, Any]] = {}
 
     def epochs(self, batch_size: int, epochs: int) -> int:
         """The epochs with `batch_size` that take the time of so many with the recipe's."""
-        return epochs_in_equal_time(epochs, self.speeds[self.recipe.data.batch_size], self.speeds[batch_size])
+        return epochs_in_equal_time(
+            epochs, self.found.speeds[self.recipe.data.batch_size], self.found.speeds[batch_size]
+        )
 
-    def trial(self, now: Values, values: Mapping[str, Any], seed: int) -> Trial:
-        """A short run with some values in the place of those that hold now."""
-        tried = {**now, **values}
-        max_lr = self._max_lr(tried)
-        if max_lr is None:
-            return Trial(values, None)
-        length = of_length(self.recipe, self.epochs(tried[BATCH_SIZE], self.plan.epochs))
-        row = self._row({**tried, **length, "schedule.max_lr": max_lr, "seed": seed}, "train", 1)
-        return Trial(values, row["valid_loss"] if row["status"] == "finished" else None)
+    def trial(self, values: Values, seed: int) -> Trial:
+        """A short run."""
+        made = self._trial(values, seed)
+        self.trials.append(made)
+        return made
 
-    def _max_lr(self, tried: Values) -> float | None:
-        """What the range test of a batch size suggests, for the momentum that is tried; None where it has no number."""
-        schedule = self.recipe.schedule
-        found: float | None = self._row({BATCH_SIZE: tried[BATCH_SIZE]}, "range", 1)["max_lr"]
-        if found is None or self.recipe.optimizer.name != "sgd":
-            return found
-        return float(f"{same_pace(found, schedule.at_peak, tried[BASE_MOMENTUM]):.3g}")
+    def _trial(self, values: Values, seed: int) -> Trial:
+        test = self._range_test_of(values[BATCH_SIZE])
+        if test["max_lr"] is None:
+            return Trial(values, None, problem=f"no max_lr: {_why(test)}")
+        max_lr = self._at_same_pace(test["max_lr"], values[BASE_MOMENTUM])
+        length = of_length(self.recipe, self.epochs(values[BATCH_SIZE], self.plan.epochs))
+        row = self._row({**values, **length, "schedule.max_lr": max_lr, "seed": seed}, "train", 1)
+        if row["status"] == "finished":
+            return Trial(values, row["valid_loss"], max_lr)
+        return Trial(values, None, max_lr, row["status"] if row.get("error") is None else _why(row))
 
-    def finished(self, now: Values, decisions: Sequence[Decision], left_out: Sequence[str]) -> Tuned:
-        """The recipe with the values that hold now, and the max_lr that range tests under them suggest."""
-        length = of_length(self.recipe, self.epochs(now[BATCH_SIZE], self.recipe.schedule.epochs))
+    def _range_test_of(self, batch_size: int) -> dict[str, Any]:
+        """The range test whose max_lr the short runs of a batch size have."""
+        if batch_size not in self.range_tests:
+            self.range_tests[batch_size] = self._range_test({BATCH_SIZE: batch_size}, 1)
+        return self.range_tests[batch_size]
+
+    def _at_same_pace(self, max_lr: float, momentum: float) -> float:
+        """What was found with the recipe's momentum, for another one."""
+        if self.recipe.optimizer.name != "sgd":
+            return max_lr
+        return float(f"{same_pace(max_lr, self.recipe.schedule.at_peak, momentum):.3g}")
+
+    def final_max_lr(self, chosen: Values, whole: Values) -> _MaxLr:
+        """The max_lr that range tests suggest under the `chosen` values, or else the one of the short runs with them.
+
+        `whole` are these values with the length of the tuned recipe.
+        """
         self.report("Range tests under the chosen values.")
-        row = self._row({**now, **length}, "range", FINAL_REPEATS)
-        if row.get("max_lr") is None:
-            raise NoSuggestionError(
-                f"The range tests under the chosen values gave no max_lr. {row.get('reason') or row['error']}",
-                f"Their curves are in {self.run.path}.",
-            )
-        values = {**now, **length, "schedule.max_lr": row["max_lr"], "name": f"{self.recipe.name}-tuned"[:80]}
-        return Tuned(with_values(self.recipe, values), row["max_lr"], row["confidence"], decisions, left_out)
+        row = self._range_test(whole, FINAL_REPEATS)
+        if row["max_lr"] is not None:
+            return _MaxLr(row["max_lr"], row["confidence"], f"From range tests under these values: {row['reason']}")
+        why = f"The range tests under the chosen values gave no max_lr. {_why(row)}"
+        best = best_with(chosen, self.trials)
+        if best is None or best.max_lr is None:
+            return _MaxLr(None, "", why)
+        source = "It is the max_lr of the short runs with these values, which ended at a validation loss of"
+        return _MaxLr(best.max_lr, "low", f"{source} {best.valid_loss:.4f}. {why}")
+
+    def _range_test(self, values: Values, repeats: int) -> dict[str, Any]:
+        """The row of a range test. One that gave no max_lr is repeated where there is time, and that row counts."""
+        row = self._row(values, "range", repeats)
+        if row["max_lr"] is not None or row["status"] != "finished":
+            return row
+        retry = retry_length(self.recipe)
+        share = values[BATCH_SIZE] / self.recipe.data.batch_size
+        seconds = RETRY_STEPS * RETRY_SEEDS * share * self.found.cost.range_test
+        if not self._has_time(f"the range test of {told(values)} again", seconds):
+            return row
+        self.report(f"{_why(row)} The range test is repeated with more steps.")
+        return self._row({**values, **retry}, "range", RETRY_SEEDS)
 
     def has_time_for(self, stage: Stage) -> bool:
         """Whether the trials of a stage and the last range tests fit into what is left of the budget."""
-        trials = len(stage.values) * self.plan.epochs * self.cost.epoch
-        last = FINAL_REPEATS * self.cost.range_test
-        return self.used() + self.cost.range_tests(stage) + trials + last <= self.budget
+        cost = self.found.cost
+        trials = len(stage.values) * self.plan.epochs * cost.epoch
+        return self._has_time(stage.name, cost.range_tests(stage) + trials + FINAL_REPEATS * cost.range_test)
+
+    def _has_time(self, work: str, seconds: float) -> bool:
+        """Whether some work fits into what is left of the budget; the answer is kept, so that what began can go on."""
+        state, work = self.run.read_json(TUNE_STATE), f"{work}, in {self.budget:g} s"
+        if work not in state["has_time"]:
+            state["has_time"][work] = self.used() + seconds <= self.budget
+            self.run.write_json(TUNE_STATE, state)
+        return bool(state["has_time"][work])
 
     def used(self) -> float:
         """Seconds that were spent so far, in all processes that worked on this."""
         runs = [RunDir(path.parent) for path in self.run.path.glob(f"*/{RUN}")]
-        return self.setup_seconds + sum(run.facts["seconds"] or 0.0 for run in runs)
+        return self.found.seconds + sum(run.facts["seconds"] or 0.0 for run in runs)
 
     def _row(self, values: Values, mode: Mode, repeats: int) -> dict[str, Any]:
         """What came out of the cell with these values, which is run if it was not."""
@@ -205,67 +241,6 @@ class _Bench:
         return {"max_lr": None} | row
 
 
-def _stages(recipe: Recipe, images: int) -> list[Stage]:
-    schedule, decay = recipe.schedule, recipe.optimizer.weight_decay
-    momentum = (schedule.max_momentum, schedule.at_peak)
-    return stages(recipe.data.batch_size, decay, recipe.sweep_wd.weight_decays, momentum, images)
-
-
-def _measure(recipe: Recipe, hardware: Hardware, run: RunDir, report: Report, budget: float) -> None:
-    """Times real steps at each batch size that may be tried, and keeps what was measured."""
-    started = perf_counter()
-    setup = prepare(recipe, hardware, run, report)
-    images = len(setup.train.labels)
-    tried = [values[BATCH_SIZE] for stage in _stages(recipe, images) for values in stage.values if BATCH_SIZE in values]
-    report("Timing steps.")
-    speeds = {size: images_per_second(recipe, setup, size) or 0.0 for size in (recipe.data.batch_size, *tried)}
-    scored = perf_counter()
-    setup.trainer.evaluate(setup.valid)
-    scoring = perf_counter() - scored
-    speed = speeds[recipe.data.batch_size]
-    cost = Cost(
-        recipe.data.batch_size,
-        range_test=recipe.find_lr.num_steps * recipe.data.batch_size / speed,
-        epoch=images / speed + scoring,
-    )
-    run.write_json(
-        TUNE_STATE,
-        {
-            "budget": budget,
-            "images": images,
-            "speeds": speeds,
-            "cost": vars(cost),
-            "setup_seconds": perf_counter() - started,
-        },
-    )
-
-
-def told(values: Mapping[str, Any]) -> str:
-    """Values as a person reads them."""
-    return ", ".join(f"{field} {as_written(value)}" for field, value in values.items())
-
-
-def _report(result: Tuned, budget: float, used: float, error: float) -> str:
-    """The decisions with their evidence, in Markdown."""
-    lines = [
-        f"# {result.recipe.name}",
-        "",
-        f"Of a budget of {budget:.0f} s, {used:.0f} s were used. The standard error of the difference between two "
-        f"short runs is {error:.4f} in validation loss, from {SEEDS} seeds of the start.",
-        "",
-        f"max_lr {result.max_lr:g}, confidence {result.confidence}, from {FINAL_REPEATS} range tests under these "
-        "values.",
-    ]
-    for decision in result.decisions:
-        stays = decision.chosen == decision.was
-        change = f"{told(decision.was)} stays" if stays else f"{told(decision.was)} becomes {told(decision.chosen)}"
-        lines += ["", f"## {decision.stage}", "", f"{change}. {decision.reason}"]
-        lines += ["", "| values | validation loss |", "| --- | --- |"]
-        for trial in decision.trials:
-            values = {field: trial.values[field] for field in decision.was}
-            lines.append(
-                f"| {told(values)} | {'did not finish' if trial.valid_loss is None else f'{trial.valid_loss:.4f}'} |"
-            )
-    if result.left_out:
-        lines += ["", f"Left out for lack of time: {', '.join(result.left_out)}."]
-    return "\n".join(lines) + "\n"
+def _why(row: Mapping[str, Any]) -> str:
+    """Why a range test or a short run gave nothing, on a line."""
+    return str(row.get("reason") or row["error"]).splitlines()[0]

@@ -1,6 +1,6 @@
 """Recipes: YAML in, one frozen validated object, YAML out."""
 
-from onecycle_cli.recipe.fields import Data, FindLr, Model, Optimizer, Recipe, Runtime, SweepWd
+from onecycle_cli.recipe.fields import MOST_RANGE_STEPS, Data, FindLr, Model, Optimizer, Recipe, Runtime, SweepWd
 from onecycle_cli.recipe.learning_rates import lr_ratios, relative, scaled
 from onecycle_cli.recipe.reading import Override, choices, dotted_values, load, parse, to_yaml, varied, with_values
 from onecycle_cli.recipe.schedule_fields import BodyAndHead, FineTune, Schedule, Stage
@@ -10,6 +10,7 @@ from onecycle_cli.recipe.staleness import Difference, curve_settings, difference
 from onecycle_cli.recipe.writing import as_written
 
 __all__ = [
+    "MOST_RANGE_STEPS",
     "BodyAndHead",
     "Data",
     "Difference",

@@ -129,12 +129,16 @@ class Optimizer(Section):
     eps: float = Field(1e-8, gt=0, le=1, description="AdamW only.")
 
 
+MOST_RANGE_STEPS = 1_000_000
+"""The largest `find_lr.num_steps`."""
+
+
 class FindLr(Section):
     """The learning rate range test."""
 
     start_lr: Lr
     end_lr: Lr
-    num_steps: WholeNumber = Field(ge=10, le=1_000_000)
+    num_steps: WholeNumber = Field(ge=10, le=MOST_RANGE_STEPS)
     mode: Literal["exponential", "linear"]
     momentum: Momentum | None = Field(description="Held constant; null: schedule.max_momentum.")
     smoothing: float = Field(ge=0, lt=1, description="Of the moving average of the loss.")

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from onecycle_cli.run_dir.run import RunDir
@@ -47,6 +48,7 @@ def test_sweep_wd_without_any_suggestion_exits_with_4(onecycle: Command, tiny_di
     result = onecycle("sweep-wd", *tiny_digits, *low)
     assert (result.exit_code, result.stdout) == (4, "")
     assert "No weight decay" in result.stderr
+    assert "  1e-3: The loss never fell" in result.stderr
     again = onecycle("sweep-wd", *tiny_digits, *low, "--json")
     found = json.loads(again.stdout)
     assert (again.exit_code, found["weight_decay"], found["max_lr"], len(found["rows"])) == (4, None, None, 1)
@@ -88,6 +90,29 @@ def test_a_sweep_of_range_tests_leaves_suggestions_that_train_takes(onecycle: Co
     assert result.stdout.splitlines()[0].split()[0] == "width"
     trained = onecycle("train", *tiny_digits, "--max-lr-from", "latest", "--set", "model.width=0.5", "--epochs", "1")
     assert "widths/width=0.5" in trained.stderr
+
+
+def test_a_range_test_without_a_max_lr_is_a_row_with_its_reason(onecycle: Command, tiny_digits: list[str]) -> None:
+    # Twelve steps are too few for a fall beyond noise, forty are not.
+    result = onecycle("sweep", *tiny_digits, "--mode", "range", "--param", "find_lr.num_steps=12,40", "--name", "steps")
+    assert result.exit_code == 0
+    assert "no suggestion  num_steps=12: The loss never fell" in result.stdout
+    table = pd.read_csv("runs/steps/sweep.csv")
+    assert table["status"].tolist() == ["no suggestion", "finished"]
+    assert table["max_lr"].isna().tolist() == table["error"].notna().tolist() == [True, False]
+
+
+def test_a_training_whose_range_tests_give_no_max_lr_is_a_row_with_its_reason(
+    onecycle: Command, tiny_digits: list[str]
+) -> None:
+    low = ("--max-lr", "auto", "--set", "find_lr.start_lr=1e-9", "--set", "find_lr.end_lr=1e-8")
+    result = onecycle("sweep", *tiny_digits, *low, "--param", "optimizer.weight_decay=1e-3,1e-4", "--name", "mine")
+    assert result.exit_code == 3
+    assert "weight_decay=0.001, seed=0: Two range tests gave no max_lr. The loss never fell" in result.stdout
+    assert "weight_decay=0.0001, seed=0: Two range tests gave no max_lr. The loss never fell" in result.stdout
+    table = pd.read_csv("runs/mine/sweep.csv")
+    assert table["status"].tolist() == ["failed", "failed"]
+    assert table["error"].str.startswith("Two range tests gave no max_lr.").all()
 
 
 def test_a_dry_run_shows_cells_and_cost_and_leaves_nothing(onecycle: Command, tiny_digits: list[str]) -> None:

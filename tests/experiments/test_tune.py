@@ -12,26 +12,41 @@ import pytest
 import torch
 
 from onecycle_cli.engine import Hardware
-from onecycle_cli.errors import InputError
+from onecycle_cli.errors import InputError, NoSuggestionError
+from onecycle_cli.experiments.suggestions import saved_curves
 from onecycle_cli.experiments.tune import Tuned, tune, tune_name
 from onecycle_cli.progress import silent
 from onecycle_cli.recipe import Recipe, load, to_yaml
 from onecycle_cli.run_dir.run import RunDir
+from onecycle_cli.tuning import FINAL_REPEATS
 
 CPU = Hardware(torch.device("cpu"), "float32")
 Tiny = Callable[..., Recipe]
 SMALL = {"data.batch_size": 64, "sweep_wd.weight_decays": [1e-2, 1e-4], "model.width": 0.5}
 
 
+def new_run(folder: Path, recipe: Recipe) -> RunDir:
+    text = to_yaml(recipe)
+    return RunDir.create(folder, command="tune", recipe_name="d", recipe_yaml=text, facts={}, name=None)
+
+
 @pytest.fixture
 def tuned(tmp_path: Path, tiny: Tiny) -> Callable[..., tuple[RunDir, Tuned]]:
     def run_it(budget: float = 600, values: dict[str, object] | None = None) -> tuple[RunDir, Tuned]:
         recipe = tiny(SMALL | (values or {}))
-        text = to_yaml(recipe)
-        run = RunDir.create(tmp_path, command="tune", recipe_name="d", recipe_yaml=text, facts={}, name=None)
+        run = new_run(tmp_path, recipe)
         return run, tune(recipe, CPU, run, silent, budget=budget, source="digits")
 
     return run_it
+
+
+@pytest.fixture
+def easy(tiny: Tiny, image_folder: Callable) -> Callable[..., Recipe]:
+    """A recipe of dark and bright images, which any training can tell apart, with one batch size to try."""
+    path = image_folder("a", "b", images=40, size=(8, 8))
+    data = {"source": "image_folder", "path": str(path), "channels": 3, "batch_size": 16}
+    values = {f"data.{name}": value for name, value in data.items()} | {"sweep_wd.weight_decays": [1e-4]}
+    return lambda more=None: tiny(values | {"schedule.epochs": 4} | (more or {}))
 
 
 def test_it_leaves_a_whole_recipe_a_report_of_each_decision_and_a_run_of_each_trial(tuned: Callable) -> None:
@@ -50,7 +65,7 @@ def test_it_leaves_a_whole_recipe_a_report_of_each_decision_and_a_run_of_each_tr
         assert f"## {decision.stage}" in report
         assert decision.reason in report
         for trial in decision.trials:
-            assert trial.valid_loss is None or f"{trial.valid_loss:.4f}" in report
+            assert trial.valid_loss is None or f"| {trial.max_lr:g} | {trial.valid_loss:.4f} |" in report
     runs = [RunDir(path.parent) for path in run.path.glob("*/run.json")]
     # Three seeds of the start, three batch sizes, a weight decay, two momentums; what was chosen is not run again.
     trials = [inner for inner in runs if (inner.path / "epochs.csv").is_file()]
@@ -67,9 +82,9 @@ def test_it_leaves_a_whole_recipe_a_report_of_each_decision_and_a_run_of_each_tr
     assert len(runs) == len(trials) + len(found) + 1
 
 
-def test_what_was_run_before_an_interrupt_is_not_run_again(tmp_path: Path) -> None:
-    words = [sys.executable, "-m", "onecycle_cli", "tune", "digits", "--device", "cpu", "--epochs", "1"]
-    words += ["--set", "model.width=0.25", "--budget", "5m", "--name", "mine", "--set", "find_lr.num_steps=40"]
+def test_what_was_run_before_an_interrupt_is_not_run_again(tmp_path: Path, easy: Callable) -> None:
+    (tmp_path / "easy.yaml").write_text(to_yaml(easy()))
+    words = [sys.executable, "-m", "onecycle_cli", "tune", "easy.yaml", "--budget", "10m", "--name", "mine"]
 
     def start() -> subprocess.Popen:
         return subprocess.Popen(words, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE, env=os.environ)
@@ -90,6 +105,70 @@ def test_what_was_run_before_an_interrupt_is_not_run_again(tmp_path: Path) -> No
     assert again.returncode == 0, err
     assert {name: ended()[name] for name in before} == before
     assert (tmp_path / "runs" / "mine" / "tuned.yaml").is_file()
+
+
+def tune_in(run: RunDir, recipe: Recipe) -> Tuned:
+    return tune(recipe, CPU, run, silent, budget=600, source="easy")
+
+
+def last_range_tests(run: RunDir) -> list[RunDir]:
+    """The range tests under the chosen values, which alone have several seeds."""
+    found = [RunDir(path.parent) for path in run.path.glob("*/lr_range.csv")]
+    return [inner for inner in found if len(saved_curves(inner)) == FINAL_REPEATS]
+
+
+def refuse(tests: list[RunDir]) -> None:
+    """Leaves range tests as if they had given no max_lr."""
+    for test in tests:
+        test.write_json("summary.json", test.summary | {"max_lr": None, "reason": "The loss never fell."})
+
+
+def test_where_the_last_range_tests_give_no_max_lr_they_are_repeated_and_then_it_is_that_of_the_short_runs(
+    tmp_path: Path, easy: Callable
+) -> None:
+    recipe = easy()
+    run = new_run(tmp_path, recipe)
+    first = tune_in(run, recipe)
+    (test,) = last_range_tests(run)
+    refuse([test])
+    repeated = tune_in(run, recipe)
+    (retry,) = [one for one in last_range_tests(run) if one.path != test.path]
+    assert load(retry.path / "recipe.yaml").find_lr.num_steps == 80
+    assert repeated.max_lr == retry.summary["max_lr"]
+    refuse([retry])
+    last = tune_in(run, recipe)
+    assert first.decisions == repeated.decisions == last.decisions
+    decision = last.decisions[-1]
+    (short_run,) = [trial for trial in decision.trials if decision.chosen.items() <= trial.values.items()]
+    assert last.max_lr == short_run.max_lr
+    assert last.confidence == "low"
+    assert load(run.path / "tuned.yaml").schedule.max_lr == last.max_lr
+    report = (run.path / "tune.md").read_text()
+    assert f"max_lr {last.max_lr:g}, confidence low. It is the max_lr of the short runs with these values" in report
+    assert "The range tests under the chosen values gave no max_lr. The loss never fell." in report
+
+
+def test_without_a_max_lr_and_a_short_run_there_is_a_report_of_what_was_tried(tmp_path: Path, easy: Callable) -> None:
+    recipe = easy({"find_lr.start_lr": 1e-9, "find_lr.end_lr": 1e-7})
+    run = new_run(tmp_path, recipe)
+    says = r"No short run.* gave no max_lr. The loss never fell.*\n.*tune.md.*end_lr is 1e-07"
+    with pytest.raises(NoSuggestionError, match=says):
+        tune_in(run, recipe)
+    report = (run.path / "tune.md").read_text()
+    assert "No max_lr, and so no recipe." in report
+    assert "| data.batch_size 8 |  | no max_lr: The loss never fell" in report
+    assert RunDir(run.path / "batch_size=8,num_steps=80").status == "finished"
+    assert not (run.path / "tuned.yaml").exists()
+
+
+def test_what_was_begun_is_gone_on_with_though_the_budget_is_used_up(tmp_path: Path, easy: Callable) -> None:
+    recipe = easy()
+    run = new_run(tmp_path, recipe)
+    first = tune_in(run, recipe)
+    assert [decision.stage for decision in first.decisions] == ["batch size", "momentum"]
+    for path in run.path.glob("*/run.json"):
+        RunDir(path.parent).update(seconds=600.0)
+    assert tune_in(run, recipe) == first
 
 
 def test_a_budget_that_is_too_short_for_anything_is_told(tuned: Callable) -> None:

@@ -1,0 +1,122 @@
+"""What a tuning measures before its short runs, and the plan that follows: both are kept, so that it can go on."""
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
+
+from onecycle_cli.engine import Hardware
+from onecycle_cli.errors import InputError, MachineError
+from onecycle_cli.experiments.batch_size import try_batch_size
+from onecycle_cli.experiments.planning import of_length, recipe_schedule
+from onecycle_cli.experiments.setup import prepare
+from onecycle_cli.experiments.suggestions import numbers_in
+from onecycle_cli.progress import Report
+from onecycle_cli.recipe import Recipe, differences, result_settings, with_max_lr, with_values
+from onecycle_cli.run_dir.files import TUNE_STATE
+from onecycle_cli.run_dir.run import RunDir
+from onecycle_cli.schedule import steps_per_epoch
+from onecycle_cli.tuning import BATCH_SIZE, FINAL_REPEATS, SEEDS, Cost, Plan, Stage, planned, stages
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What `tune.json` holds: the training images, the speed of each batch size that fits, and what things cost.
+
+    `speeds` are in images a second; `seconds` is what measuring took.
+    """
+
+    images: int
+    speeds: Mapping[int, float]
+    cost: Cost
+    seconds: float
+
+
+def measured(recipe: Recipe, hardware: Hardware, run: RunDir, report: Report) -> Measured:
+    """Times real steps at each batch size that may be tried, or takes what was measured before an interrupt.
+
+    `InputError` where `run` holds a tuning under other settings, `MachineError` where the recipe's batch does not fit.
+    """
+    settings = result_settings(recipe, hardware.precision)
+    if not (run.path / TUNE_STATE).is_file():
+        run.write_json(TUNE_STATE, {"settings": settings, "has_time": {}} | _measure(recipe, hardware, run, report))
+    state = run.read_json(TUNE_STATE)
+    with numbers_in(run, TUNE_STATE):
+        found = Measured(
+            int(state["images"]),
+            {int(size): float(speed) for size, speed in state["speeds"].items()},
+            Cost(**state["cost"]),
+            float(state["seconds"]),
+        )
+        changed = differences(state["settings"], settings)
+    if changed:
+        listed = "\n".join(f"  {setting}" for setting in changed)
+        raise InputError(f"{run.path} holds a tuning under other settings:\n{listed}", "Give another --name.")
+    return found
+
+
+def _measure(recipe: Recipe, hardware: Hardware, run: RunDir, report: Report) -> dict[str, Any]:
+    started = perf_counter()
+    setup = prepare(recipe, hardware, run, report)
+    images, own = len(setup.train.labels), recipe.data.batch_size
+    least_epochs(recipe, images)  # a cycle that is too short is told now
+    sizes = [
+        own,
+        *(values[BATCH_SIZE] for stage in _stages(recipe, images) for values in stage.values if BATCH_SIZE in values),
+    ]
+    report("Timing steps.")
+    trials = [try_batch_size(recipe, setup, size) for size in sizes]
+    speeds = {trial.batch_size: trial.images_per_second for trial in trials if trial.images_per_second is not None}
+    if own not in speeds:
+        raise MachineError(
+            f"A batch of {own:,} images does not fit in memory.",
+            "Set a smaller data.batch_size; `onecycle find-batch-size` finds the largest that fits.",
+        )
+    scored = perf_counter()
+    setup.trainer.evaluate(setup.valid)
+    scoring = perf_counter() - scored
+    cost = Cost(own, range_test=recipe.find_lr.num_steps * own / speeds[own], epoch=images / speeds[own] + scoring)
+    return {"images": images, "speeds": speeds, "cost": vars(cost), "seconds": perf_counter() - started}
+
+
+def plan_within(budget: float, recipe: Recipe, found: Measured) -> Plan:
+    """How long the short runs are, and which stages there are; `InputError` where the budget is too short for any."""
+    cost, least = found.cost, least_epochs(recipe, found.images)
+    tried = [_fitting(stage, found) for stage in _stages(recipe, found.images)]
+    plan = planned(
+        [stage for stage in tried if stage.values], cost, budget - found.seconds, recipe.schedule.epochs, least
+    )
+    if plan is None:
+        seconds = SEEDS * least * cost.epoch + (1 + FINAL_REPEATS) * cost.range_test
+        raise InputError(
+            f"A budget of {budget:.0f} s is too short: an epoch takes {cost.epoch:.1f} s, a range test "
+            f"{cost.range_test:.1f} s.",
+            f"Give at least --budget {1.2 * seconds + found.seconds:.0f}s.",
+        )
+    return plan
+
+
+def least_epochs(recipe: Recipe, images: int) -> int:
+    """The fewest epochs that make a whole cycle of the recipe's; `InputError` where its own are too few."""
+    recipe = with_max_lr(recipe, 1.0)
+    steps = steps_per_epoch(images, recipe.data.batch_size, drop_last=recipe.data.drop_last)
+    for epochs in range(1, recipe.schedule.epochs):
+        with suppress(InputError):
+            recipe_schedule(with_values(recipe, of_length(recipe, epochs)), steps)
+            return epochs
+    recipe_schedule(recipe, steps)
+    return recipe.schedule.epochs
+
+
+def _stages(recipe: Recipe, images: int) -> list[Stage]:
+    schedule, decay = recipe.schedule, recipe.optimizer.weight_decay
+    momentum = (schedule.max_momentum, schedule.at_peak)
+    return stages(recipe.data.batch_size, decay, recipe.sweep_wd.weight_decays, momentum, images)
+
+
+def _fitting(stage: Stage, found: Measured) -> Stage:
+    """The stage without the batch sizes that do not fit in memory."""
+    return Stage(
+        stage.name, [values for values in stage.values if values.get(BATCH_SIZE, found.cost.batch_size) in found.speeds]
+    )
