@@ -113,7 +113,7 @@ def test_there_are_at_least_thirty() -> None:
         (["train", "digits", "--max-lr", "0.1", "--device", "tpu"], "cannot be the text 'tpu'"),
         (["train", "digits", "--max-lr", "0.1", "--set", "model.width"], "has no FIELD=VALUE"),
         (["train", "digits", "--max-lr", "0.1", "--set", "model.widht=1"], "did you mean 'width'?"),
-        (["train", "digits", "--max-lr", "0.1", "--set", os.fsdecode(b"description=\xff")], "must be text in UTF-8"),
+        (["train", "digits", "--max-lr", "0.1", "--set", os.fsdecode(b"name=\xff")], "must be text in UTF-8"),
         (["train", "digits", "--max-lr", "0.1", "--name", "../x"], "cannot be the name of a run"),
         (["train", "digits", "--max-lr", "0.1", "--name", "/tmp/x"], "cannot be the name of a run"),
         (["train", "digits", "--max-lr", "0.1", "--name", ".."], "cannot be the name of a run"),
