@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from command import onecycle, run
 from rows import append
-from torch.autograd import DeviceType
+from torch.autograd import DeviceType  # type: ignore[attr-defined]
 from torch.profiler import ProfilerActivity, profile
 
 ROOT = Path(__file__).parent.parent
@@ -106,7 +106,7 @@ def bare_loop(device: str = "cuda", depth: int = 56, batch_size: int = 512) -> C
     from bare import resnet
     from torch.nn import functional as F
 
-    model = resnet(depth).to(device, memory_format=torch.channels_last)
+    model = resnet(depth).to(device).to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=1e-4, fused=True)
     images = torch.randn(batch_size, 3, 32, 32, device=device).contiguous(memory_format=torch.channels_last)
     labels = torch.randint(10, (batch_size,), device=device)

@@ -51,7 +51,7 @@ def main() -> None:
                 subprocess.run([sys.executable, *words, "--help"], stdout=subprocess.DEVNULL, check=True)
                 seconds[name].append(time.perf_counter() - started)
     medians = {f"{name}_seconds": round(statistics.median(times), 4) for name, times in seconds.items()}
-    row = {"date": f"{datetime.now(UTC):%Y-%m-%d}"} | medians
+    row: dict[str, object] = {"date": f"{datetime.now(UTC):%Y-%m-%d}", **medians}
     row |= {"repeats": repeats, "python": platform.python_version(), "typer": installed("typer")}
     append("start_up", row)
     print(row)

@@ -37,8 +37,8 @@ def _time(seconds: float) -> str:
 def speed() -> pd.DataFrame:
     """The medians of the newest run of benchmarks/speed.py, a row a contender; images a second, and bytes."""
     rows = measured("speed")
-    rows = rows[rows.date == rows.date.iloc[-1]]
-    return rows.groupby("contender", sort=False)[["train", "validate", "range_test", "peak_bytes"]].median()
+    newest = rows[rows.date == rows.date.iloc[-1]].groupby("contender", sort=False)
+    return pd.DataFrame(newest[["train", "validate", "range_test", "peak_bytes"]].median())
 
 
 def speed_table() -> str:

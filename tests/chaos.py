@@ -151,7 +151,7 @@ def chaos(runs: Path, count: int) -> "Counter[str]":
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         whole = dict(zip(kinds, pool.map(lambda kind: undisturbed(runs, kind), kinds), strict=True))
         turns = [(number, kinds[number % len(kinds)]) for number in range(count)]
-        list(pool.map(lambda turn: survived(runs, *turn, whole[turn[1]], kills), turns))
+        list(pool.map(lambda turn: survived(runs, turn[0], turn[1], whole[turn[1]], kills), turns))
     return kills
 
 

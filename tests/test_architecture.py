@@ -1,7 +1,7 @@
 """The arrows of the house: who may import whom, and which library lives where."""
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -110,9 +110,9 @@ def room_of(path: Path) -> str:
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
-def imports(tree: ast.AST, *, at_top: bool = False) -> Iterator[str]:
+def imports(tree: ast.Module, *, at_top: bool = False) -> Iterator[str]:
     """The modules that are imported, at any depth or at the top alone; not those for type checkers only."""
-    nodes = tree.body if at_top else ast.walk(tree)
+    nodes: Iterable[ast.AST] = tree.body if at_top else ast.walk(tree)
     for node in nodes:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)

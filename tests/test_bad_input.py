@@ -34,7 +34,7 @@ def changed(old: str, new: str) -> str:
 
 
 BOMB = "a0: &a0 [x]\n" + "".join(f"a{n + 1}: &a{n + 1} [{f'*a{n}, ' * 9}]\n" for n in range(99))
-RECIPES = {
+RECIPES: dict[str, tuple[str | bytes, str]] = {
     "an empty file": ("", "does not hold the sections"),
     "comments alone": ("# nothing\n", "does not hold the sections"),
     "a number": ("1\n", "does not hold the sections"),

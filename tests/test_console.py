@@ -7,7 +7,6 @@ from collections.abc import Callable
 
 import pytest
 
-from onecycle_cli import console
 from onecycle_cli.console import Display, duration, show_error, show_note, show_pairs, show_table, show_wide_table
 from onecycle_cli.errors import InputError
 from onecycle_cli.progress import Progress
@@ -41,7 +40,7 @@ def test_in_a_log_progress_is_a_line_now_and_then_and_one_at_the_end(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 0.0
-    monkeypatch.setattr(console.time, "monotonic", lambda: now)
+    monkeypatch.setattr("time.monotonic", lambda: now)
     with Display(quiet=False) as report:
         for done in range(1, 101):
             now = float(done)

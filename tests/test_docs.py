@@ -3,6 +3,7 @@
 import re
 import runpy
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -18,9 +19,9 @@ README = (ROOT / "README.md").read_text()
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
 
 
-def leaves(group: object, words: tuple[str, ...] = ()) -> dict[str, object]:
+def leaves(group: Any, words: tuple[str, ...] = ()) -> dict[str, Any]:
     """Every command that is no group, by its words."""
-    found = {}
+    found: dict[str, Any] = {}
     for name, command in group.commands.items():
         inner = leaves(command, (*words, name)) if hasattr(command, "commands") else {" ".join((*words, name)): command}
         found |= inner

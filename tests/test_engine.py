@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 from itertools import islice
+from typing import Any
 
 import pytest
 import torch
@@ -20,7 +21,8 @@ from onecycle_cli.schedule import LrMomentum
 
 CPU = Hardware(torch.device("cpu"), "float32")
 PLAIN = Normalization.of((0.5,), (0.25,), torch.device("cpu"))
-SGD = {"weight_decay": 1e-2, "decay_norm_and_bias": True, "nesterov": False, "beta2": 0.999, "eps": 1e-8}
+SGD: dict[str, Any] = {"weight_decay": 1e-2, "decay_norm_and_bias": True, "nesterov": False}
+SGD |= {"beta2": 0.999, "eps": 1e-8}
 
 
 def batches(images: int = 40, batch_size: int = 16, seed: int = 0) -> TrainBatches:
@@ -32,7 +34,8 @@ def batches(images: int = 40, batch_size: int = 16, seed: int = 0) -> TrainBatch
 
 
 def model(dropout: float = 0.0) -> nn.Module:
-    settings = {"width": 0.25, "shortcut_kind": "B", "dropout": dropout, "channels": 1, "classes": 3, "seed": 0}
+    settings: dict[str, Any] = {"width": 0.25, "shortcut_kind": "B", "dropout": dropout}
+    settings |= {"channels": 1, "classes": 3, "seed": 0}
     return build_model("resnet8", **settings)
 
 
@@ -201,9 +204,9 @@ def test_a_trainer_takes_the_network_over_from_another_whatever_that_had_frozen(
     list(islice(head.steps(schedule), 3))
     whole.reset(initial, SGD["weight_decay"], whole.batches)
     assert [step.loss.item() for step in islice(whole.steps(schedule), 3)] == alone
-    before = net.stem[1].running_mean.clone()
+    before = net.get_buffer("stem.1.running_mean").clone()
     list(islice(head.steps(schedule), 3))
-    assert torch.equal(net.stem[1].running_mean, before)
+    assert torch.equal(net.get_buffer("stem.1.running_mean"), before)
 
 
 def test_a_reset_trainer_is_as_good_as_new() -> None:
@@ -252,7 +255,7 @@ def on_gpu(precision: str, name: str = "sgd", dropout: float = 0.0) -> Trainer:
     moved = TrainBatches(
         source.images.cuda(), source.labels.cuda(), normalization, source.augmentation, 16, drop_last=False, seed=0
     )
-    net = model(dropout).to("cuda", memory_format=torch.channels_last)
+    net = model(dropout).to("cuda").to(memory_format=torch.channels_last)
     optimizer = build_optimizer(net, name, **SGD)
     return Trainer(net, optimizer, moved, label_smoothing=0.1, hardware=cuda, report=pytest.fail)
 

@@ -1,6 +1,7 @@
 """Recording and replaying, with a recorder that needs no GPU: a replay computes anew on the recorded inputs."""
 
 from collections.abc import Callable
+from typing import NoReturn
 
 import pytest
 import torch
@@ -56,7 +57,7 @@ def test_each_shape_is_recorded_once_after_its_warm_up() -> None:
 
     function = Accumulator()
 
-    def counting(inputs: tuple[Tensor, ...]) -> object:
+    def counting(inputs: tuple[Tensor, ...]) -> tuple[Callable[[], None], tuple[Tensor, ...]]:
         recorded.append(inputs[0].shape)
         return recorder(function)(inputs)
 
@@ -70,7 +71,7 @@ def test_each_shape_is_recorded_once_after_its_warm_up() -> None:
 
 
 def test_where_recording_fails_it_goes_on_as_it_is_and_says_why_once() -> None:
-    def failing(*_: object) -> object:
+    def failing(*_: object) -> NoReturn:
         raise RuntimeError("operation not permitted when stream is capturing\nand more")
 
     told: list[str] = []

@@ -3,11 +3,12 @@
 import copy
 import subprocess
 import sys
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from onecycle_cli.optimizers import Optimizer, build_optimizer
 
@@ -25,7 +26,7 @@ def built(net: nn.Module, name: str, **options: Any) -> Optimizer:
     return build_optimizer(net, name, **(SETTINGS | options))
 
 
-def torch_adamw(p: object) -> torch.optim.Optimizer:
+def torch_adamw(p: Iterable[Tensor]) -> torch.optim.Optimizer:
     return torch.optim.AdamW(p, lr=1, betas=(0.9, 0.99), eps=1e-6, weight_decay=1e-2)
 
 
@@ -78,6 +79,7 @@ def test_parameters_with_an_lr_of_their_own_are_updated_as_torch_does_with_group
         {"params": [parameter], "ratio": ratio, "weight_decay": 0.0 if spared and parameter.ndim == 1 else 0.5}
         for parameter, ratio in zip(theirs.parameters(), ratios, strict=True)
     ]
+    expected: torch.optim.Optimizer
     if name == "sgd":
         expected = torch.optim.SGD(groups, lr=1, momentum=0.9, nesterov=options.get("nesterov", False))
     else:

@@ -5,10 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from typer.testing import Result
 
 from onecycle_cli.recipe import load, shipped_names, shipped_path
 
-Command = Callable[..., object]
+Command = Callable[..., Result]
 
 SHRUNK = {
     "data.image_size": 8,

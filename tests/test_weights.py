@@ -1,6 +1,7 @@
 """Weights and their header in a safetensors file."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from onecycle_cli.errors import InputError
 from onecycle_cli.models import build_model
 from onecycle_cli.weights import Header, load_weights, save_weights
 
-MODEL = {
+MODEL: dict[str, Any] = {
     "architecture": "resnet8",
     "width": 0.25,
     "shortcut_kind": "B",

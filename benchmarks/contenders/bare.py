@@ -10,6 +10,7 @@ import json
 import resource
 import statistics
 import time
+from collections.abc import Callable
 
 import torch
 from torch import nn
@@ -56,7 +57,7 @@ def main() -> None:
     asked = parser.parse_args()
     device = torch.device(asked.device)
     torch.manual_seed(0)
-    model = resnet(asked.depth).to(device, memory_format=torch.channels_last)
+    model = resnet(asked.depth).to(device).to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-4, fused=True)
     images = torch.randn(asked.batch_size, 3, 32, 32, device=device).contiguous(memory_format=torch.channels_last)
     labels = torch.randint(10, (asked.batch_size,), device=device)
@@ -71,8 +72,8 @@ def main() -> None:
         forward().backward()
         optimizer.step()
 
-    def rate(step: object) -> float:
-        times = []
+    def rate(step: Callable[[], object]) -> float:
+        times: list[float] = []
         for number in range(asked.steps + WARM_UP):
             started = time.perf_counter()
             step()
@@ -80,7 +81,7 @@ def main() -> None:
                 torch.cuda.synchronize()
             if number >= WARM_UP:
                 times.append(time.perf_counter() - started)
-        return asked.batch_size / statistics.median(times)
+        return float(asked.batch_size / statistics.median(times))
 
     training = rate(train)
     model.eval()

@@ -21,7 +21,7 @@ def read(folder: Path, split: str) -> tuple[list[Image.Image], torch.Tensor]:
     return [images[number] for number in order], torch.tensor(labels)[torch.from_numpy(order)]
 
 
-class Images(torch.utils.data.Dataset):
+class Images(torch.utils.data.Dataset[tuple[torch.Tensor, int]]):
     """Images in memory, flipped and cropped one by one with torchvision's transforms, as the peers' tutorials do."""
 
     def __init__(self, folder: Path, split: str, *, augmented: bool) -> None:

@@ -111,7 +111,7 @@ def torch_lr_finder(asked: argparse.Namespace) -> dict[str, float]:
     return {"range_test": asked.range_steps * asked.batch_size / (time.perf_counter() - started)}
 
 
-def _loaders(asked: argparse.Namespace) -> list[torch.utils.data.DataLoader]:
+def _loaders(asked: argparse.Namespace) -> list[torch.utils.data.DataLoader[tuple[torch.Tensor, int]]]:
     return [
         torch.utils.data.DataLoader(
             Images(asked.data, split, augmented=split == "train"),

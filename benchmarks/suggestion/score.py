@@ -10,8 +10,10 @@ the tables in docs/suggestion.md and the README, if the results are the committe
 import re
 import sys
 from collections.abc import Iterator
+from functools import partial
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -54,8 +56,11 @@ SMALL_TEST_SET = "digits-resnet8-64"
 CANDIDATES = tuple(float(share) for share in np.geomspace(0.1, 4, 38))
 """The shares of the middle that leaving one task out chooses from."""
 
-Answer = tuple[str, str, str, int, float | None]
-"""Rule, range, task, finder seed, suggested max_lr."""
+Answer = tuple[str, str, str, int, float | None, str | None]
+"""Rule, range, task, finder seed, suggested max_lr, confidence."""
+
+Tests = dict[tuple[str, str, int], Curve]
+"""Curves by task, range and finder seed."""
 
 
 def main() -> None:
@@ -79,8 +84,17 @@ def measured(name: str) -> pd.DataFrame:
 def with_tables(page: str, tables: dict[str, str]) -> str:
     """`page` with each table behind its mark, `<!-- score.py: NAME -->`, up to the next empty line."""
     for name, text in tables.items():
-        page = re.sub(rf"(<!-- score.py: {name} -->\n)(?:.+\n)*", lambda mark, text=text: f"{mark[1]}{text}\n", page)
+        page = re.sub(rf"(<!-- score.py: {name} -->\n)(?:.+\n)*", partial(_below_mark, text), page)
     return page
+
+
+def _below_mark(text: str, mark: re.Match[str]) -> str:
+    return f"{mark[1]}{text}\n"
+
+
+def groups(rows: pd.DataFrame, by: str | list[str], *, sort: bool = True) -> Iterator[tuple[Any, pd.DataFrame]]:
+    """The groups of rows that are alike in `by`, with the value or the values there, which pandas has no type for."""
+    yield from rows.groupby(by, sort=sort)
 
 
 def scored(curves: pd.DataFrame, runs: pd.DataFrame, short: pd.DataFrame) -> pd.DataFrame:
@@ -92,15 +106,15 @@ def scored(curves: pd.DataFrame, runs: pd.DataFrame, short: pd.DataFrame) -> pd.
     }
     tests = {
         key: Curve(group.lr.tolist(), group.train_loss.tolist())
-        for key, group in curves[curves.task.isin(tasks)].groupby(["task", "range", "seed"])
+        for key, group in groups(curves[curves.task.isin(tasks)], ["task", "range", "seed"])
     }
     rows = []
     answers = [*ours(tests), *with_verify(tests, short), *theirs(tests), *simple(tests), *left_one_out(tests, truths)]
     for answer in answers:
-        *key, max_lr, confidence = answer
-        truth = truths[key[2]]
+        rule, kind, task, seed, max_lr, confidence = answer
+        truth = truths[task]
         rows.append(
-            dict(zip(("rule", "range", "task", "seed"), key, strict=True))
+            {"rule": rule, "range": kind, "task": task, "seed": seed}
             | {"max_lr": max_lr, "confidence": confidence, "error": truth["valid_accuracy"].error}
             | {
                 f"{column}_regret": np.nan if max_lr is None else truth[column].regret(max_lr)
@@ -115,13 +129,13 @@ def plan_of(task: Task) -> Plan:
     return Plan(task.changes.get("optimizer.name", "sgd"), div_factor=10)
 
 
-def _ours(tests: dict, kind: str) -> Iterator[tuple[str, int, Curve]]:
+def _ours(tests: Tests, kind: str) -> Iterator[tuple[str, int, Curve]]:
     for (task, of, seed), curve in tests.items():
         if of == kind:
             yield task, seed, curve
 
 
-def ours(tests: dict) -> Iterator[tuple]:
+def ours(tests: Tests) -> Iterator[Answer]:
     """`basin`, alone and with three repeats."""
     seeds: dict[str, list[Curve]] = {}
     for task, seed, curve in _ours(tests, "recipe"):
@@ -134,7 +148,7 @@ def ours(tests: dict) -> Iterator[tuple]:
             yield "onecycle `basin`, `--repeats 3`", "recipe", task, number, suggestion.max_lr, suggestion.confidence
 
 
-def with_verify(tests: dict, short: pd.DataFrame) -> Iterator[tuple]:
+def with_verify(tests: Tests, short: pd.DataFrame) -> Iterator[Answer]:
     """`basin` with the short cycles of --verify; their losses are the grid's, interpolated over log lr.
 
     Cycles of a twelfth of the run were trained over the whole grid, with two seeds; each suggestion is verified with
@@ -142,7 +156,7 @@ def with_verify(tests: dict, short: pd.DataFrame) -> Iterator[tuple]:
     """
     tasks = {name for name, _, _ in _ours(tests, "recipe")}
     cycles = short[(short.share.round(4) == round(SHARE, 4)) & short.task.isin(tasks)]
-    for (task, verify_seed), grid in cycles.sort_values("max_lr").groupby(["task", "seed"]):
+    for (task, verify_seed), grid in groups(cycles.sort_values("max_lr"), ["task", "seed"]):
         if len(grid) < len(TASKS[task].grid):
             continue
         losses = grid.valid_loss.fillna(np.log(10) * 3)
@@ -164,7 +178,7 @@ def with_verify(tests: dict, short: pd.DataFrame) -> Iterator[tuple]:
             yield "onecycle `basin`, `--verify`", "recipe", task, key, better.max_lr, better.confidence
 
 
-def theirs(tests: dict) -> Iterator[tuple]:
+def theirs(tests: Tests) -> Iterator[Answer]:
     """Each peer's rule over its own default range and over ours."""
     for (task, kind, seed), curve in tests.items():
         lrs, losses, _ = median_curve([curve])
@@ -173,15 +187,16 @@ def theirs(tests: dict) -> Iterator[tuple]:
                 yield LIBRARIES[name], kind, task, seed, max_lr, None
 
 
-def simple(tests: dict) -> Iterator[tuple]:
+def simple(tests: Tests) -> Iterator[Answer]:
     """A tenth of the onset and of the least loss, both on the smooth curve."""
     for task, seed, curve in _ours(tests, "recipe"):
         turn = turn_of([curve])
-        yield "onset / 10", "recipe", task, seed, turn and turn.onset_lr and turn.onset_lr / 10, None
-        yield "least loss / 10", "recipe", task, seed, turn and turn.argmin_lr / 10, None
+        onset = turn.onset_lr / 10 if turn and turn.onset_lr else None
+        yield "onset / 10", "recipe", task, seed, onset, None
+        yield "least loss / 10", "recipe", task, seed, turn.argmin_lr / 10 if turn else None, None
 
 
-def left_one_out(tests: dict, truths: dict[str, dict[str, Truth]]) -> Iterator[tuple]:
+def left_one_out(tests: Tests, truths: dict[str, dict[str, Truth]]) -> Iterator[Answer]:
     """`basin` with its constants from the other tasks of the same optimizer.
 
     They are the share of the middle that is best on them in the mean, and the geometric mean of their best max_lrs.
@@ -215,7 +230,7 @@ def _basin(curve: Curve) -> Basin:
 def summary(scores: pd.DataFrame) -> pd.DataFrame:
     """A row a rule and range: worst and mean regret in points, the widest spread of a number, how often none came."""
     rows = []
-    for (name, kind), group in scores[scores.task != SMALL_TEST_SET].groupby(["rule", "range"], sort=False):
+    for (name, kind), group in groups(scores[scores.task != SMALL_TEST_SET], ["rule", "range"], sort=False):
         each = group.groupby("task").max_lr
         points, loss = 100 * group.valid_accuracy_regret, group.valid_loss_regret
         rows.append(
@@ -232,11 +247,11 @@ def table(scores: pd.DataFrame) -> str:
         "| rule | over | worst | mean | loss, worst | loss, mean | spread | no answer |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
-    for row in summary(scores).sort_values("mean").itertuples():
-        over = {"recipe": "our range", "fastai": "its own", "Lightning": "its own"}[row.range]
+    for row in summary(scores).sort_values("mean").to_dict("records"):
+        over = {"recipe": "our range", "fastai": "its own", "Lightning": "its own"}[row["range"]]
         lines.append(
-            f"| {row.rule} | {over} | {row.worst:.1f} | {row.mean:.1f} | {row.worst_loss:.2f} | {row.mean_loss:.2f} "
-            f"| {_factor(row.spread)} | {row.none:.0%} |"
+            f"| {row['rule']} | {over} | {row['worst']:.1f} | {row['mean']:.1f} "
+            f"| {row['worst_loss']:.2f} | {row['mean_loss']:.2f} | {_factor(row['spread'])} | {row['none']:.0%} |"
         )
     return "\n".join(lines)
 
@@ -247,12 +262,12 @@ def decay_scores(grid: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
     A row for each task and finder seed, and for each three of them read together (`repeats` 3).
     """
     rows = []
-    for task, runs in grid.groupby("task"):
-        truths = {wd: truth_of(of_wd, "valid_accuracy") for wd, of_wd in runs.groupby("weight_decay")}
+    for task, runs in groups(grid, "task"):
+        truths = {wd: truth_of(of_wd, "valid_accuracy") for wd, of_wd in groups(runs, "weight_decay")}
         best = max(truth.smoothed.max() for truth in truths.values())
         tests = {
             key: Curve(group.lr.tolist(), group.train_loss.tolist())
-            for key, group in curves[curves.task == task].groupby(["weight_decay", "seed"])
+            for key, group in groups(curves[curves.task == task], ["weight_decay", "seed"])
         }
         seeds = sorted({seed for _, seed in tests})
         for repeats in (1, 3):
@@ -260,6 +275,7 @@ def decay_scores(grid: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
                 read = [_swept(wd, [tests[wd, seed] for seed in some], plan_of(TASKS[task])) for wd in truths]
                 chosen = read_weight_decay(read, gain=1 / (1 - 0.85)).chosen
                 assert chosen is not None
+                assert chosen.max_lr is not None
                 truth = truths[chosen.weight_decay]
                 regret = best - truth.smoothed.max() + truth.regret(chosen.max_lr)
                 row = {"task": task, "repeats": repeats, "seeds": " ".join(map(str, some))}
@@ -276,7 +292,7 @@ def _swept(weight_decay: float, curves: list[Curve], plan: Plan) -> SweepRow:
 def decay_table(scores: pd.DataFrame) -> str:
     """The choices of sweep-wd, in Markdown."""
     lines = ["| task | repeats | chosen | worst regret | mean regret |", "| --- | --- | --- | --- | --- |"]
-    for (task, repeats), group in scores.groupby(["task", "repeats"]):
+    for (task, repeats), group in groups(scores, ["task", "repeats"]):
         counts = group.weight_decay.value_counts(normalize=True).sort_index()
         chosen = ", ".join(f"{share:.0%} {wd:g}" for wd, share in counts.items())
         points = 100 * group.regret
@@ -290,8 +306,8 @@ def short_table(scores: pd.DataFrame) -> str:
     rows = summary(scores)
     shown = rows[rows.rule.str.startswith("onecycle") | (rows.range != "recipe")]
     lines += [
-        f"| {row.rule} | {row.worst:.1f} | {row.mean:.1f} | {_factor(row.spread)} | {row.none:.0%} |"
-        for row in shown.sort_values("mean").itertuples()
+        f"| {row['rule']} | {row['worst']:.1f} | {row['mean']:.1f} | {_factor(row['spread'])} | {row['none']:.0%} |"
+        for row in shown.sort_values("mean").to_dict("records")
     ]
     return "\n".join(lines)
 
@@ -307,7 +323,7 @@ def by_task(scores: pd.DataFrame) -> str:
         "| task | best max_lr | accuracy there | suggested | mean regret | worst regret | s.e. |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
-    for task, group in scores[scores.rule == "onecycle `basin`"].groupby("task", sort=False):
+    for task, group in groups(scores[scores.rule == "onecycle `basin`"], "task", sort=False):
         truth = truth_of(runs[runs.task == task], "valid_accuracy")
         points = 100 * group.valid_accuracy_regret
         mark = "" if TASKS[task].fitted else " (new)"

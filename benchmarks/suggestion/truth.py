@@ -28,7 +28,8 @@ class Truth:
     def regret(self, lr: float) -> float:
         """What a run at `lr` loses against the best; beyond the grid it counts as the grid's end."""
         here = float(np.interp(np.log(lr), self.log_lrs, self.smoothed))
-        return self.smoothed.max() - here if self.higher_is_better else here - self.smoothed.min()
+        lost = self.smoothed.max() - here if self.higher_is_better else here - self.smoothed.min()
+        return float(lost)
 
 
 def truth_of(runs: pd.DataFrame, column: str) -> Truth:

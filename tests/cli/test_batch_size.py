@@ -5,10 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from typer.testing import Result
 
 from onecycle_cli.experiments import batch_size
 
-Command = Callable[..., object]
+Command = Callable[..., Result]
 
 
 @pytest.fixture(autouse=True)

@@ -6,10 +6,12 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 import pytest
+from typer.testing import Result
 
-Command = Callable[..., object]
+Command = Callable[..., Result]
 
 
 @pytest.fixture
@@ -28,7 +30,7 @@ def blocks(text: str) -> list[list[list[str]]]:
 
 
 def test_the_table_has_what_differs_and_what_is_the_same_stands_below(
-    onecycle: Command, trained: dict[str, dict[str, object]]
+    onecycle: Command, trained: dict[str, dict[str, Any]]
 ) -> None:
     result = onecycle("compare", *trained)
     assert result.exit_code == 0
@@ -48,7 +50,7 @@ def test_the_table_has_what_differs_and_what_is_the_same_stands_below(
     assert seeds[2][:4] == ["0.01", "valid_accuracy", "2", f"{fmean(low):.4f}"]
 
 
-def test_csv_and_json_have_every_number(onecycle: Command, trained: dict[str, dict[str, object]]) -> None:
+def test_csv_and_json_have_every_number(onecycle: Command, trained: dict[str, dict[str, Any]]) -> None:
     rows = list(csv.DictReader(io.StringIO(onecycle("compare", *trained, "--csv", "-").stdout)))
     assert [row["run"] for row in rows] == list(trained)
     assert [float(row["schedule.max_lr"]) for row in rows] == [0.01, 0.1, 0.01, 0.1]
@@ -62,7 +64,7 @@ def test_csv_and_json_have_every_number(onecycle: Command, trained: dict[str, di
     assert found["left_out"] == []
 
 
-def test_files_are_written_once_and_told(onecycle: Command, trained: dict[str, dict[str, object]]) -> None:
+def test_files_are_written_once_and_told(onecycle: Command, trained: dict[str, dict[str, Any]]) -> None:
     words = ("compare", *trained, "--csv", "a.csv", "--plot", "a.png")
     assert blocks(onecycle(*words).stdout)[-1] == [["table", "a.csv"], ["figure", "a.png"]]
     assert len(Path("a.csv").read_text().splitlines()) == 5

@@ -3,7 +3,9 @@
 from collections.abc import Callable
 from pathlib import Path
 
-Command = Callable[..., object]
+from typer.testing import Result
+
+Command = Callable[..., Result]
 
 
 def folder_words(path: Path) -> tuple[str, ...]:

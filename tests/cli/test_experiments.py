@@ -13,10 +13,11 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from typer.testing import Result
 
 from onecycle_cli.recipe import load
 
-Command = Callable[..., object]
+Command = Callable[..., Result]
 RUNS = Path("runs")
 
 

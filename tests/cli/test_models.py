@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from typer.testing import Result
 
-Command = Callable[..., object]
+Command = Callable[..., Result]
 
 
 @pytest.fixture

@@ -4,9 +4,11 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+from typer.testing import Result
+
 from onecycle_cli.recipe import shipped_names, shipped_path
 
-Command = Callable[..., object]
+Command = Callable[..., Result]
 
 
 def test_on_its_own_it_lists_the_shipped_recipes(onecycle: Command) -> None:

@@ -6,17 +6,19 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 import typer
+from typer.testing import Result
 
 from onecycle_cli import __version__
 from onecycle_cli.cli import app
 from onecycle_cli.cli.root import ends
 from onecycle_cli.errors import InputError, MachineError, NoSuggestionError, Terminated
 
-Command = Callable[..., object]
+Command = Callable[..., Result]
 
 
 @pytest.mark.parametrize(
@@ -60,7 +62,7 @@ def test_a_folder_that_cannot_be_written_to_is_told(onecycle: Command, tiny_digi
     assert (result.exit_code, "this is a file" in result.stderr) == (5, True)
 
 
-def commands(group: object, words: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+def commands(group: Any, words: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
     for name, command in group.commands.items():
         yield (*words, name)
         if hasattr(command, "commands"):

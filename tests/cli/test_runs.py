@@ -5,8 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from typer.testing import Result
 
-Command = Callable[..., object]
+Command = Callable[..., Result]
 
 
 def test_runs_are_listed_with_status_and_result(onecycle: Command, tiny_digits: list[str]) -> None:

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from typer.testing import Result
 
 from onecycle_cli.run_dir.run import RunDir
 
-Command = Callable[..., object]
+Command = Callable[..., Result]
 
 
 def test_sweep_wd_prints_a_table_the_choice_and_the_command_that_follows(

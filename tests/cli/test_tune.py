@@ -4,8 +4,9 @@ import json
 from collections.abc import Callable
 
 import pytest
+from typer.testing import Result
 
-Command = Callable[..., object]
+Command = Callable[..., Result]
 
 
 def test_tune_prints_what_it_chose_and_the_training_that_follows(onecycle: Command, tiny_digits: list[str]) -> None:

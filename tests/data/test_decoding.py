@@ -3,6 +3,7 @@
 import struct
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ COLOURS[:, :4] = (200, 30, 40)
 COLOURS[:, 4:] = (10, 60, 220)
 
 
-def saved(tmp_path: Path, image: Image.Image, name: str = "image.png", **options: object) -> Path:
+def saved(tmp_path: Path, image: Image.Image, name: str = "image.png", **options: Any) -> Path:
     image.save(tmp_path / name, **options)
     return tmp_path / name
 

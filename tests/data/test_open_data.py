@@ -17,7 +17,7 @@ Make = Callable[..., Path]
 
 
 def opened(**settings: Any) -> ImageData:
-    plain = {
+    plain: dict[str, Any] = {
         "source": "image_folder",
         "path": None,
         "layout": "auto",

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from onecycle_cli.diagnosis import Place, Step
+from onecycle_cli.diagnosis import Place, Step, TrainingRun
 from onecycle_cli.diagnosis.causes import (
     collapsed,
     decays_too_much,
@@ -16,7 +16,7 @@ from onecycle_cli.diagnosis.causes import (
     tail_too_long,
 )
 
-Run = Callable[..., object]
+Run = Callable[..., TrainingRun]
 STALLING = [2.0, 1.8, 1.7, 1.75, 1.72, 1.8, 1.7, 1.6, 1.5, 1.4]
 FALLING = [2.2, 2.1, 2.0, 1.9, 1.8, 1.7, 1.6, 1.5, 1.4, 1.3]
 STEPS = [Step(0, 0.1, 2.3), Step(1, 0.2, 5.0), Step(2, 0.3, float("nan"))]
@@ -125,7 +125,7 @@ def test_a_long_tail_that_learns_the_train_images_alone_is_too_long(run_of: Run)
     assert tail_too_long(run_of(*TAIL, tail_share=0.6, planned=12)) is None  # it goes on
 
 
-def published(run_of: Run, tail_share: float, train_loss: float, valid_loss: float, accuracy: float) -> object:
+def published(run_of: Run, tail_share: float, train_loss: float, valid_loss: float, accuracy: float) -> TrainingRun:
     """A run of the blog post by its last epoch of 95; what its train accuracy was has not been published."""
     known = [(float("nan"), accuracy)]
     settings = {"planned": 1, "max_lr": 0.8, "weight_decay": 1e-4, "tail_share": tail_share, "valid_images": 10_000}

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
+from onecycle_cli.diagnosis import TrainingRun
 from onecycle_cli.diagnosis.curves import (
     falls_always,
     gap_is_sure,
@@ -14,7 +15,7 @@ from onecycle_cli.diagnosis.curves import (
     underfits,
 )
 
-Run = Callable[..., object]
+Run = Callable[..., TrainingRun]
 
 
 def test_a_stall_is_the_longest_way_without_a_lower_train_loss_near_the_peak(run_of: Run) -> None:

@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 import pytest
 
-from onecycle_cli.diagnosis import Place
+from onecycle_cli.diagnosis import Place, TrainingRun
 from onecycle_cli.diagnosis.outcomes import cycle_too_long, overfitting, underfitting
 
-Run = Callable[..., object]
+Run = Callable[..., TrainingRun]
 LEARNING = [2.0, 1.6, 1.3, 1.0, 0.8, 0.6, 0.5, 0.4, 0.3, 0.2]
 STAYING = [2.0, 1.7, 1.5, 1.3, 1.3, 1.4, 1.3, 1.3, 1.3, 1.3]
 FALLING = [2.0, 1.7, 1.5, 1.4, 1.3, 1.2, 1.1, 1.0, 0.9, 0.8]

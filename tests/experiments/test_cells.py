@@ -14,7 +14,7 @@ import torch
 
 from onecycle_cli.engine import Hardware
 from onecycle_cli.errors import InputError
-from onecycle_cli.experiments.cells import Cell, ended, fingerprint, plan_cells, row_of, run_cells
+from onecycle_cli.experiments.cells import Cell, Mode, ended, fingerprint, plan_cells, row_of, run_cells
 from onecycle_cli.experiments.range_test import find_lr
 from onecycle_cli.experiments.training import train
 from onecycle_cli.progress import Progress, silent
@@ -35,7 +35,7 @@ def new_run(tmp_path: Path, tiny: Tiny) -> Callable[[str], RunDir]:
     return make
 
 
-def cells_of(recipe: Recipe, *variations: dict[str, Any], mode: str = "train", repeats: int = 1) -> list[Cell]:
+def cells_of(recipe: Recipe, *variations: dict[str, Any], mode: Mode = "train", repeats: int = 1) -> list[Cell]:
     return plan_cells(recipe, variations, mode=mode, precision="float32", repeats=repeats, source="digits")
 
 
@@ -47,7 +47,7 @@ def test_a_cell_is_the_training_that_the_recipe_with_its_values_makes(new_run: C
     sweep = new_run()
     # The second of them goes on with the data and the network of the first; the others update it otherwise, or have
     # another one.
-    variations = [
+    variations: list[dict[str, Any]] = [
         {"seed": 0},
         {"seed": 1, "optimizer.weight_decay": 0.1},
         {"seed": 1, "schedule.max_lr": [1e-3, 0.1]},
@@ -77,7 +77,7 @@ def test_a_cell_of_mode_range_is_find_lr_with_its_repeats(new_run: Callable, tin
 
 
 def test_what_has_ended_is_never_run_twice(new_run: Callable, tiny: Tiny) -> None:
-    sweep, told = new_run(), []
+    sweep, told = new_run(), list[str]()
     cells = cells_of(tiny({"schedule.epochs": 1}), {"seed": 0}, {"seed": 1})
     run_all(cells[:1], sweep)
     first = (sweep.path / cells[0].name / "run.json").read_bytes()
@@ -100,7 +100,7 @@ def test_what_has_not_ended_is_run_again_and_kept(new_run: Callable, tiny: Tiny,
 
 
 def test_a_cell_that_fails_is_a_row_and_the_next_one_runs(new_run: Callable, tiny: Tiny) -> None:
-    sweep, told = new_run(), []
+    sweep, told = new_run(), list[str]()
     # There are 1,437 training images.
     cells = cells_of(tiny({"schedule.epochs": 1}), {"data.batch_size": 2000}, {"data.batch_size": 64})
     run_all(cells, sweep, report=told.append)
@@ -196,7 +196,7 @@ def test_a_fingerprint_does_not_depend_on_the_order() -> None:
 
 
 def test_a_training_that_was_stopped_goes_on_from_its_checkpoint(new_run: Callable, tiny: Tiny) -> None:
-    sweep, told = new_run(), []
+    sweep, told = new_run(), list[str]()
     recipe = tiny({"schedule.max_lr": None, "model.width": 1, "runtime.checkpoint_seconds": 0})
     (cell,) = cells_of(recipe, {"seed": 0})
 

@@ -32,9 +32,9 @@ def ran(tmp_path: Path, tiny: Tiny) -> Callable[..., RunDir]:
         text = to_yaml(recipe)
         runs = tmp_path / "runs"
         run = RunDir.create(runs, command=command, recipe_name="digits", recipe_yaml=text, facts=facts, name=name)
-        experiment = {"train": train, "find-lr": find_lr}[command]
+        experiments: dict[str, Callable[..., Any]] = {"train": train, "find-lr": find_lr}
         with run.recording():
-            result = experiment(recipe, CPU, run, report)
+            result = experiments[command](recipe, CPU, run, report)
             if command == "find-lr":
                 run.finish("finished", vars(result))
         return run

@@ -4,6 +4,7 @@ import pytest
 
 from onecycle_cli.experiments.planning import known_steps_per_epoch, recipe_schedule, share_up
 from onecycle_cli.recipe import load, shipped_path, with_values
+from onecycle_cli.schedule import LrMomentum
 
 
 def test_the_cifar_recipes_know_their_steps() -> None:
@@ -28,7 +29,7 @@ def test_the_torch_shape_gets_its_own_settings() -> None:
     assert round(at(9309).lr, 9) == 0.0008
 
 
-def planned(values: dict[str, object], steps_per_epoch: float = 10) -> list[tuple[float, float]]:
+def planned(values: dict[str, object], steps_per_epoch: float = 10) -> list[LrMomentum]:
     recipe = with_values(load(shipped_path("digits")), {"schedule.max_lr": 1.0, "schedule.epochs": 4} | values)
     at = recipe_schedule(recipe, steps_per_epoch)
     return [at(step) for step in range(round(4 * steps_per_epoch))]

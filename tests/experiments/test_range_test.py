@@ -12,6 +12,7 @@ import torch
 from onecycle_cli.engine import Hardware
 from onecycle_cli.experiments import range_test as module
 from onecycle_cli.experiments.range_test import find_lr
+from onecycle_cli.experiments.setup import in_blocks
 from onecycle_cli.experiments.training import train
 from onecycle_cli.lr_range import Curve, Plan, Suggestion, smoother, suggest
 from onecycle_cli.lr_range.peers import PEERS
@@ -104,7 +105,6 @@ def test_the_csv_does_not_depend_on_how_often_the_device_is_looked_at(
 ) -> None:
     values = {"optimizer.weight_decay": 0.0, "find_lr.end_lr": 1000.0}
     every_step, _, _ = tested(values)
-    in_blocks = module.in_blocks
     elsewhere = Hardware(torch.device("meta"), "float32")  # only its type is asked for: it is no CPU
     monkeypatch.setattr(module, "in_blocks", lambda steps, _, size: in_blocks(steps, elsewhere, size))
     in_sevens, _, _ = tested(values | {"runtime.log_every": 7})

@@ -15,7 +15,7 @@ from onecycle_cli.experiments import training as module
 from onecycle_cli.experiments import updates
 from onecycle_cli.experiments.planning import recipe_schedule
 from onecycle_cli.experiments.range_test import find_lr
-from onecycle_cli.experiments.setup import fresh, prepare
+from onecycle_cli.experiments.setup import fresh, in_blocks, prepare
 from onecycle_cli.experiments.training import Training, train
 from onecycle_cli.progress import Progress, silent
 from onecycle_cli.recipe import Recipe, load, stages, to_yaml
@@ -117,7 +117,6 @@ def test_the_csv_does_not_depend_on_how_often_the_device_is_looked_at(
     trained: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     every_step, _ = trained()
-    in_blocks = module.in_blocks
     elsewhere = Hardware(torch.device("meta"), "float32")  # only its type is asked for: it is no CPU
     monkeypatch.setattr(module, "in_blocks", lambda steps, _, size: in_blocks(steps, elsewhere, size))
     in_sevens, _ = trained({"runtime.log_every": 7})
@@ -177,7 +176,9 @@ def test_what_is_found_keeps_the_ratios_of_the_recipe(trained: Callable, new_run
     run = new_run(recipe)
     train(recipe, CPU, run, silent, auto=True)
     found = run.read_json("suggestion.json")["max_lr"]
-    first, head = load(run.path / "recipe.yaml").schedule.max_lr
+    max_lrs = load(run.path / "recipe.yaml").schedule.max_lr
+    assert isinstance(max_lrs, tuple)
+    first, head = max_lrs
     assert (first, head) == (pytest.approx(0.3 * found, rel=1e-8), found)
     alone, _ = trained({"schedule.max_lr": [first, head], "model.width": 1})
     assert (run.path / "steps.csv").read_bytes() == (alone.path / "steps.csv").read_bytes()

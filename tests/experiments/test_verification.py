@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -32,7 +33,7 @@ def found(tmp_path: Path) -> Callable[..., tuple]:
 
 
 def test_three_short_cycles_are_kept_and_change_nothing_in_the_range_test(found: Callable, tiny: Callable) -> None:
-    recipe, news = tiny({"schedule.epochs": 20}), []
+    recipe, news = tiny({"schedule.epochs": 20}), list[Any]()
     plain, before = found(recipe, verify=False)
     run, after = found(recipe, verify=True, report=news.append)
     assert (run.path / LR_RANGE).read_bytes() == (plain.path / LR_RANGE).read_bytes()

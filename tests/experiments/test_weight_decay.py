@@ -72,11 +72,11 @@ def test_the_table_has_a_row_a_value_with_what_its_curve_says(swept: Callable) -
         "error",
     ]
     assert table["weight_decay"].tolist() == [1e-2, 1e-4]
-    for row, value in zip(table.itertuples(), (1e-2, 1e-4), strict=True):
+    for row, value in zip(table.to_dict("records"), (1e-2, 1e-4), strict=True):
         curve = pd.read_csv(run.path / value_folder(value) / "lr_range.csv")
-        assert row.argmin_lr in curve["lr"].tolist()
-        assert row.argmin_lr < row.onset_lr <= row.reach_lr <= curve["lr"].iloc[-1]
-        assert row.max_lr == RunDir(run.path / value_folder(value)).read_json("suggestion.json")["max_lr"]
+        assert row["argmin_lr"] in curve["lr"].tolist()
+        assert row["argmin_lr"] < row["onset_lr"] <= row["reach_lr"] <= curve["lr"].iloc[-1]
+        assert row["max_lr"] == RunDir(run.path / value_folder(value)).read_json("suggestion.json")["max_lr"]
     assert sweep.reading.chosen.weight_decay in (1e-2, 1e-4)
     assert (run.path / "sweep.png").is_file()
 

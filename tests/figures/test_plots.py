@@ -49,6 +49,9 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
     return figures
 
 
+Columns = dict[str, list[float | None]]
+
+
 def legend(figure: Figure, axes: int = 0) -> list[str]:
     return [text.get_text() for text in figure.axes[axes].get_legend().get_texts()]
 
@@ -60,7 +63,7 @@ def is_png(path: Path) -> bool:
 
 def range_figure(path: Path, *losses: list[float], **changes: Any) -> None:
     tests = [(LRS[: len(one)], one) for one in losses or [LOSSES]]
-    plain = {
+    plain: dict[str, Any] = {
         "title": "t",
         "tests": tests,
         "shape": shape_of([Curve(*test) for test in tests]),
@@ -110,19 +113,19 @@ def test_a_range_test_that_ended_at_once_can_be_drawn(tmp_path: Path, points: in
 
 
 def test_a_training_run_shows_losses_accuracy_lr_and_momentum(tmp_path: Path, drawn: list[Figure]) -> None:
-    steps = {"step": [0, 1, 2, 3], "lr": [0.1, 0.2, 0.1, 0.0], "momentum": [0.95, 0.85, 0.95, 0.95]}
+    steps: Columns = {"step": [0, 1, 2, 3], "lr": [0.1, 0.2, 0.1, 0.0], "momentum": [0.95, 0.85, 0.95, 0.95]}
     steps["train_loss"] = [2.3, 2.0, 1.5, 1.2]
-    epochs = {"step": [1, 3], "train_loss": [2.1, 1.3], "valid_loss": [2.0, 1.4]}
+    epochs: Columns = {"step": [1, 3], "train_loss": [2.1, 1.3], "valid_loss": [2.0, 1.4]}
     epochs |= {"train_accuracy": [0.2, 0.5], "valid_accuracy": [0.3, 0.45]}
     plot_training(tmp_path / "a.png", title="t", steps=steps, epochs=epochs)
     assert is_png(tmp_path / "a.png")
     assert [axes.get_ylabel() for axes in drawn[0].axes] == ["loss", "accuracy", "lr", "momentum"]
-    assert list(drawn[0].axes[2].get_lines()[0].get_ydata()) == steps["lr"]
+    assert np.asarray(drawn[0].axes[2].get_lines()[0].get_ydata()).tolist() == steps["lr"]
 
 
 def test_a_run_that_diverged_in_its_first_epoch_can_be_drawn(tmp_path: Path) -> None:
-    steps = {"step": [0, 1], "lr": [0.1, 0.2], "momentum": [0.95, 0.85], "train_loss": [2.3, float("nan")]}
-    epochs = {name: [] for name in ("step", "train_loss", "valid_loss", "train_accuracy", "valid_accuracy")}
+    steps: Columns = {"step": [0, 1], "lr": [0.1, 0.2], "momentum": [0.95, 0.85], "train_loss": [2.3, float("nan")]}
+    epochs: Columns = {name: [] for name in ("step", "train_loss", "valid_loss", "train_accuracy", "valid_accuracy")}
     plot_training(tmp_path / "a.png", title="t", steps=steps, epochs=epochs)
     assert is_png(tmp_path / "a.png")
 
@@ -138,9 +141,9 @@ def test_a_sweep_marks_the_chosen_curve_and_each_onset(tmp_path: Path, drawn: li
     plot_sweep(tmp_path / "a.png", title="t", curves=curves, fields="weight_decay", chosen="1e-3")
     assert legend(drawn[0]) == ["1e-2", "1e-3 (chosen)", "1e-1"]
     lines = drawn[0].axes[0].get_lines()
-    wide = [line.get_linewidth() for line in lines if line.get_label().startswith("1e")]
+    wide = [line.get_linewidth() for line in lines if str(line.get_label()).startswith("1e")]
     assert wide[1] > wide[0] == wide[2]
-    assert [line.get_xdata()[0] for line in lines if line.get_marker() == "v"] == [LRS[45], LRS[47]]
+    assert [np.asarray(line.get_xdata())[0] for line in lines if line.get_marker() == "v"] == [LRS[45], LRS[47]]
 
 
 def training(label: str, *valid_losses: float, train_loss: float = 1.0) -> Trained:
@@ -160,7 +163,7 @@ def test_compared_trainings_show_their_losses_accuracy_and_lr(tmp_path: Path, dr
     assert is_png(tmp_path / "a.png")
     assert list(panels(drawn[0])) == ["train loss", "validation loss", "validation accuracy", "lr"]
     one, other = panels(drawn[0])["validation loss"].get_lines()
-    assert (list(one.get_ydata()), list(other.get_ydata())) == ([2.0, 1.5], [2.5])
+    assert tuple(np.asarray(line.get_ydata()).tolist() for line in (one, other)) == ([2.0, 1.5], [2.5])
     assert [text.get_text() for text in drawn[0].legends[0].get_texts()] == ["a", "b"]
 
 
@@ -180,7 +183,8 @@ def test_compared_range_tests_have_a_panel_of_their_own_with_a_mark_each(tmp_pat
     assert list(alone) == ["smoothed loss"]
     assert len(both) == 5
     assert both["smoothed loss"].get_xscale() == "log"
-    assert [line.get_xdata()[0] for line in both["smoothed loss"].get_lines() if line.get_marker() == "v"] == [LRS[40]]
+    marks = [line for line in both["smoothed loss"].get_lines() if line.get_marker() == "v"]
+    assert [np.asarray(line.get_xdata())[0] for line in marks] == [LRS[40]]
     # The training named b looks as the test named b.
     assert both["lr"].get_lines()[0].get_color() == both["smoothed loss"].get_lines()[-1].get_color()
 

@@ -69,11 +69,11 @@ def values_of(annotation: Any, limits: tuple[object, ...] = ()) -> st.SearchStra
         low, high = within.get("ge", within.get("gt", 0)), within.get("le", within.get("lt", 10**9))
         return st.integers(low, high).filter(lambda number: number != within.get("lt"))
     if annotation is float:
-        excluded = {"exclude_min": "gt" in within, "exclude_max": "lt" in within}
+        excluded: dict[str, Any] = {"exclude_min": "gt" in within, "exclude_max": "lt" in within}
         low, high = within.get("ge", within.get("gt", 0)), within.get("le", within.get("lt", 1))
         return st.floats(low, high, **excluded) | st.floats(max(low, 1e-6), high, **excluded)
     if annotation is str:
-        pattern = next((limit.pattern for limit in limits if getattr(limit, "pattern", None)), None)
+        pattern = next(filter(None, (getattr(limit, "pattern", None) for limit in limits)), None)
         return st.from_regex(pattern, fullmatch=True) if pattern else st.text(max_size=30)
     assert annotation is type(None)
     return st.none()

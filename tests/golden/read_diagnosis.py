@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from onecycle_cli.recipe import load, shipped_path, with_values
 FOLDER = Path(__file__).parent / "diagnosis"
 PAGE = Path(__file__).parent.parent.parent / "docs" / "diagnose.md"
 
-RIGHT = {
+RIGHT: dict[str, set[str | None]] = {
     "lr-too-large": {"lr-too-large", "collapsed", "diverged"},
     "weight-decay-too-large": {"weight-decay-too-large", "collapsed"},
     "healthy": {None},
@@ -109,8 +110,12 @@ def with_tables(page: str) -> str:
     }
     for name, text in tables.items():
         mark = rf"(<!-- read_diagnosis.py: {name} -->\n)(?:.+\n)*"
-        page = re.sub(mark, lambda found, text=text: f"{found[1]}{text}\n", page)
+        page = re.sub(mark, partial(_below_mark, text), page)
     return page
+
+
+def _below_mark(text: str, found: re.Match[str]) -> str:
+    return f"{found[1]}{text}\n"
 
 
 if __name__ == "__main__":

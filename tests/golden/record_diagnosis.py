@@ -232,7 +232,7 @@ def keep() -> None:
 
 def rows_of(name: str, table: str) -> list[dict[str, str]]:
     """The rows of a run's table, each loss to five digits."""
-    rows = RunDir(RUNS / name).read_table(table, growing=True)
+    rows = RunDir(RUNS / name).read_growing_table(table)
     return [{column: short(text) for column, text in row.items()} for row in rows]
 
 

@@ -1,5 +1,7 @@
 """The basin of curves whose middle and edges are known."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -64,7 +66,7 @@ def test_the_turn_is_where_the_loss_is_least_and_where_it_has_taken_off() -> Non
     assert turn.onset_lr is not None
     assert turn.argmin_lr < turn.onset_lr < turn.reach_lr < 3
     assert turn_of([Curve([0.1], [2.0])]) is None
-    ten = pytest.approx(10)
+    ten: Any = pytest.approx(10)
     assert turn_of([Curve(LRS.tolist(), np.linspace(2, 1, 101).tolist())]) == Turn(ten, None, ten)
 
 

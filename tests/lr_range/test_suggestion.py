@@ -7,10 +7,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from onecycle_cli.lr_range import Curve, Plan, Suggestion, suggest
 from onecycle_cli.lr_range.basin import basin_of
 from onecycle_cli.lr_range.suggestion import HALF_SIGNAL, SHARES, TYPICAL, significant, weighed
+
+Losses = Sequence[float] | NDArray[np.float64]
 
 LRS = np.geomspace(1e-5, 100, 141)
 AT = np.log10(LRS)
@@ -30,7 +33,7 @@ def trough(left: float, right: float, noise_level: float = 0.0, seed: int = 0) -
     return losses + np.random.default_rng(seed).normal(0, noise_level, len(LRS))
 
 
-def read(*losses: Sequence[float], plan: Plan = PLAN) -> Suggestion:
+def read(*losses: Losses, plan: Plan = PLAN) -> Suggestion:
     return suggest([Curve(LRS[: len(one)].tolist(), list(one)) for one in losses], plan)
 
 

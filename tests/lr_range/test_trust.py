@@ -5,8 +5,11 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from onecycle_cli.lr_range import Curve, Plan, Suggestion, suggest
+
+Losses = Sequence[float] | NDArray[np.float64]
 
 LRS = np.geomspace(1e-5, 100, 141)
 
@@ -16,7 +19,7 @@ def trough(left: float, right: float, noise_level: float = 0.0) -> np.ndarray:
     return losses + np.random.default_rng(0).normal(0, noise_level, len(LRS))
 
 
-def read(*losses: Sequence[float]) -> Suggestion:
+def read(*losses: Losses) -> Suggestion:
     return suggest([Curve(LRS[: len(one)].tolist(), list(one)) for one in losses], Plan("sgd", 10))
 
 
@@ -33,7 +36,7 @@ def read(*losses: Sequence[float]) -> Suggestion:
     ],
     ids=["clear", "noisy", "very noisy", "falling at once", "a transient at the start", "cut short", "ends falling"],
 )
-def test_confidence_is_less_where_the_curve_says_less(losses: Sequence[float], confidence: str, says: str) -> None:
+def test_confidence_is_less_where_the_curve_says_less(losses: Losses, confidence: str, says: str) -> None:
     if "first" in says and len(losses) == 141 and losses[0] > 7:
         losses = np.where(LRS > 1, 9.0, losses)  # an explosion, so that there is something to read
     suggestion = read(losses)

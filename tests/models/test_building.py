@@ -13,7 +13,7 @@ ARCHITECTURES = [*CIFAR_BLOCKS, "resnet18", "resnet9"]
 
 
 def model(architecture: str, **settings: Any) -> nn.Module:
-    plain = {"width": 1, "shortcut_kind": "B", "dropout": 0.0, "channels": 3, "classes": 10, "seed": 0}
+    plain: dict[str, Any] = {"width": 1, "shortcut_kind": "B", "dropout": 0.0, "channels": 3, "classes": 10, "seed": 0}
     return build_model(architecture, **(plain | settings))
 
 
@@ -42,5 +42,5 @@ def test_each_parameter_is_in_one_layer_group_in_the_order_of_the_model(architec
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_a_recipe_knows_the_layer_groups_of_its_network(architecture: str) -> None:
-    settings = recipe.Model(architecture=architecture, width=1.0, dropout=0.0)
+    settings = recipe.Model.model_validate({"architecture": architecture, "width": 1.0, "dropout": 0.0})
     assert settings.groups == tuple(layer_groups(model(architecture, width=0.125)))

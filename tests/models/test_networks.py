@@ -14,7 +14,7 @@ ARCHITECTURES = [*CIFAR_BLOCKS, "resnet18", "resnet9"]
 
 
 def model(architecture: str, **settings: Any) -> nn.Module:
-    plain = {"width": 1, "shortcut_kind": "B", "dropout": 0.0, "channels": 3, "classes": 10, "seed": 0}
+    plain: dict[str, Any] = {"width": 1, "shortcut_kind": "B", "dropout": 0.0, "channels": 3, "classes": 10, "seed": 0}
     return build_model(architecture, **(plain | settings))
 
 
@@ -60,9 +60,9 @@ def test_any_size_channels_and_classes(architecture: str, size: int, channels: i
 
 
 def test_width_multiplies_the_channels() -> None:
-    assert model("resnet8", width=2).head.in_features == 128
-    assert model("resnet8", width=0.5).head.in_features == 32
-    assert model("resnet9", width=0.25).head.in_features == 128
+    assert model("resnet8", width=2).get_parameter("head.weight").shape[1] == 128
+    assert model("resnet8", width=0.5).get_parameter("head.weight").shape[1] == 32
+    assert model("resnet9", width=0.25).get_parameter("head.weight").shape[1] == 128
 
 
 def test_shortcut_a_takes_every_other_pixel_and_pads_channels_with_zeros() -> None:
@@ -75,8 +75,9 @@ def test_shortcut_a_takes_every_other_pixel_and_pads_channels_with_zeros() -> No
 
 def test_shortcut_b_is_a_strided_1x1_convolution() -> None:
     x = torch.randn(2, 4, 7, 7)
-    _, projection, norm = way = shortcut("B", 4, 8, stride=2).eval()
-    expected = norm(F.conv2d(x, projection.weight, stride=2))
+    way = shortcut("B", 4, 8, stride=2).eval()
+    _, projection, norm = way.children()
+    expected = norm(F.conv2d(x, projection.get_parameter("weight"), stride=2))
     torch.testing.assert_close(way(x), expected)
 
 
@@ -93,6 +94,6 @@ def test_dropout_stands_before_the_head_alone() -> None:
 
 
 def test_weights_start_as_torch_starts_them() -> None:
-    weights = model("resnet18").stem[0].weight
+    weights = model("resnet18").get_parameter("stem.0.weight")
     bound = 1 / (3 * 3 * 3) ** 0.5  # kaiming_uniform with a = sqrt(5)
     assert 0.9 * bound < weights.abs().max() <= bound

@@ -1,6 +1,7 @@
 """Cyclical learning rates against values worked out by hand and against torch's scheduler."""
 
 import warnings
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -9,7 +10,8 @@ from hypothesis import strategies as st
 
 from onecycle_cli.schedule import LrMomentum, triangular
 
-ENDS = {"max_lr": 1.0, "initial_lr": 0.2, "step_size": 2, "max_momentum": 0.95, "base_momentum": 0.85}
+Mode = Literal["triangular", "triangular2", "exp_range"]
+ENDS: dict[str, Any] = {"max_lr": 1.0, "initial_lr": 0.2, "step_size": 2, "max_momentum": 0.95, "base_momentum": 0.85}
 
 
 @pytest.mark.parametrize(
@@ -26,7 +28,7 @@ ENDS = {"max_lr": 1.0, "initial_lr": 0.2, "step_size": 2, "max_momentum": 0.95, 
     ],
 )
 def test_every_step_of_two_short_cycles_is_as_worked_out_by_hand(
-    mode: str, lrs: list[float], momentums: list[float]
+    mode: Mode, lrs: list[float], momentums: list[float]
 ) -> None:
     at = triangular(**ENDS, mode=mode, gamma=0.5)
     assert [at(step).lr for step in range(7)] == pytest.approx(lrs, rel=1e-12)
@@ -41,7 +43,7 @@ def test_every_step_of_two_short_cycles_is_as_worked_out_by_hand(
     gamma=st.floats(0.9, 1),
 )
 def test_it_equals_torchs_scheduler_at_every_step(
-    max_lr: float, divisor: float, step_size: int, mode: str, gamma: float
+    max_lr: float, divisor: float, step_size: int, mode: Mode, gamma: float
 ) -> None:
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1, momentum=0.9)
     oracle = torch.optim.lr_scheduler.CyclicLR(

@@ -1,12 +1,14 @@
 """The ways from one value to another."""
 
+from collections.abc import Callable
+
 import pytest
 
 from onecycle_cli.schedule.values import cosine, linear
 
 
 @pytest.mark.parametrize("way", [linear, cosine])
-def test_a_way_has_both_ends_and_its_middle(way: object) -> None:
+def test_a_way_has_both_ends_and_its_middle(way: Callable[[float, float, float], float]) -> None:
     assert [way(1.0, 3.0, position) for position in (0, 0.5, 1)] == pytest.approx([1, 2, 3])
 
 

@@ -28,7 +28,7 @@ def images(image_folder: Callable[..., Path]) -> Path:
 def test_a_peer_is_timed(images: Path, peer: str, measured: set[str]) -> None:
     if importlib.util.find_spec(peer.replace("-", "_")) is None:
         pytest.skip("needs the extra benchmark")
-    words = [peer, "--data", images, "--batch-size", "4", "--range-steps", "5", "--workers", "0"]
+    words: list[str | Path] = [peer, "--data", images, "--batch-size", "4", "--range-steps", "5", "--workers", "0"]
     done = subprocess.run([sys.executable, SCRIPT, *words], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])

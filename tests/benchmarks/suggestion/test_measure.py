@@ -3,6 +3,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -19,7 +20,7 @@ def measure(module: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch
     script, tasks = module("measure"), module("tasks")
     changes = {"schedule.epochs": 1, "data.batch_size": 128, "model.width": 0.25, "runtime.precision": "float32"}
     monkeypatch.setitem(tasks.TASKS, "tiny", tasks.Task("digits", changes, grid=(0.05, 0.1)))
-    few = {"TRUTH_SEEDS": range(2), "CURVE_SEEDS": range(100, 102), "SHORT_SEEDS": range(100, 101)}
+    few: dict[str, Any] = {"TRUTH_SEEDS": range(2), "CURVE_SEEDS": range(100, 102), "SHORT_SEEDS": range(100, 101)}
     few |= {"DECAY_TASKS": ("tiny",), "DECAYS": (1e-2, 1e-3), "DECAY_GRID": (0.1,), "DECAY_SEEDS": range(1)}
     for name, value in (few | {"PARTS": (1 / 24, 1.0), "CURVE_STEPS": 5}).items():
         monkeypatch.setattr(script, name, value)
