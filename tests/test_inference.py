@@ -1,6 +1,6 @@
 """Trained models at work, from Python."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -80,7 +80,7 @@ def test_files_are_read_a_batch_at_a_time_and_one_that_is_no_image_costs_no_othe
     ((whole, _),) = predict(model, written_digits[:6], CPU)
     written_digits[1].write_bytes(b"no image")
     monkeypatch.setattr("onecycle_cli.inference.BATCH_SIZE", 2)
-    named = iter([*map(str, written_digits[:6]), "nowhere.png", written_digits[0]])
+    named: Iterator[str | Path] = iter([*map(str, written_digits[:6]), "nowhere.png", written_digits[0]])
     batches = predict(model, named, CPU)
     answers, unreadable = next(batches)
     assert len(list(named)) == 6, "the others are not looked at yet"

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from typer.testing import Result
 
-Command = Callable[..., object]
+Command = Callable[..., Result]
 
 
 @pytest.mark.parametrize(

@@ -3,20 +3,22 @@
 from collections.abc import Callable, Iterator
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
+from typer.testing import Result
 
 from onecycle_cli.cli import app
 from onecycle_cli.cli.options import FIELDS, Overrides, load_recipe, with_overrides
 
-Command = Callable[..., object]
+Command = Callable[..., Result]
 SHARED = ("--set", "--epochs", "--batch-size", "--weight-decay", "--init", "--seed", "--device")
 WITH_MAX_LR = ("train", "sweep", "schedule")
 """The commands whose result depends on the peak of lr; the others search for it, or have no use for it."""
 
 
-def leaves(group: object, words: str = "") -> Iterator[tuple[str, object]]:
+def leaves(group: Any, words: str = "") -> Iterator[tuple[str, Any]]:
     for name, command in group.commands.items():
         if hasattr(command, "commands"):
             yield from leaves(command, f"{words}{name} ")

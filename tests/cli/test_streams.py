@@ -17,7 +17,8 @@ class Stream(io.TextIOWrapper):
     """A standard stream, of a terminal or a pipe, that keeps its bytes."""
 
     def __init__(self, encoding: str, terminal: bool) -> None:
-        super().__init__(io.BytesIO(), encoding=encoding, write_through=True)
+        self.bytes = io.BytesIO()
+        super().__init__(self.bytes, encoding=encoding, write_through=True)
         self.terminal = terminal
 
     def isatty(self) -> bool:
@@ -25,7 +26,7 @@ class Stream(io.TextIOWrapper):
 
     def written(self) -> bytes:
         self.flush()
-        return self.buffer.getvalue()
+        return self.bytes.getvalue()
 
 
 def streams(monkeypatch: pytest.MonkeyPatch, encoding: str, *, terminal: bool) -> tuple[Stream, Stream]:

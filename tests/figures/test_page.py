@@ -1,6 +1,8 @@
 """Any text in a figure."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import pytest
@@ -47,7 +49,12 @@ HOSTILE = (
     ),
 )
 SHAPE = shape_of([Curve([0.1, 0.2, 0.4], [2.0, 1.0, 3.0])])
-STEPS = {"step": [0, 1], "lr": [0.1, 0.2], "momentum": [0.9, 0.8], "train_loss": [2.0, 1.0]}
+STEPS: dict[str, Sequence[float | None]] = {
+    "step": [0, 1],
+    "lr": [0.1, 0.2],
+    "momentum": [0.9, 0.8],
+    "train_loss": [2.0, 1.0],
+}
 EPOCHS = {name: [1.0] for name in ("step", "train_loss", "valid_loss", "train_accuracy", "valid_accuracy")}
 TRAINED = [{"step": 0, "lr": 0.1}], [{"epoch": 1, "train_loss": 1.0, "valid_loss": 1.0, "valid_accuracy": 0.5}]
 
@@ -89,7 +96,7 @@ def test_every_figure_takes_any_text_without_a_warning(
 def test_text_is_drawn_as_it_stands_and_never_as_mathematics(tmp_path: Path) -> None:
     with new_page(tmp_path / "a.png", 3, 3) as page:
         for text in ("$x$", "\\$", "a\\$b$c", "$\\frac", "_a", "ع", "é"):
-            drawn = Text(text=page.text(text))
+            drawn: Any = Text(text=page.text(text))
             assert drawn._preprocess_math(drawn.get_text()) == (text, False)
     assert page.missing == ""
 
@@ -105,7 +112,7 @@ def test_a_font_that_the_person_has_set_draws_what_the_usual_one_lacks(tmp_path:
     (mark,) = "⌒"  # STIXGeneral, which comes with matplotlib, has it; DejaVu Sans has it not
     with new_page(tmp_path / "a.png", 3, 3) as page:
         assert page.text(mark) == "\\u2312"
-    families = {"font.family": ["a font that is nowhere", "STIXGeneral"]}
+    families: Any = {"font.family": ["a font that is nowhere", "STIXGeneral"]}
     with mpl.rc_context(families), new_page(tmp_path / "a.png", 3, 3) as page:
         assert page.text(mark) == mark
         page.figure.text(0, 0, page.text(f"{mark} and $"))
