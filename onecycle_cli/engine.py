@@ -9,11 +9,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from time import perf_counter
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from onecycle_cli.class_balance import TOP_5_CLASSES, Answers
 from onecycle_cli.cores import Turns, multiply_adds, threads_of, using_threads
 from onecycle_cli.data.batches import Batch, Drawn, FixedBatches, TrainBatches, derived_seed
 from onecycle_cli.errors import InputError
@@ -88,7 +90,11 @@ def keep_freed_memory() -> None:
 
 @dataclass(frozen=True)
 class Step:
-    """One update; `loss` (the batch's mean) and `correct` (a count) are scalars on the device, of before the update."""
+    """One update; `loss` (the batch's mean), `weight` and `correct` are scalars on the device, of before the update.
+
+    `weight` is what the images weigh together in an epoch's mean loss: their number, or the sum of their class weights.
+    `correct` is a count.
+    """
 
     step: int
     epoch: int
@@ -96,15 +102,30 @@ class Step:
     momentum: float
     images: int
     loss: Tensor
+    weight: Tensor
     correct: Tensor
 
 
 @dataclass(frozen=True)
 class Score:
-    """Mean cross-entropy (without label smoothing) and the share of right answers."""
+    """Mean cross-entropy (without label smoothing and class weights) and the answers.
+
+    `top5_accuracy` is the share of images whose class is among the five most likely; None with fewer than ten classes.
+    """
 
     loss: float
-    accuracy: float
+    answers: Answers
+    top5_accuracy: float | None
+
+    @property
+    def accuracy(self) -> float:
+        """The share of right answers."""
+        return self.answers.accuracy
+
+    @property
+    def balanced_accuracy(self) -> float:
+        """The mean recall over the classes that have images."""
+        return self.answers.balanced_accuracy
 
 
 class _Clock:
@@ -127,6 +148,9 @@ class Trainer:
     all fresh in place. On CUDA the step and the scoring are graphs, made once and good for every training that follows:
     a range test, the training after it, each value of a sweep. `report` is told where there can be none. On a CPU a
     step uses `threads` threads, which follow from its size, and takes turns with other processes (cores.py).
+
+    The train loss of a batch is the mean over its images, each with the weight of its class in `class_weights` (float32
+    (classes,), on the device), as in `torch.nn.CrossEntropyLoss(weight)`; a plain mean where they are None.
     """
 
     def __init__(
@@ -136,11 +160,12 @@ class Trainer:
         batches: TrainBatches,
         *,
         label_smoothing: float,
+        class_weights: Tensor | None = None,
         hardware: Hardware,
         report: Callable[[str], None],
     ) -> None:
         self.model, self.optimizer, self.batches = model, optimizer, batches
-        self.label_smoothing, self.hardware = label_smoothing, hardware
+        self.label_smoothing, self.class_weights, self.hardware = label_smoothing, class_weights, hardware
         self._has_dropout = any(isinstance(module, nn.Dropout) and module.p > 0 for module in model.modules())
         trained = {id(parameter) for parameter in optimizer.parameters}
         self._trained = [(parameter, id(parameter) in trained) for parameter in model.parameters()]
@@ -191,9 +216,9 @@ class Trainer:
             if not self.model.training:
                 self._begin()
             with self._turns.taken(), using_threads(self.threads):
-                loss, correct = self._take(*drawn)
+                loss, weight, correct = self._take(*drawn)
             epoch = step // self.batches.steps_per_epoch + 1
-            yield Step(step, epoch, lr, momentum, len(drawn.labels), loss, correct)
+            yield Step(step, epoch, lr, momentum, len(drawn.labels), loss, weight, correct)
 
     def evaluate(self, batches: FixedBatches) -> Score:
         """Scores the network on all images; looks at the device once, at the end."""
@@ -202,9 +227,11 @@ class Trainer:
         for pixels, labels in batches:
             with self._turns.taken(), using_threads(self.threads):
                 scored.append(self._score(pixels, labels))
-        losses, corrects = zip(*scored, strict=True)
+        loss, by_class, in_top_5 = (torch.stack(parts).sum(0).cpu() for parts in zip(*scored, strict=True))
         total = len(batches.labels)
-        return Score(float(torch.stack(losses).sum()) / total, int(torch.stack(corrects).sum()) / total)
+        has_top_5 = by_class.shape[1] >= TOP_5_CLASSES
+        answers = Answers(*(tuple(counts) for counts in by_class.tolist()))
+        return Score(float(loss) / total, answers, int(in_top_5) / total if has_top_5 else None)
 
     def parts_of_a_step(self, steps: int) -> dict[str, float]:
         """Seconds that each part of a step takes, the mean of so many steps: data, forward, backward, update, other.
@@ -221,7 +248,7 @@ class Trainer:
             lapse = {"other": clock.lap()}
             batch = self.batches.batch(next(drawn))
             lapse["data"] = clock.lap()
-            loss, _ = self._forward(batch, self.label_smoothing)
+            loss, _ = self._loss(self._logits(batch), batch.labels)
             lapse["forward"] = clock.lap()
             loss.backward()
             lapse["backward"] = clock.lap()
@@ -241,25 +268,41 @@ class Trainer:
         for parameter, trained in self._trained:
             parameter.requires_grad_(trained)
 
-    def _step(self, *drawn: Tensor) -> tuple[Tensor, Tensor]:
+    def _step(self, *drawn: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         self.model.zero_grad()
-        loss, correct = self._forward(self.batches.batch(Drawn(*drawn)), self.label_smoothing)
+        batch = self.batches.batch(Drawn(*drawn))
+        logits = self._logits(batch)
+        loss, weight = self._loss(logits, batch.labels)
         loss.backward()
         self.optimizer.step()
-        return loss.detach(), correct
+        return loss.detach(), weight, (logits.detach().argmax(1) == batch.labels).sum()
 
     @torch.no_grad()
-    def _scored(self, pixels: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        loss, correct = self._forward(Batch(self.batches.normalization(pixels), labels), 0.0)
-        return loss * len(labels), correct
+    def _scored(self, pixels: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The sum of the losses; images, answers and right answers by class, (3, classes); those in the top 5."""
+        logits = self._logits(Batch(self.batches.normalization(pixels), labels))
+        classes = torch.arange(logits.shape[1], device=logits.device)
+        # Compared rather than counted by bincount, which looks at the device and so cannot be part of a graph.
+        of_class, answered = labels[:, None] == classes, logits.argmax(1, keepdim=True) == classes
+        by_class = torch.stack([one.sum(0) for one in (of_class, answered, of_class & answered)])
+        in_top_5 = (logits.topk(min(5, len(classes))).indices == labels[:, None]).sum()
+        return F.cross_entropy(logits, labels) * len(labels), by_class, in_top_5
 
-    def _forward(self, batch: Batch, label_smoothing: float) -> tuple[Tensor, Tensor]:
-        """Mean cross-entropy and the number of right answers."""
+    def _logits(self, batch: Batch) -> Tensor:
         with self.hardware.autocast():
             logits = self.model(batch.images)
-        logits = logits.float()
-        loss = F.cross_entropy(logits, batch.labels, label_smoothing=label_smoothing)
-        return loss, (logits.detach().argmax(1) == batch.labels).sum()
+        return cast(Tensor, logits.float())
+
+    def _loss(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """The train loss of a batch, and what its images weigh together."""
+        smoothing = self.label_smoothing
+        if self.class_weights is None:
+            return F.cross_entropy(logits, labels, label_smoothing=smoothing), logits.new_full((), len(labels))
+        # An image has one weight, whatever its smoothed label says of other classes. torch weighs each class of it, so
+        # that with label smoothing a rare class of weight 500 would draw the answers on all images to itself.
+        weights = self.class_weights[labels]
+        losses = F.cross_entropy(logits, labels, label_smoothing=smoothing, reduction="none")
+        return (weights * losses).sum() / weights.sum(), weights.sum()
 
 
 def _has_parameters_but_none_of(module: nn.Module, trained: set[int]) -> bool:

@@ -119,3 +119,19 @@ def image_folder(tmp_path: Path) -> Callable[..., Path]:
         return tmp_path / name
 
     return make
+
+
+@pytest.fixture
+def noise_folder(tmp_path: Path) -> Callable[..., Path]:
+    """Makes a folder of classes that nothing tells apart, of so many images each: `noise_folder(a=190, b=10)`."""
+
+    def make(**images: int) -> Path:
+        generator = np.random.default_rng(0)
+        for folder, count in images.items():
+            (tmp_path / "noise" / folder).mkdir(parents=True)
+            for image in range(count):
+                pixels = generator.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(tmp_path / "noise" / folder / f"{image}.png")
+        return tmp_path / "noise"
+
+    return make

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from sklearn.metrics import balanced_accuracy_score, top_k_accuracy_score
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from onecycle_cli import graphs
@@ -126,8 +127,74 @@ def test_scoring_is_the_mean_over_all_images_and_leaves_the_model_as_it_is() -> 
     net.eval()
     logits = net(PLAIN(source.images))
     assert score.loss == pytest.approx(F.cross_entropy(logits, source.labels).item(), rel=1e-5)
-    assert score.accuracy == int((logits.argmax(1) == source.labels).sum()) / 40
+    answers = logits.argmax(1)
+    assert score.accuracy == int((answers == source.labels).sum()) / 40
+    assert score.balanced_accuracy == pytest.approx(balanced_accuracy_score(source.labels, answers))
+    assert score.answers.images == tuple(torch.bincount(source.labels, minlength=3).tolist())
+    assert score.answers.answered == tuple(torch.bincount(answers, minlength=3).tolist())
+    assert score.top5_accuracy is None
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+
+
+def test_from_ten_classes_on_scoring_also_counts_the_five_most_likely() -> None:
+    settings: Any = {"width": 0.25, "shortcut_kind": "B", "dropout": 0.0, "channels": 1, "classes": 10, "seed": 0}
+    net, source = build_model("resnet8", **settings), batches()
+    score = trainer(net).evaluate(FixedBatches(source.images, source.labels, PLAIN, 16))
+    likely = net.eval()(PLAIN(source.images)).detach()
+    theirs = top_k_accuracy_score(source.labels, likely, k=5, labels=range(10))
+    assert score.top5_accuracy == pytest.approx(theirs)
+    assert 0 < theirs < 1
+
+
+WEIGHTS = torch.tensor([0.5, 1.0, 4.0])
+
+
+def weighted(label_smoothing: float) -> Trainer:
+    net, source = model(), batches()
+    optimizer = build_optimizer(net, "sgd", **SGD)
+    how: Any = {"label_smoothing": label_smoothing, "class_weights": WEIGHTS, "hardware": CPU, "report": pytest.fail}
+    return Trainer(net, optimizer, source, **how)
+
+
+def plain_weighted(logits: Tensor, labels: Tensor, label_smoothing: float) -> Tensor:
+    """Each image as often as its class weighs."""
+    own = WEIGHTS[labels]
+    targets = F.one_hot(labels, 3) * (1 - label_smoothing) + label_smoothing / 3
+    return -(own * (targets * logits.log_softmax(1)).sum(1)).sum() / own.sum()
+
+
+@pytest.mark.parametrize("label_smoothing", [0.0, 0.1])
+def test_weighted_losses_are_those_of_a_plain_loop_with_torch(label_smoothing: float) -> None:
+    net, source = model(), batches()
+    optimizer = torch.optim.SGD(net.parameters(), lr=1, momentum=0.9, weight_decay=1e-2)
+    expected, weights = [], []
+    for step, batch in enumerate(map(source.batch, islice(source.drawn(0), 7))):
+        lr, momentum = schedule(step)
+        for group in optimizer.param_groups:
+            group["lr"], group["momentum"] = lr, momentum
+        optimizer.zero_grad()
+        logits = net(batch.images)
+        if label_smoothing:
+            loss = plain_weighted(logits, batch.labels, label_smoothing)
+        else:
+            loss = F.cross_entropy(logits, batch.labels, weight=WEIGHTS)
+        loss.backward()
+        optimizer.step()
+        expected.append(loss.item())
+        weights.append(WEIGHTS[batch.labels].sum().item())
+    steps = list(islice(weighted(label_smoothing).steps(schedule), 7))
+    assert [step.loss.item() for step in steps] == pytest.approx(expected, rel=1e-4)
+    assert [step.weight.item() for step in steps] == pytest.approx(weights)
+
+
+def test_without_class_weights_a_batch_weighs_its_images() -> None:
+    assert [step.weight.item() for step in trained()] == [16, 16, 8, 16, 16, 8, 16]
+
+
+def test_the_validation_loss_has_no_class_weights() -> None:
+    source = batches()
+    fixed = FixedBatches(source.images, source.labels, PLAIN, 16)
+    assert weighted(0.0).evaluate(fixed) == trainer().evaluate(fixed)
 
 
 def test_training_goes_on_in_training_mode_after_scoring() -> None:
@@ -249,7 +316,7 @@ def gently(_: int) -> LrMomentum:
     return LrMomentum(0.001, 0.9)
 
 
-def on_gpu(precision: str, name: str = "sgd", dropout: float = 0.0) -> Trainer:
+def on_gpu(precision: str, name: str = "sgd", dropout: float = 0.0, weights: Tensor | None = None) -> Trainer:
     cuda = Hardware(torch.device("cuda"), precision)
     source, normalization = batches(), Normalization.of((0.5,), (0.25,), cuda.device)
     moved = TrainBatches(
@@ -257,7 +324,9 @@ def on_gpu(precision: str, name: str = "sgd", dropout: float = 0.0) -> Trainer:
     )
     net = model(dropout).to("cuda").to(memory_format=torch.channels_last)
     optimizer = build_optimizer(net, name, **SGD)
-    return Trainer(net, optimizer, moved, label_smoothing=0.1, hardware=cuda, report=pytest.fail)
+    weights = None if weights is None else weights.cuda()
+    how: Any = {"label_smoothing": 0.1, "class_weights": weights, "hardware": cuda, "report": pytest.fail}
+    return Trainer(net, optimizer, moved, **how)
 
 
 @pytest.mark.gpu
@@ -271,19 +340,24 @@ def test_on_a_gpu_the_losses_are_those_of_the_cpu() -> None:
 
 @pytest.mark.gpu
 @pytest.mark.usefixtures("same_kernels")
-@pytest.mark.parametrize(("name", "dropout"), [("sgd", 0.0), ("sgd", 0.5), ("adamw", 0.0)])
+@pytest.mark.parametrize(
+    ("name", "dropout", "weights"),
+    [("sgd", 0.0, None), ("sgd", 0.5, None), ("adamw", 0.0, None), ("sgd", 0.0, WEIGHTS)],
+)
 def test_on_a_gpu_replayed_steps_and_scores_are_the_eager_ones(
-    monkeypatch: pytest.MonkeyPatch, name: str, dropout: float
+    monkeypatch: pytest.MonkeyPatch, name: str, dropout: float, weights: Tensor | None
 ) -> None:
     def seen() -> list[float]:
-        one = on_gpu("float32", name, dropout)
+        one = on_gpu("float32", name, dropout, weights)
         initial = {key: value.clone() for key, value in one.model.state_dict().items()}
         fixed = FixedBatches(one.batches.images, one.batches.labels, one.batches.normalization, 16)
         found = []
         for weight_decay in (1e-2, 0.5):  # the second time all steps are replays
             one.reset(initial, weight_decay, one.batches)
             for step in islice(one.steps(gently), 50):
-                found += [step.loss.item(), one.evaluate(fixed).loss]
+                score = one.evaluate(fixed)
+                assert sum(score.answers.answered) == sum(score.answers.images) == 40
+                found += [step.loss.item(), step.weight.item(), score.loss]
         return found
 
     replayed = seen()
@@ -305,8 +379,9 @@ def test_on_a_gpu_lr_and_momentum_move_in_replays(monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.gpu
 @pytest.mark.filterwarnings("ignore:Synchronization debug mode")
-def test_on_a_gpu_no_step_waits_for_the_device() -> None:
-    steps = on_gpu("bfloat16").steps(schedule)
+@pytest.mark.parametrize("weights", [None, WEIGHTS])
+def test_on_a_gpu_no_step_waits_for_the_device(weights: Tensor | None) -> None:
+    steps = on_gpu("bfloat16", weights=weights).steps(schedule)
     list(islice(steps, 30))
     try:
         torch.cuda.set_sync_debug_mode("error")

@@ -260,6 +260,8 @@ def _show_training(run: "RunDir", summary: dict[str, Any], quiet: bool, as_json:
         if summary[f"{split}_accuracy"] is not None:
             scores = f"{summary[f'{split}_accuracy']:.4f}  (loss {summary[f'{split}_loss']:.4f})"
             pairs.append((f"{split}_accuracy", scores))
+        further = (f"{split}_balanced_accuracy", f"{split}_top5_accuracy")
+        pairs += [(name, f"{summary[name]:.4f}") for name in further if summary.get(name) is not None]
     pairs.append(("time", duration(summary["seconds"])))
     pairs += figure_line(run, TRAINING_FIGURE)
     if summary["diverged_step"] is None:

@@ -67,10 +67,12 @@ def evaluate(
         rows = [[_cell(value) for value in row.values()] for row in result.per_class]
         show_table(PER_CLASS_COLUMNS, rows)
         print()
+        further = ("balanced_accuracy", "top5_accuracy")
         show_pairs(
             [
                 ("scored", f"{result.summary['images']:,} images, {result.summary['scored']}"),
                 ("accuracy", f"{result.summary['accuracy']:.4f}  (loss {result.summary['loss']:.4f})"),
+                *((name, _cell(result.summary[name])) for name in further if result.summary[name] is not None),
                 ("table", str(folder.path / PER_CLASS)),
                 ("confusion", str(folder.path / CONFUSION)),
                 *figure_line(folder, CONFUSION_FIGURE),

@@ -64,7 +64,7 @@ def diverged(run: TrainingRun) -> Statement | None:
 
 
 def collapsed(run: TrainingRun) -> Statement | None:
-    """The run ended no better than chance: it lost what it knew, or it never moved."""
+    """The run ended no better than chance: it lost what it knew, never moved, or knows its train images alone."""
     if run.status != "collapsed" or not run.epochs:
         return None
     settings, last = run.settings, run.epochs[-1]
@@ -72,11 +72,22 @@ def collapsed(run: TrainingRun) -> Statement | None:
     place = Place("epoch", best.epoch, last.epoch)
     text = f"The train loss ended at {last.train_loss:.3g}, no better than chance ({settings.chance:.3g})."
     evidence = losses(run) | {"least_train_loss": best.train_loss, "max_lr": settings.max_lr}
+    advice = lower_lr(settings)
+    if last.train_loss < settings.chance:
+        best = min(run.epochs, key=lambda epoch: epoch.valid_loss)
+        place = Place("epoch", best.epoch, last.epoch)
+        text = (
+            f"What was learned is of no use on the validation images: their loss ended at {last.valid_loss:.3g}, where "
+            f"guessing costs {settings.valid_chance:.3g}, and the answers are no better than chance. The train loss "
+            f"ended at {last.train_loss:.3g}; guessing costs {settings.chance:.3g} there."
+        )
+        evidence |= {"valid_chance": settings.valid_chance, "least_valid_loss": best.valid_loss}
+        advice = "Check that the labels fit the images; if they do, train on more images, or for longer."
     if settings.fitting_shrinkage > HEAVY:
         return Statement("collapsed", place, f"{text} {_decay(settings)}", evidence, _decay_less(settings))
     if _is_far_below(settings):
         return Statement("lr-too-small", place, f"{text} {_max_lr(settings)}", evidence, higher_lr(settings))
-    return Statement("collapsed", place, text, evidence, lower_lr(settings))
+    return Statement("collapsed", place, text, evidence, advice)
 
 
 def stalled(run: TrainingRun) -> Statement | None:

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from onecycle_cli import class_balance
+
 SURE = 3.0
 """Standard errors that a difference of accuracies has to have."""
 
@@ -52,7 +54,9 @@ class Settings:
     `single_cycle`: one cycle goes over the whole run, with no stages and no other policy. `tail_share` is the share of
     the steps after the cycle, with lr below the first one and a tenth of the peak. `gain` is how far the momentum at
     the peak carries a step: 1 / (1 - momentum) for SGD, 1 for AdamW. `suggested_max_lr` is a range test's, where there
-    is one; `usual_max_lr` is what the optimizer's best ones are like.
+    is one; `usual_max_lr` is what the optimizer's best ones are like. `balanced_classes`: the train loss has balanced
+    class weights. `train_counts` and `valid_counts` are the images of each class; empty where they are not known, as of
+    an older run, and then all classes count as equal.
     """
 
     single_cycle: bool
@@ -68,6 +72,9 @@ class Settings:
     augmented: bool
     classes: int
     valid_images: int
+    balanced_classes: bool = False
+    train_counts: Sequence[int] = ()
+    valid_counts: Sequence[int] = ()
 
     @property
     def fitting_max_lr(self) -> float:
@@ -76,8 +83,16 @@ class Settings:
 
     @property
     def chance(self) -> float:
-        """The loss of a network that has learned nothing: of a uniform answer."""
-        return math.log(self.classes)
+        """The train loss of a network that has learned nothing, and answers with the shares of the classes."""
+        counts = self.train_counts or [1] * self.classes
+        return class_balance.chance(counts, label_smoothing=self.label_smoothing, balanced=self.balanced_classes)
+
+    @property
+    def valid_chance(self) -> float:
+        """The validation loss of the shares that the classes have among the training images."""
+        if not (self.train_counts and self.valid_counts):
+            return math.log(self.classes)
+        return class_balance.loss_of_guessing(self.train_counts, self.valid_counts)
 
     @property
     def least_train_loss(self) -> float:

@@ -21,7 +21,7 @@ from onecycle_cli.run_dir.writing import Table
 
 @dataclass(frozen=True)
 class Epoch:
-    """A row of `epochs.csv`; `step` is the last update's."""
+    """A row of `epochs.csv`; `step` is the last update's. What older runs do not have is None."""
 
     epoch: int
     step: int
@@ -33,13 +33,19 @@ class Epoch:
     valid_accuracy: float
     seconds: float
     images_per_second: float
+    valid_balanced_accuracy: float | None = None
+    valid_top5_accuracy: float | None = None
 
 
 @dataclass(frozen=True)
 class Sums:
-    """What the steps of an epoch come to so far: `loss` is the sum over images, `seconds` without the scoring."""
+    """What the steps of an epoch come to so far: `loss` is the sum over images, each with its weight.
+
+    `seconds` is without the scoring.
+    """
 
     images: int = 0
+    weight: float = 0.0
     loss: float = 0.0
     correct: int = 0
     seconds: float = 0.0
@@ -61,9 +67,10 @@ class Position:
         """The position some steps of the same epoch later, which took so many seconds."""
         loss = self.sums.loss
         for step in steps:
-            loss += step.train_loss * step.images
+            loss += step.train_loss * step.weight
         sums = Sums(
             self.sums.images + sum(step.images for step in steps),
+            self.sums.weight + sum(step.weight for step in steps),
             loss,
             self.sums.correct + sum(step.correct for step in steps),
             self.sums.seconds + seconds,
@@ -130,7 +137,8 @@ def newest_checkpoint(run: RunDir, report: Report) -> Checkpoint | None:
 
 def _position(values: Mapping[str, Any]) -> Position:
     epochs = tuple(Epoch(**epoch) for epoch in values["epochs"])
-    return Position(values["step"], Sums(**values["sums"]), epochs, values["seconds"])
+    sums = {"weight": values["sums"]["images"]} | values["sums"]  # an older checkpoint knows no class weights
+    return Position(values["step"], Sums(**sums), epochs, values["seconds"])
 
 
 def steps_kept(run: RunDir) -> list[int]:

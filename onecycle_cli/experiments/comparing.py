@@ -18,8 +18,11 @@ from onecycle_cli.run_dir.run import RunDir
 
 RESULTS = (
     *("max_lr", "confidence", "epochs"),
-    *("train_loss", "train_accuracy", "valid_loss", "valid_accuracy", "best_valid_accuracy", "best_epoch"),
-    *("test_loss", "test_accuracy", "loss", "accuracy", "seconds"),
+    *("train_loss", "train_accuracy"),
+    *("valid_loss", "valid_accuracy", "valid_balanced_accuracy", "valid_top5_accuracy"),
+    *("best_valid_accuracy", "best_epoch"),
+    *("test_loss", "test_accuracy", "test_balanced_accuracy", "test_top5_accuracy"),
+    *("loss", "accuracy", "balanced_accuracy", "top5_accuracy", "seconds"),
 )
 """What is shown of the summary of a run of any command, in this order."""
 
@@ -90,7 +93,8 @@ def _so_far(run: RunDir, recipe: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _numbers(row: Mapping[str, str]) -> dict[str, float]:
-    return {name: float(value) for name, value in row.items()}
+    """The cells of a row that are not empty: top-5 accuracy is, where there are few classes."""
+    return {name: float(value) for name, value in row.items() if value}
 
 
 @contextmanager

@@ -1,5 +1,7 @@
 """A training run as a diagnosis sees it, read from its folder. Needs no torch."""
 
+from collections.abc import Sequence
+
 from onecycle_cli.diagnosis import Epoch, Settings, Step, TrainingRun
 from onecycle_cli.errors import InputError
 from onecycle_cli.experiments.planning import decay_gain, recipe_schedule
@@ -26,11 +28,14 @@ def read_training(run: RunDir, range_test: RunDir | None = None) -> TrainingRun:
         raise InputError(stands, "Name a training that has begun; those of a sweep are in the folders inside it.")
     recipe = load(run.path / RECIPE)
     suggested = _suggested(run, recipe) if range_test is None else _given(range_test, run, recipe)
+    counts = facts.get("class_counts", {"train": (), "valid": ()})  # an older run does not have them
     settings = planned(
         recipe,
         train_images=facts["images"]["train"],
         valid_images=facts["images"]["valid"],
         classes=len(facts["classes"]),
+        train_counts=counts["train"],
+        valid_counts=counts["valid"],
         suggested=suggested,
     )
     status = run.status
@@ -69,7 +74,14 @@ def _given(range_test: RunDir, run: RunDir, recipe: Recipe) -> float:
 
 
 def planned(
-    recipe: Recipe, *, train_images: int, valid_images: int, classes: int, suggested: float | None = None
+    recipe: Recipe,
+    *,
+    train_images: int,
+    valid_images: int,
+    classes: int,
+    train_counts: Sequence[int] = (),
+    valid_counts: Sequence[int] = (),
+    suggested: float | None = None,
 ) -> Settings:
     """What the diagnosis has to know of the plan of a run.
 
@@ -95,6 +107,9 @@ def planned(
         augmented=recipe.data.horizontal_flip or recipe.data.random_crop,
         classes=classes,
         valid_images=valid_images,
+        balanced_classes=recipe.optimizer.class_weights == "balanced",
+        train_counts=train_counts,
+        valid_counts=valid_counts,
     )
 
 

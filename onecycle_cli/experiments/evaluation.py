@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
+from onecycle_cli.class_balance import TOP_5_CLASSES, Answers
 from onecycle_cli.data.folder_listing import list_class_folder
 from onecycle_cli.data.images import ImageData, contents_of
 from onecycle_cli.engine import Hardware
@@ -65,13 +66,24 @@ def evaluate_run(
     classes = len(model.classes)
     counts = torch.bincount(labels * classes + answers, minlength=classes**2).view(classes, classes).tolist()
     per_class = [_class_row(name, label, counts) for label, name in enumerate(model.classes)]
+    by_class = Answers(
+        images=tuple(map(sum, counts)),
+        answered=tuple(map(sum, zip(*counts, strict=True))),
+        correct=tuple(row[label] for label, row in enumerate(counts)),
+    )
+    only_answer, has_top_5 = by_class.only_answer, classes >= TOP_5_CLASSES
     summary = {
         "scored": scored,
         "images": len(labels),
         "trained_on": known,
         "loss": float(F.nll_loss(likely.clamp_min(1e-12).log(), labels)),
         "accuracy": float((answers == labels).float().mean()),
+        "balanced_accuracy": by_class.balanced_accuracy,
+        "top5_accuracy": float((likely.topk(5).indices == labels[:, None]).sum()) / len(labels) if has_top_5 else None,
+        "only_answer": None if only_answer is None else model.classes[only_answer],
     }
+    if only_answer is not None:
+        told(f"The model answers '{summary['only_answer']}' for every image.")
     title = f"{recipe.name}: {summary['accuracy']:.2%} of {len(labels):,} images"
     _write(model, counts, per_class, run, report, title)
     run.finish("finished", summary)

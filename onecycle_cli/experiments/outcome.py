@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from onecycle_cli import diagnosis
+from onecycle_cli.class_balance import Answers, Losses, has_learned
 from onecycle_cli.diagnosis import Settings, Statement
 from onecycle_cli.engine import Score
 from onecycle_cli.experiments.checkpoints import Epoch
@@ -18,11 +19,14 @@ from onecycle_cli.run_dir.files import EPOCHS_COLUMNS, STEPS_COLUMNS, TRAINING_F
 from onecycle_cli.run_dir.run import RunDir, Status
 
 
-def status_of(seen: Sequence[LoggedStep], epochs: Sequence[Epoch], classes: int) -> Status:
-    """How the training ended. A network that has learned nothing has the loss of a uniform answer, log(classes)."""
-    if not math.isfinite(seen[-1].train_loss):
+def status_of(
+    settings: Settings, seen: Sequence[LoggedStep], epochs: Sequence[Epoch], answers: Answers | None
+) -> Status:
+    """How the training ended; `answers` are the last ones on the validation images, None where it diverged."""
+    if answers is None or not math.isfinite(seen[-1].train_loss):
         return "diverged"
-    return "collapsed" if epochs[-1].train_loss >= math.log(classes) else "finished"
+    losses = Losses([epoch.train_loss for epoch in epochs], epochs[-1].valid_loss)
+    return "finished" if has_learned(losses, settings.chance, settings.valid_chance, answers) else "collapsed"
 
 
 def summary_of(
@@ -43,10 +47,14 @@ def summary_of(
         "train_accuracy": last and last.train_accuracy,
         "valid_loss": last and last.valid_loss,
         "valid_accuracy": last and last.valid_accuracy,
+        "valid_balanced_accuracy": last and last.valid_balanced_accuracy,
+        "valid_top5_accuracy": last and last.valid_top5_accuracy,
         "best_valid_accuracy": best and best.valid_accuracy,
         "best_epoch": best and best.epoch,
         "test_loss": test and test.loss,
         "test_accuracy": test and test.accuracy,
+        "test_balanced_accuracy": test and test.balanced_accuracy,
+        "test_top5_accuracy": test and test.top5_accuracy,
         "diverged_step": diverged and diverged.step,
         "diverged_lr": diverged and diverged.lr,
     }
@@ -59,6 +67,8 @@ def plan(recipe: Recipe, setup: Setup, *, found: bool) -> Settings:
         train_images=len(setup.data.train),
         valid_images=len(setup.data.valid),
         classes=setup.classes,
+        train_counts=setup.train_counts,
+        valid_counts=setup.valid_counts,
         suggested=recipe.schedule.largest_max_lr if found else None,
     )
 

@@ -7,9 +7,11 @@ from itertools import islice
 from time import perf_counter
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from onecycle_cli.class_balance import balanced_weights, dominant_class
 from onecycle_cli.data.augmentation import Augmentation
 from onecycle_cli.data.batches import FixedBatches, Normalization, TrainBatches, derived_seed
 from onecycle_cli.data.images import ImageData, Split
@@ -43,6 +45,16 @@ class Setup:
     def classes(self) -> int:
         return len(self.data.classes)
 
+    @property
+    def train_counts(self) -> list[int]:
+        """The training images of each class."""
+        return class_counts(self.data.train, self.classes)
+
+    @property
+    def valid_counts(self) -> list[int]:
+        """The validation images of each class."""
+        return class_counts(self.data.valid, self.classes)
+
 
 def open_recipe_data(recipe: Recipe, report: Report, start: Start | None = None) -> ImageData:
     """The images that a recipe names, downloaded or decoded where need be.
@@ -68,6 +80,12 @@ def open_recipe_data(recipe: Recipe, report: Report, start: Start | None = None)
 def image_counts(data: ImageData) -> dict[str, int | None]:
     """Images in each split, as `run.json` keeps them."""
     return {"train": len(data.train), "valid": len(data.valid), "test": len(data.test) if data.test else None}
+
+
+def class_counts(split: Split, classes: int) -> list[int]:
+    """The images of each class, by label."""
+    counts: list[int] = np.bincount(split.labels, minlength=classes).tolist()
+    return counts
 
 
 def prepare(recipe: Recipe, hardware: Hardware, run: RunDir, report: Report) -> Setup:
@@ -102,6 +120,8 @@ def prepare(recipe: Recipe, hardware: Hardware, run: RunDir, report: Report) -> 
     )
     if train.drops_single_image:
         told("The last batch of an epoch would be one image, which batch norm cannot use: it is left out.")
+    if unequal := _unequal_classes(recipe, data):
+        told(unequal)
     trainer = new_trainer(recipe, data, start, train, hardware, told)
     setup = Setup(hardware, data, start, trainer, train, fixed(data.valid), fixed(data.test) if data.test else None)
     describe(setup, run)
@@ -117,6 +137,22 @@ def _keeping_notes(run: RunDir, report: Report) -> Report:
         report(news)
 
     return told
+
+
+def _unequal_classes(recipe: Recipe, data: ImageData) -> str | None:
+    """A note on the largest class, where it is much larger than the others."""
+    counts = class_counts(data.train, len(data.classes))
+    largest = dominant_class(counts)
+    if largest is None:
+        return None
+    name, share = data.classes[largest], counts[largest] / sum(counts)
+    told = (
+        f"Class '{name}' has {share:.1%} of the {sum(counts):,} training images, and a model that always answers "
+        f"'{name}' is right on as many: balanced accuracy says more than accuracy."
+    )
+    if recipe.optimizer.class_weights == "balanced":
+        return told
+    return f"{told} --set optimizer.class_weights=balanced has all classes count the same."
 
 
 def _same_bits_each_time(asked: bool) -> None:
@@ -141,13 +177,14 @@ def new_trainer(
 ) -> Trainer:
     """A network of its own with its optimizer, for the batches `train`; it shares the images with other trainers."""
     model = _initial_model(recipe, data, start).to(hardware.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return _trainer(last_stage(recipe), model, train, hardware, report)
+    return _trainer(last_stage(recipe), model, train, data, hardware, report)
 
 
 def describe(setup: Setup, run: RunDir) -> None:
     """Keeps with the run what its images are."""
     data = setup.data
-    run.update(classes=data.classes, images=image_counts(data), mean=data.mean, std=data.std)
+    counts = {"train": setup.train_counts, "valid": setup.valid_counts}
+    run.update(classes=data.classes, images=image_counts(data), class_counts=counts, mean=data.mean, std=data.std)
 
 
 def is_same_network(one: Recipe, other: Recipe) -> bool:
@@ -213,11 +250,16 @@ def _initial_model(recipe: Recipe, data: ImageData, start: Start | None) -> nn.M
 def stage_trainer(stage: Recipe, setup: Setup, report: Callable[[str], None]) -> Trainer:
     """A trainer that takes the network of `setup` as it is, for one stage, with nothing remembered of earlier ones."""
     train = replace(setup.train, seed=stage.seed)
-    return _trainer(stage, setup.trainer.model, train, setup.hardware, report)
+    return _trainer(stage, setup.trainer.model, train, setup.data, setup.hardware, report)
 
 
 def _trainer(
-    stage: Recipe, model: nn.Module, train: TrainBatches, hardware: Hardware, report: Callable[[str], None]
+    stage: Recipe,
+    model: nn.Module,
+    train: TrainBatches,
+    data: ImageData,
+    hardware: Hardware,
+    report: Callable[[str], None],
 ) -> Trainer:
     settings = stage.optimizer
     optimizer = build_optimizer(
@@ -230,7 +272,19 @@ def _trainer(
         eps=settings.eps,
         lr_ratios=_trained(stage, model),
     )
-    return Trainer(model, optimizer, train, label_smoothing=settings.label_smoothing, hardware=hardware, report=report)
+    weights = None
+    if settings.class_weights == "balanced":
+        counts = class_counts(data.train, len(data.classes))
+        weights = torch.tensor(balanced_weights(counts), device=hardware.device)
+    return Trainer(
+        model,
+        optimizer,
+        train,
+        label_smoothing=settings.label_smoothing,
+        class_weights=weights,
+        hardware=hardware,
+        report=report,
+    )
 
 
 def _trained(stage: Recipe, model: nn.Module) -> dict[str, float]:
@@ -282,9 +336,10 @@ class LoggedStep:
 
 @dataclass(frozen=True)
 class SeenStep(LoggedStep):
-    """A step whose loss and count of right answers have come to the host."""
+    """A step whose loss, weight and count of right answers have come to the host."""
 
     images: int
+    weight: float
     correct: int
 
 
@@ -308,9 +363,10 @@ def in_blocks(steps: Iterator[Step], hardware: Hardware, log_every: int) -> Iter
         if not block:
             return
         losses = torch.stack([step.loss for step in block]).tolist()
+        weights = torch.stack([step.weight for step in block]).tolist()
         corrects = torch.stack([step.correct for step in block]).tolist()
         seen = [
-            SeenStep(step.step, step.epoch, step.lr, step.momentum, loss, step.images, correct)
-            for step, loss, correct in zip(block, losses, corrects, strict=True)
+            SeenStep(step.step, step.epoch, step.lr, step.momentum, loss, step.images, weight, correct)
+            for step, loss, weight, correct in zip(block, losses, weights, corrects, strict=True)
         ]
         yield Block(seen, sum(step.images for step in block) / (perf_counter() - started))

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from onecycle_cli.engine import Hardware, Step, Trainer
+from onecycle_cli.engine import Hardware, Score, Step, Trainer
 from onecycle_cli.errors import InputError, NoSuggestionError
 from onecycle_cli.experiments.checkpoints import Checkpoint, Checkpoints, Epoch, Position, Sums
 from onecycle_cli.experiments.kept_images import copies_note, keep_images
@@ -107,8 +107,10 @@ def train_with(
     if checkpoint is not None:
         position = checkpoint.position
         seen = _seen_before(run, position.step - first_step)
-        run.write_text(EPOCHS, to_csv(EPOCHS_COLUMNS, [list(vars(epoch).values()) for epoch in position.epochs]))
         updates.restore(position.step, checkpoint.state)
+    # Also where it begins again: a run of an older version has another header.
+    rows = [[getattr(epoch, name) for name in EPOCHS_COLUMNS] for epoch in position.epochs]
+    run.write_text(EPOCHS, to_csv(EPOCHS_COLUMNS, rows))
     with (
         telling_batch_size(recipe, run),
         run.table(STEPS, steps_columns(recipe), keep=position.step - first_step) as steps_table,
@@ -118,8 +120,8 @@ def train_with(
         every, tables = recipe.runtime.checkpoint_seconds, (steps_table, epochs_table)
         checkpoints = Checkpoints(run, every, setup.data.signature, tables)
         loop = _Loop(recipe, setup, run, updates, steps_table, epochs_table, checkpoints, held, report)
-        position = loop.run(position, seen)
-    return _ended(recipe, setup, run, report, position, seen, found=auto or "found_max_lr" in run.facts)
+        position, score = loop.run(position, seen)
+    return _ended(recipe, setup, run, report, position, seen, score, found=auto or "found_max_lr" in run.facts)
 
 
 @dataclass(frozen=True)
@@ -136,8 +138,12 @@ class _Loop:
     held: Held
     report: Report
 
-    def run(self, position: Position, seen: list[LoggedStep]) -> Position:
-        """From `position` to the end, or to a loss that is not finite, which then is the last of those `seen`."""
+    def run(self, position: Position, seen: list[LoggedStep]) -> tuple[Position, Score | None]:
+        """From `position` to the end, or to a loss that is not finite, which then is the last of those `seen`.
+
+        Also gives the score at the end; None where the loss was not finite.
+        """
+        score = None
         steps = self._until_interrupted(self.updates.since(position.step))
         first, last = 1 + self.recipe.schedule.start_epoch, self.recipe.schedule.epochs
         for number in range(first + len(position.epochs), last + 1):
@@ -149,10 +155,11 @@ class _Loop:
             if self.held.came:  # after the last look at it, and then there are no further steps
                 self._keep(position)
             if not math.isfinite(seen[-1].train_loss):
-                return position
-            position = self._scored(position, number, seen[-1])
+                return position, None
+            position, score = self._scored(position, number, seen[-1])
         self._keep(position)
-        return position
+        # It may have gone on from a checkpoint of the end itself.
+        return position, score or self.setup.trainer.evaluate(self.setup.valid)
 
     def _until_interrupted(self, steps: Iterator[Step]) -> Iterator[Step]:
         """The steps, up to the one that an interrupt comes in: a block that the device is taking ends there."""
@@ -182,8 +189,8 @@ class _Loop:
         self.checkpoints.write(position, self.updates.trainer.state())
         self.held.let_go()
 
-    def _scored(self, position: Position, number: int, last: LoggedStep) -> Position:
-        """The position after the epoch that has come to its last step."""
+    def _scored(self, position: Position, number: int, last: LoggedStep) -> tuple[Position, Score]:
+        """The position after the epoch that has come to its last step, and its score."""
         started, sums = perf_counter(), position.sums
         score = self.setup.trainer.evaluate(self.setup.valid)
         epoch = Epoch(
@@ -191,10 +198,12 @@ class _Loop:
             step=last.step,
             lr=last.lr,
             momentum=last.momentum,
-            train_loss=sums.loss / sums.images,
+            train_loss=sums.loss / sums.weight,
             train_accuracy=sums.correct / sums.images,
             valid_loss=score.loss,
             valid_accuracy=score.accuracy,
+            valid_balanced_accuracy=score.balanced_accuracy,
+            valid_top5_accuracy=score.top5_accuracy,
             seconds=sums.seconds,
             images_per_second=sums.images / sums.seconds,
         )
@@ -202,7 +211,7 @@ class _Loop:
         if self.recipe.runtime.save_best and all(score.accuracy > one.valid_accuracy for one in position.epochs):
             _save(BEST_MODEL, self.setup.trainer.model, self.recipe, self.setup, self.folder)
         seconds = position.seconds + perf_counter() - started
-        return replace(position, sums=Sums(), epochs=(*position.epochs, epoch), seconds=seconds)
+        return replace(position, sums=Sums(), epochs=(*position.epochs, epoch), seconds=seconds), score
 
 
 def _ended(
@@ -212,19 +221,26 @@ def _ended(
     report: Report,
     position: Position,
     seen: list[LoggedStep],
+    score: Score | None,
     *,
     found: bool,
 ) -> Training:
     started, model, epochs = perf_counter(), setup.trainer.model, position.epochs
-    status = status_of(seen, epochs, setup.classes)
+    answers = score.answers if score else None
+    settings = plan(recipe, setup, found=found)
+    status = status_of(settings, seen, epochs, answers)
     test = None
     if status != "diverged":
         _save(MODEL, model, recipe, setup, run)
         test = setup.trainer.evaluate(setup.test) if setup.test else None
     summary = summary_of(recipe, status, seen, epochs, test)
+    only_answer = answers.only_answer if answers else None
+    summary["only_answer"] = None if only_answer is None else setup.data.classes[only_answer]
+    if only_answer is not None:
+        note(run, report, f"The model answers '{summary['only_answer']}' for every validation image.")
     summary["parameters"] = sum(parameter.numel() for parameter in model.parameters())
     summary["seconds"] = round(position.seconds + perf_counter() - started, 3)
-    summary["diagnosis"] = first_statement(plan(recipe, setup, found=found), status, seen, epochs)
+    summary["diagnosis"] = first_statement(settings, status, seen, epochs)
     draw_training(recipe, seen, epochs, run, report)
     run.finish(status, summary)
     return Training(status, summary)

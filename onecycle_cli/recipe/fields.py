@@ -124,6 +124,9 @@ class Optimizer(Section):
     weight_decay: WeightDecay
     decay_norm_and_bias: bool = Field(description="Whether norm layers and biases decay too.")
     label_smoothing: float = Field(ge=0, lt=1)
+    class_weights: Literal["none", "balanced"] = Field(
+        "none", description="Of the train loss; balanced: all classes count the same, whatever their number of images."
+    )
     nesterov: bool = Field(False, description="SGD only.")
     beta2: float = Field(0.999, ge=0, lt=1, description="AdamW only; its beta1 is the schedule's momentum.")
     eps: float = Field(1e-8, gt=0, le=1, description="AdamW only.")

@@ -16,6 +16,7 @@ UNSAID: dict[str, Any] = {
     "fine_tune.train_frozen_norms": False,
     "data.layout": "auto",
     "model.source": "onecycle",
+    "optimizer.class_weights": "none",
     "model.pretrained": False,
 }
 """What holds where a setting is not there: because it is plain, or because the run is older than the setting."""
@@ -61,6 +62,8 @@ def result_settings(recipe: Recipe, precision: str) -> dict[str, Any]:
     """
     sections = recipe.model_dump(mode="json", exclude={"name", "description", "seed", "sweep_wd", "runtime"})
     del sections["data"]["mirrors"]
+    if sections["optimizer"]["class_weights"] == "none":
+        del sections["optimizer"]["class_weights"]  # so that a sweep that is older than the field can go on
     there = {section: fields for section, fields in sections.items() if fields is not None}
     settings = {f"{section}.{name}": value for section, fields in there.items() for name, value in fields.items()}
     return settings | {"seed": recipe.seed, "runtime.precision": precision}

@@ -34,7 +34,8 @@ UNFINISHED = ".unfinished-"
 STEPS_COLUMNS = ("step", "epoch", "lr", "momentum", "train_loss")
 EPOCHS_COLUMNS = (
     *("epoch", "step", "lr", "momentum"),
-    *("train_loss", "train_accuracy", "valid_loss", "valid_accuracy"),
+    *("train_loss", "train_accuracy"),
+    *("valid_loss", "valid_accuracy", "valid_balanced_accuracy", "valid_top5_accuracy"),
     *("seconds", "images_per_second"),
 )
 PROFILE_COLUMNS = ("part", "milliseconds", "share")
@@ -43,8 +44,9 @@ LR_RANGE_VALID_COLUMNS = (*LR_RANGE_COLUMNS, "valid_loss", "valid_accuracy")
 VERIFY_COLUMNS = ("max_lr", "steps", "valid_loss", "valid_accuracy")
 RANGE_CELL_COLUMNS = ("argmin_lr", "onset_lr", "reach_lr", "stop_lr", "max_lr", "confidence", "status", "error")
 TRAIN_CELL_COLUMNS = (
-    *("max_lr", "epochs", "train_loss", "train_accuracy", "valid_loss", "valid_accuracy", "best_valid_accuracy"),
-    *("test_loss", "test_accuracy", "status", "error"),
+    *("max_lr", "epochs", "train_loss", "train_accuracy"),
+    *("valid_loss", "valid_accuracy", "valid_balanced_accuracy", "valid_top5_accuracy", "best_valid_accuracy"),
+    *("test_loss", "test_accuracy", "test_balanced_accuracy", "test_top5_accuracy", "status", "error"),
 )
 RANKING_COLUMNS = ("n", "valid_loss", "valid_loss_sd", "valid_accuracy", "valid_accuracy_sd", "not_finished")
 BATCH_SIZE_COLUMNS = ("batch_size", "status", "images_per_second", "peak_memory_gib")

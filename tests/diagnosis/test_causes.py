@@ -137,3 +137,21 @@ def test_the_tail_of_the_published_short_cycle_is_too_long_and_that_of_the_long_
     assert tail_too_long(published(run_of, 0.1368, 0.0094, 0.2691, 0.9353)) is None
     found = tail_too_long(published(run_of, 0.5, 0.0047, 0.3540, 0.9258))
     assert "0.0047 against 0.354" in found.text
+
+
+UNEQUAL = {"classes": 2, "train_counts": (152, 8), "valid_counts": (38, 2), "status": "collapsed"}
+
+
+def test_a_collapse_of_unequal_classes_is_judged_by_their_shares(run_of: Run) -> None:
+    found = collapsed(run_of([0.3, 0.25, 0.21], [0.3] * 3, **UNEQUAL))
+    assert (found.rule, found.place) == ("collapsed", Place("epoch", 3, 3))
+    assert "ended at 0.21, no better than chance (0.199)" in found.text
+    assert found.evidence["chance"] == pytest.approx(0.1985, abs=1e-4)
+
+
+def test_train_images_learned_by_heart_are_a_collapse_that_no_lr_mends(run_of: Run) -> None:
+    found = collapsed(run_of([0.3, 0.2, 0.1], [0.3, 0.2, 0.35], **UNEQUAL))
+    assert (found.rule, found.place) == ("collapsed", Place("epoch", 2, 3))
+    assert "ended at 0.35, where guessing costs 0.199" in found.text
+    assert "labels" in found.advice
+    assert "max-lr" not in found.advice

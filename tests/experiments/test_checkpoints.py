@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from onecycle_cli.checkpoint import read_checkpoint, write_checkpoint
 from onecycle_cli.experiments.checkpoints import Checkpoints, Epoch, Position, Sums, newest_checkpoint
 from onecycle_cli.experiments.setup import SeenStep
 from onecycle_cli.progress import silent
@@ -20,7 +21,7 @@ def run(tmp_path: Path) -> RunDir:
 
 
 def at(step: int) -> Position:
-    return Position(step, Sums(64, 0.1 + 0.2, 7, 1.5), (EPOCH,), 4.5)
+    return Position(step, Sums(64, 51.25, 0.1 + 0.2, 7, 1.5), (EPOCH,), 4.5)
 
 
 def state(value: float = 1.0) -> Mapping[str, torch.Tensor]:
@@ -71,11 +72,25 @@ def test_no_checkpoint_is_none(run: RunDir) -> None:
 
 
 def test_the_sums_do_not_depend_on_how_many_steps_come_at_once() -> None:
-    steps = [SeenStep(n, 1, 0.1, 0.9, 0.1 * n, 32, n) for n in range(10)]
+    steps = [SeenStep(n, 1, 0.1, 0.9, 0.1 * n, 32, 8.0, n) for n in range(10)]
     start: Callable[[], Position] = lambda: Position(0, Sums(), (), 0.0)  # noqa: E731
     at_once = start().after(steps, 1.0)
     one_by_one = start()
     for step in steps:
         one_by_one = one_by_one.after([step], 0.0)
-    assert at_once.sums.loss == one_by_one.sums.loss == sum(0.1 * n * 32 for n in range(10))
+    assert at_once.sums.loss == one_by_one.sums.loss == sum(0.1 * n * 8 for n in range(10))
     assert (at_once.step, at_once.sums.images, at_once.sums.correct) == (10, 320, 45)
+    assert at_once.sums.weight == one_by_one.sums.weight == 80
+
+
+def test_a_checkpoint_of_an_older_version_has_plain_means_and_no_balanced_accuracy(run: RunDir) -> None:
+    Checkpoints(run, 0, "", ()).write(at(12), state())
+    path = run.path / "checkpoint-12.safetensors"
+    tensors, values = read_checkpoint(path)
+    del values["sums"]["weight"]
+    for name in ("valid_balanced_accuracy", "valid_top5_accuracy"):
+        del values["epochs"][0][name]
+    write_checkpoint(path, tensors, values)
+    found = newest_checkpoint(run, silent).position
+    assert found.sums.weight == found.sums.images == 64
+    assert (found.epochs[0].valid_balanced_accuracy, found.epochs[0].valid_top5_accuracy) == (None, None)

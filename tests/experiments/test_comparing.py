@@ -166,3 +166,19 @@ def test_a_run_without_a_curve_is_left_out_of_the_picture(ran: Callable, tmp_pat
     with pytest.raises(InputError, match="None of the runs has a curve"):
         draw_comparison(tmp_path / "b.png", runs[1:], ["b"], silent)
     assert not (tmp_path / "b.png").exists()
+
+
+def test_a_training_older_than_balanced_accuracy_has_none_whole_or_not(ran: Callable, tmp_path: Path) -> None:
+    folder = ran("train", "old")
+    new = ("valid_balanced_accuracy", "valid_top5_accuracy", "test_balanced_accuracy", "test_top5_accuracy")
+    summary = {name: value for name, value in folder.summary.items() if name not in new}
+    folder.write_json("summary.json", summary)
+    epochs = pd.read_csv(folder.path / "epochs.csv").drop(columns=[*new[:2]])
+    epochs.to_csv(folder.path / "epochs.csv", index=False)
+    accuracy = summary["valid_accuracy"]
+    assert read_run(folder).results["valid_accuracy"] == accuracy
+    (folder.path / "summary.json").unlink()
+    run = read_run(folder)
+    assert run.results["valid_accuracy"] == pytest.approx(accuracy)
+    assert run.results["valid_balanced_accuracy"] is None
+    assert draw_comparison(tmp_path / "a.png", [run], ["a"], silent) == []

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -143,7 +144,7 @@ def test_of_a_long_run_the_tail_is_known_to_a_thousandth(tiny: Tiny) -> None:
 
 
 def test_a_network_that_was_trained_before_has_no_usual_max_lr(tiny: Tiny) -> None:
-    counts = {"train_images": 1437, "valid_images": 360, "classes": 10}
+    counts: dict[str, Any] = {"train_images": 1437, "valid_images": 360, "classes": 10}
     assert planned(tiny({"model.init": "runs/before", "schedule.max_lr": 1e-3}), **counts).fitting_max_lr == 1e-3
 
 
@@ -153,7 +154,7 @@ def test_a_policy_without_a_cycle_has_no_tail(tiny: Tiny) -> None:
 
 
 def test_the_plan_tells_augmentation_and_momentum(tiny: Tiny) -> None:
-    counts = {"train_images": 1437, "valid_images": 360, "classes": 10}
+    counts: dict[str, Any] = {"train_images": 1437, "valid_images": 360, "classes": 10}
     plain = {"data.random_crop": False, "data.horizontal_flip": False}
     settings = planned(tiny(plain | {"schedule.base_momentum": 0.5}), **counts, suggested=0.3)
     assert (settings.augmented, settings.gain, settings.suggested_max_lr) == (False, 2, 0.3)
@@ -171,3 +172,14 @@ def test_the_plan_tells_augmentation_and_momentum(tiny: Tiny) -> None:
 def test_a_run_of_several_cycles_or_none_is_known_as_such(trained: Callable, values: dict[str, object]) -> None:
     assert not read_training(trained(values)).settings.single_cycle
     assert read_training(trained({})).settings.single_cycle
+
+
+def test_a_run_older_than_the_counts_of_its_classes_is_read_as_one_of_equal_classes(trained: Callable) -> None:
+    run = trained()
+    assert read_training(run).settings.chance == pytest.approx(2.3025, abs=1e-3)
+    assert sum(read_training(run).settings.train_counts) == 1437
+    facts = {name: value for name, value in run.facts.items() if name != "class_counts"}
+    run.write_json("run.json", facts)
+    settings = read_training(run).settings
+    assert settings.chance == settings.valid_chance == pytest.approx(2.302585)
+    assert diagnose(read_training(run))[0].rule == "underfitting"

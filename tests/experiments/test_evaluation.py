@@ -176,3 +176,24 @@ def test_a_run_that_kept_no_images_is_scored_with_a_note(folder_run: tuple[Path,
     trained = next(run for run in path.parent.iterdir() if (run / "images.npy").exists())
     (trained / "images.npy").unlink()
     assert score().summary["trained_on"] is None
+
+
+def test_balanced_and_top_5_accuracy_are_those_of_the_training(scored: Callable) -> None:
+    trained, _, result = scored()
+    assert result.summary["balanced_accuracy"] == pytest.approx(trained.summary["valid_balanced_accuracy"])
+    assert result.summary["balanced_accuracy"] == pytest.approx(sum(row["recall"] for row in result.per_class) / 10)
+    assert result.summary["top5_accuracy"] == pytest.approx(trained.summary["valid_top5_accuracy"])
+    assert result.summary["accuracy"] < result.summary["top5_accuracy"] <= 1
+    assert result.summary["only_answer"] is None
+
+
+def test_a_model_that_answers_a_single_class_is_said_to(scored: Callable, noise_folder: Callable[..., Path]) -> None:
+    folder = noise_folder(a=36, b=4)
+    images = {"data.source": "image_folder", "data.path": str(folder), "data.batch_size": 16, "schedule.max_lr": 1e-9}
+    trained, scoring, result = scored(images | {"data.valid_fraction": 0.5})
+    assert result.summary["balanced_accuracy"] == 0.5
+    assert result.summary["top5_accuracy"] is None
+    answer = result.summary["only_answer"]
+    assert answer in ("a", "b")
+    assert f"The model answers '{answer}' for every image." in scoring.facts["notes"]
+    assert f"The model answers '{answer}' for every validation image." in trained.facts["notes"]

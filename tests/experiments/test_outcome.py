@@ -1,12 +1,21 @@
 """What is said of a training when it has ended; the runs themselves are in test_training.py."""
 
 import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
+from onecycle_cli.class_balance import Answers
 from onecycle_cli.experiments.checkpoints import Epoch
+from onecycle_cli.experiments.diagnosing import planned
 from onecycle_cli.experiments.outcome import status_of
 from onecycle_cli.experiments.setup import LoggedStep
+from onecycle_cli.recipe import Recipe
+
+GUESSES = Answers((38, 2), (40, 0), (38, 0))
+GOOD = Answers((38, 2), (38, 2), (38, 2))
 
 
 def step(loss: float) -> LoggedStep:
@@ -18,14 +27,25 @@ def epoch(loss: float) -> Epoch:
 
 
 @pytest.mark.parametrize(
-    ("last", "mean", "status"),
+    ("last", "mean", "answers", "status"),
     [
-        (math.nan, 0.5, "diverged"),
-        (math.inf, 0.5, "diverged"),
-        (0.4, 0.5, "finished"),
-        (0.4, math.log(4), "collapsed"),
-        (5.0, math.log(4) - 1e-6, "finished"),
+        (math.nan, 0.5, GOOD, "diverged"),
+        (math.inf, 0.5, None, "diverged"),
+        (0.3, 0.15, GOOD, "finished"),
+        (0.3, 0.2, GOOD, "collapsed"),
+        (0.3, 0.19, GOOD, "finished"),
+        (0.3, 0.19, GUESSES, "collapsed"),
     ],
 )
-def test_the_status_follows_from_the_last_step_and_the_last_epoch(last: float, mean: float, status: str) -> None:
-    assert status_of([step(0.3), step(last)], [epoch(mean)], classes=4) == status
+def test_the_status_follows_from_the_last_step_and_the_shares_of_the_classes(
+    tiny: Callable[..., Recipe], last: float, mean: float, answers: Answers | None, status: str
+) -> None:
+    counts: dict[str, Any] = {"train_counts": (152, 8), "valid_counts": (38, 2)}
+    settings = planned(tiny(), train_images=160, valid_images=40, classes=2, **counts)
+    assert status_of(settings, [step(0.3), step(last)], [epoch(mean)], answers) == status
+
+
+def test_where_the_shares_are_not_known_chance_is_a_uniform_answer(tiny: Callable[..., Recipe]) -> None:
+    settings = planned(tiny(), train_images=160, valid_images=40, classes=4)
+    assert settings.chance == settings.valid_chance == pytest.approx(math.log(4))
+    assert status_of(settings, [step(0.3)], [replace(epoch(math.log(4)), valid_loss=1.4)], GOOD) == "collapsed"

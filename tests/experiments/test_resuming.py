@@ -290,3 +290,26 @@ def test_on_a_gpu_it_ends_with_the_same_bits_too(tmp_path: Path, tiny: Tiny) -> 
     resumed(run)
     train(recipe, cuda, other, silent)
     assert results(run) == results(other)
+
+
+def test_a_run_whose_table_of_epochs_is_of_an_older_version_begins_again_with_all_columns(
+    tmp_path: Path, tiny: Tiny
+) -> None:
+    run = stopped(tmp_path, tiny(), 2)
+    (run.path / "epochs.csv").write_text("epoch,step,lr,momentum,train_loss\n")
+    resumed(run)
+    assert results(run) == results(whole(tmp_path, tiny()))
+
+
+def test_a_run_that_was_killed_between_its_last_checkpoint_and_its_end_ends_the_same(
+    tmp_path: Path, tiny: Tiny
+) -> None:
+    recipe = tiny()
+    expected = whole(tmp_path, recipe)
+    run = new_run(tmp_path, recipe)
+    train(recipe, CPU, run, silent)
+    (run.path / "summary.json").unlink()
+    (run.path / "model.safetensors").unlink()
+    run.update(status="interrupted")
+    resumed(run)
+    assert results(run) == results(expected)

@@ -391,3 +391,55 @@ def test_a_schedule_may_begin_at_a_later_epoch_where_another_run_left_off(traine
     assert steps[columns].equals(later[columns])
     assert pd.read_csv(run.path / "epochs.csv")["epoch"].tolist() == [2, 3]
     assert ended.status == "finished"
+
+
+OWN_IMAGES = {"data.source": "image_folder", "data.channels": 3, "data.batch_size": 16}
+
+
+def test_unequal_classes_of_noise_end_as_collapsed(trained: Callable, noise_folder: Callable[..., Path]) -> None:
+    images = OWN_IMAGES | {"data.path": str(noise_folder(a=95, b=5)), "schedule.max_lr": 1e-3}
+    run, ended = trained(images)
+    assert ended.status == run.facts["status"] == "collapsed"
+    assert ended.summary["valid_accuracy"] == 0.95
+    assert ended.summary["valid_balanced_accuracy"] == 0.5
+    assert ended.summary["diagnosis"].evidence["chance"] == pytest.approx(0.1985, abs=1e-4)
+    assert run.facts["class_counts"] == {"train": [76, 4], "valid": [19, 1]}
+    assert [note for note in run.facts["notes"] if "has 95.0% of the 80 training images" in note]
+    assert "The model answers 'a' for every validation image." in run.facts["notes"]
+
+
+def test_unequal_classes_that_can_be_told_apart_are_learned_with_and_without_weights(
+    trained: Callable, image_folder: Callable[..., Path]
+) -> None:
+    image_folder("a", images=76)
+    images = OWN_IMAGES | {"data.path": str(image_folder("b", images=12)), "schedule.epochs": 6}
+    for weights in ("none", "balanced"):
+        run, ended = trained(images | {"optimizer.class_weights": weights})
+        assert ended.status == "finished"
+        assert ended.summary["valid_balanced_accuracy"] > 0.8
+        epochs = pd.read_csv(run.path / "epochs.csv")
+        assert epochs["valid_balanced_accuracy"].iloc[-1] == pytest.approx(ended.summary["valid_balanced_accuracy"])
+        assert epochs["valid_top5_accuracy"].isna().all()
+        advised = [note for note in run.facts["notes"] if "--set optimizer.class_weights=balanced" in note]
+        assert len(advised) == (weights == "none")
+
+
+def test_from_ten_classes_on_there_is_a_top_5_accuracy(trained: Callable) -> None:
+    run, ended = trained()
+    epochs = pd.read_csv(run.path / "epochs.csv")
+    assert ended.summary["valid_top5_accuracy"] == pytest.approx(epochs["valid_top5_accuracy"].iloc[-1])
+    assert ended.summary["valid_accuracy"] < ended.summary["valid_top5_accuracy"] <= 1
+    assert ended.summary["only_answer"] is None
+    assert run.facts["notes"] == []
+
+
+def test_the_range_test_has_the_class_weights_too(tiny: Tiny, new_run: Callable, image_folder: Callable) -> None:
+    image_folder("a", images=40)
+    images = OWN_IMAGES | {"data.path": str(image_folder("b", images=8))}
+    losses = []
+    for weights in ("none", "balanced"):
+        recipe = tiny(images | {"optimizer.class_weights": weights})
+        run = new_run(recipe)
+        find_lr(recipe, CPU, run, silent)
+        losses.append(pd.read_csv(run.path / "lr_range.csv")["train_loss"].iloc[0])
+    assert losses[0] != pytest.approx(losses[1], rel=1e-3)

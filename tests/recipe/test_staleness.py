@@ -32,6 +32,7 @@ Tiny = Callable[..., Recipe]
         ("optimizer.weight_decay", 0.1),
         ("optimizer.name", "adamw"),
         ("optimizer.label_smoothing", 0.1),
+        ("optimizer.class_weights", "balanced"),
         ("find_lr.momentum", 0.5),
     ],
 )
@@ -161,3 +162,17 @@ def test_a_setting_that_changes_the_result_of_a_run_is_among_its_settings(
 def test_names_and_what_is_shown_on_the_way_change_no_result(tiny: Tiny) -> None:
     other = tiny({"name": "x", "description": "y", "runtime.log_every": 1, "sweep_wd.weight_decays": [0.5]})
     assert result_settings(tiny(), "float32") == result_settings(other, "float32")
+
+
+def test_a_range_test_older_than_class_weights_had_none(tiny: Tiny) -> None:
+    old = curve_settings(tiny(), "float32")
+    del old["optimizer.class_weights"]
+    assert differences(old, curve_settings(tiny(), "float32")) == []
+    (named,) = differences(old, curve_settings(tiny({"optimizer.class_weights": "balanced"}), "float32"))
+    assert str(named) == "optimizer.class_weights: none there, balanced here"
+
+
+def test_class_weights_are_among_the_settings_of_a_result_where_there_are_some(tiny: Tiny) -> None:
+    assert "optimizer.class_weights" not in result_settings(tiny(), "float32")
+    weighted = result_settings(tiny({"optimizer.class_weights": "balanced"}), "float32")
+    assert weighted["optimizer.class_weights"] == "balanced"
