@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 from torch import Tensor
 
 from onecycle_cli.errors import InputError
@@ -44,6 +44,16 @@ def as_bytes(tensors: Mapping[str, Tensor], entries: Mapping[str, str]) -> bytes
     return len(header).to_bytes(8, "little") + header + shuffled[end:]
 
 
+def from_bytes(written: bytes) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors and the header's entries of a safetensors file.
+
+    safetensors can open a path itself, but not one that is not UTF-8.
+    """
+    tensors = load(written)  # it checks the header
+    header = json.loads(written[8 : 8 + int.from_bytes(written[:8], "little")])
+    return tensors, header.get("__metadata__", {})
+
+
 def as_stored(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The tensors as safetensors keeps them: on the CPU and row-major; on the device they may lie channels last."""
     return {
@@ -64,9 +74,8 @@ def load_weights(path: Path) -> tuple[dict[str, Tensor], Header]:
     if not path.is_file():
         raise InputError(f"There are no weights at {path}.", mend)
     try:
-        with safe_open(path, framework="pt") as file:
-            entries = {name: json.loads(value) for name, value in file.metadata().items()}
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping, only keys()
+        weights, texts = from_bytes(path.read_bytes())
+        entries = {name: json.loads(value) for name, value in texts.items()}
         header = Header(
             entries["model"],
             tuple(map(from_utf8, entries["classes"])),

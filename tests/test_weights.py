@@ -32,6 +32,13 @@ def test_weights_and_header_come_back_as_they_were(tmp_path: Path) -> None:
     assert all(torch.equal(weights[name], value) for name, value in model.state_dict().items())
 
 
+def test_weights_lie_in_a_folder_of_any_name(tmp_path: Path) -> None:
+    path = tmp_path / "\udcff 中" / "m.safetensors"
+    path.parent.mkdir()
+    save_weights(path, {"w": torch.ones(2)}, HEADER)
+    assert torch.equal(load_weights(path)[0]["w"], torch.ones(2))
+
+
 def test_the_same_weights_are_the_same_file_whose_data_begins_where_it_should(tmp_path: Path) -> None:
     paths = [tmp_path / f"{number}.safetensors" for number in range(5)]
     for path in paths:
