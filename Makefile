@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test chaos fuzz lint types docs benchmark benchmark-suggestion clean
+.PHONY: help demo test test-processors chaos fuzz lint types docs benchmark benchmark-suggestion clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*##/ #/' | awk -F' #' '{printf "make %-22s%s\n", $$1, $$2}'
@@ -13,6 +13,15 @@ demo: .venv/installed  ## install, find a learning rate for the embedded digits,
 
 test: lint types  ## lint, types and tests, what CI runs
 	$(BIN)/pytest
+
+# What decides which instructions torch's own kernels, oneDNN, MKL and numpy use.
+AVX2 := ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_ENABLE_INSTRUCTIONS=AVX2 OPENBLAS_CORETYPE=Haswell
+
+test-processors: .venv/installed-dev  ## the tests as on a processor with AVX2 alone: two precisions, one and two threads
+	$(AVX2) OMP_NUM_THREADS=1 $(BIN)/pytest --auto-precision float32
+	$(AVX2) OMP_NUM_THREADS=2 $(BIN)/pytest --auto-precision float32 --numprocesses 1
+	$(AVX2) OMP_NUM_THREADS=1 $(BIN)/pytest --auto-precision bfloat16
+	$(AVX2) OMP_NUM_THREADS=2 $(BIN)/pytest --auto-precision bfloat16 --numprocesses 1
 
 chaos: .venv/installed  ## kill trainings at random moments, let them go on, compare their ends: some minutes
 	$(BIN)/python tests/chaos.py

@@ -1,7 +1,7 @@
 """What several tests start from: tiny recipes, folders of images, and the command itself."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,35 @@ settings.load_profile("onecycle")
 settings.register_profile("fuzz", deadline=None, max_examples=5_000, print_blob=True)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`make test-processors` runs the suite with both."""
+    parser.addoption(
+        "--auto-precision",
+        choices=["float32", "bfloat16"],
+        help="what runtime.precision auto means on the CPU, in place of what this machine's processor computes in",
+    )
+
+
 def pytest_configure() -> None:
     """Several workers with two threads each would wait for one another: 350 s instead of 95 s on two cores."""
     if "PYTEST_XDIST_WORKER" in os.environ:
-        os.environ["OMP_NUM_THREADS"] = "1"
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _auto_precision(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Has torch name a processor that computes in bfloat16, or one that does not; processes that tests start do not."""
+    precision = request.config.getoption("--auto-precision")
+    if precision is None:
+        yield
+        return
+    import torch
+
+    named = dict.fromkeys(("avx512_bf16", "amx_bf16", "bf16"), precision == "bfloat16")
+    capabilities = dict(torch.cpu.get_capabilities()) | named
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+        yield
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -135,3 +160,18 @@ def noise_folder(tmp_path: Path) -> Callable[..., Path]:
         return tmp_path / "noise"
 
     return make
+
+
+@pytest.fixture
+def easy(tiny: Callable[..., Recipe], image_folder: Callable[..., Path]) -> Callable[..., Recipe]:
+    """A recipe of dark and bright images, which any training can tell apart, with one batch size for tune to try.
+
+    Whatever the rounding, its range tests are clear. With weights up to 1 % away from these, and in bfloat16, the loss
+    falls by 19 to 28 standard errors at batches of 16 and by 6 to 7 at batches of 8, where 3 are asked for; and at the
+    highest lrs the weight decay alone lets it rise.
+    """
+    path = image_folder("a", "b", images=40, size=(8, 8))
+    values = {"data.source": "image_folder", "data.path": str(path), "data.channels": 3, "data.batch_size": 16}
+    values |= {"optimizer.weight_decay": 1e-2, "sweep_wd.weight_decays": [1e-2]}
+    values |= {"schedule.epochs": 4, "find_lr.end_lr": 100.0}
+    return lambda more=None: tiny(values | (more or {}))

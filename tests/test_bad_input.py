@@ -229,18 +229,19 @@ DAMAGES: dict[str, Callable[[bytes], bytes]] = {
 }
 
 
+SMALL = ("model.width=0.25", "find_lr.num_steps=40", "find_lr.start_lr=1e-3", "runtime.precision=float32")
+SMALL_DIGITS = ["digits", "--batch-size", "128", "--device", "cpu", *(w for field in SMALL for w in ("--set", field))]
+
+
 @pytest.fixture(scope="module")
 def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A training, another that was stopped before its end, and a range test, to be copied."""
     from onecycle_cli.cli import app
 
     runs = tmp_path_factory.mktemp("kept")
-    small = [word for field in ("model.width=0.25", "schedule.epochs=2") for word in ("--set", field)]
-    for words in (
-        ["train", "digits", "--max-lr", "0.1", "--name", "trained"],
-        ["find-lr", "digits", "--set", "find_lr.num_steps=60", "--set", "find_lr.start_lr=1e-3", "--name", "tested"],
-    ):
-        assert CliRunner().invoke(app, [*words, *small, "--runs-dir", str(runs)]).exit_code == 0
+    for words in (["train", "--max-lr", "0.1", "--name", "trained"], ["find-lr", "--name", "tested"]):
+        small = [*SMALL_DIGITS, "--set", "schedule.epochs=2", "--runs-dir", str(runs)]
+        assert CliRunner().invoke(app, [*words, *small]).exit_code == 0
     shutil.copytree(runs / "trained", runs / "stopped")
     facts = runs / "stopped" / "run.json"
     facts.write_text(facts.read_text().replace('"status": "finished"', '"status": "interrupted"'))
@@ -252,7 +253,7 @@ RESUME, DIAGNOSE, EVALUATE, COMPARE, FROM = (
     ["diagnose", "runs/trained"],
     ["evaluate", "runs/trained"],
     ["compare", "runs/trained"],
-    ["train", "digits", "--set", "model.width=0.25", "--max-lr-from", "runs/tested"],
+    ["train", *SMALL_DIGITS, "--max-lr-from", "runs/tested"],
 )
 
 
@@ -262,7 +263,7 @@ RESUME, DIAGNOSE, EVALUATE, COMPARE, FROM = (
         ("stopped/run.json", RESUME, (CUT, EMPTY, BYTES, OTHER)),
         ("stopped/recipe.yaml", RESUME, (CUT, EMPTY, BYTES, OTHER, WORDS)),
         ("stopped/steps.csv", RESUME, (CUT, EMPTY, BYTES, OTHER, WORDS)),
-        ("stopped/checkpoint-46.safetensors", RESUME, (EMPTY, BYTES, OTHER)),
+        ("stopped/checkpoint-24.safetensors", RESUME, (EMPTY, BYTES, OTHER)),
         ("trained/run.json", DIAGNOSE, (CUT, EMPTY, BYTES, OTHER)),
         ("trained/steps.csv", DIAGNOSE, (CUT, EMPTY, BYTES, OTHER, WORDS)),
         ("trained/epochs.csv", DIAGNOSE, (CUT, EMPTY, BYTES, OTHER, WORDS)),

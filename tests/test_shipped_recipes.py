@@ -19,6 +19,8 @@ SHRUNK = {
     "schedule.epochs": 3,
     "schedule.pct_start": 0.4,
     "find_lr.num_steps": 12,
+    "runtime.device": "cpu",
+    "runtime.precision": "float32",
 }
 
 

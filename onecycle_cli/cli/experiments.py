@@ -129,7 +129,8 @@ def train(
 ) -> None:
     """Train with the 1cycle policy.
 
-    Exits with 3 where the run diverged, or ended no better than chance. A run that was interrupted or killed goes on
+    Exits with 3 where the run diverged, or ended no better than chance; with 4 where --max-lr auto finds none: a range
+    test that gives no max_lr is repeated once, with more steps and seeds. A run that was interrupted or killed goes on
     with --resume: its weights and tables end as if it had not been.
     """
     from onecycle_cli.console import Display

@@ -42,7 +42,8 @@ def tune(
     """Tune batch size, weight decay and momentum by short runs, then max_lr by range tests, within a budget of time.
 
     Leaves tuned.yaml, a whole recipe for train, and tune.md, a report of each decision with its evidence. The same
-    command again goes on where it was interrupted.
+    command again goes on where it was interrupted. Exits with 4 where no short run learned anything and no range test
+    gives a max_lr.
     """
     from onecycle_cli.console import Display, show_line, show_note, show_pairs, show_table
     from onecycle_cli.engine import resolve_hardware

@@ -2,15 +2,19 @@
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from typer.testing import Result
 
+from onecycle_cli.recipe import to_yaml
+
 Command = Callable[..., Result]
 
 
-def test_tune_prints_what_it_chose_and_the_training_that_follows(onecycle: Command, tiny_digits: list[str]) -> None:
-    words = ("tune", *tiny_digits, "--set", "sweep_wd.weight_decays=[1e-3]", "--set", "model.width=0.5")
+def test_tune_prints_what_it_chose_and_the_training_that_follows(onecycle: Command, easy: Callable) -> None:
+    Path("easy.yaml").write_text(to_yaml(easy({"sweep_wd.weight_decays": [1e-3]})))
+    words = ("tune", "easy.yaml", "--budget", "24h")
     result = onecycle(*words)
     assert result.exit_code == 0, result.stderr
     assert result.stdout.splitlines()[0].split() == ["stage", "was", "chosen"]

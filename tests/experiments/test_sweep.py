@@ -94,7 +94,8 @@ def test_a_sweep_that_was_killed_goes_on_and_ends_with_the_same_table(tmp_path: 
         "--seeds",
         "3",
     ]
-    words += ["--set", "model.width=0.25", "--param", "optimizer.weight_decay=1e-3,1e-4", "--device", "cpu", "--name"]
+    words += ["--set", "model.width=0.25", "--param", "optimizer.weight_decay=1e-3,1e-4", "--device", "cpu"]
+    words += ["--set", "runtime.precision=float32", "--name"]
 
     def start(name: str) -> subprocess.Popen:
         return subprocess.Popen(

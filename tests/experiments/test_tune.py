@@ -21,8 +21,8 @@ from onecycle_cli.run_dir.run import RunDir
 from onecycle_cli.tuning import FINAL_REPEATS
 
 CPU = Hardware(torch.device("cpu"), "float32")
+PLENTY = 86_400.0  # seconds: no machine is so slow that it lacks time
 Tiny = Callable[..., Recipe]
-SMALL = {"data.batch_size": 64, "sweep_wd.weight_decays": [1e-2, 1e-4], "model.width": 0.5}
 
 
 def new_run(folder: Path, recipe: Recipe) -> RunDir:
@@ -31,26 +31,17 @@ def new_run(folder: Path, recipe: Recipe) -> RunDir:
 
 
 @pytest.fixture
-def tuned(tmp_path: Path, tiny: Tiny) -> Callable[..., tuple[RunDir, Tuned]]:
-    def run_it(budget: float = 600, values: dict[str, object] | None = None) -> tuple[RunDir, Tuned]:
-        recipe = tiny(SMALL | (values or {}))
+def tuned(tmp_path: Path, easy: Callable) -> Callable[..., tuple[RunDir, Tuned]]:
+    def run_it(budget: float = PLENTY, values: dict[str, object] | None = None) -> tuple[RunDir, Tuned]:
+        recipe = easy(values)
         run = new_run(tmp_path, recipe)
-        return run, tune(recipe, CPU, run, silent, budget=budget, source="digits")
+        return run, tune(recipe, CPU, run, silent, budget=budget, source="easy")
 
     return run_it
 
 
-@pytest.fixture
-def easy(tiny: Tiny, image_folder: Callable) -> Callable[..., Recipe]:
-    """A recipe of dark and bright images, which any training can tell apart, with one batch size to try."""
-    path = image_folder("a", "b", images=40, size=(8, 8))
-    data = {"source": "image_folder", "path": str(path), "channels": 3, "batch_size": 16}
-    values = {f"data.{name}": value for name, value in data.items()} | {"sweep_wd.weight_decays": [1e-4]}
-    return lambda more=None: tiny(values | {"schedule.epochs": 4} | (more or {}))
-
-
 def test_it_leaves_a_whole_recipe_a_report_of_each_decision_and_a_run_of_each_trial(tuned: Callable) -> None:
-    run, result = tuned()
+    run, result = tuned(values={"sweep_wd.weight_decays": [1e-2, 1e-4]})
     recipe = load(run.path / "tuned.yaml")
     assert recipe == result.recipe
     assert recipe.schedule.max_lr == result.max_lr
@@ -67,11 +58,11 @@ def test_it_leaves_a_whole_recipe_a_report_of_each_decision_and_a_run_of_each_tr
         for trial in decision.trials:
             assert trial.valid_loss is None or f"| {trial.max_lr:g} | {trial.valid_loss:.4f} |" in report
     runs = [RunDir(path.parent) for path in run.path.glob("*/run.json")]
-    # Three seeds of the start, three batch sizes, a weight decay, two momentums; what was chosen is not run again.
+    # Three seeds of the start, a batch size, a weight decay, two momentums; what was chosen is not run again.
     trials = [inner for inner in runs if (inner.path / "epochs.csv").is_file()]
-    assert len(trials) == 3 + 3 + 1 + 2
+    assert len(trials) == 3 + 1 + 1 + 2
     # A range test of each batch size, at whose max_lr it is tried, momentum at the same pace; and the last three.
-    found = {size: RunDir(run.path / f"batch_size={size}").summary["max_lr"] for size in (16, 32, 64, 128)}
+    found = {size: RunDir(run.path / f"batch_size={size}").summary["max_lr"] for size in (8, 16)}
     for inner in trials:
         recipe = load(inner.path / "recipe.yaml")
         peak = recipe.schedule.at_peak
@@ -84,7 +75,7 @@ def test_it_leaves_a_whole_recipe_a_report_of_each_decision_and_a_run_of_each_tr
 
 def test_what_was_run_before_an_interrupt_is_not_run_again(tmp_path: Path, easy: Callable) -> None:
     (tmp_path / "easy.yaml").write_text(to_yaml(easy()))
-    words = [sys.executable, "-m", "onecycle_cli", "tune", "easy.yaml", "--budget", "10m", "--name", "mine"]
+    words = [sys.executable, "-m", "onecycle_cli", "tune", "easy.yaml", "--budget", "24h", "--name", "mine"]
 
     def start() -> subprocess.Popen:
         return subprocess.Popen(words, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE, env=os.environ)
@@ -108,7 +99,7 @@ def test_what_was_run_before_an_interrupt_is_not_run_again(tmp_path: Path, easy:
 
 
 def tune_in(run: RunDir, recipe: Recipe) -> Tuned:
-    return tune(recipe, CPU, run, silent, budget=600, source="easy")
+    return tune(recipe, CPU, run, silent, budget=PLENTY, source="easy")
 
 
 def last_range_tests(run: RunDir) -> list[RunDir]:
@@ -167,7 +158,7 @@ def test_what_was_begun_is_gone_on_with_though_the_budget_is_used_up(tmp_path: P
     first = tune_in(run, recipe)
     assert [decision.stage for decision in first.decisions] == ["batch size", "momentum"]
     for path in run.path.glob("*/run.json"):
-        RunDir(path.parent).update(seconds=600.0)
+        RunDir(path.parent).update(seconds=PLENTY)
     assert tune_in(run, recipe) == first
 
 
