@@ -126,6 +126,8 @@ GOOD = Answers((38, 2), (38, 2), (38, 2))
         ([0.3, 0.25, 0.21, 0.1], 0.35, GOOD, True),  # unsure answers, but right ones
         ([0.3, 0.25, 0.21, 0.21], 0.1, GOOD, True),  # with dropout
         ([0.3, 0.25, 0.21, 0.1], 0.1, ONE_ANSWER, True),  # the rare class is not answered yet, but more likely
+        ([0.3, 0.197], 0.197, ONE_ANSWER, True),  # few epochs: it begins to learn
+        ([0.3, 0.19], 0.2, ONE_ANSWER, False),
         ([0.3, 0.1], 0.9, ONE_ANSWER, True),  # few epochs: batch norm's statistics are not there yet
         ([0.3, 0.1, 0.3], 0.9, ONE_ANSWER, False),  # lost again
         ([0.3, 0.1, 0.1, 0.1], 0.9, ONE_ANSWER, False),  # by now they should be
