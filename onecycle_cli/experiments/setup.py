@@ -181,8 +181,9 @@ def new_trainer(
 
 
 def describe(setup: Setup, run: RunDir) -> None:
-    """Keeps with the run what its images are."""
+    """Keeps with the run what its images are, and how many threads a step of its training uses."""
     data = setup.data
+    run.update(step_threads=setup.trainer.threads)
     counts = {"train": setup.train_counts, "valid": setup.valid_counts}
     run.update(classes=data.classes, images=image_counts(data), class_counts=counts, mean=data.mean, std=data.std)
 
