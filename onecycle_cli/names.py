@@ -23,9 +23,9 @@ def from_utf8(text: str) -> str:
 
 
 def all_from_utf8(value: Any) -> Any:
-    """`from_utf8` of every text in a value that was read from JSON."""
+    """`from_utf8` of every text in a value that was read from JSON or YAML, whose keys may be other than text."""
     if isinstance(value, dict):
-        return {from_utf8(key): all_from_utf8(inner) for key, inner in value.items()}
+        return {all_from_utf8(key): all_from_utf8(inner) for key, inner in value.items()}
     if isinstance(value, list):
         return [all_from_utf8(inner) for inner in value]
     return from_utf8(value) if isinstance(value, str) else value

@@ -187,11 +187,11 @@ def test_a_hundred_files_that_are_no_images(onecycle: Command, image_folder: Cal
     ("classes", "says"),
     [
         ((), "holds no folders"),
-        (("train/a",), "holds only the folder 'a'"),
-        (("a",), "holds only the folder 'a'"),
+        (("train/a",), "holds images in the folder 'a' only"),
+        (("a",), "holds images in the folder 'a' only"),
         (("training/a", "testing/a"), "sound like splits, not classes"),
         (("train/a", "train/b", "test/a", "test/stranger"), "no class of the training images: stranger"),
-        (("train/a", "train/b", "test/"), "test holds no images"),
+        (("train/a", "train/b", "test/"), "test holds no images in class folders"),
     ],
 )
 def test_a_folder_that_lacks_something(
@@ -208,7 +208,7 @@ def test_a_folder_that_lacks_something(
 def test_a_folder_of_which_no_class_has_images(onecycle: Command, tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / "photos" / "train" / name).mkdir(parents=True)
-    must_be_told(train(onecycle, tmp_path / "photos"), "train holds no images")
+    must_be_told(train(onecycle, tmp_path / "photos"), "train holds no folders with images")
 
 
 def test_what_is_no_folder_at_all(onecycle: Command, tmp_path: Path) -> None:

@@ -86,8 +86,8 @@ def _read(entry: Path, signature: str, shape: tuple[int, ...]) -> Decoded | None
     try:
         known = json.loads((entry / "decoded.json").read_text())
         # Copy-on-write: torch wants writable memory, the file stays as it is.
-        images = np.load(entry / "images.npy", mmap_mode="c")
-        contents = np.load(entry / "contents.npy")
+        images = np.lib.format.open_memmap(entry / "images.npy", mode="c")
+        contents = np.lib.format.open_memmap(entry / "contents.npy", mode="c")
         fits = known["signature"] == signature and images.shape == shape and contents.shape == shape[:1]
         value_range = known["value_range"] and (float(known["value_range"][0]), float(known["value_range"][1]))
         return Decoded(images, contents, value_range, int(known["deep_images"])) if fits else None

@@ -86,8 +86,8 @@ def list_folder(path: Path, layout: str = "auto") -> Listing:
     for split, name in folders.items():
         if name is not None:
             splits[split] = _class_folders(path / name, split, skipped)
+            _must_have_classes(path / name, splits[split], split, layout)
             _note_loose_images(path / name, split, skipped)
-    _must_have_classes_in_train(path, splits["train"], layout)
     for split, classes in splits.items():
         _must_be_known(path / str(folders[split]), classes, tuple(splits["train"]))
     used = {name for name in folders.values() if name is not None}
@@ -250,15 +250,22 @@ def _loose_images(path: Path) -> int:
     return len(_images_among(file for file in path.iterdir() if file.name[0] != "." and not file.is_dir()))
 
 
-def _must_have_classes_in_train(path: Path, classes: dict[str, list[Path]], layout: str) -> None:
-    train = path / "train"
-    if len(classes) < 2 and layout == "auto" and _loose_images(train):
+def _must_have_classes(folder: Path, classes: dict[str, list[Path]], split: str, layout: str) -> None:
+    """Refuses a split without class folders that hold images; train needs two, and may be a class of a flat folder."""
+    if split != "train":
+        if not classes:
+            raise InputError(
+                f"{folder} holds no images in class folders.",
+                f"Put the images of each class in {folder}/<class>/, or move the folder away.",
+            )
+        return
+    if len(classes) < 2 and layout == "auto" and _loose_images(folder):
         raise InputError(
-            f"{train} holds images, but not in class folders: is train a split, or a class?",
-            f"Put the images of each class in {train}/<class>/. If train is a class like the folders beside it, say so "
-            "with --set data.layout=flat.",
+            f"{folder} holds images, but not in class folders: is train a split, or a class?",
+            f"Put the images of each class in {folder}/<class>/. If train is a class like the folders beside it, say "
+            "so with --set data.layout=flat.",
         )
-    _must_be_several(train, classes)
+    _must_be_several(folder, classes)
 
 
 def _must_be_classes(path: Path, classes: dict[str, list[Path]], layout: str) -> None:

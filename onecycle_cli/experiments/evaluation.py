@@ -53,6 +53,7 @@ def evaluate_run(
     def told(text: str) -> None:
         note(run, report, text)
 
+    _ = trained.facts  # a run whose run.json is damaged is refused
     kept = kept_images(trained)
     if folder is not None:
         scored, pixels, labels = _images_in(folder, model, report, told)

@@ -46,7 +46,7 @@ def kept_images(run: RunDir) -> KeptImages | None:
     if not path.is_file():
         return None
     try:
-        rows = np.load(path)
+        rows = np.array(np.lib.format.open_memmap(path, mode="r"))  # unlike np.load, it reads this one format alone
         if rows.dtype != ROW:
             raise ValueError("its columns are others")
     except (ValueError, EOFError, OSError) as error:

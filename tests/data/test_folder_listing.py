@@ -154,6 +154,13 @@ def test_a_folder_without_any_images_is_refused(tmp_path: Path) -> None:
         list_class_folder(tmp_path / "none", ("a", "b"))
 
 
+@pytest.mark.parametrize("split", ["valid", "test"])
+def test_a_split_without_any_images_is_refused(image_folder: Make, split: str) -> None:
+    path = image_folder("train/a", "train/b")
+    (path / split / "a").mkdir(parents=True)
+    assert f"{split} holds no images" in refused(path).what
+
+
 def test_a_folder_that_is_not_there_or_is_a_file_is_told(tmp_path: Path) -> None:
     assert "There is no folder" in refused(tmp_path / "nowhere").what
     (tmp_path / "file").touch()

@@ -25,6 +25,10 @@ def data(train: Split, valid: Split, test: Split | None = None) -> ImageData:
     return ImageData(train, valid, "held out for validation", test, ("a", "b"), (0.5,), (0.5,), "", None)
 
 
+ARCHIVE = b"PK\x05\x06" + bytes(18)
+"""An empty zip archive, which `np.load` would take for one of arrays."""
+
+
 @pytest.fixture
 def run(tmp_path: Path) -> RunDir:
     return RunDir.create(tmp_path, command="train", recipe_name="x", recipe_yaml="", facts={}, name="run")
@@ -48,7 +52,7 @@ def test_a_run_of_an_older_version_has_none(run: RunDir) -> None:
     assert kept_images(run) is None
 
 
-@pytest.mark.parametrize("damage", [lambda _: b"", lambda _: b"nonsense", lambda whole: whole[:-5]])
+@pytest.mark.parametrize("damage", [lambda _: b"", lambda _: b"nonsense", lambda whole: whole[:-5], lambda _: ARCHIVE])
 def test_a_damaged_file_is_named(kept: RunDir, damage: Callable[[bytes], bytes]) -> None:
     file = kept.path / "images.npy"
     file.write_bytes(damage(file.read_bytes()))
