@@ -16,6 +16,9 @@ from onecycle_cli.data.folder_listing import Listing, list_folder
 from onecycle_cli.data.images import Source, Split
 from onecycle_cli.progress import Report, silent
 
+NOT_USED = "Not used: "
+"""How a note on something in the folder that is skipped begins."""
+
 MOST_TOLD = 5
 """Lines on what is skipped; `onecycle data check` shows all."""
 
@@ -63,7 +66,7 @@ def notes_on(folder: ImageFolder) -> list[str]:
     told = [str(skipped) for skipped in folder.listing.skipped]
     if len(told) > MOST_TOLD:
         told = [*told[: MOST_TOLD - 1], f"and {len(told) - MOST_TOLD + 1} more; `onecycle data check` lists all"]
-    notes = [f"Not used: {line}." for line in told]
+    notes = [f"{NOT_USED}{line}." for line in told]
     for (split, name), images in folder.listing.counts().items():
         if not images:
             notes.append(f"The {split} split holds no image of class '{name}'.")

@@ -63,11 +63,14 @@ CHANNEL_NAMES = {1: ("grey",), 3: ("red", "green", "blue")}
 
 
 def _constant_channels(mean: tuple[float, ...], std: tuple[float, ...]) -> list[str]:
-    names = CHANNEL_NAMES[len(std)]
+    """A note for each level that some channels have everywhere, with the names of these channels."""
+    by_level: dict[int, list[str]] = {}
+    for name, level, deviation in zip(CHANNEL_NAMES[len(std)], mean, std, strict=True):
+        if deviation == 0:
+            by_level.setdefault(round(255 * level), []).append(name)
     return [
-        f"The {name} channel of all training images is {255 * level:.0f} of 255 everywhere: it is scaled by 1."
-        for name, level, deviation in zip(names, mean, std, strict=True)
-        if deviation == 0
+        f"All training images have {level} of 255 everywhere in {' and '.join(names)}, which is scaled by 1."
+        for level, names in by_level.items()
     ]
 
 

@@ -8,10 +8,11 @@ import numpy as np
 from onecycle_cli.data.cache import cache_folder
 from onecycle_cli.data.cifar10 import check_cifar10
 from onecycle_cli.data.folder_listing import list_folder
+from onecycle_cli.data.image_folder import NOT_USED
 from onecycle_cli.data.images import ImageData, Pixels, channel_statistics
 from onecycle_cli.experiments.kept_images import copies_note
 from onecycle_cli.experiments.setup import open_recipe_data
-from onecycle_cli.progress import Report
+from onecycle_cli.progress import Progress, Report
 from onecycle_cli.recipe import Recipe
 
 NEARLY_CONSTANT = 2 / 255
@@ -62,10 +63,21 @@ def check_files(recipe: Recipe) -> list[CheckedClass]:
 
 
 def measure_images(recipe: Recipe, report: Report) -> Measured:
-    """Decodes the images of a recipe where that was not done before, and says what stands out in them."""
-    data = open_recipe_data(recipe, report)
+    """Decodes the images of a recipe where that was not done before, and says what stands out in them.
+
+    The remarks leave out what is skipped in a folder, which the rows of `check_files` have.
+    """
+    notes: list[str] = []
+
+    def told(news: Progress | str) -> None:
+        if isinstance(news, str):
+            notes.append(news)
+        else:
+            report(news)
+
+    data = open_recipe_data(recipe, told)
     mean, std = channel_statistics(data.train.images)
-    remarks = []
+    remarks = [text for text in notes if not text.startswith(NOT_USED)]
     if max(std) < NEARLY_CONSTANT:
         remarks.append(f"The training images are nearly constant: the largest standard deviation is {max(std):.4f}.")
     if plain := _single_coloured(data.train.images):

@@ -45,8 +45,17 @@ def test_images_without_contrast_are_remarked(
         Image.new("RGB", (8, 8), (100, 100, 100 + number % 2)).save(file)
     found = measure_images(of_folder(path), silent)
     assert found.std[0] == 0
-    assert found.remarks[0].startswith("The training images are nearly constant")
-    assert found.remarks[1] == "4 of 4 training images are of a single colour."
+    assert found.remarks[0] == "All training images have 100 of 255 everywhere in red and green, which is scaled by 1."
+    assert found.remarks[1].startswith("The training images are nearly constant")
+    assert found.remarks[2] == "4 of 4 training images are of a single colour."
+
+
+def test_what_is_not_used_stands_in_the_rows_and_not_in_the_remarks(
+    of_folder: Callable[[Path], Recipe], image_folder: Callable[..., Path]
+) -> None:
+    path = image_folder("train/a", "train/b", "test/a", "validations/a")
+    assert len(check_files(of_folder(path))) == 5
+    assert measure_images(of_folder(path), silent).remarks == ["The test split holds no image of class 'b'."]
 
 
 def test_copies_between_the_splits_are_remarked(
@@ -55,7 +64,7 @@ def test_copies_between_the_splits_are_remarked(
     path = image_folder("train/a", "train/b", "test/a")
     for file in (path / "train").glob("*/*.png"):  # half of these are held out for validation
         Image.fromarray(np.asarray(Image.open(file))).save(path / "test" / "a" / f"{file.parent.name}{file.stem}.bmp")
-    (remark,) = measure_images(of_folder(path), silent).remarks
+    *_, remark = measure_images(of_folder(path), silent).remarks
     assert remark.startswith("Exact copies of training images: 4 of 12 test images.")
 
 
