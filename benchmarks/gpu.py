@@ -73,7 +73,7 @@ def timed(*words: str) -> tuple[float, dict[str, Any]]:
 
 def steps(data: Path) -> Iterator[dict[str, object]]:
     """Training steps of ResNet-56 at batch 512, ours replayed and eager, and the bare loop's: rate and busy share."""
-    from onecycle_cli import graphs
+    from onecycle_cli.training import cuda_graphs as graphs
 
     warm_up = graphs.WARM_UP
     for name, calls in (("onecycle", warm_up), ("onecycle without graphs", 10**9)):
@@ -85,12 +85,12 @@ def steps(data: Path) -> Iterator[dict[str, object]]:
 
 def ours(data: Path, device: str = "cuda", changes: Mapping[str, Any] | None = None) -> Callable[[], object]:
     """A step of the training of ResNet-56, of the recipe with `changes` if there are any."""
-    from onecycle_cli.engine import resolve_hardware
-    from onecycle_cli.experiments.setup import fresh, prepare
+    from onecycle_cli.experiments.prepared_recipe import fresh, prepare
     from onecycle_cli.progress import silent
     from onecycle_cli.recipe import load, shipped_path, to_yaml, with_values
     from onecycle_cli.run_dir.run import RunDir
-    from onecycle_cli.schedule import LrMomentum
+    from onecycle_cli.schedules import LrMomentum
+    from onecycle_cli.training.hardware import resolve_hardware
 
     values = {"data.source": "image_folder", "data.path": str(data), "data.drop_last": True}
     recipe = with_values(load(shipped_path("cifar10-resnet56")), values | dict(changes or {}))

@@ -15,7 +15,7 @@ import pandas as pd
 from command import run, words_and_options
 from rows import append
 
-from onecycle_cli.sweeps import folder_name
+from onecycle_cli.recipe.grid import folder_name
 
 SMALL = ("--set", "data.source=image_folder", "--set", "data.path=data/cifar10-5000", "--batch-size", "128")
 TENTH = ("--set", "model.architecture=resnet20", "--epochs", "10")

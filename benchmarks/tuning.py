@@ -23,11 +23,11 @@ from typing import TYPE_CHECKING, Any
 from command import onecycle, told, words_and_options
 from rows import append, installed
 
-from onecycle_cli.engine import resolve_hardware
 from onecycle_cli.experiments.training import train
 from onecycle_cli.progress import silent
 from onecycle_cli.recipe import Override, Recipe, find, load, to_yaml, with_values
 from onecycle_cli.run_dir.run import RunDir
+from onecycle_cli.training.hardware import resolve_hardware
 
 if TYPE_CHECKING:
     import optuna

@@ -7,8 +7,8 @@ what a run trained, and `open_run` its tables and results; the experiments are i
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from onecycle_cli.experiments.classifier import load_model
     from onecycle_cli.experiments.saved_run import open_run
-    from onecycle_cli.inference import load_model
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "load_model", "open_run"]
@@ -17,7 +17,7 @@ __all__ = ["__version__", "load_model", "open_run"]
 def __getattr__(name: str) -> Any:
     # `onecycle --help` imports this package; torch comes in only with the first use of what needs it.
     if name == "load_model":
-        from onecycle_cli.inference import load_model
+        from onecycle_cli.experiments.classifier import load_model
 
         return load_model
     if name == "open_run":

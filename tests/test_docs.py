@@ -112,7 +112,7 @@ def test_the_tables_of_diagnoses_are_made_from_the_recorded_runs() -> None:
 
 def test_the_page_of_diagnoses_explains_every_rule_and_no_other() -> None:
     page = (ROOT / "docs" / "diagnose.md").read_text()
-    texts = [path.read_text() for path in sorted((ROOT / "onecycle_cli" / "diagnosis").glob("*.py"))]
+    texts = [path.read_text() for path in sorted((ROOT / "onecycle_cli" / "analysis" / "diagnosis").glob("*.py"))]
     rules = {
         name for text in texts for name in re.findall(r'^ +(?:return Statement\()?"([a-z-]+)",', text, re.MULTILINE)
     }

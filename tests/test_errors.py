@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from onecycle_cli.names import all_from_utf8, from_utf8, to_utf8
+from onecycle_cli.errors import all_from_utf8, from_utf8, to_utf8
 
 
 @given(st.binary(max_size=20) | st.text(alphabet="\\x5cf9\udcff\udc80", max_size=20).map(os.fsencode))

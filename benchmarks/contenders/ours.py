@@ -14,13 +14,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from onecycle_cli.engine import resolve_hardware
+from onecycle_cli.experiments.prepared_recipe import fresh, prepare
 from onecycle_cli.experiments.range_test import range_test
-from onecycle_cli.experiments.setup import fresh, prepare
 from onecycle_cli.experiments.training import train
 from onecycle_cli.progress import silent
 from onecycle_cli.recipe import Recipe, load, shipped_path, to_yaml, with_values
 from onecycle_cli.run_dir.run import RunDir
+from onecycle_cli.training.hardware import resolve_hardware
 
 
 def main() -> None:

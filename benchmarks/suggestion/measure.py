@@ -170,10 +170,10 @@ class OneThread:
     def __init__(self, name: str, data: Path, seed: int, weight_decay: float | None = None) -> None:
         import torch
 
-        from onecycle_cli.engine import resolve_hardware
-        from onecycle_cli.experiments.setup import prepare
+        from onecycle_cli.experiments.prepared_recipe import prepare
         from onecycle_cli.recipe import to_yaml, with_values
         from onecycle_cli.run_dir.run import RunDir
+        from onecycle_cli.training.hardware import resolve_hardware
 
         torch.set_num_threads(1)
         self.recipe = with_values(TASKS[name].resolved(data), {"seed": seed})
@@ -201,7 +201,7 @@ class OneThread:
         A diverged run has the accuracy of a guess.
         """
         from onecycle_cli.experiments.planning import recipe_schedule
-        from onecycle_cli.experiments.setup import fresh
+        from onecycle_cli.experiments.prepared_recipe import fresh
         from onecycle_cli.recipe import with_values
 
         recipe = with_values(self.recipe, {"schedule.max_lr": max_lr})
@@ -226,9 +226,9 @@ class OneThread:
 
     def range_test(self, start_lr: float, end_lr: float) -> Iterator[tuple[float, float]]:
         """The lr and the loss of each step, up to one that is not finite or beyond hope."""
-        from onecycle_cli.experiments.setup import fresh
+        from onecycle_cli.experiments.prepared_recipe import fresh
         from onecycle_cli.recipe import finder_momentum
-        from onecycle_cli.schedule import LrMomentum, Range
+        from onecycle_cli.schedules import LrMomentum, Range
 
         lrs = Range(start_lr, end_lr, CURVE_STEPS, "exponential")
         momentum = finder_momentum(self.recipe)
@@ -245,7 +245,7 @@ def machine() -> dict[str, object]:
     """Where, when and with what a row was measured."""
     import torch
 
-    from onecycle_cli.engine import resolve_hardware
+    from onecycle_cli.training.hardware import resolve_hardware
 
     hardware = resolve_hardware("auto", "auto")
     return {

@@ -25,13 +25,13 @@ from rows import COMMITTED, csv_file, results
 from tasks import TASKS, Task
 from truth import Truth, truth_of
 
+from onecycle_cli.analysis.lr_range import Curve, Plan, Trial, suggest, verified
+from onecycle_cli.analysis.lr_range.basin import Basin, basin_of, turn_of
+from onecycle_cli.analysis.lr_range.curve import median_curve
+from onecycle_cli.analysis.lr_range.peers import PEERS, peer_answers
+from onecycle_cli.analysis.lr_range.suggestion import weighed
+from onecycle_cli.analysis.weight_decay import SweepRow, read_weight_decay
 from onecycle_cli.experiments.verification import FACTORS, FEWEST_STEPS, SHARE
-from onecycle_cli.lr_range import Curve, Plan, Trial, suggest, verified
-from onecycle_cli.lr_range.basin import Basin, basin_of, turn_of
-from onecycle_cli.lr_range.curve import median_curve
-from onecycle_cli.lr_range.peers import PEERS, peer_answers
-from onecycle_cli.lr_range.suggestion import weighed
-from onecycle_cli.sweeps import SweepRow, read_weight_decay
 
 ROOT = Path(__file__).parents[2]
 PAGES = (ROOT / "docs" / "suggestion.md", ROOT / "README.md")

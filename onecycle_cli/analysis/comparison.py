@@ -9,7 +9,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from onecycle_cli.recipe import as_written
-from onecycle_cli.sweeps import column_names
+from onecycle_cli.recipe.grid import column_names
 
 WITHOUT_EFFECT = ("name", "description", "data.mirrors", "runtime.log_every", "runtime.save_best")
 """Fields of a recipe that change no result."""

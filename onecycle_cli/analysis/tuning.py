@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from statistics import stdev
 from typing import Any
 
-from onecycle_cli.batch_size import sizes_around
+from onecycle_cli.analysis.batch_size import sizes_around
 
 BATCH_SIZE, WEIGHT_DECAY = "data.batch_size", "optimizer.weight_decay"
 MAX_MOMENTUM, BASE_MOMENTUM = "schedule.max_momentum", "schedule.base_momentum"

@@ -37,7 +37,7 @@ def find_batch_size(
     those are depends on what else the machine does. Where memory does run out there, the system may end the command;
     batch_size.csv in the run's folder has what was tried. Neither knows anything about accuracy.
     """
-    from onecycle_cli.console import Display, show_pairs, show_table
+    from onecycle_cli.cli.console import Display, show_pairs, show_table
     from onecycle_cli.experiments import batch_size
     from onecycle_cli.run_dir.facts import command_line
     from onecycle_cli.run_dir.files import BATCH_SIZE, BATCH_SIZE_COLUMNS, RECIPE

@@ -18,7 +18,7 @@ from onecycle_cli.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from onecycle_cli.comparison import Run, Spread
+    from onecycle_cli.analysis.comparison import Run, Spread
 
 Column = tuple[str, list[str]]
 """A name, and the cell of each run."""
@@ -45,9 +45,9 @@ def compare(
     in all stands below the table. Of runs that differ in their seed alone there is also the mean, with the standard
     deviation and the standard error of that mean, to hold a difference against.
     """
-    from onecycle_cli.comparison import differing, groups, labels, over_seeds, short_names
-    from onecycle_cli.console import show_csv, show_json, show_note
-    from onecycle_cli.experiments.comparing import RESULTS, draw_comparison, read_runs
+    from onecycle_cli.analysis.comparison import differing, groups, labels, over_seeds, short_names
+    from onecycle_cli.cli.console import show_csv, show_json, show_note
+    from onecycle_cli.experiments.compare import RESULTS, draw_comparison, read_runs
     from onecycle_cli.run_dir.writing import to_csv
 
     must_be_new(plot, csv)
@@ -81,7 +81,7 @@ def compare(
 
 
 def _show_all(runs: "Sequence[Run]", names: dict[str, str], files: Sequence[tuple[str, str]]) -> None:
-    from onecycle_cli.console import show_pairs
+    from onecycle_cli.cli.console import show_pairs
 
     for number, command in enumerate(dict.fromkeys(run.command for run in runs)):
         if number:
@@ -94,8 +94,8 @@ def _show_all(runs: "Sequence[Run]", names: dict[str, str], files: Sequence[tupl
 
 def _show(runs: "Sequence[Run]", names: dict[str, str]) -> None:
     """What runs of one command have; `names` has the settings that differ, among these or from those of others."""
-    from onecycle_cli.comparison import distinct_names, groups, over_seeds
-    from onecycle_cli.console import show_pairs, show_wide_table
+    from onecycle_cli.analysis.comparison import distinct_names, groups, over_seeds
+    from onecycle_cli.cli.console import show_pairs, show_wide_table
 
     short, pattern = distinct_names([run.path for run in runs])
     # The max_lr of a training is among its results.
@@ -116,7 +116,7 @@ def _show(runs: "Sequence[Run]", names: dict[str, str]) -> None:
 
 
 def _settings(field: str, runs: "Sequence[Run]") -> list[str]:
-    from onecycle_cli.comparison import distinct_names
+    from onecycle_cli.analysis.comparison import distinct_names
     from onecycle_cli.recipe import as_written
 
     cells = [as_written(run.settings[field]) if field in run.settings else "" for run in runs]
@@ -124,7 +124,7 @@ def _settings(field: str, runs: "Sequence[Run]") -> list[str]:
 
 
 def _show_spreads(spreads: "Sequence[Spread]", names: dict[str, str]) -> None:
-    from onecycle_cli.console import show_wide_table
+    from onecycle_cli.cli.console import show_wide_table
     from onecycle_cli.recipe import as_written
 
     cells = {field: [as_written(spread.settings.get(field, "")) for spread in spreads] for field in names}

@@ -65,10 +65,10 @@ def show_csv(text: str) -> None:
 
 
 def show_error(error: OnecycleError) -> None:
-    """What is wrong, and how to mend it."""
+    """What is wrong, and how to fix it."""
     console = _console(stderr=True)
     console.print("error:", printable(error.what, but="\n"), style="red", markup=False)
-    console.print(printable(error.mend, but="\n"), markup=False)
+    console.print(printable(error.fix, but="\n"), markup=False)
 
 
 def show_note(text: str) -> None:

@@ -21,8 +21,8 @@ app = typer.Typer(
 @with_overrides
 def get(recipe: RecipeArgument, overrides: Overrides) -> None:
     """Download or decode the images of a recipe, as its first run would."""
-    from onecycle_cli.console import Display, show_pairs
-    from onecycle_cli.experiments.setup import open_recipe_data
+    from onecycle_cli.cli.console import Display, show_pairs
+    from onecycle_cli.experiments.prepared_recipe import open_recipe_data
 
     loaded = load_recipe(recipe, overrides)
     with Display(quiet=False) as report:
@@ -44,7 +44,7 @@ def check(recipe: RecipeArgument, overrides: Overrides) -> None:
 
     A folder is decoded, as its first run would; nothing is downloaded.
     """
-    from onecycle_cli.console import Display, show_pairs, show_table
+    from onecycle_cli.cli.console import Display, show_pairs, show_table
     from onecycle_cli.experiments.data_check import check_files, measure_images
 
     loaded = load_recipe(recipe, overrides)

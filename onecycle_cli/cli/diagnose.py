@@ -7,7 +7,7 @@ import typer
 from onecycle_cli.cli.options import RUNS_DIR, JsonOption, RunsDirOption
 
 if TYPE_CHECKING:
-    from onecycle_cli.diagnosis import Statement
+    from onecycle_cli.analysis.diagnosis import Statement
 
 
 def add_to(app: typer.Typer) -> None:
@@ -32,9 +32,9 @@ def diagnose(
     Each statement has its rule, its place, its numbers and one advice; the most important comes first. A run that goes
     on, or was interrupted, is read as far as it came. With several runs, --quiet has the run before each rule.
     """
-    from onecycle_cli.console import show_json, show_line, show_note, show_pairs
-    from onecycle_cli.diagnosis import diagnose as read
-    from onecycle_cli.experiments.diagnosing import read_training
+    from onecycle_cli.analysis.diagnosis import diagnose as read
+    from onecycle_cli.cli.console import show_json, show_line, show_note, show_pairs
+    from onecycle_cli.experiments.diagnose import read_training
     from onecycle_cli.run_dir.finding import find_run
 
     test = None if range_test is None else find_run(runs_dir, range_test)

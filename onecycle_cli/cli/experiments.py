@@ -23,8 +23,8 @@ from onecycle_cli.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from onecycle_cli.analysis.lr_range import Suggestion
     from onecycle_cli.experiments.training import Training
-    from onecycle_cli.lr_range import Suggestion
     from onecycle_cli.recipe import Recipe
     from onecycle_cli.run_dir.run import RunDir
 
@@ -59,7 +59,7 @@ def find_lr(
 
     Exits with 4 where no number can be trusted: then only --json prints on standard output, with max_lr null.
     """
-    from onecycle_cli.console import Display, show_note, show_pairs
+    from onecycle_cli.cli.console import Display, show_note, show_pairs
     from onecycle_cli.errors import NoSuggestionError
     from onecycle_cli.experiments import range_test
     from onecycle_cli.run_dir.files import LR_RANGE, LR_RANGE_FIGURE
@@ -133,7 +133,7 @@ def train(
     test that gives no max_lr is repeated once, with more steps and seeds. A run that was interrupted or killed goes on
     with --resume: its weights and tables end as if it had not been.
     """
-    from onecycle_cli.console import Display
+    from onecycle_cli.cli.console import Display
     from onecycle_cli.errors import InputError
     from onecycle_cli.experiments import training
     from onecycle_cli.recipe import lacks_max_lr
@@ -142,8 +142,8 @@ def train(
         others = (recipe, max_lr, max_lr_from, name)
         only_epochs = overrides == Overrides(epochs=overrides.epochs)
         if profile or not only_epochs or any(value is not None for value in others):
-            mend = "Beside --resume there are --epochs with --reschedule, --force, --quiet and --json."
-            raise InputError("What a run trains is settled where it began.", mend)
+            fix = "Beside --resume there are --epochs with --reschedule, --force, --quiet and --json."
+            raise InputError("What a run trains is settled where it began.", fix)
         _resume(resume, overrides.epochs, runs_dir, reschedule=reschedule, force=force, quiet=quiet, as_json=as_json)
         return
     if reschedule:
@@ -169,8 +169,8 @@ def train(
 def _resume(
     text: str, epochs: int | None, runs_dir: Path, *, reschedule: bool, force: bool, quiet: bool, as_json: bool
 ) -> None:
-    from onecycle_cli.console import Display
-    from onecycle_cli.experiments import resuming
+    from onecycle_cli.cli.console import Display
+    from onecycle_cli.experiments import resume as resuming
     from onecycle_cli.run_dir.finding import find_run
 
     run = find_run(runs_dir, text)
@@ -199,7 +199,7 @@ def _can_go_on(run: "RunDir") -> Iterator[None]:
 
 
 def _tell_end(run: "RunDir", ended: "Training", quiet: bool, as_json: bool) -> None:
-    from onecycle_cli.console import show_note
+    from onecycle_cli.cli.console import show_note
 
     reason = None
     if ended.status == "diverged":
@@ -219,12 +219,12 @@ def _spread(suggestion: "Suggestion") -> list[tuple[str, str]]:
 
 
 def _with_max_lr_from(text: str, recipe: "Recipe", runs_dir: Path, force: bool, quiet: bool) -> "Recipe":
-    from onecycle_cli.console import show_note
-    from onecycle_cli.engine import resolve_hardware
+    from onecycle_cli.cli.console import show_note
     from onecycle_cli.errors import InputError
     from onecycle_cli.experiments.suggestions import stale_settings, suggested_max_lr
     from onecycle_cli.recipe import with_largest_max_lr
     from onecycle_cli.run_dir.finding import find_run, latest_suggestions
+    from onecycle_cli.training.hardware import resolve_hardware
 
     precision = resolve_hardware(recipe.runtime.device, recipe.runtime.precision).precision
     named = latest_suggestions(runs_dir, recipe.name) if text == "latest" else [find_run(runs_dir, text)]
@@ -245,7 +245,7 @@ def _with_max_lr_from(text: str, recipe: "Recipe", runs_dir: Path, force: bool, 
 
 
 def _show_training(run: "RunDir", summary: dict[str, Any], quiet: bool, as_json: bool) -> None:
-    from onecycle_cli.console import duration, show_pairs
+    from onecycle_cli.cli.console import duration, show_pairs
     from onecycle_cli.run_dir.files import MODEL, TRAINING_FIGURE
 
     accuracy = summary["valid_accuracy"]

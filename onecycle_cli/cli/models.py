@@ -45,9 +45,9 @@ def evaluate(
 
     Without a test split, on what the recipe held out for validation. The bare result is the accuracy.
     """
-    from onecycle_cli.console import Display, show_pairs, show_table
-    from onecycle_cli.experiments.evaluation import evaluate_run
-    from onecycle_cli.inference import load_model
+    from onecycle_cli.cli.console import Display, show_pairs, show_table
+    from onecycle_cli.experiments.classifier import load_model
+    from onecycle_cli.experiments.evaluate import evaluate_run
     from onecycle_cli.run_dir.files import CONFUSION, CONFUSION_FIGURE, PER_CLASS, PER_CLASS_COLUMNS
 
     trained, recipe, model = _trained(run, runs_dir, best, device)
@@ -94,11 +94,11 @@ def predict(
 
     Files that cannot be read are named on standard error, after the answers for the others; then it exits with 2.
     """
-    from onecycle_cli.console import show_csv, show_json, show_table
-    from onecycle_cli.engine import resolve_hardware
+    from onecycle_cli.cli.console import show_csv, show_json, show_table
     from onecycle_cli.errors import InputError
-    from onecycle_cli.inference import Unreadable, image_files, load_model, predict, refusal
+    from onecycle_cli.experiments.classifier import Unreadable, image_files, load_model, predict, refusal
     from onecycle_cli.run_dir.writing import to_csv
+    from onecycle_cli.training.hardware import resolve_hardware
 
     if shape not in ("table", "csv", "json"):
         raise InputError(f"--format {shape} is none.", "It is table, csv or json.")
@@ -132,9 +132,9 @@ def _trained(run: str, runs_dir: Path, best: bool, device: str | None) -> "tuple
     overrides = [Override("runtime.device", device, f"--device {device}")] if device else []
     weights = found.path / (BEST_MODEL if best else MODEL)
     if not weights.is_file():
-        mend = "Train with --set runtime.save_best=true." if best else "Name a run of `onecycle train` that finished."
+        fix = "Train with --set runtime.save_best=true." if best else "Name a run of `onecycle train` that finished."
         status = f"{found.facts['command']}, {found.facts['status']}"
-        raise InputError(f"{found.path} ({status}) holds no {weights.name}.", mend)
+        raise InputError(f"{found.path} ({status}) holds no {weights.name}.", fix)
     return found, load(found.path / RECIPE, overrides), weights
 
 

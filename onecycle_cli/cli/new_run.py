@@ -6,16 +6,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from onecycle_cli.engine import Hardware
     from onecycle_cli.recipe import Recipe
     from onecycle_cli.run_dir.run import RunDir
+    from onecycle_cli.training.hardware import Hardware
 
 
 def go_on(command: str, recipe: "Recipe", runs_dir: Path, name: str) -> "tuple[Hardware, RunDir]":
     """As `start`, but where the folder is there already, with a run of this command, that goes on."""
-    from onecycle_cli.engine import resolve_hardware
     from onecycle_cli.run_dir.files import RUN
     from onecycle_cli.run_dir.run import RunDir
+    from onecycle_cli.training.hardware import resolve_hardware
 
     run = RunDir(runs_dir / name)
     if not (run.path / RUN).is_file() or run.facts["command"] != command:
@@ -28,11 +28,11 @@ def start(command: str, recipe: "Recipe", runs_dir: Path, name: str | None, **fa
     """The machine to run on and a new folder for the run, whose `run.json` also holds `facts`."""
     import sys
 
-    from onecycle_cli.engine import resolve_hardware
-    from onecycle_cli.experiments.setup import hardware_facts
+    from onecycle_cli.experiments.prepared_recipe import hardware_facts
     from onecycle_cli.recipe import to_yaml
     from onecycle_cli.run_dir.facts import command_line
     from onecycle_cli.run_dir.run import RunDir
+    from onecycle_cli.training.hardware import resolve_hardware
 
     hardware = resolve_hardware(recipe.runtime.device, recipe.runtime.precision)
     facts = facts | {"command_line": command_line(sys.argv[1:]), "seed": recipe.seed} | hardware_facts(hardware)
@@ -57,7 +57,7 @@ def json_if_it_fails(run: "RunDir", as_json: bool, **nothing: None) -> Iterator[
 
 def print_json(run: "RunDir", result: dict[str, Any]) -> None:
     """Prints a run's result as one JSON object."""
-    from onecycle_cli.console import show_json
+    from onecycle_cli.cli.console import show_json
 
     show_json({"run": run.path} | result)
 

@@ -147,7 +147,7 @@ def init_path(init: str | None, runs_dir: Path) -> str | None:
 
 def draw_first(draw: "Callable[[Report], T]") -> "tuple[T | None, Exception | None]":
     """Draws what `--plot` asks for. An error is returned, to be raised once the table beside it has been shown."""
-    from onecycle_cli.console import show_note
+    from onecycle_cli.cli.console import show_note
     from onecycle_cli.errors import OnecycleError
 
     try:

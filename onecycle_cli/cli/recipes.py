@@ -20,7 +20,7 @@ def shipped(context: typer.Context) -> None:
     """List, show, copy and check recipes; on its own, list the shipped ones."""
     if context.invoked_subcommand is not None:
         return
-    from onecycle_cli.console import show_table
+    from onecycle_cli.cli.console import show_table
     from onecycle_cli.recipe import load, shipped_names, shipped_path
 
     show_table(("name", "description"), [(name, load(shipped_path(name)).description) for name in shipped_names()])
@@ -42,7 +42,7 @@ def copy(
     ] = None,
 ) -> None:
     """Copy a shipped recipe to a file of your own; never over one that is there."""
-    from onecycle_cli.console import show_line
+    from onecycle_cli.cli.console import show_line
     from onecycle_cli.errors import InputError
     from onecycle_cli.recipe import shipped_path
 
@@ -63,7 +63,7 @@ def copy(
 @app.command(epilog="Example: onecycle recipes check my-photos.yaml")
 def check(paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Recipe files.")]) -> None:
     """Check recipes, and name everything that is wrong in each."""
-    from onecycle_cli.console import show_error, show_line
+    from onecycle_cli.cli.console import show_error, show_line
     from onecycle_cli.errors import InputError
     from onecycle_cli.recipe import find, load
 

@@ -84,7 +84,7 @@ def _notes(end: BaseException) -> list[str]:
 
 
 def _told(error: OnecycleError, end: Exception) -> typer.Exit:
-    from onecycle_cli.console import show_error, show_note
+    from onecycle_cli.cli.console import show_error, show_note
 
     show_error(error)
     for text in _notes(end):

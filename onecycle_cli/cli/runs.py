@@ -57,7 +57,7 @@ def runs(
     With --for, list the range tests that suggest a max_lr instead: those of find-lr, of the values of a sweep, and of
     trainings that found their own. One fits where it ran under the recipe's settings; epochs and seed do not matter.
     """
-    from onecycle_cli.console import show_json, show_table
+    from onecycle_cli.cli.console import show_json, show_table
     from onecycle_cli.errors import InputError
 
     if recipe is not None:
@@ -95,10 +95,10 @@ def _result(row: dict[str, Any]) -> Line:
 
 
 def _suggestions(recipe: "Recipe", runs_dir: Path) -> list[dict[str, Any]]:
-    from onecycle_cli.engine import resolve_hardware
     from onecycle_cli.errors import InputError
     from onecycle_cli.experiments.suggestions import stale_settings, suggested_max_lr
     from onecycle_cli.run_dir.finding import suggesting_runs
+    from onecycle_cli.training.hardware import resolve_hardware
 
     precision = resolve_hardware(recipe.runtime.device, recipe.runtime.precision).precision
     rows = []

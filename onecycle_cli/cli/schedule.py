@@ -22,7 +22,7 @@ from onecycle_cli.cli.options import (
 if TYPE_CHECKING:
     from onecycle_cli.progress import Report
     from onecycle_cli.recipe import Recipe
-    from onecycle_cli.schedule import LrMomentum
+    from onecycle_cli.schedules import LrMomentum
 
 
 def add_to(app: typer.Typer) -> None:
@@ -45,7 +45,7 @@ def schedule(
 
     --csv has every step, the screen the turns.
     """
-    from onecycle_cli.console import show_csv
+    from onecycle_cli.cli.console import show_csv
     from onecycle_cli.errors import InputError
     from onecycle_cli.experiments.planning import known_steps_per_epoch, recipe_schedule
     from onecycle_cli.recipe import lacks_max_lr
@@ -94,7 +94,7 @@ def _draw(path: Path, recipe: "Recipe", values: "Sequence[LrMomentum]", report: 
 
 
 def _show_turns(recipe: "Recipe", values: "Sequence[LrMomentum]", per_epoch: int) -> None:
-    from onecycle_cli.console import show_pairs, show_table
+    from onecycle_cli.cli.console import show_pairs, show_table
 
     total = len(values)
     peak = max(range(total), key=lambda step: values[step].lr)

@@ -74,9 +74,9 @@ def sweep(
     The same command again goes on where it was interrupted; a cell that has ended is never run twice. With max_lr empty
     in the recipe each cell finds its own. Exits with 3 where no cell finished.
     """
-    from onecycle_cli.console import Display, show_line, show_note
-    from onecycle_cli.engine import resolve_hardware
+    from onecycle_cli.cli.console import Display, show_line, show_note
     from onecycle_cli.experiments import sweep as module
+    from onecycle_cli.training.hardware import resolve_hardware
 
     found_in_each = max_lr == "auto" or (preset == "batch-size" and max_lr is None)
     loaded = load_recipe(recipe, overrides, runs_dir, max_lr="null" if found_in_each else max_lr)
@@ -125,7 +125,8 @@ def _reasons(rows: "list[Row]") -> str:
 def _variations(params: list[str] | None, preset: str | None) -> list[dict[str, Any]]:
     from onecycle_cli.errors import InputError
     from onecycle_cli.recipe import choices
-    from onecycle_cli.sweeps import PRESETS, grid
+    from onecycle_cli.recipe.grid import grid
+    from onecycle_cli.recipe.presets import PRESETS
 
     if bool(params) == bool(preset):
         raise InputError(
@@ -145,7 +146,7 @@ def _variations(params: list[str] | None, preset: str | None) -> list[dict[str, 
 
 
 def _show_cost(plan: "SweepPlan", source: str, precision: str) -> None:
-    from onecycle_cli.console import show_pairs, show_table
+    from onecycle_cli.cli.console import show_pairs, show_table
     from onecycle_cli.errors import InputError
     from onecycle_cli.experiments.planning import known_steps_per_epoch
     from onecycle_cli.recipe import lacks_max_lr
@@ -176,7 +177,7 @@ def _show_cost(plan: "SweepPlan", source: str, precision: str) -> None:
 
 
 def _show(swept: "Sweep", plan: "SweepPlan", run: "RunDir") -> None:
-    from onecycle_cli.console import show_pairs
+    from onecycle_cli.cli.console import show_pairs
     from onecycle_cli.run_dir.facts import command_line
     from onecycle_cli.run_dir.files import RANKING, RECIPE, SWEEP, SWEEP_FIGURE
 
@@ -207,14 +208,14 @@ def _without_result(names: list[str], rows: "list[Row]") -> list[tuple[str, str]
 
 
 def _times(seconds: list[float]) -> str:
-    from onecycle_cli.console import duration
+    from onecycle_cli.cli.console import duration
 
     return " to ".join(dict.fromkeys(duration(value) for value in (min(seconds), max(seconds)))) if seconds else ""
 
 
 def _show_rows(columns: list[str], rows: "list[Row]") -> None:
     """The rows of range tests; what went wrong is told below."""
-    from onecycle_cli.console import show_table
+    from onecycle_cli.cli.console import show_table
 
     shown = [name for name in columns if name != "error"]
     show_table(shown, [[_number(row[name]) for name in shown] for row in rows])
@@ -225,9 +226,9 @@ def _number(value: float | str | None) -> str:
 
 
 def _show_ranking(swept: "Sweep", plan: "SweepPlan") -> None:
-    from onecycle_cli.console import show_table
+    from onecycle_cli.cli.console import show_table
     from onecycle_cli.recipe import as_written
-    from onecycle_cli.sweeps import column_names
+    from onecycle_cli.recipe.grid import column_names
 
     show_table(
         (*column_names(plan.fields).values(), "n", "valid_loss", "valid_accuracy", "not finished"),
@@ -271,13 +272,13 @@ def sweep_wd(
 
     The same command again goes on where it was interrupted. Exits with 4 where no curve can be read.
     """
-    from onecycle_cli.console import Display, show_pairs
-    from onecycle_cli.engine import resolve_hardware
+    from onecycle_cli.cli.console import Display, show_pairs
     from onecycle_cli.errors import NoSuggestionError
     from onecycle_cli.experiments import weight_decay
     from onecycle_cli.experiments.sweep import joined, sweep_name
     from onecycle_cli.recipe import as_written
     from onecycle_cli.run_dir.files import SWEEP, SWEEP_FIGURE
+    from onecycle_cli.training.hardware import resolve_hardware
 
     values = None if weight_decays is None else f"[{weight_decays}]"
     loaded = load_recipe(recipe, overrides, runs_dir, weight_decays=values)

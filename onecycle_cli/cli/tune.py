@@ -45,12 +45,12 @@ def tune(
     command again goes on where it was interrupted. Exits with 4 where no short run learned anything and no range test
     gives a max_lr.
     """
-    from onecycle_cli.console import Display, show_line, show_note, show_pairs, show_table
-    from onecycle_cli.engine import resolve_hardware
+    from onecycle_cli.cli.console import Display, show_line, show_note, show_pairs, show_table
     from onecycle_cli.experiments import tune as module
     from onecycle_cli.experiments.tune_report import told
     from onecycle_cli.run_dir.facts import command_line
     from onecycle_cli.run_dir.files import TUNE_REPORT, TUNED_RECIPE
+    from onecycle_cli.training.hardware import resolve_hardware
 
     loaded = load_recipe(recipe, overrides, runs_dir)
     seconds = _seconds(budget)

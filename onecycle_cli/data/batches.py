@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from onecycle_cli.data.augmentation import Augmentation, Draws, augmented, draw
-from onecycle_cli.schedule import check_batch_size, steps_per_epoch
+from onecycle_cli.data.epochs import check_batch_size, steps_per_epoch
 
 
 def derived_seed(*parts: int | str) -> int:

@@ -78,7 +78,7 @@ def _archive(folder: Path, mirrors: Sequence[str], report: Report, archive: Arch
             fetch(replace(archive, urls=(*mirrors, *archive.urls)), folder, report)
         except MachineError as error:
             no_download = "The recipe `digits` needs no download: onecycle train digits --max-lr auto"
-            raise MachineError(error.what, f"{error.mend}\n{no_download}") from None
+            raise MachineError(error.what, f"{error.fix}\n{no_download}") from None
     return file
 
 
@@ -104,9 +104,9 @@ def _unpack(file: Path, folder: Path) -> None:
 def check_cifar10(folder: Path, archive: Archive = ARCHIVE) -> Path:
     """The archive in `folder`; `MachineError` unless it is there with the right md5."""
     file = folder / archive.name
-    mend = "`onecycle data get cifar10-resnet56` fetches it."
+    fix = "`onecycle data get cifar10-resnet56` fetches it."
     if not file.exists():
-        raise MachineError(f"{file} is not there.", mend)
+        raise MachineError(f"{file} is not there.", fix)
     if (found := md5_of(file)) != archive.md5:
-        raise MachineError(f"{file} is damaged: its md5 is {found}, not {archive.md5}.", mend)
+        raise MachineError(f"{file} is damaged: its md5 is {found}, not {archive.md5}.", fix)
     return file

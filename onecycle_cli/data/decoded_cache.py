@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from onecycle_cli.cores import cores
+from onecycle_cli.data.cores import cores
 from onecycle_cli.data.decoding import DecodedRows, MoreThan8Bits, Values, decode_into, value_range_of
 from onecycle_cli.data.images import Contents, Pixels, ValueRange, contents_of
 from onecycle_cli.errors import InputError

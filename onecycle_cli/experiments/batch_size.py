@@ -9,16 +9,24 @@ from time import perf_counter
 
 import torch
 
-from onecycle_cli.batch_size import GAIN, MARGIN, largest_that_fits, measured_speeds, smallest_fast, with_margin
-from onecycle_cli.engine import Hardware
+from onecycle_cli.analysis.batch_size import (
+    GAIN,
+    MARGIN,
+    largest_that_fits,
+    measured_speeds,
+    smallest_fast,
+    with_margin,
+)
+from onecycle_cli.data.epochs import steps_per_epoch
 from onecycle_cli.errors import MachineError, is_out_of_memory
-from onecycle_cli.experiments.setup import Setup, in_blocks, new_trainer, prepare
-from onecycle_cli.graphs import WARM_UP
+from onecycle_cli.experiments.prepared_recipe import Setup, in_blocks, new_trainer, prepare
 from onecycle_cli.progress import Report
 from onecycle_cli.recipe import Recipe, with_values
 from onecycle_cli.run_dir.files import BATCH_SIZE, BATCH_SIZE_COLUMNS
 from onecycle_cli.run_dir.run import RunDir
-from onecycle_cli.schedule import LrMomentum, steps_per_epoch
+from onecycle_cli.schedules import LrMomentum
+from onecycle_cli.training.cuda_graphs import WARM_UP
+from onecycle_cli.training.hardware import Hardware
 
 SETTLED = WARM_UP + 2
 """Steps after which nothing is new: on a GPU they are recorded by then, and a recording has been replayed."""

@@ -23,19 +23,19 @@ from typing import Any, Literal
 import torch
 
 from onecycle_cli import __version__
+from onecycle_cli.analysis.lr_range import turn_of
 from onecycle_cli.data.open_data import source_signature
-from onecycle_cli.engine import Hardware
 from onecycle_cli.errors import InputError, OnecycleError, Terminated
 from onecycle_cli.experiments.checkpoints import Checkpoint, newest_checkpoint
+from onecycle_cli.experiments.prepared_recipe import Setup, describe, is_same_network, prepare
 from onecycle_cli.experiments.range_test import range_test
-from onecycle_cli.experiments.setup import Setup, describe, is_same_network, prepare
 from onecycle_cli.experiments.training import train_with
-from onecycle_cli.lr_range import turn_of
 from onecycle_cli.progress import Report, silent
 from onecycle_cli.recipe import Recipe, load, result_settings, to_yaml, varied
+from onecycle_cli.recipe.grid import folder_name
 from onecycle_cli.run_dir.files import RECIPE, RUN, TRACEBACK, UNFINISHED
 from onecycle_cli.run_dir.run import RunDir
-from onecycle_cli.sweeps import folder_name
+from onecycle_cli.training.hardware import Hardware
 
 Mode = Literal["range", "train"]
 

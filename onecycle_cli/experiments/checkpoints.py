@@ -10,13 +10,13 @@ from typing import Any
 
 from torch import Tensor
 
-from onecycle_cli.checkpoint import read_checkpoint, write_checkpoint
 from onecycle_cli.errors import InputError
-from onecycle_cli.experiments.setup import SeenStep
+from onecycle_cli.experiments.prepared_recipe import SeenStep
 from onecycle_cli.progress import Report
 from onecycle_cli.run_dir.files import CHECKPOINT
 from onecycle_cli.run_dir.run import RunDir
 from onecycle_cli.run_dir.writing import Table
+from onecycle_cli.training.checkpoint import read_checkpoint, write_checkpoint
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from onecycle_cli.data.batches import Normalization
 from onecycle_cli.data.decoding import decode
 from onecycle_cli.data.folder_listing import images_below
-from onecycle_cli.engine import Hardware
 from onecycle_cli.errors import InputError
 from onecycle_cli.models import build_model
+from onecycle_cli.models.weights import Header, load_weights
 from onecycle_cli.run_dir.files import BEST_MODEL, MODEL
-from onecycle_cli.weights import Header, load_weights
+from onecycle_cli.training.hardware import Hardware
 
 BATCH_SIZE = 256
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from onecycle_cli.comparison import Run, settings_of
+from onecycle_cli.analysis.comparison import Run, settings_of
 from onecycle_cli.errors import InputError
 from onecycle_cli.experiments.drawing import draw_file
 from onecycle_cli.experiments.suggestions import saved_curves
@@ -123,8 +123,8 @@ def draw_comparison(path: Path, runs: Sequence[Run], labels: Sequence[str], repo
 
 def plot_runs(path: Path, runs: Sequence[Run], labels: Sequence[str]) -> tuple[str, list[LeftOut]]:
     """Plots trainings and range tests; returns the characters that no font has, and the runs without a curve."""
+    from onecycle_cli.analysis.lr_range import shape_of
     from onecycle_cli.figures.plots import Overlaid, Trained, plot_comparison
-    from onecycle_cli.lr_range import shape_of
 
     trainings, tests, left_out = [], [], []
     for run, label in zip(runs, labels, strict=True):

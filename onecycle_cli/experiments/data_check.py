@@ -11,7 +11,7 @@ from onecycle_cli.data.folder_listing import list_folder
 from onecycle_cli.data.image_folder import NOT_USED
 from onecycle_cli.data.images import ImageData, Pixels, channel_statistics
 from onecycle_cli.experiments.kept_images import copies_note
-from onecycle_cli.experiments.setup import open_recipe_data
+from onecycle_cli.experiments.prepared_recipe import open_recipe_data
 from onecycle_cli.progress import Progress, Report
 from onecycle_cli.recipe import Recipe
 

@@ -2,15 +2,16 @@
 
 from collections.abc import Sequence
 
-from onecycle_cli.diagnosis import Epoch, Settings, Step, TrainingRun
+from onecycle_cli.analysis.diagnosis import Epoch, Settings, Step, TrainingRun
+from onecycle_cli.analysis.lr_range import TYPICAL
+from onecycle_cli.data.epochs import steps_per_epoch
 from onecycle_cli.errors import InputError
 from onecycle_cli.experiments.planning import decay_gain, recipe_schedule
 from onecycle_cli.experiments.suggestions import numbers_in, stale_settings, suggested_max_lr
-from onecycle_cli.lr_range import TYPICAL
 from onecycle_cli.recipe import Recipe, last_stage, load
 from onecycle_cli.run_dir.files import EPOCHS, RECIPE, STEPS, SUGGESTION
 from onecycle_cli.run_dir.run import RunDir
-from onecycle_cli.schedule import Schedule, steps_per_epoch
+from onecycle_cli.schedules import Schedule
 
 WHOLE = ("finished", "collapsed")
 """Statuses of runs that trained to the end. The tables of the others may have no rows, or end in the middle of one."""

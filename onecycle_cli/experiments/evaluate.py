@@ -8,20 +8,20 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
-from onecycle_cli.class_balance import TOP_5_CLASSES, Answers
+from onecycle_cli.analysis.class_balance import TOP_5_CLASSES, Answers
 from onecycle_cli.data.folder_listing import list_class_folder
 from onecycle_cli.data.images import ImageData, contents_of
-from onecycle_cli.engine import Hardware
 from onecycle_cli.errors import InputError
+from onecycle_cli.experiments.classifier import Classifier, Unreadable, refusal
 from onecycle_cli.experiments.drawing import draw
 from onecycle_cli.experiments.kept_images import KeptImages, kept_images, rebuilt_split, trained_on
-from onecycle_cli.experiments.setup import image_counts, note, open_recipe_data
-from onecycle_cli.inference import Classifier, Unreadable, refusal
+from onecycle_cli.experiments.prepared_recipe import image_counts, note, open_recipe_data
 from onecycle_cli.progress import Progress, Report
 from onecycle_cli.recipe import Recipe
 from onecycle_cli.run_dir.files import CONFUSION, CONFUSION_FIGURE, PER_CLASS, PER_CLASS_COLUMNS
 from onecycle_cli.run_dir.run import RunDir
 from onecycle_cli.run_dir.writing import to_csv
+from onecycle_cli.training.hardware import Hardware
 
 MOST_NAMED = 10
 """Unreadable files that one message names."""

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from onecycle_cli.data.images import ImageData
 from onecycle_cli.errors import InputError
 from onecycle_cli.models import build_model, pretrained
+from onecycle_cli.models.weights import Header, load_weights
 from onecycle_cli.progress import Report
 from onecycle_cli.recipe import Recipe
 from onecycle_cli.run_dir.files import MODEL
-from onecycle_cli.weights import Header, load_weights
 
 
 @dataclass(frozen=True)

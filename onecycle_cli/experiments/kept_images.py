@@ -14,7 +14,7 @@ from onecycle_cli.run_dir.run import RunDir
 ROW = np.dtype([("split", "S5"), ("label", "<u4"), ("content", "<u8")])
 """A row of `images.npy`, 17 bytes: train, valid or test; the number of the class; the hash of the decoded pixels."""
 
-MEND = "Restore the images as they were, or name a folder of classes with --data."
+FIX = "Restore the images as they were, or name a folder of classes with --data."
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ def _must_be_the_same(before: NDArray[np.void], now: NDArray[np.void]) -> None:
     changes = ", ".join(f"{count:,} {what}" for what, count in told.items() if count)
     raise InputError(
         f"The images have changed since the training, so its split cannot be rebuilt: of {len(before):,}, {changes}.",
-        MEND,
+        FIX,
     )
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from onecycle_cli.batch_size import half
+from onecycle_cli.analysis.batch_size import half
 from onecycle_cli.errors import MachineError, is_out_of_memory
 from onecycle_cli.recipe import Recipe
 from onecycle_cli.run_dir.facts import command_line

@@ -3,22 +3,11 @@
 from itertools import accumulate
 from typing import Any
 
+from onecycle_cli.data.epochs import check_batch_size, steps_per_epoch
 from onecycle_cli.data.open_data import known_train_images
 from onecycle_cli.recipe import Recipe, stages
 from onecycle_cli.recipe import Schedule as Settings
-from onecycle_cli.schedule import (
-    Cycle,
-    Legs,
-    Schedule,
-    check_batch_size,
-    constant,
-    cosine,
-    joined,
-    multistep,
-    one_cycle,
-    steps_per_epoch,
-    triangular,
-)
+from onecycle_cli.schedules import Cycle, Legs, Schedule, constant, cosine, joined, multistep, one_cycle, triangular
 
 
 def recipe_schedule(recipe: Recipe, steps_per_epoch: float) -> Schedule:

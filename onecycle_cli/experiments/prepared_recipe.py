@@ -1,6 +1,5 @@
 """What every experiment starts from: images on the device, and fresh models, optimizers and batches from a recipe."""
 
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -11,19 +10,20 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from onecycle_cli.class_balance import balanced_weights, dominant_class
+from onecycle_cli.analysis.class_balance import balanced_weights, dominant_class
 from onecycle_cli.data.augmentation import Augmentation
 from onecycle_cli.data.batches import FixedBatches, Normalization, TrainBatches, derived_seed
 from onecycle_cli.data.images import ImageData, Split
 from onecycle_cli.data.open_data import open_data
-from onecycle_cli.engine import Hardware, Step, Trainer, keep_freed_memory
-from onecycle_cli.experiments.start import Start, model_arguments, start_of
+from onecycle_cli.experiments.initial_weights import Start, model_arguments, start_of
 from onecycle_cli.models import build_model, layer_groups
-from onecycle_cli.optimizers import build_optimizer
+from onecycle_cli.models.weights import Header
 from onecycle_cli.progress import Progress, Report
 from onecycle_cli.recipe import Recipe, last_stage, lr_ratios, relative
 from onecycle_cli.run_dir.run import RunDir
-from onecycle_cli.weights import Header
+from onecycle_cli.training.hardware import Hardware, configure_process
+from onecycle_cli.training.optimizers import build_optimizer
+from onecycle_cli.training.trainer import Step, Trainer
 
 
 @dataclass(frozen=True)
@@ -90,11 +90,7 @@ def class_counts(split: Split, classes: int) -> list[int]:
 
 def prepare(recipe: Recipe, hardware: Hardware, run: RunDir, report: Report) -> Setup:
     """Opens the data of a recipe and puts it on the device; what it found is kept with the run."""
-    if hardware.device.type == "cpu":
-        keep_freed_memory()
-    if hardware.device.type == "cuda":
-        torch.set_float32_matmul_precision("high")  # TF32, as its convolutions have it anyway
-        _same_bits_each_time(recipe.runtime.deterministic)
+    configure_process(hardware, deterministic=recipe.runtime.deterministic)
     settings = recipe.data
     start = start_of(recipe, report)
     data = open_recipe_data(recipe, _keeping_notes(run, report), start)
@@ -153,18 +149,6 @@ def _unequal_classes(recipe: Recipe, data: ImageData) -> str | None:
     if recipe.optimizer.class_weights == "balanced":
         return told
     return f"{told} --set optimizer.class_weights=balanced has all classes count the same."
-
-
-def _same_bits_each_time(asked: bool) -> None:
-    """Has CUDA compute the same bits each time, or whatever is fastest; a CPU does the first anyway.
-
-    torch reads the setting of cuBLAS once a process, at the first product of matrices, which may be that of a run
-    before this one that did not ask: so it is there from the first run on.
-    """
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(asked)
-    torch.backends.cudnn.deterministic = asked
-    torch.backends.cudnn.benchmark = False  # which of its algorithms is fastest may differ each time
 
 
 def new_trainer(

@@ -8,13 +8,21 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from onecycle_cli.engine import Hardware, Score, Step
+from onecycle_cli.analysis.lr_range import (
+    Curve,
+    Suggestion,
+    has_diverged,
+    has_risen,
+    shape_of,
+    smoother,
+    suggest,
+    verified,
+)
 from onecycle_cli.experiments.drawing import draw
 from onecycle_cli.experiments.memory import telling_batch_size
-from onecycle_cli.experiments.setup import SEEDS, SeenStep, Setup, fresh, in_blocks, note, prepare, some_of
+from onecycle_cli.experiments.prepared_recipe import SEEDS, SeenStep, Setup, fresh, in_blocks, note, prepare, some_of
 from onecycle_cli.experiments.suggestions import suggestion_plan
 from onecycle_cli.experiments.verification import short_cycles
-from onecycle_cli.lr_range import Curve, Suggestion, has_diverged, has_risen, shape_of, smoother, suggest, verified
 from onecycle_cli.progress import Progress, Report
 from onecycle_cli.recipe import MOST_RANGE_STEPS, Recipe, curve_settings, finder_momentum, last_stage, with_values
 from onecycle_cli.run_dir.files import (
@@ -26,7 +34,9 @@ from onecycle_cli.run_dir.files import (
     SUGGESTION,
 )
 from onecycle_cli.run_dir.run import RunDir
-from onecycle_cli.schedule import LrMomentum, Range
+from onecycle_cli.schedules import LrMomentum, Range
+from onecycle_cli.training.hardware import Hardware
+from onecycle_cli.training.trainer import Score, Step
 
 
 @dataclass(frozen=True)

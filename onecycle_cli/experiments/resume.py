@@ -4,18 +4,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from onecycle_cli.data.epochs import steps_per_epoch
 from onecycle_cli.data.open_data import source_signature
-from onecycle_cli.engine import Hardware, resolve_hardware
 from onecycle_cli.errors import InputError
 from onecycle_cli.experiments.checkpoints import Checkpoint, newest_checkpoint
 from onecycle_cli.experiments.planning import of_length, recipe_schedule
-from onecycle_cli.experiments.setup import hardware_facts, note
+from onecycle_cli.experiments.prepared_recipe import hardware_facts, note
 from onecycle_cli.experiments.training import Training, train
 from onecycle_cli.progress import Report
 from onecycle_cli.recipe import Recipe, load, to_yaml, with_values
 from onecycle_cli.run_dir.files import LR_RANGE, PROFILE, RECIPE
 from onecycle_cli.run_dir.run import RunDir
-from onecycle_cli.schedule import steps_per_epoch
+from onecycle_cli.training.hardware import Hardware, resolve_hardware
 
 
 @dataclass(frozen=True)
@@ -78,18 +78,18 @@ def resume(resumed: Resumption, run: RunDir, report: Report) -> Training:
 
 def _must_be_open(run: RunDir, facts: Mapping[str, Any]) -> None:
     if facts["command"] != "train":
-        mend = "A sweep and tune go on where the same command is given again."
-        raise InputError(f"{run.path} is a run of {facts['command']}, and only trainings are resumed.", mend)
+        fix = "A sweep and tune go on where the same command is given again."
+        raise InputError(f"{run.path} is a run of {facts['command']}, and only trainings are resumed.", fix)
     match run.status:
         case "running":
             what = f"{run.path} is running, as process {facts['pid']} on {facts['host']}."
             raise InputError(what, "Wait for it, or end it first.")
         case "finished" | "collapsed" as status:
-            mend = f"`onecycle train --init {run.path}` begins another cycle with its weights."
-            raise InputError(f"{run.path} has come to its end ({status}).", mend)
+            fix = f"`onecycle train --init {run.path}` begins another cycle with its weights."
+            raise InputError(f"{run.path} has come to its end ({status}).", fix)
         case "diverged":
-            mend = "Train anew with a lower --max-lr; `onecycle diagnose` says more."
-            raise InputError(f"{run.path} diverged, and would again: it goes on to the same bits.", mend)
+            fix = "Train anew with a lower --max-lr; `onecycle diagnose` says more."
+            raise InputError(f"{run.path} diverged, and would again: it goes on to the same bits.", fix)
 
 
 def _other_machine(facts: Mapping[str, Any], hardware: Hardware) -> list[str]:

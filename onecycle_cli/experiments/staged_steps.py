@@ -6,12 +6,12 @@ from itertools import islice
 
 from torch import Tensor
 
-from onecycle_cli.engine import Step, Trainer
 from onecycle_cli.experiments.planning import recipe_schedule
-from onecycle_cli.experiments.setup import Setup, fresh, note, stage_trainer
+from onecycle_cli.experiments.prepared_recipe import Setup, fresh, note, stage_trainer
 from onecycle_cli.progress import Report
 from onecycle_cli.recipe import Recipe, stages
 from onecycle_cli.run_dir.run import RunDir
+from onecycle_cli.training.trainer import Step, Trainer
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 
+from onecycle_cli.analysis.lr_range import Curve, Plan, Trial, suggest, verified
 from onecycle_cli.errors import InputError
-from onecycle_cli.lr_range import Curve, Plan, Trial, suggest, verified
 from onecycle_cli.recipe import Difference, Recipe, curve_settings, differences, load
 from onecycle_cli.run_dir.files import LR_RANGE, RECIPE, SUGGESTION, VERIFY
 from onecycle_cli.run_dir.run import RunDir

@@ -6,20 +6,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from onecycle_cli.batch_size import epochs_in_equal_time, sizes_around
-from onecycle_cli.comparison import differing, labels
-from onecycle_cli.engine import Hardware
+from onecycle_cli.analysis.batch_size import epochs_in_equal_time, sizes_around
+from onecycle_cli.analysis.comparison import differing, labels
+from onecycle_cli.analysis.lr_range import shape_of
+from onecycle_cli.analysis.ranking import Outcome, Ranked, ranked, verdict
 from onecycle_cli.errors import InputError
 from onecycle_cli.experiments.batch_size import try_batch_size
 from onecycle_cli.experiments.cells import Cell, Mode, fingerprint, plan_cells, row_of, run_cells
-from onecycle_cli.experiments.comparing import plot_runs, read_run
+from onecycle_cli.experiments.compare import plot_runs, read_run
 from onecycle_cli.experiments.drawing import draw
 from onecycle_cli.experiments.planning import of_length
-from onecycle_cli.experiments.setup import prepare
+from onecycle_cli.experiments.prepared_recipe import prepare
 from onecycle_cli.experiments.suggestions import saved_curves
-from onecycle_cli.lr_range import shape_of
 from onecycle_cli.progress import Report
 from onecycle_cli.recipe import Recipe, as_written, result_settings
+from onecycle_cli.recipe.grid import column_names
 from onecycle_cli.run_dir.files import (
     EPOCHS,
     LR_RANGE,
@@ -33,7 +34,7 @@ from onecycle_cli.run_dir.files import (
 )
 from onecycle_cli.run_dir.run import RunDir
 from onecycle_cli.run_dir.writing import to_csv
-from onecycle_cli.sweeps import Outcome, Ranked, column_names, ranked, verdict
+from onecycle_cli.training.hardware import Hardware
 
 Row = dict[str, Any]
 

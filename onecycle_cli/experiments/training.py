@@ -9,12 +9,26 @@ from typing import Any
 
 from torch import nn
 
-from onecycle_cli.engine import Hardware, Score, Step, Trainer
+from onecycle_cli.analysis.lr_range import TYPICAL
 from onecycle_cli.errors import InputError, NoSuggestionError
 from onecycle_cli.experiments.checkpoints import Checkpoint, Checkpoints, Epoch, Position, Sums
 from onecycle_cli.experiments.kept_images import copies_note, keep_images
 from onecycle_cli.experiments.memory import telling_batch_size
-from onecycle_cli.experiments.outcome import (
+from onecycle_cli.experiments.planning import recipe_schedule
+from onecycle_cli.experiments.prepared_recipe import (
+    LoggedStep,
+    SeenStep,
+    Setup,
+    fresh,
+    in_blocks,
+    note,
+    prepare,
+    weights_header,
+)
+from onecycle_cli.experiments.range_test import range_test_with_retry, tested_lrs
+from onecycle_cli.experiments.staged_steps import Updates
+from onecycle_cli.experiments.suggestions import numbers_in
+from onecycle_cli.experiments.training_summary import (
     draw_training,
     first_statement,
     plan,
@@ -23,13 +37,7 @@ from onecycle_cli.experiments.outcome import (
     steps_columns,
     summary_of,
 )
-from onecycle_cli.experiments.planning import recipe_schedule
-from onecycle_cli.experiments.range_test import range_test_with_retry, tested_lrs
-from onecycle_cli.experiments.setup import LoggedStep, SeenStep, Setup, fresh, in_blocks, note, prepare, weights_header
-from onecycle_cli.experiments.suggestions import numbers_in
-from onecycle_cli.experiments.updates import Updates
-from onecycle_cli.interrupts import Held, held_back
-from onecycle_cli.lr_range import TYPICAL
+from onecycle_cli.models.weights import save_weights
 from onecycle_cli.progress import Progress, Report
 from onecycle_cli.recipe import Recipe, lacks_max_lr, to_yaml, with_largest_max_lr, with_max_lr
 from onecycle_cli.run_dir.files import (
@@ -45,7 +53,9 @@ from onecycle_cli.run_dir.files import (
 )
 from onecycle_cli.run_dir.run import RunDir, Status
 from onecycle_cli.run_dir.writing import Table, to_csv
-from onecycle_cli.weights import save_weights
+from onecycle_cli.training.hardware import Hardware
+from onecycle_cli.training.signals import Held, held_back
+from onecycle_cli.training.trainer import Score, Step, Trainer
 
 PROFILED_STEPS = 20
 

@@ -5,18 +5,18 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from onecycle_cli import diagnosis
-from onecycle_cli.class_balance import Answers, Losses, has_learned
-from onecycle_cli.diagnosis import Settings, Statement
-from onecycle_cli.engine import Score
+from onecycle_cli.analysis import diagnosis
+from onecycle_cli.analysis.class_balance import Answers, Losses, has_learned
+from onecycle_cli.analysis.diagnosis import Settings, Statement
 from onecycle_cli.experiments.checkpoints import Epoch
-from onecycle_cli.experiments.diagnosing import planned
+from onecycle_cli.experiments.diagnose import planned
 from onecycle_cli.experiments.drawing import draw
-from onecycle_cli.experiments.setup import LoggedStep, Setup
+from onecycle_cli.experiments.prepared_recipe import LoggedStep, Setup
 from onecycle_cli.progress import Report
 from onecycle_cli.recipe import Recipe, last_stage, lr_ratios, relative, stages
 from onecycle_cli.run_dir.files import EPOCHS_COLUMNS, STEPS_COLUMNS, TRAINING_FIGURE
 from onecycle_cli.run_dir.run import RunDir, Status
+from onecycle_cli.training.trainer import Score
 
 
 def status_of(

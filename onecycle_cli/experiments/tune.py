@@ -4,19 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from onecycle_cli.batch_size import epochs_in_equal_time
-from onecycle_cli.engine import Hardware
-from onecycle_cli.errors import InputError, NoSuggestionError
-from onecycle_cli.experiments.cells import Mode, ended, fingerprint, plan_cells, row_of, run_cells
-from onecycle_cli.experiments.planning import of_length
-from onecycle_cli.experiments.range_test import RETRY_SEEDS, RETRY_STEPS, retry_length, tested_lrs
-from onecycle_cli.experiments.tune_plan import Measured, measured, plan_within
-from onecycle_cli.experiments.tune_report import TuneReport, told
-from onecycle_cli.progress import Report
-from onecycle_cli.recipe import Recipe, relative, result_settings, to_yaml, with_values
-from onecycle_cli.run_dir.files import RUN, TUNE_REPORT, TUNE_STATE, TUNED_RECIPE
-from onecycle_cli.run_dir.run import RunDir
-from onecycle_cli.tuning import (
+from onecycle_cli.analysis.batch_size import epochs_in_equal_time
+from onecycle_cli.analysis.tuning import (
     BASE_MOMENTUM,
     BATCH_SIZE,
     FINAL_REPEATS,
@@ -32,6 +21,17 @@ from onecycle_cli.tuning import (
     noise,
     same_pace,
 )
+from onecycle_cli.errors import InputError, NoSuggestionError
+from onecycle_cli.experiments.cells import Mode, ended, fingerprint, plan_cells, row_of, run_cells
+from onecycle_cli.experiments.planning import of_length
+from onecycle_cli.experiments.range_test import RETRY_SEEDS, RETRY_STEPS, retry_length, tested_lrs
+from onecycle_cli.experiments.tune_plan import Measured, measured, plan_within
+from onecycle_cli.experiments.tune_report import TuneReport, told
+from onecycle_cli.progress import Report
+from onecycle_cli.recipe import Recipe, relative, result_settings, to_yaml, with_values
+from onecycle_cli.run_dir.files import RUN, TUNE_REPORT, TUNE_STATE, TUNED_RECIPE
+from onecycle_cli.run_dir.run import RunDir
+from onecycle_cli.training.hardware import Hardware
 
 Values = dict[str, Any]
 

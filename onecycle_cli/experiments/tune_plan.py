@@ -6,18 +6,18 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
-from onecycle_cli.engine import Hardware
+from onecycle_cli.analysis.tuning import BATCH_SIZE, FINAL_REPEATS, SEEDS, Cost, Plan, Stage, planned, stages
+from onecycle_cli.data.epochs import steps_per_epoch
 from onecycle_cli.errors import InputError, MachineError
 from onecycle_cli.experiments.batch_size import try_batch_size
 from onecycle_cli.experiments.planning import of_length, recipe_schedule
-from onecycle_cli.experiments.setup import prepare
+from onecycle_cli.experiments.prepared_recipe import prepare
 from onecycle_cli.experiments.suggestions import numbers_in
 from onecycle_cli.progress import Report
 from onecycle_cli.recipe import Recipe, differences, result_settings, with_max_lr, with_values
 from onecycle_cli.run_dir.files import TUNE_STATE
 from onecycle_cli.run_dir.run import RunDir
-from onecycle_cli.schedule import steps_per_epoch
-from onecycle_cli.tuning import BATCH_SIZE, FINAL_REPEATS, SEEDS, Cost, Plan, Stage, planned, stages
+from onecycle_cli.training.hardware import Hardware
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from onecycle_cli.analysis.tuning import SEEDS, Decision, Trial
 from onecycle_cli.recipe import as_written
-from onecycle_cli.tuning import SEEDS, Decision, Trial
 
 
 @dataclass(frozen=True)

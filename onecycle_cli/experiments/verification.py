@@ -3,9 +3,9 @@
 import math
 from itertools import islice
 
+from onecycle_cli.analysis.lr_range import Trial
 from onecycle_cli.experiments.planning import recipe_schedule, share_up
-from onecycle_cli.experiments.setup import SEEDS, Setup, fresh, in_blocks, note, some_of
-from onecycle_cli.lr_range import Trial
+from onecycle_cli.experiments.prepared_recipe import SEEDS, Setup, fresh, in_blocks, note, some_of
 from onecycle_cli.progress import Progress, Report
 from onecycle_cli.recipe import Recipe, with_largest_max_lr, with_values
 from onecycle_cli.run_dir.files import VERIFY, VERIFY_COLUMNS

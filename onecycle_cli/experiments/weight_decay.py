@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from onecycle_cli.engine import Hardware
+from onecycle_cli.analysis.weight_decay import Reading, SweepRow, bisected, read_weight_decay
 from onecycle_cli.experiments.planning import decay_gain
 from onecycle_cli.experiments.sweep import Row, SweepPlan, columns, draw_curves, joined, rows_of, run_plan
 from onecycle_cli.progress import Report
 from onecycle_cli.recipe import Recipe, as_written
+from onecycle_cli.recipe.grid import folder_name
 from onecycle_cli.run_dir.run import RunDir
-from onecycle_cli.sweeps import Reading, SweepRow, bisected, folder_name, read_weight_decay
+from onecycle_cli.training.hardware import Hardware
 
 FIELD = "optimizer.weight_decay"
 

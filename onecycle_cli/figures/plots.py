@@ -17,8 +17,8 @@ from matplotlib.figure import SubFigure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from onecycle_cli.analysis.lr_range import Shape
 from onecycle_cli.figures.page import Page, new_page
-from onecycle_cli.lr_range import Shape
 
 BLUE, ORANGE, GREEN, RED, PURPLE, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#666666"
 COLORS, STYLES = (BLUE, RED, GREEN, ORANGE, PURPLE, "black"), ("-", "--", "-.", ":")

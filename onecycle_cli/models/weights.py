@@ -11,8 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from onecycle_cli.errors import InputError
-from onecycle_cli.names import from_utf8, to_utf8
+from onecycle_cli.errors import InputError, from_utf8, to_utf8
 
 
 @dataclass(frozen=True)
@@ -70,9 +69,9 @@ def save_weights(path: Path, weights: Mapping[str, Tensor], header: Header) -> N
 
 def load_weights(path: Path) -> tuple[dict[str, Tensor], Header]:
     """The weights in a file that `save_weights` wrote; `InputError` where it is none."""
-    mend = "Name a run of `onecycle train` that has ended."
+    fix = "Name a run of `onecycle train` that has ended."
     if not path.is_file():
-        raise InputError(f"There are no weights at {path}.", mend)
+        raise InputError(f"There are no weights at {path}.", fix)
     try:
         weights, texts = from_bytes(path.read_bytes())
         entries = {name: json.loads(value) for name, value in texts.items()}
@@ -85,7 +84,7 @@ def load_weights(path: Path) -> tuple[dict[str, Tensor], Header]:
             _pair(entries.get("value_range")),
         )
     except (SafetensorError, AttributeError, KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path} does not hold weights that onecycle saved ({error}).", mend) from None
+        raise InputError(f"{path} does not hold weights that onecycle saved ({error}).", fix) from None
     return weights, header
 
 

@@ -2,7 +2,7 @@
 
 from onecycle_cli.recipe.fields import MOST_RANGE_STEPS, Data, FindLr, Model, Optimizer, Recipe, Runtime, SweepWd
 from onecycle_cli.recipe.learning_rates import lr_ratios, relative, scaled
-from onecycle_cli.recipe.reading import Override, choices, dotted_values, load, parse, to_yaml, varied, with_values
+from onecycle_cli.recipe.loading import Override, choices, dotted_values, load, parse, to_yaml, varied, with_values
 from onecycle_cli.recipe.schedule_fields import BodyAndHead, FineTune, Schedule, Stage
 from onecycle_cli.recipe.shipped import find, shipped_names, shipped_path
 from onecycle_cli.recipe.stages import lacks_max_lr, last_stage, stages, with_largest_max_lr, with_max_lr

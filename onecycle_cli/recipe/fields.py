@@ -9,8 +9,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from onecycle_cli.recipe.field_types import Lr, Momentum, PathText, Section, WeightDecay, WholeNumber
 from onecycle_cli.recipe.schedule_fields import FineTune, Schedule
-from onecycle_cli.recipe.values import Lr, Momentum, PathText, Section, WeightDecay, WholeNumber
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)]
 # YAML has lists alone, which strict mode would not take for a tuple; what is in them stays strict.

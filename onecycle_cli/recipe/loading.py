@@ -8,8 +8,7 @@ from typing import Any, cast
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from onecycle_cli.errors import InputError
-from onecycle_cli.names import all_from_utf8, from_utf8, to_utf8
+from onecycle_cli.errors import InputError, all_from_utf8, from_utf8, to_utf8
 from onecycle_cli.recipe.dialect import UNREADABLE, Dumper, Loader
 from onecycle_cli.recipe.fields import Recipe
 from onecycle_cli.recipe.problems import (
@@ -87,13 +86,13 @@ def parse(text: str, source: str, overrides: Sequence[Override] = ()) -> Recipe:
 def choices(text: str, flag: str) -> tuple[str, list[Any]]:
     """The field and the values in `optimizer.weight_decay=1e-2,1e-3`; a value may be a list, such as [0.1, 0.2]."""
     field, equals, listed = text.partition("=")
-    mend = "Write it as --param optimizer.weight_decay=1e-2,1e-3."
+    fix = "Write it as --param optimizer.weight_decay=1e-2,1e-3."
     if not (field and equals and listed.strip()):
-        raise InputError(f"{flag} has no FIELD=VALUE,VALUE,...", mend)
+        raise InputError(f"{flag} has no FIELD=VALUE,VALUE,...", fix)
     try:
         values = all_from_utf8(yaml.load(f"[{to_utf8(listed)}]", Loader))
     except UNREADABLE:
-        raise InputError(f"{flag}: the values are not readable as YAML.", mend) from None
+        raise InputError(f"{flag}: the values are not readable as YAML.", fix) from None
     if len({repr(value) for value in values}) < len(values):
         raise InputError(f"{flag} holds the same value twice.", "Leave one of them out.")
     return field, values

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
-from onecycle_cli.recipe.values import Epochs, Lr, Momentum, Section, WholeNumber
+from onecycle_cli.recipe.field_types import Epochs, Lr, Momentum, Section, WholeNumber
 
 
 class BodyAndHead(Section):

@@ -41,6 +41,6 @@ def find(recipe: str) -> Path:
         raise InputError(f"{path} is a folder, not a recipe.", "Name the YAML file in it.")
     if path.suffix in (".yaml", ".yml") or len(path.parts) > 1:
         near = difflib.get_close_matches(path.stem, shipped_names(), n=1)
-        mend = f"`onecycle recipes copy {near[0]} {path}` makes one from the shipped recipe." if near else None
-        raise InputError(f"There is no recipe at {path}.", mend or "`onecycle recipes` lists the shipped ones.")
+        fix = f"`onecycle recipes copy {near[0]} {path}` makes one from the shipped recipe." if near else None
+        raise InputError(f"There is no recipe at {path}.", fix or "`onecycle recipes` lists the shipped ones.")
     return shipped_path(recipe)

@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 from uuid import uuid4
 
-from onecycle_cli.errors import InputError, Terminated
-from onecycle_cli.names import all_from_utf8, from_utf8
+from onecycle_cli.errors import InputError, Terminated, all_from_utf8, from_utf8
 from onecycle_cli.run_dir.facts import is_process_gone, process_facts, this_process
 from onecycle_cli.run_dir.files import RECIPE, RUN, SUMMARY
 from onecycle_cli.run_dir.writing import Table, json_ready, write_whole

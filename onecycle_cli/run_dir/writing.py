@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from onecycle_cli.names import to_utf8
+from onecycle_cli.errors import to_utf8
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:

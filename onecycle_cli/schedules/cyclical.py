@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from onecycle_cli.schedule.values import LrMomentum, Schedule
+from onecycle_cli.schedules.lr_momentum import LrMomentum, Schedule
 
 
 def triangular(

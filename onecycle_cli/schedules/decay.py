@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from onecycle_cli.schedule.values import LrMomentum, Schedule
-from onecycle_cli.schedule.values import cosine as along_cosine
+from onecycle_cli.schedules.lr_momentum import LrMomentum, Schedule
+from onecycle_cli.schedules.lr_momentum import cosine as along_cosine
 
 
 def constant(*, max_lr: float, momentum: float) -> Schedule:

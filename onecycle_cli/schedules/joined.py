@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from onecycle_cli.schedule.values import LrMomentum, Schedule
+from onecycle_cli.schedules.lr_momentum import LrMomentum, Schedule
 
 
 def joined(parts: Sequence[tuple[int, Schedule]]) -> Schedule:

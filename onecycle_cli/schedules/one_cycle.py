@@ -11,7 +11,7 @@ from functools import partial
 from typing import NamedTuple
 
 from onecycle_cli.errors import InputError
-from onecycle_cli.schedule.values import LrMomentum, Schedule, cosine, linear
+from onecycle_cli.schedules.lr_momentum import LrMomentum, Schedule, cosine, linear
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,7 @@ def one_cycle(
     raise ValueError(f"unknown shape {shape!r}")
 
 
-MEND = "Train for more epochs, or change schedule.pct_start."
+FIX = "Train for more epochs, or change schedule.pct_start."
 
 
 def _with_legs(shape: str, cycle: Cycle, legs: Legs | None) -> Schedule:
@@ -163,7 +163,7 @@ def _with_legs(shape: str, cycle: Cycle, legs: Legs | None) -> Schedule:
     if min(legs) < 1 or sum(legs) > cycle.total_steps:
         raise InputError(
             f"{told}: the way up of shape '{shape}' takes at least one step, and the way down too, within the cycle.",
-            MEND,
+            FIX,
         )
     return partial(blog_one_cycle if shape == "blog" else smith_one_cycle, cycle=cycle, legs=legs)
 
@@ -172,9 +172,9 @@ def _check_torch_phases(cycle: Cycle, *, three_phase: bool) -> None:
     climb, told = cycle.pct_start * cycle.total_steps, _climb(cycle)
     # torch divides by climb - 1, the length of its way up.
     if climb <= 1:
-        raise InputError(f"{told}: the way up of shape 'torch' needs more than 1 step.", MEND)
+        raise InputError(f"{told}: the way up of shape 'torch' needs more than 1 step.", FIX)
     if (2 * climb - 2 if three_phase else climb - 1) >= cycle.total_steps - 1:
-        raise InputError(f"{told}: it leaves shape 'torch' no steps to anneal.", MEND)
+        raise InputError(f"{told}: it leaves shape 'torch' no steps to anneal.", FIX)
 
 
 def _climb(cycle: Cycle) -> str:

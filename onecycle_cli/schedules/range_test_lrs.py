@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from onecycle_cli.schedule.values import linear
+from onecycle_cli.schedules.lr_momentum import linear
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from onecycle_cli.errors import InputError
-from onecycle_cli.weights import as_bytes, as_stored, from_bytes
+from onecycle_cli.models.weights import as_bytes, as_stored, from_bytes
 
 
 def write_checkpoint(path: Path, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
+from onecycle_cli.data.cores import cores
+
 if TYPE_CHECKING:
     import torch
     from torch import nn
@@ -122,8 +124,3 @@ class Turns:
             self._resting_until = monotonic() + REST_SECONDS
             return False
         return True
-
-
-def cores() -> int:
-    """The cores this process may use; macOS knows no affinity."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

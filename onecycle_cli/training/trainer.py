@@ -4,9 +4,7 @@ The loop is a generator: it takes a step and yields what is known of it, with th
 drains it decides how often to look, and may leave at any step. Nothing in a step waits for the device.
 """
 
-import ctypes
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from time import perf_counter
 from typing import cast
@@ -15,77 +13,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from onecycle_cli.class_balance import TOP_5_CLASSES, Answers
-from onecycle_cli.cores import Turns, multiply_adds, threads_of, using_threads
+from onecycle_cli.analysis.class_balance import TOP_5_CLASSES, Answers
 from onecycle_cli.data.batches import Batch, Drawn, FixedBatches, TrainBatches, derived_seed
-from onecycle_cli.errors import InputError
-from onecycle_cli.graphs import WARM_UP, replayed
-from onecycle_cli.optimizers import Optimizer
-from onecycle_cli.schedule import Schedule
-
-
-@dataclass(frozen=True)
-class Hardware:
-    """Where a run computes, and in which precision: "float32" or "bfloat16" (autocast; weights stay float32)."""
-
-    device: torch.device
-    precision: str
-
-    def autocast(self) -> AbstractContextManager[object]:
-        """The context in which a forward pass runs."""
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16")
-
-    @property
-    def name(self) -> str:
-        """The name of the processor, for the record."""
-        if self.device.type == "cuda":
-            return torch.cuda.get_device_name(self.device)
-        return str(torch.cpu.get_capabilities().get("cpu_name", "")) or self.device.type
-
-
-def resolve_hardware(device: str, precision: str) -> Hardware:
-    """What `auto` means on this machine: CUDA where there is one, bfloat16 where the processor computes in it.
-
-    On a CPU that is AVX-512 BF16, AMX or ARM's BF16; without them bfloat16 is emulated, and slower than float32.
-    """
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    chosen = torch.device(device)
-    if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
-        count = torch.cuda.device_count()
-        raise InputError(
-            f"There is no device {device}: torch sees {count or 'no'} CUDA device{'' if count == 1 else 's'}.",
-            "Use --device cpu, or install a torch that matches the driver.",
-        )
-    if chosen.type == "mps" and not torch.backends.mps.is_available():
-        raise InputError("There is no device mps: torch sees no Apple GPU.", "Use --device cpu.")
-    if precision == "auto":
-        precision = "bfloat16" if _computes_in_bfloat16(chosen) else "float32"
-    return Hardware(chosen, precision)
-
-
-def _computes_in_bfloat16(device: torch.device) -> bool:
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    if device.type == "cpu":
-        capabilities = torch.cpu.get_capabilities()
-        known = any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
-        return known and torch.backends.mkldnn.is_available()  # it is oneDNN that computes in them
-    return False
-
-
-def keep_freed_memory() -> None:
-    """Has the C library keep the memory of tensors that are gone for those that come; glibc only, elsewhere nothing.
-
-    glibc gives each block above 32 MB back to the system at once, and smaller ones now and then; a new block then comes
-    as pages that the system clears one by one. A step of ResNet-20 at batch 512 met 180,000 to 312,000 such pages in
-    float32 and some 50,000 in bfloat16, on two cores; what that costs stands in benchmarks/README.md.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        trim_threshold, mmap_max = -1, -4  # M_TRIM_THRESHOLD and M_MMAP_MAX of malloc.h
-        mallopt(trim_threshold, -1)  # never give back from the end of the heap
-        mallopt(mmap_max, 0)  # no block outside of it
+from onecycle_cli.schedules import Schedule
+from onecycle_cli.training.cuda_graphs import WARM_UP, replayed
+from onecycle_cli.training.hardware import Hardware
+from onecycle_cli.training.optimizers import Optimizer
+from onecycle_cli.training.threads import Turns, multiply_adds, threads_of, using_threads
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onecycle_cli.batch_size import (
+from onecycle_cli.analysis.batch_size import (
     GAIN,
     MARGIN,
     MULTIPLE,

@@ -7,7 +7,7 @@ import pytest
 from sklearn.metrics import balanced_accuracy_score
 from sklearn.utils.class_weight import compute_class_weight
 
-from onecycle_cli.class_balance import (
+from onecycle_cli.analysis.class_balance import (
     Answers,
     Losses,
     balanced_weights,

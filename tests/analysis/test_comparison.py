@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onecycle_cli.comparison import (
+from onecycle_cli.analysis.comparison import (
     Run,
     Spread,
     differing,

@@ -3,7 +3,7 @@
 import pytest
 from scipy.stats import ttest_ind
 
-from onecycle_cli.sweeps import Outcome, ranked, verdict
+from onecycle_cli.analysis.ranking import Outcome, ranked, verdict
 
 
 def outcomes(value: float, *losses: float | None) -> list[Outcome]:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onecycle_cli.tuning import (
+from onecycle_cli.analysis.tuning import (
     BASE_MOMENTUM,
     BATCH_SIZE,
     FINAL_REPEATS,

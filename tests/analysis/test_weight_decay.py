@@ -4,8 +4,7 @@ import math
 
 import pytest
 
-from onecycle_cli.sweeps import Reading, SweepRow, bisected, read_weight_decay
-from onecycle_cli.sweeps.weight_decay import WITHIN
+from onecycle_cli.analysis.weight_decay import WITHIN, Reading, SweepRow, bisected, read_weight_decay
 
 
 def row(weight_decay: float, reach_lr: float | None, max_lr: float | None = 0.02) -> SweepRow:

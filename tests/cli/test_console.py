@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from onecycle_cli.console import Display, duration, show_error, show_note, show_pairs, show_table, show_wide_table
+from onecycle_cli.cli.console import Display, duration, show_error, show_note, show_pairs, show_table, show_wide_table
 from onecycle_cli.errors import InputError
 from onecycle_cli.progress import Progress
 
@@ -56,7 +56,7 @@ def test_in_a_log_progress_is_a_line_now_and_then_and_one_at_the_end(
 def test_what_a_file_is_called_is_no_command_to_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     with Display(quiet=False) as report:
         report("no image of class 'a\x1b]0;title\x07\x1b[2J'\nnor of \udcff")
-    show_error(InputError("\x1b[2Jwhat\nmore", "mend\r\x9b2J"))
+    show_error(InputError("\x1b[2Jwhat\nmore", "fix\r\x9b2J"))
     show_note("\x1b[2J")
     told = "no image of class 'a\\x1b]0;title\\x07\\x1b[2J'\nnor of \\xff\n"
     assert capsys.readouterr().err == told + "error: \\x1b[2Jwhat\nmore\nmend\\r\\x9b2J\n\\x1b[2J\n"

@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
+from onecycle_cli.cli.console import Display, show_csv, show_error, show_line, show_note, show_pairs, show_table
 from onecycle_cli.cli.streams import never_refuse_text
-from onecycle_cli.console import Display, show_csv, show_error, show_line, show_note, show_pairs, show_table
 from onecycle_cli.errors import InputError
 from onecycle_cli.progress import Progress
 

@@ -126,7 +126,7 @@ def test_with_no_network_it_says_where_to_put_the_archive_and_what_needs_none(tm
     nowhere = Archive("x.tar.gz", 1, "0", ("http://127.0.0.1:9/",))
     with pytest.raises(MachineError) as caught:
         read_cifar10(tmp_path, (), silent, nowhere)
-    assert str(tmp_path / "x.tar.gz") in caught.value.mend
-    assert "`digits` needs no download" in caught.value.mend
+    assert str(tmp_path / "x.tar.gz") in caught.value.fix
+    assert "`digits` needs no download" in caught.value.fix
     with pytest.raises(MachineError, match="is not there"):
         check_cifar10(tmp_path, nowhere)

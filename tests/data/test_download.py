@@ -193,8 +193,8 @@ def test_with_no_source_left_it_says_what_each_said_and_where_to_put_the_file(tm
     assert f"{refusing.url}: answered 404" in caught.value.what
     assert f"{nobody}: " in caught.value.what
     assert "refused" in caught.value.what
-    assert str(tmp_path / "file.bin") in caught.value.mend
-    assert "1,024,000 bytes" in caught.value.mend
+    assert str(tmp_path / "file.bin") in caught.value.fix
+    assert "1,024,000 bytes" in caught.value.fix
     assert not (tmp_path / "file.bin").exists()
 
 

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from onecycle_cli.schedule import steps_per_epoch
+from onecycle_cli.data.epochs import steps_per_epoch
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,7 @@ def test_a_flat_folder_with_classes_called_as_splits_can_be_said_to_be_flat(
     image_folder: Make, names: tuple[str, ...]
 ) -> None:
     path = image_folder(*names)
-    assert "data.layout=flat" in refused(path).mend
+    assert "data.layout=flat" in refused(path).fix
     assert list_folder(path, "flat").classes == tuple(sorted(names))
 
 

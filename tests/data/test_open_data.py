@@ -56,7 +56,7 @@ def test_a_validation_split_and_a_fraction_contradict_each_other(image_folder: M
 def test_one_folder_of_classes_needs_a_fraction(image_folder: Make) -> None:
     with pytest.raises(InputError, match="neither a validation nor a test split") as caught:
         opened(path=str(image_folder("a", "b")))
-    assert "data.valid_fraction=0.2" in caught.value.mend
+    assert "data.valid_fraction=0.2" in caught.value.fix
 
 
 def test_statistics_are_those_of_the_images_trained_on_unless_given(image_folder: Make) -> None:

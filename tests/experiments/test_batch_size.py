@@ -10,13 +10,13 @@ import pandas as pd
 import pytest
 import torch
 
-from onecycle_cli.engine import Hardware
 from onecycle_cli.experiments import batch_size as module
 from onecycle_cli.experiments.batch_size import FITS, TOO_LARGE, FoundBatchSize, find_batch_size
 from onecycle_cli.experiments.training import train
 from onecycle_cli.progress import silent
 from onecycle_cli.recipe import Recipe, to_yaml, with_values
 from onecycle_cli.run_dir.run import RunDir
+from onecycle_cli.training.hardware import Hardware
 
 CPU = Hardware(torch.device("cpu"), "float32")
 Tiny = Callable[..., Recipe]

@@ -12,7 +12,6 @@ import psutil
 import pytest
 import torch
 
-from onecycle_cli.engine import Hardware
 from onecycle_cli.errors import InputError
 from onecycle_cli.experiments.cells import Cell, Mode, ended, fingerprint, plan_cells, row_of, run_cells
 from onecycle_cli.experiments.range_test import find_lr
@@ -20,6 +19,7 @@ from onecycle_cli.experiments.training import train
 from onecycle_cli.progress import Progress, silent
 from onecycle_cli.recipe import Recipe, to_yaml, with_values
 from onecycle_cli.run_dir.run import RunDir
+from onecycle_cli.training.hardware import Hardware
 
 CPU = Hardware(torch.device("cpu"), "float32")
 Tiny = Callable[..., Recipe]

@@ -10,13 +10,13 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 import onecycle_cli
-from onecycle_cli.engine import Hardware
 from onecycle_cli.errors import InputError
+from onecycle_cli.experiments.classifier import Unreadable, image_files, load_model, predict, refusal
 from onecycle_cli.experiments.training import train
-from onecycle_cli.inference import Unreadable, image_files, load_model, predict, refusal
 from onecycle_cli.progress import silent
 from onecycle_cli.recipe import load, shipped_path, to_yaml, with_values
 from onecycle_cli.run_dir.run import RunDir
+from onecycle_cli.training.hardware import Hardware
 
 CPU = Hardware(torch.device("cpu"), "float32")
 
@@ -55,7 +55,7 @@ def test_a_model_says_what_it_was_trained_on(run: RunDir) -> None:
 
 
 def test_it_gives_the_accuracy_that_training_saw(run: RunDir) -> None:
-    from onecycle_cli.experiments.setup import open_recipe_data
+    from onecycle_cli.experiments.prepared_recipe import open_recipe_data
 
     valid = open_recipe_data(load(run.path / "recipe.yaml"), silent).valid
     likely = load_model(run.path).probabilities(torch.from_numpy(valid.images))
@@ -79,7 +79,7 @@ def test_files_are_read_a_batch_at_a_time_and_one_that_is_no_image_costs_no_othe
     model = load_model(run.path)
     ((whole, _),) = predict(model, written_digits[:6], CPU)
     written_digits[1].write_bytes(b"no image")
-    monkeypatch.setattr("onecycle_cli.inference.BATCH_SIZE", 2)
+    monkeypatch.setattr("onecycle_cli.experiments.classifier.BATCH_SIZE", 2)
     named: Iterator[str | Path] = iter([*map(str, written_digits[:6]), "nowhere.png", written_digits[0]])
     batches = predict(model, named, CPU)
     answers, unreadable = next(batches)

@@ -9,15 +9,15 @@ import pandas as pd
 import pytest
 import torch
 
-from onecycle_cli.comparison import Run
-from onecycle_cli.engine import Hardware
+from onecycle_cli.analysis.comparison import Run
 from onecycle_cli.errors import InputError
-from onecycle_cli.experiments.comparing import RESULTS, draw_comparison, read_run, read_runs
+from onecycle_cli.experiments.compare import RESULTS, draw_comparison, read_run, read_runs
 from onecycle_cli.experiments.range_test import find_lr
 from onecycle_cli.experiments.training import train
 from onecycle_cli.progress import Progress, silent
 from onecycle_cli.recipe import Recipe, to_yaml
 from onecycle_cli.run_dir.run import RunDir
+from onecycle_cli.training.hardware import Hardware
 
 CPU = Hardware(torch.device("cpu"), "float32")
 Tiny = Callable[..., Recipe]

@@ -8,18 +8,18 @@ from typing import Any
 import pytest
 import torch
 
-from onecycle_cli.diagnosis import diagnose
-from onecycle_cli.engine import Hardware
+from onecycle_cli.analysis.diagnosis import diagnose
+from onecycle_cli.analysis.lr_range import TYPICAL
 from onecycle_cli.errors import InputError
-from onecycle_cli.experiments.diagnosing import planned, read_training, tail_share
+from onecycle_cli.experiments.diagnose import planned, read_training, tail_share
 from onecycle_cli.experiments.planning import recipe_schedule
 from onecycle_cli.experiments.range_test import find_lr
 from onecycle_cli.experiments.training import train
-from onecycle_cli.lr_range import TYPICAL
 from onecycle_cli.progress import silent
 from onecycle_cli.recipe import Recipe, to_yaml
 from onecycle_cli.run_dir.run import RunDir
-from onecycle_cli.schedule import LrMomentum
+from onecycle_cli.schedules import LrMomentum
+from onecycle_cli.training.hardware import Hardware
 
 CPU = Hardware(torch.device("cpu"), "float32")
 Tiny = Callable[..., Recipe]

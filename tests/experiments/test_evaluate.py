@@ -8,14 +8,14 @@ import pandas as pd
 import pytest
 import torch
 
-from onecycle_cli.engine import Hardware
 from onecycle_cli.errors import InputError
-from onecycle_cli.experiments.evaluation import Evaluation, evaluate_run
+from onecycle_cli.experiments.classifier import load_model
+from onecycle_cli.experiments.evaluate import Evaluation, evaluate_run
 from onecycle_cli.experiments.training import train
-from onecycle_cli.inference import load_model
 from onecycle_cli.progress import silent
 from onecycle_cli.recipe import Recipe, load, to_yaml
 from onecycle_cli.run_dir.run import RunDir
+from onecycle_cli.training.hardware import Hardware
 
 CPU = Hardware(torch.device("cpu"), "float32")
 

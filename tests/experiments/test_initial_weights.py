@@ -8,15 +8,15 @@ from typing import Any
 import pytest
 import torch
 
-from onecycle_cli.engine import Hardware
 from onecycle_cli.errors import InputError
-from onecycle_cli.experiments.setup import fresh, prepare
+from onecycle_cli.experiments.classifier import load_model
+from onecycle_cli.experiments.prepared_recipe import fresh, prepare
 from onecycle_cli.experiments.training import train
-from onecycle_cli.inference import load_model
+from onecycle_cli.models.weights import load_weights, save_weights
 from onecycle_cli.progress import silent
 from onecycle_cli.recipe import Recipe, to_yaml
 from onecycle_cli.run_dir.run import RunDir
-from onecycle_cli.weights import load_weights, save_weights
+from onecycle_cli.training.hardware import Hardware
 
 CPU = Hardware(torch.device("cpu"), "float32")
 Tiny = Callable[..., Recipe]
@@ -102,7 +102,7 @@ def test_a_model_of_another_architecture_is_refused(trained: Path, begun: Callab
     with pytest.raises(InputError) as caught:
         begun({"model.init": str(trained), "model.architecture": "resnet9"})
     assert caught.value.what == f"The model in {trained} is a resnet8, but the recipe's is a resnet9."
-    assert "--set model.source=onecycle --set model.architecture=resnet8" in caught.value.mend
+    assert "--set model.source=onecycle --set model.architecture=resnet8" in caught.value.fix
 
 
 def test_all_shapes_that_do_not_fit_are_told_at_once(trained: Path, begun: Callable) -> None:

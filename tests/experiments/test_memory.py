@@ -47,9 +47,9 @@ def test_the_batch_size_the_guess_and_the_command_are_told_and_nothing_is_half_w
     words = [sys.executable, "-c", LIMITED, *command, "recipe.yaml", "--name", "mine"]
     done = subprocess.run(words, capture_output=True, text=True)
     assert done.returncode == 5, done.stderr
-    *_, what, mend = done.stderr.splitlines()
+    *_, what, fix = done.stderr.splitlines()
     assert what.startswith("error: Out of memory with data.batch_size 20, of images of 1024x1024 pixels: can't alloc")
-    assert mend.startswith("Half of it, --batch-size 8, is a guess; `onecycle find-batch-size runs/mine/recipe.yaml`")
+    assert fix.startswith("Half of it, --batch-size 8, is a guess; `onecycle find-batch-size runs/mine/recipe.yaml`")
     assert done.stdout == ""
     kept = ["images.npy"] if command[0] == "train" else []
     files = {path.name: path.read_text(errors="replace") for path in (tmp_path / "runs/mine").iterdir()}
@@ -72,11 +72,11 @@ def test_on_a_gpu_all_that_torch_says_of_it_is_told(tiny: Tiny) -> None:
     with pytest.raises(MachineError) as caught, telling_batch_size(tiny({"data.batch_size": 4096}), RUN):
         raise torch.OutOfMemoryError(f"{said}\nmore")
     assert caught.value.what.endswith(f"data.batch_size 4096, of images of 8x8 pixels: {said}")
-    assert "--batch-size 2048, is a guess" in caught.value.mend
+    assert "--batch-size 2048, is a guess" in caught.value.fix
 
 
 @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("out of memory")])
 def test_where_there_is_no_smaller_size_none_is_guessed(tiny: Tiny, error: Exception) -> None:
     with pytest.raises(MachineError) as caught, telling_batch_size(tiny({"data.batch_size": 8}), RUN):
         raise error
-    assert caught.value.mend.startswith("`onecycle find-batch-size runs/mine/recipe.yaml` finds what fits")
+    assert caught.value.fix.startswith("`onecycle find-batch-size runs/mine/recipe.yaml` finds what fits")

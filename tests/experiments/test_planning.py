@@ -4,7 +4,7 @@ import pytest
 
 from onecycle_cli.experiments.planning import known_steps_per_epoch, recipe_schedule, share_up
 from onecycle_cli.recipe import load, shipped_path, with_values
-from onecycle_cli.schedule import LrMomentum
+from onecycle_cli.schedules import LrMomentum
 
 
 def test_the_cifar_recipes_know_their_steps() -> None:

@@ -10,13 +10,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from onecycle_cli.engine import Hardware
-from onecycle_cli.experiments.setup import Setup, fresh, is_same_network, prepare
+from onecycle_cli.experiments.prepared_recipe import Setup, fresh, is_same_network, prepare
 from onecycle_cli.experiments.training import train
 from onecycle_cli.progress import silent
 from onecycle_cli.recipe import Recipe, to_yaml
 from onecycle_cli.run_dir.run import RunDir
-from onecycle_cli.schedule import LrMomentum
+from onecycle_cli.schedules import LrMomentum
+from onecycle_cli.training.hardware import Hardware
 
 CPU = Hardware(torch.device("cpu"), "float32")
 Tiny = Callable[..., Recipe]

@@ -9,17 +9,17 @@ import pandas as pd
 import pytest
 import torch
 
-from onecycle_cli.engine import Hardware
+from onecycle_cli.analysis.lr_range import Curve, Plan, Suggestion, smoother, suggest
+from onecycle_cli.analysis.lr_range.peers import PEERS
 from onecycle_cli.experiments import range_test as module
+from onecycle_cli.experiments.prepared_recipe import in_blocks
 from onecycle_cli.experiments.range_test import find_lr
-from onecycle_cli.experiments.setup import in_blocks
 from onecycle_cli.experiments.training import train
-from onecycle_cli.lr_range import Curve, Plan, Suggestion, smoother, suggest
-from onecycle_cli.lr_range.peers import PEERS
 from onecycle_cli.progress import Progress, silent
 from onecycle_cli.recipe import Recipe, to_yaml
 from onecycle_cli.run_dir.files import LR_RANGE, SUGGESTION
 from onecycle_cli.run_dir.run import RunDir
+from onecycle_cli.training.hardware import Hardware
 
 CPU = Hardware(torch.device("cpu"), "float32")
 Tiny = Callable[..., Recipe]

@@ -9,16 +9,16 @@ import pandas as pd
 import pytest
 import torch
 
-from onecycle_cli.engine import Hardware
 from onecycle_cli.errors import InputError
 from onecycle_cli.experiments.checkpoints import newest_checkpoint
 from onecycle_cli.experiments.planning import recipe_schedule
-from onecycle_cli.experiments.resuming import resume, resumption
+from onecycle_cli.experiments.resume import resume, resumption
 from onecycle_cli.experiments.training import train
 from onecycle_cli.progress import Progress, silent
 from onecycle_cli.recipe import Recipe, load, to_yaml, with_values
 from onecycle_cli.run_dir.facts import this_process
 from onecycle_cli.run_dir.run import RunDir
+from onecycle_cli.training.hardware import Hardware
 
 CPU = Hardware(torch.device("cpu"), "float32")
 FACTS = {"precision": "float32", "device_name": CPU.name, "threads": torch.get_num_threads()}
@@ -215,7 +215,7 @@ def test_another_length_is_refused_with_what_it_would_do_to_lr(tmp_path: Path, t
     with pytest.raises(InputError) as refused:
         resumption(run, silent, epochs=4)
     assert refused.value.what.startswith(told)
-    assert "--reschedule" in refused.value.mend
+    assert "--reschedule" in refused.value.fix
     assert resumption(run, silent, epochs=2).recipe == load(run.path / "recipe.yaml")  # as it is
     for epochs, says in ((1, "none is left"), (4, "At step")):
         with pytest.raises(InputError, match=says):

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 import torch
 
-from onecycle_cli.engine import Hardware
-from onecycle_cli.experiments.setup import Setup, prepare
-from onecycle_cli.experiments.updates import Updates
+from onecycle_cli.experiments.prepared_recipe import Setup, prepare
+from onecycle_cli.experiments.staged_steps import Updates
 from onecycle_cli.progress import silent
 from onecycle_cli.recipe import Recipe, to_yaml
 from onecycle_cli.run_dir.run import RunDir
+from onecycle_cli.training.hardware import Hardware
 
 CPU = Hardware(torch.device("cpu"), "float32")
 STAGES = [{"freeze_to": "head", "epochs": 1, "max_lr": 0.2}, {"freeze_to": None, "epochs": 2, "max_lr": None}]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from onecycle_cli.engine import Hardware
+from onecycle_cli.analysis.lr_range import Plan, Suggestion
 from onecycle_cli.errors import InputError
 from onecycle_cli.experiments.range_test import find_lr
 from onecycle_cli.experiments.suggestions import (
@@ -16,11 +16,11 @@ from onecycle_cli.experiments.suggestions import (
     suggested_max_lr,
     suggestion_plan,
 )
-from onecycle_cli.lr_range import Plan, Suggestion
 from onecycle_cli.progress import silent
 from onecycle_cli.recipe import Difference, Recipe, curve_settings, to_yaml
 from onecycle_cli.run_dir.files import LR_RANGE, SUGGESTION
 from onecycle_cli.run_dir.run import RunDir
+from onecycle_cli.training.hardware import Hardware
 
 Tiny = Callable[..., Recipe]
 

@@ -13,12 +13,12 @@ import pandas as pd
 import pytest
 import torch
 
-from onecycle_cli.engine import Hardware
 from onecycle_cli.errors import InputError
 from onecycle_cli.experiments.sweep import Sweep, SweepPlan, joined, sweep, sweep_name
 from onecycle_cli.progress import silent
 from onecycle_cli.recipe import Recipe, to_yaml
 from onecycle_cli.run_dir.run import RunDir
+from onecycle_cli.training.hardware import Hardware
 
 CPU = Hardware(torch.device("cpu"), "float32")
 Tiny = Callable[..., Recipe]

@@ -9,18 +9,18 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from onecycle_cli.engine import Hardware
 from onecycle_cli.errors import InputError, NoSuggestionError
+from onecycle_cli.experiments import staged_steps as updates
 from onecycle_cli.experiments import training as module
-from onecycle_cli.experiments import updates
 from onecycle_cli.experiments.planning import recipe_schedule
+from onecycle_cli.experiments.prepared_recipe import fresh, in_blocks, prepare
 from onecycle_cli.experiments.range_test import find_lr
-from onecycle_cli.experiments.setup import fresh, in_blocks, prepare
 from onecycle_cli.experiments.training import Training, train
 from onecycle_cli.progress import Progress, silent
 from onecycle_cli.recipe import Recipe, load, stages, to_yaml
 from onecycle_cli.run_dir.run import RunDir
-from onecycle_cli.schedule import LrMomentum
+from onecycle_cli.schedules import LrMomentum
+from onecycle_cli.training.hardware import Hardware
 
 CPU = Hardware(torch.device("cpu"), "float32")
 Tiny = Callable[..., Recipe]

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from onecycle_cli.class_balance import Answers
+from onecycle_cli.analysis.class_balance import Answers
 from onecycle_cli.experiments.checkpoints import Epoch
-from onecycle_cli.experiments.diagnosing import planned
-from onecycle_cli.experiments.outcome import status_of
-from onecycle_cli.experiments.setup import LoggedStep
+from onecycle_cli.experiments.diagnose import planned
+from onecycle_cli.experiments.prepared_recipe import LoggedStep
+from onecycle_cli.experiments.training_summary import status_of
 from onecycle_cli.recipe import Recipe
 
 GUESSES = Answers((38, 2), (40, 0), (38, 0))

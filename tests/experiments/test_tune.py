@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from onecycle_cli.engine import Hardware
+from onecycle_cli.analysis.tuning import FINAL_REPEATS
 from onecycle_cli.errors import InputError, NoSuggestionError
 from onecycle_cli.experiments.suggestions import saved_curves
 from onecycle_cli.experiments.tune import Tuned, tune, tune_name
 from onecycle_cli.progress import silent
 from onecycle_cli.recipe import Recipe, load, to_yaml
 from onecycle_cli.run_dir.run import RunDir
-from onecycle_cli.tuning import FINAL_REPEATS
+from onecycle_cli.training.hardware import Hardware
 
 CPU = Hardware(torch.device("cpu"), "float32")
 PLENTY = 86_400.0  # seconds: no machine is so slow that it lacks time

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from onecycle_cli.engine import Hardware
+from onecycle_cli.analysis.tuning import Cost
 from onecycle_cli.errors import InputError
 from onecycle_cli.experiments.tune_plan import Measured, least_epochs, measured, plan_within
 from onecycle_cli.progress import silent
 from onecycle_cli.recipe import Recipe
 from onecycle_cli.run_dir.run import RunDir
-from onecycle_cli.tuning import Cost
+from onecycle_cli.training.hardware import Hardware
 
 CPU = Hardware(torch.device("cpu"), "float32")
 Tiny = Callable[..., Recipe]

@@ -1,7 +1,7 @@
 """The report of a tuning, as text."""
 
+from onecycle_cli.analysis.tuning import Decision, Trial
 from onecycle_cli.experiments.tune_report import TuneReport, told
-from onecycle_cli.tuning import Decision, Trial
 
 
 def test_it_has_each_decision_with_the_max_lr_and_the_loss_of_each_trial_or_what_it_lacks() -> None:

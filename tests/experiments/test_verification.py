@@ -9,15 +9,15 @@ import pandas as pd
 import pytest
 import torch
 
-from onecycle_cli.engine import Hardware
+from onecycle_cli.experiments.prepared_recipe import prepare
 from onecycle_cli.experiments.range_test import find_lr
-from onecycle_cli.experiments.setup import prepare
 from onecycle_cli.experiments.suggestions import saved_trials, suggested_max_lr
 from onecycle_cli.experiments.verification import short_cycles
 from onecycle_cli.progress import silent
 from onecycle_cli.recipe import Recipe, to_yaml
 from onecycle_cli.run_dir.files import LR_RANGE
 from onecycle_cli.run_dir.run import RunDir
+from onecycle_cli.training.hardware import Hardware
 
 CPU = Hardware(torch.device("cpu"), "float32")
 

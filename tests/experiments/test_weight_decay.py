@@ -7,13 +7,13 @@ import pandas as pd
 import pytest
 import torch
 
-from onecycle_cli.engine import Hardware
 from onecycle_cli.experiments.range_test import find_lr
 from onecycle_cli.experiments.sweep import joined
 from onecycle_cli.experiments.weight_decay import WeightDecaySweep, sweep_wd, value_folder, weight_decay_plan
 from onecycle_cli.progress import silent
 from onecycle_cli.recipe import Recipe, load, to_yaml
 from onecycle_cli.run_dir.run import RunDir
+from onecycle_cli.training.hardware import Hardware
 
 CPU = Hardware(torch.device("cpu"), "float32")
 

@@ -8,10 +8,10 @@ import matplotlib as mpl
 import pytest
 from matplotlib.text import Text
 
+from onecycle_cli.analysis.lr_range import Curve, shape_of
 from onecycle_cli.figures import plots
 from onecycle_cli.figures.page import new_page
 from onecycle_cli.figures.plots import Overlaid, Trained
-from onecycle_cli.lr_range import Curve, shape_of
 
 HOSTILE = (
     *(

@@ -15,6 +15,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
+from onecycle_cli.analysis.lr_range import Curve, shape_of
+from onecycle_cli.analysis.lr_range.peers import PEERS as PEER_RULES
 from onecycle_cli.figures.plots import (
     MOST_LABELS,
     PEER_MARKERS,
@@ -27,8 +29,6 @@ from onecycle_cli.figures.plots import (
     plot_sweep,
     plot_training,
 )
-from onecycle_cli.lr_range import Curve, shape_of
-from onecycle_cli.lr_range.peers import PEERS as PEER_RULES
 
 LRS = list(np.geomspace(1e-4, 10, 50))
 LOSSES = list(2.3 - np.linspace(0, 1, 50) + np.linspace(0, 1.2, 50) ** 8)

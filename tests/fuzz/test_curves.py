@@ -7,11 +7,21 @@ import numpy as np
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from onecycle_cli.diagnosis import Epoch, Settings, Step, TrainingRun, diagnose
-from onecycle_cli.lr_range import Curve, Plan, Trial, has_diverged, has_risen, shape_of, smoother, suggest, turn_of
-from onecycle_cli.lr_range import verified as verify
-from onecycle_cli.lr_range.peers import PEERS, peer_answers
-from onecycle_cli.schedule import Range
+from onecycle_cli.analysis.diagnosis import Epoch, Settings, Step, TrainingRun, diagnose
+from onecycle_cli.analysis.lr_range import (
+    Curve,
+    Plan,
+    Trial,
+    has_diverged,
+    has_risen,
+    shape_of,
+    smoother,
+    suggest,
+    turn_of,
+)
+from onecycle_cli.analysis.lr_range import verified as verify
+from onecycle_cli.analysis.lr_range.peers import PEERS, peer_answers
+from onecycle_cli.schedules import Range
 
 RANGES = st.builds(
     lambda start, decades, steps, mode: Range(start, start * 10**decades, steps, mode),

@@ -134,7 +134,7 @@ def recipes(draw: st.DrawFn) -> Recipe:
 def told(error: InputError) -> None:
     assert len(str(error).splitlines()) <= MOST_LINES
     assert error.what
-    assert error.mend
+    assert error.fix
 
 
 def read(text: str, overrides: tuple[Override, ...] = ()) -> None:

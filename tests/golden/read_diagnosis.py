@@ -12,8 +12,8 @@ from functools import partial
 from itertools import groupby
 from pathlib import Path
 
-from onecycle_cli.diagnosis import Epoch, Statement, Step, TrainingRun, diagnose
-from onecycle_cli.experiments.diagnosing import planned
+from onecycle_cli.analysis.diagnosis import Epoch, Statement, Step, TrainingRun, diagnose
+from onecycle_cli.experiments.diagnose import planned
 from onecycle_cli.recipe import load, shipped_path, with_values
 
 FOLDER = Path(__file__).parent / "diagnosis"

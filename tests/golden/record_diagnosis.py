@@ -16,13 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from onecycle_cli.engine import resolve_hardware
 from onecycle_cli.experiments.training import train
 from onecycle_cli.progress import silent
 from onecycle_cli.recipe import Recipe, load, shipped_path, to_yaml, with_values
 from onecycle_cli.run_dir.files import EPOCHS, STEPS, SUMMARY
 from onecycle_cli.run_dir.run import RunDir
 from onecycle_cli.run_dir.writing import to_csv
+from onecycle_cli.training.hardware import resolve_hardware
 
 GOLDEN = Path(__file__).parent / "diagnosis"
 RUNS = Path("runs/diagnosis")

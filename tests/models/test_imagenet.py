@@ -77,7 +77,7 @@ def test_without_a_network_it_is_told_where_they_were_looked_for_and_what_to_do(
     assert told == [f"Fetching the ImageNet weights of resnet18 from {address}."]
     assert f"are not in {folder / 'resnet18-f37072fd.pth'}, and {address} does not give them" in caught.value.what
     assert "refused" in caught.value.what
-    assert f"put the file into {folder}" in caught.value.mend
+    assert f"put the file into {folder}" in caught.value.fix
     assert capsys.readouterr().out == ""
 
 

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 
 from onecycle_cli.errors import InputError
 from onecycle_cli.models import build_model
-from onecycle_cli.weights import Header, load_weights, save_weights
+from onecycle_cli.models.weights import Header, load_weights, save_weights
 
 MODEL: dict[str, Any] = {
     "architecture": "resnet8",

@@ -3,8 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onecycle_cli.sweeps import column_names, folder_name, grid
-from onecycle_cli.sweeps.grid import LONGEST_NAME
+from onecycle_cli.recipe.grid import LONGEST_NAME, column_names, folder_name, grid
 
 
 def test_a_grid_has_every_combination_and_the_last_field_changes_fastest() -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from onecycle_cli.recipe import Recipe, varied
-from onecycle_cli.sweeps import PRESETS
+from onecycle_cli.recipe.presets import PRESETS
 
 
 @pytest.mark.parametrize("name", PRESETS)

@@ -46,7 +46,7 @@ def test_a_recipe_is_found_by_path_and_by_name(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "what", "mend"),
+    ("text", "what", "fix"),
     [
         ("digit", "no shipped recipe 'digit'", "Did you mean digits"),
         ("recipes/digits.yaml", "There is no recipe at recipes/digits.yaml", "onecycle recipes copy digits"),
@@ -54,11 +54,11 @@ def test_a_recipe_is_found_by_path_and_by_name(tmp_path: Path) -> None:
         (".", "is a folder", "Name the YAML file"),
     ],
 )
-def test_a_recipe_that_is_not_there_is_told_with_what_is(text: str, what: str, mend: str) -> None:
+def test_a_recipe_that_is_not_there_is_told_with_what_is(text: str, what: str, fix: str) -> None:
     with pytest.raises(InputError) as caught:
         find(text)
     assert what in caught.value.what
-    assert mend in caught.value.mend
+    assert fix in caught.value.fix
 
 
 def test_the_name_of_a_shipped_recipe_means_it_beside_a_folder_of_that_name(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from onecycle_cli.names import from_utf8
+from onecycle_cli.errors import from_utf8
 from onecycle_cli.run_dir.run import RunDir
 from onecycle_cli.run_dir.writing import json_ready, to_csv, write_whole
 

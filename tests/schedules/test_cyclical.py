@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onecycle_cli.schedule import LrMomentum, triangular
+from onecycle_cli.schedules import LrMomentum, triangular
 
 Mode = Literal["triangular", "triangular2", "exp_range"]
 ENDS: dict[str, Any] = {"max_lr": 1.0, "initial_lr": 0.2, "step_size": 2, "max_momentum": 0.95, "base_momentum": 0.85}

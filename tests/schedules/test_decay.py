@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onecycle_cli.schedule import constant, cosine, multistep
+from onecycle_cli.schedules import constant, cosine, multistep
 
 
 def of_torch(make: Callable[[torch.optim.Optimizer], torch.optim.lr_scheduler.LRScheduler], steps: int) -> list[float]:

@@ -1,6 +1,6 @@
 """Schedules one after another."""
 
-from onecycle_cli.schedule import LrMomentum, constant, joined
+from onecycle_cli.schedules import LrMomentum, constant, joined
 
 
 def test_each_schedule_begins_where_the_one_before_has_ended() -> None:

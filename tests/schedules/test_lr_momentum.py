@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from onecycle_cli.schedule.values import cosine, linear
+from onecycle_cli.schedules.lr_momentum import cosine, linear
 
 
 @pytest.mark.parametrize("way", [linear, cosine])

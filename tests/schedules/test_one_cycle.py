@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onecycle_cli.errors import InputError
-from onecycle_cli.schedule import Cycle, Legs, LrMomentum, Schedule, one_cycle
+from onecycle_cli.schedules import Cycle, Legs, LrMomentum, Schedule, one_cycle
 
 E1 = Cycle(9310, 0.8, 10, 100, 0.4316, 0.95, 0.85)
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onecycle_cli.schedule import Range
+from onecycle_cli.schedules import Range
 
 
 def test_an_exponential_range_has_both_ends_and_equal_ratios() -> None:

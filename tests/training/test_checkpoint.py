@@ -7,8 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onecycle_cli.checkpoint import read_checkpoint, write_checkpoint
 from onecycle_cli.errors import InputError
+from onecycle_cli.training.checkpoint import read_checkpoint, write_checkpoint
 
 TENSORS = {
     "weight": torch.randn(2, 3, 4, 5).to(memory_format=torch.channels_last),

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from onecycle_cli.graphs import WARM_UP, Replayed, replayed
+from onecycle_cli.training.cuda_graphs import WARM_UP, Replayed, replayed
 
 
 class Accumulator:

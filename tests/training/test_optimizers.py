@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from onecycle_cli.optimizers import Optimizer, build_optimizer
+from onecycle_cli.training.optimizers import Optimizer, build_optimizer
 
 SETTINGS = {"weight_decay": 1e-2, "decay_norm_and_bias": True, "nesterov": False, "beta2": 0.99, "eps": 1e-6}
 PATH = [(0.001, 0.95), (0.003, 0.9), (0.005, 0.85), (0.002, 0.9), (0.0001, 0.95)]
@@ -163,7 +163,7 @@ def test_no_part_of_the_compiler_is_imported() -> None:
     code = "import sys, onecycle_cli.experiments.training; sys.exit('torch._dynamo' in sys.modules)"
     program = f"""
 import sys, torch
-from onecycle_cli.optimizers import build_optimizer
+from onecycle_cli.training.optimizers import build_optimizer
 net = torch.nn.Linear(2, 2)
 optimizer = build_optimizer(net, "sgd", **{SETTINGS})
 net(torch.ones(1, 2)).sum().backward()

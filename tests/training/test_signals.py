@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from onecycle_cli.interrupts import held_back
+from onecycle_cli.training.signals import held_back
 
 
 @pytest.fixture(autouse=True)

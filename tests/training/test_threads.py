@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from onecycle_cli import cores as module
-from onecycle_cli.cores import SMALL_STEP, Turns, cores, multiply_adds, threads_of, using_threads
+from onecycle_cli.data.cores import cores
+from onecycle_cli.training import threads as module
+from onecycle_cli.training.threads import SMALL_STEP, Turns, multiply_adds, threads_of, using_threads
 
 
 @pytest.fixture(autouse=True)

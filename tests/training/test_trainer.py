@@ -11,14 +11,14 @@ from sklearn.metrics import balanced_accuracy_score, top_k_accuracy_score
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from onecycle_cli import graphs
 from onecycle_cli.data.augmentation import Augmentation
 from onecycle_cli.data.batches import FixedBatches, Normalization, TrainBatches
-from onecycle_cli.engine import Hardware, Trainer, resolve_hardware
-from onecycle_cli.errors import InputError
 from onecycle_cli.models import build_model
-from onecycle_cli.optimizers import build_optimizer
-from onecycle_cli.schedule import LrMomentum
+from onecycle_cli.schedules import LrMomentum
+from onecycle_cli.training import cuda_graphs as graphs
+from onecycle_cli.training.hardware import Hardware
+from onecycle_cli.training.optimizers import build_optimizer
+from onecycle_cli.training.trainer import Trainer
 
 CPU = Hardware(torch.device("cpu"), "float32")
 PLAIN = Normalization.of((0.5,), (0.25,), torch.device("cpu"))
@@ -219,21 +219,6 @@ def test_bfloat16_is_near_float32_and_keeps_its_weights_in_float32() -> None:
     got = [step.loss.item() for step in islice(steps, 7)]
     assert got == pytest.approx([step.loss.item() for step in trained()], rel=0.05)
     assert {p.dtype for p in net.parameters()} == {torch.float32}
-
-
-def test_auto_is_resolved_to_what_the_machine_has() -> None:
-    hardware = resolve_hardware("auto", "auto")
-    assert hardware.device.type == ("cuda" if torch.cuda.is_available() else "cpu")
-    assert hardware.precision in ("float32", "bfloat16")
-    assert hardware.name
-    assert resolve_hardware("cpu", "float32") == CPU
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason="a machine without CUDA is what this is about")
-@pytest.mark.parametrize("device", ["cuda", "cuda:0", "mps"])
-def test_a_device_that_is_not_there_is_told(device: str) -> None:
-    with pytest.raises(InputError, match=f"There is no device {device}"):
-        resolve_hardware(device, "auto")
 
 
 def frozen_but_for_the_head(net: nn.Module, *also: str) -> Trainer:

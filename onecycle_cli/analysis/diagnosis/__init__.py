@@ -4,8 +4,8 @@
 `reading.py` their order.
 """
 
-from onecycle_cli.diagnosis.curves import Epoch, Settings, Step, TrainingRun
-from onecycle_cli.diagnosis.reading import diagnose
-from onecycle_cli.diagnosis.statement import Place, Statement
+from onecycle_cli.analysis.diagnosis.curves import Epoch, Settings, Step, TrainingRun
+from onecycle_cli.analysis.diagnosis.reading import diagnose
+from onecycle_cli.analysis.diagnosis.statement import Place, Statement
 
 __all__ = ["Epoch", "Place", "Settings", "Statement", "Step", "TrainingRun", "diagnose"]

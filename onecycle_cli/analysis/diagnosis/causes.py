@@ -3,7 +3,7 @@
 How the thresholds were found, on which runs they were proved, and what cannot be told is in docs/diagnose.md.
 """
 
-from onecycle_cli.diagnosis.curves import (
+from onecycle_cli.analysis.diagnosis.curves import (
     SURE,
     Settings,
     TrainingRun,
@@ -13,8 +13,8 @@ from onecycle_cli.diagnosis.curves import (
     standard_error,
     underfits,
 )
-from onecycle_cli.diagnosis.statement import Place, Statement, higher_lr, losses, lower_lr, together
-from onecycle_cli.sweeps.weight_decay import MOST_SHRINKAGE
+from onecycle_cli.analysis.diagnosis.statement import Place, Statement, higher_lr, losses, lower_lr, together
+from onecycle_cli.analysis.weight_decay import MOST_SHRINKAGE
 
 STALL_SHARE, STALL_EPOCHS = 0.2, 3
 """A stall takes this share of the planned epochs, and so many. Runs with an lr or a weight decay far too large stalled

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from onecycle_cli import class_balance
+from onecycle_cli.analysis import class_balance
 
 SURE = 3.0
 """Standard errors that a difference of accuracies has to have."""

@@ -5,8 +5,8 @@ How the thresholds were found, on which runs they were proved, and what cannot b
 
 import math
 
-from onecycle_cli.diagnosis.causes import FAR_BELOW
-from onecycle_cli.diagnosis.curves import (
+from onecycle_cli.analysis.diagnosis.causes import FAR_BELOW
+from onecycle_cli.analysis.diagnosis.curves import (
     Epoch,
     Settings,
     TrainingRun,
@@ -15,8 +15,8 @@ from onecycle_cli.diagnosis.curves import (
     standard_error,
     underfits,
 )
-from onecycle_cli.diagnosis.statement import Place, Statement, higher_lr, losses, together
-from onecycle_cli.sweeps.weight_decay import MOST_SHRINKAGE
+from onecycle_cli.analysis.diagnosis.statement import Place, Statement, higher_lr, losses, together
+from onecycle_cli.analysis.weight_decay import MOST_SHRINKAGE
 
 SINCE_SHARE, SINCE_EPOCHS = 0.2, 3
 """The validation loss has not fallen for this share of the planned epochs, and for so many. Healthy runs reached their

@@ -1,6 +1,6 @@
 """Which rules are asked, and in which order they have the word."""
 
-from onecycle_cli.diagnosis.causes import (
+from onecycle_cli.analysis.diagnosis.causes import (
     collapsed,
     decays_too_much,
     diverged,
@@ -10,9 +10,9 @@ from onecycle_cli.diagnosis.causes import (
     stalled,
     tail_too_long,
 )
-from onecycle_cli.diagnosis.curves import TrainingRun
-from onecycle_cli.diagnosis.outcomes import cycle_too_long, overfitting, underfitting
-from onecycle_cli.diagnosis.statement import Rule, Statement
+from onecycle_cli.analysis.diagnosis.curves import TrainingRun
+from onecycle_cli.analysis.diagnosis.outcomes import cycle_too_long, overfitting, underfitting
+from onecycle_cli.analysis.diagnosis.statement import Rule, Statement
 
 FAILURES: tuple[Rule, ...] = (diverged, collapsed)
 CAUSES: tuple[Rule, ...] = (

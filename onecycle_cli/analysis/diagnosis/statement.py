@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from onecycle_cli.diagnosis.curves import Settings, TrainingRun
+from onecycle_cli.analysis.diagnosis.curves import Settings, TrainingRun
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,9 @@
 """Reading learning rate range tests: curves in, a suggested `max_lr` with its reason out. Pure, and free of torch."""
 
-from onecycle_cli.lr_range.basin import Shape, Turn, has_risen, shape_of, turn_of
-from onecycle_cli.lr_range.curve import Curve, has_diverged, smoother
-from onecycle_cli.lr_range.suggestion import TYPICAL, Plan, Suggestion, suggest
-from onecycle_cli.lr_range.verification import Trial, verified
+from onecycle_cli.analysis.lr_range.basin import Shape, Turn, has_risen, shape_of, turn_of
+from onecycle_cli.analysis.lr_range.curve import Curve, has_diverged, smoother
+from onecycle_cli.analysis.lr_range.suggestion import TYPICAL, Plan, Suggestion, suggest
+from onecycle_cli.analysis.lr_range.verification import Trial, verified
 
 __all__ = [
     "TYPICAL",

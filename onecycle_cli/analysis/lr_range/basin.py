@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from onecycle_cli.lr_range.curve import FEWEST_POINTS, Columns, Curve, median_curve, noise
+from onecycle_cli.analysis.lr_range.curve import FEWEST_POINTS, Columns, Curve, median_curve, noise
 
 START_SHARE = 0.1
 """Of the way from the first lr to the last, in log lr: there lr does next to nothing, and the loss is what it falls

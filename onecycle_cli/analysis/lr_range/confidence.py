@@ -4,7 +4,7 @@ from typing import Literal
 
 import numpy as np
 
-from onecycle_cli.lr_range.basin import ONSET_RISE, Basin
+from onecycle_cli.analysis.lr_range.basin import ONSET_RISE, Basin
 
 Confidence = Literal["high", "medium", "low"]
 

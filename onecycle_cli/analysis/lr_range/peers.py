@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from onecycle_cli.lr_range.curve import Columns, smoother
+from onecycle_cli.analysis.lr_range.curve import Columns, smoother
 
 
 def steep(lrs: Columns, smoothed: Columns) -> float:

@@ -8,10 +8,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from onecycle_cli.lr_range.basin import Basin, basin_of
-from onecycle_cli.lr_range.curve import FEWEST_POINTS, Columns, Curve, median_curve
-from onecycle_cli.lr_range.peers import peer_answers
-from onecycle_cli.lr_range.trust import Confidence, confidence, distrust
+from onecycle_cli.analysis.lr_range.basin import Basin, basin_of
+from onecycle_cli.analysis.lr_range.confidence import Confidence, confidence, distrust
+from onecycle_cli.analysis.lr_range.curve import FEWEST_POINTS, Columns, Curve, median_curve
+from onecycle_cli.analysis.lr_range.peers import peer_answers
 
 RULE = "basin"
 """The name of the rule, as a suggestion has it."""

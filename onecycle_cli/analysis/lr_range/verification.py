@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from onecycle_cli.lr_range.curve import Columns
-from onecycle_cli.lr_range.suggestion import Suggestion, significant
+from onecycle_cli.analysis.lr_range.curve import Columns
+from onecycle_cli.analysis.lr_range.suggestion import Suggestion, significant
 
 TRUST = 0.5
 """How far, in log lr, a suggestion follows its trials: a twelfth of a run is noisy, and no small run.

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from onecycle_cli.diagnosis import Epoch, Settings, Step, TrainingRun
+from onecycle_cli.analysis.diagnosis import Epoch, Settings, Step, TrainingRun
 
 SETTINGS: dict[str, Any] = {
     "max_lr": 0.2,

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
-from onecycle_cli.diagnosis import Place, Step, TrainingRun
-from onecycle_cli.diagnosis.causes import (
+from onecycle_cli.analysis.diagnosis import Place, Step, TrainingRun
+from onecycle_cli.analysis.diagnosis.causes import (
     collapsed,
     decays_too_much,
     diverged,

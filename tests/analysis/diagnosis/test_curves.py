@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 import pytest
 
-from onecycle_cli.diagnosis import TrainingRun
-from onecycle_cli.diagnosis.curves import (
+from onecycle_cli.analysis.diagnosis import TrainingRun
+from onecycle_cli.analysis.diagnosis.curves import (
     falls_always,
     gap_is_sure,
     level_reached,

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onecycle_cli.diagnosis import Epoch, Settings, TrainingRun, diagnose
+from onecycle_cli.analysis.diagnosis import Epoch, Settings, TrainingRun, diagnose
 
-GOLDEN = Path(__file__).parent.parent / "golden"
+GOLDEN = Path(__file__).parent.parent.parent / "golden"
 CASES = runpy.run_path(str(GOLDEN / "read_diagnosis.py"))["cases"]()
 MISSED = {
     "cifar-overfit": None,

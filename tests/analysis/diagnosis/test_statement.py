@@ -1,6 +1,6 @@
 """How a statement reads."""
 
-from onecycle_cli.diagnosis import Place, Statement
+from onecycle_cli.analysis.diagnosis import Place, Statement
 
 
 def test_a_place_is_an_epoch_or_several() -> None:

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from onecycle_cli.lr_range.basin import Turn, basin_of, has_risen, shape_of, smooth, turn_of
-from onecycle_cli.lr_range.curve import Curve
+from onecycle_cli.analysis.lr_range.basin import Turn, basin_of, has_risen, shape_of, smooth, turn_of
+from onecycle_cli.analysis.lr_range.curve import Curve
 
 LRS = np.geomspace(1e-4, 10, 101)
 

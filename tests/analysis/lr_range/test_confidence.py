@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from onecycle_cli.lr_range import Curve, Plan, Suggestion, suggest
+from onecycle_cli.analysis.lr_range import Curve, Plan, Suggestion, suggest
 
 Losses = Sequence[float] | NDArray[np.float64]
 

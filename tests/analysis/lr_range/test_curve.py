@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onecycle_cli.lr_range.curve import Curve, has_diverged, median_curve, noise, smoother
+from onecycle_cli.analysis.lr_range.curve import Curve, has_diverged, median_curve, noise, smoother
 
 
 def test_the_moving_average_is_corrected_for_its_start() -> None:

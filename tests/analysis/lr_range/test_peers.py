@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from onecycle_cli.lr_range.peers import PEERS, peer_answers
+from onecycle_cli.analysis.lr_range.peers import PEERS, peer_answers
 
-GOLDEN = Path(__file__).parent.parent / "golden"
+GOLDEN = Path(__file__).parent.parent.parent / "golden"
 CURVES = json.loads((GOLDEN / "curves.json").read_text())
 RECORDED = json.loads((GOLDEN / "peers.json").read_text())["suggestions"]
 

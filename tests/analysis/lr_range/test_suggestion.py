@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from onecycle_cli.lr_range import Curve, Plan, Suggestion, suggest
-from onecycle_cli.lr_range.basin import basin_of
-from onecycle_cli.lr_range.suggestion import HALF_SIGNAL, SHARES, TYPICAL, significant, weighed
+from onecycle_cli.analysis.lr_range import Curve, Plan, Suggestion, suggest
+from onecycle_cli.analysis.lr_range.basin import basin_of
+from onecycle_cli.analysis.lr_range.suggestion import HALF_SIGNAL, SHARES, TYPICAL, significant, weighed
 
 Losses = Sequence[float] | NDArray[np.float64]
 

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from onecycle_cli.lr_range import Suggestion, Trial, verified
+from onecycle_cli.analysis.lr_range import Suggestion, Trial, verified
 
 PLAIN = Suggestion(0.3, 0.1, 0.03, "medium", None, "basin", "Because.", {})
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from onecycle_cli.lr_range.suggestion import TYPICAL
+from onecycle_cli.analysis.lr_range.suggestion import TYPICAL
 
 Module = Callable[[str], ModuleType]
 RESULTS = Path(__file__).parents[3] / "benchmarks" / "results" / "suggestion"
