@@ -86,6 +86,7 @@ def steps(data: Path) -> Iterator[dict[str, object]]:
 def ours(data: Path, device: str = "cuda", changes: Mapping[str, Any] | None = None) -> Callable[[], object]:
     """A step of the training of ResNet-56, of the recipe with `changes` if there are any."""
     from onecycle_cli.experiments.prepared_recipe import fresh, prepare
+    from onecycle_cli.experiments.session import Session
     from onecycle_cli.progress import silent
     from onecycle_cli.recipe import load, shipped_path, to_yaml, with_values
     from onecycle_cli.run_dir.run import RunDir
@@ -96,7 +97,7 @@ def ours(data: Path, device: str = "cuda", changes: Mapping[str, Any] | None = N
     recipe = with_values(load(shipped_path("cifar10-resnet56")), values | dict(changes or {}))
     folder = Path(tempfile.mkdtemp())
     run = RunDir.create(folder, command="train", recipe_name="x", recipe_yaml=to_yaml(recipe), facts={}, name=None)
-    setup = prepare(recipe, resolve_hardware(device, "auto"), run, silent)
+    setup = prepare(recipe, Session(run, resolve_hardware(device, "auto"), silent))
     taken = fresh(recipe, setup).steps(lambda _: LrMomentum(0.1, 0.9))
     return lambda: next(taken)
 

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from command import onecycle, told, words_and_options
 from rows import append, installed
 
+from onecycle_cli.experiments.session import Session
 from onecycle_cli.experiments.training import train
 from onecycle_cli.progress import silent
 from onecycle_cli.recipe import Override, Recipe, find, load, to_yaml, with_values
@@ -87,7 +88,7 @@ def random_search(recipe: str, options: Sequence[str], seed: int, budget: float,
         run = RunDir.create(
             folder, command="train", recipe_name=one.name, recipe_yaml=to_yaml(one), facts={}, name=None
         )
-        summaries.append(train(one, hardware, run, silent).summary)
+        summaries.append(train(one, Session(run, hardware, silent)).summary)
         loss = summaries[-1]["valid_loss"]
         return float("inf") if loss is None else loss
 

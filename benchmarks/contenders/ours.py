@@ -16,6 +16,7 @@ import pandas as pd
 
 from onecycle_cli.experiments.prepared_recipe import fresh, prepare
 from onecycle_cli.experiments.range_test import range_test
+from onecycle_cli.experiments.session import Session
 from onecycle_cli.experiments.training import train
 from onecycle_cli.progress import silent
 from onecycle_cli.recipe import Recipe, load, shipped_path, to_yaml, with_values
@@ -38,10 +39,10 @@ def main() -> None:
     hardware = resolve_hardware("cpu", asked.precision)
     with tempfile.TemporaryDirectory() as folder:
         run = _run(Path(folder), recipe)
-        train(recipe, hardware, run, silent)
+        train(recipe, Session(run, hardware, silent))
         epochs = pd.read_csv(run.path / "epochs.csv")
         result = {"train": epochs.images_per_second[1], "precision": hardware.precision}
-        setup = prepare(recipe, hardware, _run(Path(folder), recipe), silent)
+        setup = prepare(recipe, Session(_run(Path(folder), recipe), hardware, silent))
         trainer, times = fresh(recipe, setup), []
         for _ in range(8):
             started = time.perf_counter()
@@ -52,7 +53,7 @@ def main() -> None:
             # Up to lr 1 nothing diverges, so that the whole test is run.
             recipe = with_values(recipe, {"find_lr.num_steps": asked.range_steps, "find_lr.end_lr": 1.0})
             run, started = _run(Path(folder), recipe), time.perf_counter()
-            (points,) = range_test(recipe, setup, run, silent).repeats
+            (points,) = range_test(recipe, setup, Session(run, hardware, silent)).repeats
             result["range_test"] = len(points) * recipe.data.batch_size / (time.perf_counter() - started)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     print(json.dumps(result | {"peak_bytes": peak}))

@@ -171,6 +171,7 @@ class OneThread:
         import torch
 
         from onecycle_cli.experiments.prepared_recipe import prepare
+        from onecycle_cli.experiments.session import Session
         from onecycle_cli.recipe import to_yaml, with_values
         from onecycle_cli.run_dir.run import RunDir
         from onecycle_cli.training.hardware import resolve_hardware
@@ -189,7 +190,7 @@ class OneThread:
             facts={"seed": seed},
             name=None,
         )
-        self.setup = prepare(self.recipe, hardware, run, lambda _: None)
+        self.setup = prepare(self.recipe, Session(run, hardware, lambda _: None))
 
     def close(self) -> None:
         """Removes the run's folder."""

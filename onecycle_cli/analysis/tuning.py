@@ -11,7 +11,7 @@ from onecycle_cli.analysis.batch_size import sizes_around
 BATCH_SIZE, WEIGHT_DECAY = "data.batch_size", "optimizer.weight_decay"
 MAX_MOMENTUM, BASE_MOMENTUM = "schedule.max_momentum", "schedule.base_momentum"
 
-SEEDS = 3
+NOISE_SEEDS = 3
 """Short runs of the start, each with a seed of its own: how far they lie apart is the noise of all others."""
 
 FINAL_REPEATS = 3
@@ -104,7 +104,7 @@ def planned(stages: Sequence[Stage], cost: Cost, budget: float, epochs: int, lea
     for count in range(len(stages), -1, -1):
         kept = stages[:count]
         tests = (1 + FINAL_REPEATS) * cost.range_test + sum(map(cost.range_tests, kept))
-        trials = SEEDS + sum(len(stage.values) for stage in kept)
+        trials = NOISE_SEEDS + sum(len(stage.values) for stage in kept)
         length = math.floor(((1 - SPARE) * budget - tests) / trials / cost.epoch)
         if length >= least:
             return Plan(min(length, epochs), kept, [stage.name for stage in stages[count:]])

@@ -2,7 +2,6 @@
 
 import typer
 
-from onecycle_cli.cli.new_run import json_if_it_fails, print_json, start
 from onecycle_cli.cli.options import (
     RUNS_DIR,
     JsonOption,
@@ -14,6 +13,7 @@ from onecycle_cli.cli.options import (
     load_recipe,
     with_overrides,
 )
+from onecycle_cli.cli.results import json_if_it_fails, print_json
 
 
 def add_to(app: typer.Typer) -> None:
@@ -39,14 +39,16 @@ def find_batch_size(
     """
     from onecycle_cli.cli.console import Display, show_pairs, show_table
     from onecycle_cli.experiments import batch_size
+    from onecycle_cli.experiments.session import new_run
     from onecycle_cli.run_dir.facts import command_line
     from onecycle_cli.run_dir.files import BATCH_SIZE, BATCH_SIZE_COLUMNS, RECIPE
 
     loaded = load_recipe(recipe, overrides, runs_dir)
-    hardware, run = start("find-batch-size", loaded, runs_dir, name)
-    with json_if_it_fails(run, as_json and not quiet, batch_size=None), run.recording(), Display(quiet=quiet) as report:
-        found = batch_size.find_batch_size(loaded, hardware, run, report)
-        run.finish("finished", vars(found))
+    display = Display(quiet=quiet)
+    session = new_run("find-batch-size", loaded, runs_dir=runs_dir, name=name, report=display)
+    run = session.run
+    with json_if_it_fails(run, as_json and not quiet, batch_size=None), display:
+        found = batch_size.find_batch_size(loaded, session)
     if quiet:
         print(found.batch_size)
         return

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from onecycle_cli.cli.new_run import figure_line, json_if_it_fails, print_json, start, train_command
 from onecycle_cli.cli.options import (
     NO_OVERRIDES,
     RUNS_DIR,
@@ -21,6 +20,7 @@ from onecycle_cli.cli.options import (
     load_recipe,
     with_overrides,
 )
+from onecycle_cli.cli.results import figure_line, json_if_it_fails, print_json, train_command
 
 if TYPE_CHECKING:
     from onecycle_cli.analysis.lr_range import Suggestion
@@ -62,13 +62,15 @@ def find_lr(
     from onecycle_cli.cli.console import Display, show_note, show_pairs
     from onecycle_cli.errors import NoSuggestionError
     from onecycle_cli.experiments import range_test
+    from onecycle_cli.experiments.session import new_run
     from onecycle_cli.run_dir.files import LR_RANGE, LR_RANGE_FIGURE
 
     loaded = load_recipe(recipe, overrides, runs_dir, mode=mode, valid_every=valid_every)
-    hardware, run = start("find-lr", loaded, runs_dir, name)
-    with json_if_it_fails(run, as_json and not quiet, max_lr=None), run.recording(), Display(quiet=quiet) as report:
-        suggestion = range_test.find_lr(loaded, hardware, run, report, repeats=repeats, verify=verify)
-        run.finish("finished", vars(suggestion))
+    display = Display(quiet=quiet)
+    session = new_run("find-lr", loaded, runs_dir=runs_dir, name=name, report=display)
+    run = session.run
+    with json_if_it_fails(run, as_json and not quiet, max_lr=None), display:
+        suggestion = range_test.find_lr(loaded, session, repeats=repeats, verify=verify)
     if as_json and not quiet:
         print_json(run, vars(suggestion))
     if suggestion.max_lr is None:
@@ -136,6 +138,7 @@ def train(
     from onecycle_cli.cli.console import Display
     from onecycle_cli.errors import InputError
     from onecycle_cli.experiments import training
+    from onecycle_cli.experiments.session import new_run
     from onecycle_cli.recipe import lacks_max_lr
 
     if resume is not None:
@@ -159,11 +162,12 @@ def train(
             f"There is no max_lr: schedule.max_lr of {recipe} is empty.",
             f"Run `onecycle find-lr {recipe}`, then train with --max-lr-from latest; or train with --max-lr auto.",
         )
-    hardware, run = start("train", loaded, runs_dir, name, auto=max_lr == "auto")
-    failing = json_if_it_fails(run, as_json and not quiet, max_lr=None, valid_accuracy=None)
-    with failing, run.alone(), _can_go_on(run), run.recording(), Display(quiet=quiet) as report:
-        ended = training.train(loaded, hardware, run, report, auto=max_lr == "auto", profile=profile)
-    _tell_end(run, ended, quiet, as_json)
+    display, auto = Display(quiet=quiet), max_lr == "auto"
+    session = new_run("train", loaded, runs_dir=runs_dir, name=name, report=display, auto=auto)
+    failing = json_if_it_fails(session.run, as_json and not quiet, max_lr=None, valid_accuracy=None)
+    with failing, _can_go_on(session.run), display:
+        ended = training.train(loaded, session, auto=auto, profile=profile)
+    _tell_end(session.run, ended, quiet, as_json)
 
 
 def _resume(
@@ -174,12 +178,9 @@ def _resume(
     from onecycle_cli.run_dir.finding import find_run
 
     run = find_run(runs_dir, text)
-    with run.alone(), Display(quiet=quiet) as report:
-        resumed = resuming.resumption(run, report, epochs=epochs, reschedule=reschedule, force=force)
-        run.resume()
-        failing = json_if_it_fails(run, as_json and not quiet, valid_accuracy=None)
-        with failing, _can_go_on(run), run.recording():
-            ended = resuming.resume(resumed, run, report)
+    failing = json_if_it_fails(run, as_json and not quiet, valid_accuracy=None)
+    with failing, _can_go_on(run), Display(quiet=quiet) as report:
+        ended = resuming.resume(run, report, epochs=epochs, reschedule=reschedule, force=force)
     _tell_end(run, ended, quiet, as_json)
 
 
@@ -218,30 +219,20 @@ def _spread(suggestion: "Suggestion") -> list[tuple[str, str]]:
     return [("spread", f"a factor of {suggestion.spread:.3g} between single tests")] if suggestion.spread else []
 
 
-def _with_max_lr_from(text: str, recipe: "Recipe", runs_dir: Path, force: bool, quiet: bool) -> "Recipe":
+def _with_max_lr_from(source: str, recipe: "Recipe", runs_dir: Path, force: bool, quiet: bool) -> "Recipe":
     from onecycle_cli.cli.console import show_note
-    from onecycle_cli.errors import InputError
-    from onecycle_cli.experiments.suggestions import stale_settings, suggested_max_lr
-    from onecycle_cli.recipe import with_largest_max_lr
-    from onecycle_cli.run_dir.finding import find_run, latest_suggestions
-    from onecycle_cli.training.hardware import resolve_hardware
+    from onecycle_cli.experiments.session import hardware_of
+    from onecycle_cli.experiments.suggestions import with_max_lr_from
 
-    precision = resolve_hardware(recipe.runtime.device, recipe.runtime.precision).precision
-    named = latest_suggestions(runs_dir, recipe.name) if text == "latest" else [find_run(runs_dir, text)]
-    found = next((run for run in named if not stale_settings(run, recipe, precision)), named[0])
-    saved, stale = suggested_max_lr(found, recipe), stale_settings(found, recipe, precision)
-    if stale and not force:
-        listed = "\n".join(f"  {setting}" for setting in stale)
-        raise InputError(
-            f"The range test in {found.path} ran under other settings, so its max_lr may be wrong here:\n{listed}",
-            "Run find-lr again with these settings, or take it all the same with --force.",
-        )
-    then = "" if saved.max_lr == saved.then else f", read again; it said {saved.then:g} then"
+    precision = hardware_of(recipe).precision
+    taken = with_max_lr_from(recipe, source, runs_dir=runs_dir, precision=precision, force=force)
+    found = taken.suggestion
+    then = "" if found.max_lr == found.then else f", read again; it said {found.then:g} then"
     if not quiet:
-        show_note(f"max_lr {saved.max_lr:g} from {found.path}{then}.")
-    if saved.confidence == "low":
+        show_note(f"max_lr {found.max_lr:g} from {taken.run.path}{then}.")
+    if found.confidence == "low":
         show_note("The confidence in it is low: `onecycle find-lr --repeats 3` tells more.")
-    return with_largest_max_lr(recipe, saved.max_lr)
+    return taken.recipe
 
 
 def _show_training(run: "RunDir", summary: dict[str, Any], quiet: bool, as_json: bool) -> None:

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from onecycle_cli.cli.new_run import figure_line, json_if_it_fails, print_json, start
 from onecycle_cli.cli.options import (
     RUNS_DIR,
     DeviceOption,
@@ -15,6 +14,7 @@ from onecycle_cli.cli.options import (
     RunArgument,
     RunsDirOption,
 )
+from onecycle_cli.cli.results import figure_line, json_if_it_fails, print_json
 
 if TYPE_CHECKING:
     from onecycle_cli.recipe import Recipe
@@ -48,17 +48,15 @@ def evaluate(
     from onecycle_cli.cli.console import Display, show_pairs, show_table
     from onecycle_cli.experiments.classifier import load_model
     from onecycle_cli.experiments.evaluate import evaluate_run
+    from onecycle_cli.experiments.session import new_run
     from onecycle_cli.run_dir.files import CONFUSION, CONFUSION_FIGURE, PER_CLASS, PER_CLASS_COLUMNS
 
     trained, recipe, model = _trained(run, runs_dir, best, device)
-    hardware, folder = start("evaluate", recipe, runs_dir, name)
-    with (
-        json_if_it_fails(folder, as_json and not quiet, accuracy=None),
-        folder.recording(),
-        Display(quiet=quiet) as report,
-    ):
-        folder.update(trained_run=trained.path)
-        result = evaluate_run(load_model(model), trained, recipe, data, hardware, folder, report)
+    display = Display(quiet=quiet)
+    session = new_run("evaluate", recipe, runs_dir=runs_dir, name=name, report=display)
+    folder = session.run
+    with json_if_it_fails(folder, as_json and not quiet, accuracy=None), display:
+        result = evaluate_run(load_model(model), trained, recipe, data, session)
     if quiet:
         print(f"{result.summary['accuracy']:.4f}")
     elif as_json:
@@ -97,13 +95,13 @@ def predict(
     from onecycle_cli.cli.console import show_csv, show_json, show_table
     from onecycle_cli.errors import InputError
     from onecycle_cli.experiments.classifier import Unreadable, image_files, load_model, predict, refusal
+    from onecycle_cli.experiments.session import hardware_of
     from onecycle_cli.run_dir.writing import to_csv
-    from onecycle_cli.training.hardware import resolve_hardware
 
     if shape not in ("table", "csv", "json"):
         raise InputError(f"--format {shape} is none.", "It is table, csv or json.")
     _, recipe, model = _trained(run, runs_dir, best, device)
-    hardware = resolve_hardware(recipe.runtime.device, recipe.runtime.precision)
+    hardware = hardware_of(recipe)
     columns = ("image", "class", "probability")
     rows: list[tuple[str, str, float]] = []
     unreadable: list[Unreadable] = []

@@ -96,11 +96,11 @@ def _result(row: dict[str, Any]) -> Line:
 
 def _suggestions(recipe: "Recipe", runs_dir: Path) -> list[dict[str, Any]]:
     from onecycle_cli.errors import InputError
+    from onecycle_cli.experiments.session import hardware_of
     from onecycle_cli.experiments.suggestions import stale_settings, suggested_max_lr
     from onecycle_cli.run_dir.finding import suggesting_runs
-    from onecycle_cli.training.hardware import resolve_hardware
 
-    precision = resolve_hardware(recipe.runtime.device, recipe.runtime.precision).precision
+    precision = hardware_of(recipe).precision
     rows = []
     for run in suggesting_runs(runs_dir):
         with suppress(InputError):  # an old run whose settings stand in a recipe that is none any more

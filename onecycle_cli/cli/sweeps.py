@@ -1,11 +1,9 @@
 """`sweep` and `sweep-wd`."""
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from onecycle_cli.cli.new_run import figure_line, go_on, json_if_it_fails, print_json, train_command
 from onecycle_cli.cli.options import (
     NO_OVERRIDES,
     RUNS_DIR,
@@ -19,6 +17,7 @@ from onecycle_cli.cli.options import (
     load_recipe,
     with_overrides,
 )
+from onecycle_cli.cli.results import figure_line, json_if_it_fails, print_json, train_command
 
 if TYPE_CHECKING:
     from onecycle_cli.experiments.sweep import Row, Sweep, SweepPlan
@@ -76,40 +75,29 @@ def sweep(
     """
     from onecycle_cli.cli.console import Display, show_line, show_note
     from onecycle_cli.experiments import sweep as module
-    from onecycle_cli.training.hardware import resolve_hardware
+    from onecycle_cli.experiments.session import continued_run, hardware_of
 
     found_in_each = max_lr == "auto" or (preset == "batch-size" and max_lr is None)
     loaded = load_recipe(recipe, overrides, runs_dir, max_lr="null" if found_in_each else max_lr)
     plan = module.SweepPlan(loaded, mode, _variations(params, preset), seeds)
-    precision = resolve_hardware(loaded.runtime.device, loaded.runtime.precision).precision
+    precision = hardware_of(loaded).precision
     if plan.variations:
         plan.cells(precision, recipe)  # what cannot be run is told before anything is made
     if dry_run:
         _show_cost(plan, recipe, precision)
         return
-    hardware, run = go_on("sweep", loaded, runs_dir, name or module.sweep_name("sweep", plan, precision))
-    with json_if_it_fails(run, as_json and not quiet), run.alone(), run.recording(), Display(quiet=quiet) as report:
-        if not plan.variations:
-            plan = replace(plan, variations=module.equal_time(loaded, hardware, run, report))
-        plan = module.joined(plan, run, precision)
-        swept = module.sweep(plan, hardware, run, report, jobs=jobs, source=recipe)
-        finished = [row for row in swept.rows if row["status"] == "finished"]
-        summary = {
-            "cells": len(swept.rows),
-            "finished": len(finished),
-            "verdict": swept.verdict,
-            "best": swept.best and {field: swept.best.values[field] for field in plan.fields},
-            "best_run": swept.best and str(run.path / swept.best.name),
-            "rows": swept.rows,
-            "ranking": swept.ranking,
-        }
-        run.finish("finished", summary)
+    display, name = Display(quiet=quiet), name or module.sweep_name("sweep", plan, precision)
+    session = continued_run("sweep", loaded, runs_dir=runs_dir, name=name, report=display)
+    run = session.run
+    with json_if_it_fails(run, as_json and not quiet), display:
+        swept = module.sweep(plan, session, jobs=jobs, source=recipe)
+    finished = swept.summary["finished"]
     if not finished and (quiet or as_json):
         show_note(f"None of the {len(swept.rows)} cells has a result. {_reasons(swept.rows)}")
     if quiet:
         show_line(run.path / swept.best.name if swept.best else run.path)
     elif as_json:
-        print_json(run, summary)
+        print_json(run, swept.summary)
     else:
         _show(swept, plan, run)
     if not finished:
@@ -275,31 +263,22 @@ def sweep_wd(
     from onecycle_cli.cli.console import Display, show_pairs
     from onecycle_cli.errors import NoSuggestionError
     from onecycle_cli.experiments import weight_decay
-    from onecycle_cli.experiments.sweep import joined, sweep_name
+    from onecycle_cli.experiments.session import continued_run, hardware_of
+    from onecycle_cli.experiments.sweep import sweep_name
     from onecycle_cli.recipe import as_written
     from onecycle_cli.run_dir.files import SWEEP, SWEEP_FIGURE
-    from onecycle_cli.training.hardware import resolve_hardware
 
     values = None if weight_decays is None else f"[{weight_decays}]"
     loaded = load_recipe(recipe, overrides, runs_dir, weight_decays=values)
     plan = weight_decay.weight_decay_plan(loaded, repeats)
-    precision = resolve_hardware(loaded.runtime.device, loaded.runtime.precision).precision
-    hardware, run = go_on("sweep-wd", loaded, runs_dir, name or sweep_name("sweep-wd", plan, precision))
-    failing = json_if_it_fails(run, as_json and not quiet, weight_decay=None, max_lr=None)
-    with failing, run.alone(), run.recording(), Display(quiet=quiet) as report:
-        plan = joined(plan, run, precision)
-        swept = weight_decay.sweep_wd(plan, hardware, run, report, source=recipe, refine=refine)
-        chosen = swept.reading.chosen
-        summary = {
-            "weight_decay": chosen and chosen.weight_decay,
-            "max_lr": chosen and chosen.max_lr,
-            "reason": swept.reading.reason,
-            "chosen_run": chosen and str(run.path / weight_decay.value_folder(chosen.weight_decay)),
-            "rows": swept.rows,
-        }
-        run.finish("finished", summary)
+    display, name = Display(quiet=quiet), name or sweep_name("sweep-wd", plan, hardware_of(loaded).precision)
+    session = continued_run("sweep-wd", loaded, runs_dir=runs_dir, name=name, report=display)
+    run = session.run
+    with json_if_it_fails(run, as_json and not quiet, weight_decay=None, max_lr=None), display:
+        swept = weight_decay.sweep_wd(plan, session, source=recipe, refine=refine)
+    chosen = swept.reading.chosen
     if as_json and not quiet:
-        print_json(run, summary)
+        print_json(run, swept.summary)
     if chosen is None:
         raise NoSuggestionError(swept.reading.reason, f"The curves are in {run.path}.")
     if quiet:

@@ -5,7 +5,6 @@ from typing import Annotated
 
 import typer
 
-from onecycle_cli.cli.new_run import go_on, json_if_it_fails, print_json
 from onecycle_cli.cli.options import (
     NO_OVERRIDES,
     RUNS_DIR,
@@ -18,6 +17,7 @@ from onecycle_cli.cli.options import (
     load_recipe,
     with_overrides,
 )
+from onecycle_cli.cli.results import json_if_it_fails, print_json
 
 UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
 
@@ -47,37 +47,24 @@ def tune(
     """
     from onecycle_cli.cli.console import Display, show_line, show_note, show_pairs, show_table
     from onecycle_cli.experiments import tune as module
+    from onecycle_cli.experiments.session import continued_run, hardware_of
     from onecycle_cli.experiments.tune_report import told
     from onecycle_cli.run_dir.facts import command_line
     from onecycle_cli.run_dir.files import TUNE_REPORT, TUNED_RECIPE
-    from onecycle_cli.training.hardware import resolve_hardware
 
     loaded = load_recipe(recipe, overrides, runs_dir)
     seconds = _seconds(budget)
-    precision = resolve_hardware(loaded.runtime.device, loaded.runtime.precision).precision
-    hardware, run = go_on("tune", loaded, runs_dir, name or module.tune_name(loaded, precision, seconds))
-    with (
-        json_if_it_fails(run, as_json and not quiet, max_lr=None, recipe=None),
-        run.alone(),
-        run.recording(),
-        Display(quiet=quiet) as report,
-    ):
-        tuned = module.tune(loaded, hardware, run, report, budget=seconds, source=recipe)
-        summary = {
-            "max_lr": tuned.max_lr,
-            "confidence": tuned.confidence,
-            "reason": tuned.reason,
-            "decisions": tuned.decisions,
-            "left_out": tuned.left_out,
-            "recipe": str(run.path / TUNED_RECIPE),
-        }
-        run.finish("finished", summary)
+    display, name = Display(quiet=quiet), name or module.tune_name(loaded, hardware_of(loaded).precision, seconds)
+    session = continued_run("tune", loaded, runs_dir=runs_dir, name=name, report=display)
+    run = session.run
+    with json_if_it_fails(run, as_json and not quiet, max_lr=None, recipe=None), display:
+        tuned = module.tune(loaded, session, budget=seconds, source=recipe)
     if tuned.confidence == "low" and (quiet or as_json):
         show_note(f"The confidence in max_lr {tuned.max_lr:g} is low. {tuned.reason}")
     if quiet:
         show_line(run.path / TUNED_RECIPE)
     elif as_json:
-        print_json(run, summary)
+        print_json(run, tuned.summary)
     else:
         rows = [(decision.stage, told(decision.was), told(decision.chosen)) for decision in tuned.decisions]
         show_table(("stage", "was", "chosen"), rows)

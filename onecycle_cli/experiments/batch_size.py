@@ -19,14 +19,13 @@ from onecycle_cli.analysis.batch_size import (
 )
 from onecycle_cli.data.epochs import steps_per_epoch
 from onecycle_cli.errors import MachineError, is_out_of_memory
-from onecycle_cli.experiments.prepared_recipe import Setup, in_blocks, new_trainer, prepare
-from onecycle_cli.progress import Report
+from onecycle_cli.experiments.prepared_recipe import Setup, new_trainer, prepare
+from onecycle_cli.experiments.session import Session
 from onecycle_cli.recipe import Recipe, with_values
 from onecycle_cli.run_dir.files import BATCH_SIZE, BATCH_SIZE_COLUMNS
-from onecycle_cli.run_dir.run import RunDir
 from onecycle_cli.schedules import LrMomentum
 from onecycle_cli.training.cuda_graphs import WARM_UP
-from onecycle_cli.training.hardware import Hardware
+from onecycle_cli.training.step_blocks import in_blocks
 
 SETTLED = WARM_UP + 2
 """Steps after which nothing is new: on a GPU they are recorded by then, and a recording has been replayed."""
@@ -60,24 +59,31 @@ class FoundBatchSize:
     trials: list[Trial]
 
 
-def find_batch_size(recipe: Recipe, hardware: Hardware, run: RunDir, report: Report) -> FoundBatchSize:
+def find_batch_size(recipe: Recipe, session: Session) -> FoundBatchSize:
     """Tries batch sizes with the recipe's own training step, and leaves a table of them in `run`.
 
     On a GPU it finds the largest that fits in memory, with a margin. Elsewhere memory hardly ever ends the search, and
     it finds the smallest size that is about as fast as any. `MachineError` where not even the smallest fits.
     """
-    setup = prepare(with_values(recipe, {"data.batch_size": 2, "data.drop_last": True}), hardware, run, report)
+    with session.run.recording():
+        found = _found(recipe, session)
+        session.run.finish("finished", vars(found))
+    return found
+
+
+def _found(recipe: Recipe, session: Session) -> FoundBatchSize:
+    setup = prepare(with_values(recipe, {"data.batch_size": 2, "data.drop_last": True}), session)
     images = len(setup.train.labels)
     trials: list[Trial] = []
-    with run.table(BATCH_SIZE, BATCH_SIZE_COLUMNS) as table:
+    with session.run.table(BATCH_SIZE, BATCH_SIZE_COLUMNS) as table:
 
         def trial(batch_size: int) -> Trial:
             trials.append(try_batch_size(recipe, setup, batch_size))
             table.append([vars(trials[-1])])
-            report(_in_words(trials[-1]))
+            session.report(_in_words(trials[-1]))
             return trials[-1]
 
-        search = _largest if hardware.device.type == "cuda" else _fast
+        search = _largest if session.hardware.device.type == "cuda" else _fast
         batch_size, reason = search(trial, images)
     steps = steps_per_epoch(images, batch_size, drop_last=recipe.data.drop_last)
     return FoundBatchSize(batch_size, reason, steps, trials)

@@ -29,6 +29,7 @@ from onecycle_cli.errors import InputError, OnecycleError, Terminated
 from onecycle_cli.experiments.checkpoints import Checkpoint, newest_checkpoint
 from onecycle_cli.experiments.prepared_recipe import Setup, describe, is_same_network, prepare
 from onecycle_cli.experiments.range_test import range_test
+from onecycle_cli.experiments.session import Session
 from onecycle_cli.experiments.training import train_with
 from onecycle_cli.progress import Report, silent
 from onecycle_cli.recipe import Recipe, load, result_settings, to_yaml, varied
@@ -111,28 +112,21 @@ def row_of(cell: Cell, sweep: RunDir) -> dict[str, Any] | None:
     return dict(cell.values) | run.summary | {"status": facts["status"], "error": facts.get("error")}
 
 
-def run_cells(
-    cells: Sequence[Cell],
-    sweep: RunDir,
-    hardware: Hardware,
-    report: Report,
-    *,
-    jobs: int,
-    after_each: Callable[[], None],
-) -> None:
+def run_cells(cells: Sequence[Cell], session: Session, *, jobs: int, after_each: Callable[[], None]) -> None:
     """Runs the cells that have not ended, `jobs` of them side by side, and calls `after_each` whenever one has."""
+    sweep, report = session.run, session.report
     left = [cell for cell in cells if not ended(cell, sweep)]
     if len(left) < len(cells):
         report(f"{len(cells) - len(left)} of {len(cells)} cells were run before.")
     after_each()
     if jobs == 1:
-        bench = _Bench(hardware)
+        bench = _Bench()
         for number, cell in enumerate(left, start=1):
             report(f"Cell {number} of {len(left)}: {cell.name}")
-            bench.run(cell, _folder(cell, sweep), report)
+            bench.run(cell, session.at(_folder(cell, sweep)))
             after_each()
     else:
-        _side_by_side(left, sweep, hardware, report, jobs, after_each)
+        _side_by_side(left, session, jobs, after_each)
 
 
 def _folder(cell: Cell, sweep: RunDir) -> RunDir:
@@ -161,45 +155,44 @@ def _checkpoint(cell: Cell, run: RunDir) -> Checkpoint | None:
 class _Bench:
     """Runs one cell after another, and opens the data anew only where a cell needs other data or another network."""
 
-    def __init__(self, hardware: Hardware) -> None:
-        self._hardware = hardware
+    def __init__(self) -> None:
         self._setup: Setup | None = None
         self._recipe: Recipe | None = None
 
-    def run(self, cell: Cell, run: RunDir, report: Report) -> None:
-        """Runs a cell to its end. What goes wrong in it is kept with it; what goes wrong with the disk is raised."""
+    def run(self, cell: Cell, session: Session) -> None:
+        """Runs a cell to its end. An error in it is kept with it; an error of the disk is raised."""
         try:
-            with run.recording():
-                self._run(cell, run, report)
+            with session.run.recording():
+                self._run(cell, session)
         except OSError:
             raise  # a full disk fails each cell that follows
         except Exception as error:
             self._setup = None  # after a lack of memory, it is what takes it
             if not isinstance(error, OnecycleError):
-                run.write_text(TRACEBACK, traceback.format_exc())
-            report(f"{cell.name} failed: {getattr(error, 'what', None) or error or type(error).__name__}")
+                session.run.write_text(TRACEBACK, traceback.format_exc())
+            session.report(f"{cell.name} failed: {getattr(error, 'what', None) or error or type(error).__name__}")
 
-    def _run(self, cell: Cell, run: RunDir, report: Report) -> None:
+    def _run(self, cell: Cell, session: Session) -> None:
+        run = session.run
         checkpoint = _checkpoint(cell, run)
         recipe = cell.recipe if checkpoint is None else load(run.path / RECIPE)  # with the max_lr that was found
         if self._setup is None or self._recipe is None or not is_same_network(self._recipe, recipe):
             self._setup = None  # its memory is needed
-            self._setup = prepare(recipe, self._hardware, run, report)
+            self._setup = prepare(recipe, session)
         else:
             describe(self._setup, run)
         self._recipe = recipe
         if cell.mode == "train":
-            train_with(recipe, self._setup, run, report, checkpoint=checkpoint)
+            train_with(recipe, self._setup, session, checkpoint=checkpoint)
             return
-        test = range_test(recipe, self._setup, run, report, repeats=cell.repeats)
+        test = range_test(recipe, self._setup, session, repeats=cell.repeats)
         turn = turn_of(test.curves)
         curve = {name: getattr(turn, name) if turn else None for name in ("argmin_lr", "onset_lr", "reach_lr")}
         run.finish("finished", vars(test.suggestion) | curve | {"stop_lr": test.stop_lr})
 
 
-def _side_by_side(
-    cells: Sequence[Cell], sweep: RunDir, hardware: Hardware, report: Report, jobs: int, after_each: Callable[[], None]
-) -> None:
+def _side_by_side(cells: Sequence[Cell], session: Session, jobs: int, after_each: Callable[[], None]) -> None:
+    sweep, report = session.run, session.report
     # Spawned, since torch's threads do not survive a fork.
     spawn = multiprocessing.get_context("spawn")
     threads = max(1, torch.get_num_threads() // jobs)
@@ -210,7 +203,7 @@ def _side_by_side(
             while waiting and len(running) < jobs:
                 cell = waiting.pop(0)
                 run = _folder(cell, sweep)
-                how = (run.path, cell.mode, cell.repeats, hardware, threads)
+                how = (run.path, cell.mode, cell.repeats, session.hardware, threads)
                 process = spawn.Process(target=_alone, args=how, daemon=True)
                 process.start()
                 running[process.sentinel] = (cell, process)
@@ -237,7 +230,7 @@ def _alone(path: Path, mode: Mode, repeats: int, hardware: Hardware, threads: in
     run.update(threads=threads)
     cell = Cell(path.name, {}, load(path / RECIPE), mode, repeats, run.facts["cell"])
     with suppress(Terminated):
-        _Bench(hardware).run(cell, run, silent)
+        _Bench().run(cell, Session(run, hardware, silent))
 
 
 def _end_with_parent() -> None:

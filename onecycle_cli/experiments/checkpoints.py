@@ -11,12 +11,12 @@ from typing import Any
 from torch import Tensor
 
 from onecycle_cli.errors import InputError
-from onecycle_cli.experiments.prepared_recipe import SeenStep
 from onecycle_cli.progress import Report
 from onecycle_cli.run_dir.files import CHECKPOINT
+from onecycle_cli.run_dir.rows import Rows
 from onecycle_cli.run_dir.run import RunDir
-from onecycle_cli.run_dir.writing import Table
 from onecycle_cli.training.checkpoint import read_checkpoint, write_checkpoint
+from onecycle_cli.training.step_blocks import SeenStep
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class Checkpoints:
     The rows of the run's `tables` come to the disk before the checkpoint that counts on them.
     """
 
-    def __init__(self, run: RunDir, every: float, images: str, tables: Sequence[Table]) -> None:
+    def __init__(self, run: RunDir, every: float, images: str, tables: Sequence[Rows]) -> None:
         self._run, self._every, self._images, self._tables = run, every, images, tables
         self._last = monotonic()
 

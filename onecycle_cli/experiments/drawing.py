@@ -4,24 +4,23 @@ from collections.abc import Callable
 from pathlib import Path
 
 from onecycle_cli.errors import OnecycleError
+from onecycle_cli.experiments.session import Session
 from onecycle_cli.figures import silent
 from onecycle_cli.progress import Report
-from onecycle_cli.run_dir.run import RunDir
 from onecycle_cli.run_dir.writing import write_whole
 
 Plot = Callable[[Path], str]
 """Writes a figure to a path; returns the characters that no font has."""
 
 
-def draw(run: RunDir, name: str, report: Report, plot: Plot) -> None:
+def draw(session: Session, name: str, plot: Plot) -> None:
     """Draws the figure `name` of a run. One that fails costs a note, kept with the run, and never the result."""
     try:
-        remark = _drawn(run.path / name, plot)
+        remark = _drawn(session.run.path / name, plot)
     except Exception as error:
-        remark = _failed(run.path / name, error)
+        remark = _failed(session.run.path / name, error)
     if remark:
-        run.note(remark)
-        report(remark)
+        session.note(remark)
 
 
 def draw_file(path: Path, report: Report, plot: Plot) -> None:

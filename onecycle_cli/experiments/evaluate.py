@@ -15,13 +15,13 @@ from onecycle_cli.errors import InputError
 from onecycle_cli.experiments.classifier import Classifier, Unreadable, refusal
 from onecycle_cli.experiments.drawing import draw
 from onecycle_cli.experiments.kept_images import KeptImages, kept_images, rebuilt_split, trained_on
-from onecycle_cli.experiments.prepared_recipe import image_counts, note, open_recipe_data
+from onecycle_cli.experiments.prepared_recipe import image_counts, open_recipe_data
+from onecycle_cli.experiments.session import Session
 from onecycle_cli.progress import Progress, Report
 from onecycle_cli.recipe import Recipe
 from onecycle_cli.run_dir.files import CONFUSION, CONFUSION_FIGURE, PER_CLASS, PER_CLASS_COLUMNS
 from onecycle_cli.run_dir.run import RunDir
 from onecycle_cli.run_dir.writing import to_csv
-from onecycle_cli.training.hardware import Hardware
 
 MOST_NAMED = 10
 """Unreadable files that one message names."""
@@ -40,29 +40,31 @@ def evaluate_run(
     trained: RunDir,
     recipe: Recipe,
     folder: Path | None,
-    hardware: Hardware,
-    run: RunDir,
-    report: Report,
+    session: Session,
 ) -> Evaluation:
     """Scores `model`, of the run `trained`, on the images in `folder` (a folder of classes), or on its test split.
 
     Where there is no test split, on what it was validated on: the same images, wherever they lie now. Writes a table a
     class, a confusion matrix and its figure. `InputError` where images came, went or changed since the training.
     """
+    with session.run.recording():
+        session.run.update(trained_run=trained.path)
+        result = _evaluate(model, trained, recipe, folder, session)
+        session.run.finish("finished", result.summary)
+    return result
 
-    def told(text: str) -> None:
-        note(run, report, text)
 
+def _evaluate(model: Classifier, trained: RunDir, recipe: Recipe, folder: Path | None, session: Session) -> Evaluation:
     _ = trained.facts  # a run whose run.json is damaged is refused
     kept = kept_images(trained)
     if folder is not None:
-        scored, pixels, labels = _images_in(folder, model, report, told)
+        scored, pixels, labels = _images_in(folder, model, session.report, session.note)
     else:
-        scored, pixels, labels = _images_of_run(kept, model, trained, recipe, report, told)
+        scored, pixels, labels = _images_of_run(kept, model, trained, recipe, session.report, session.note)
     known = None if kept is None else trained_on(kept, contents_of(pixels.numpy()))
     if known:
-        told(f"The model was trained on {known:,} of these {len(labels):,} images.")
-    likely = model.to(hardware.device).probabilities(pixels, hardware)
+        session.note(f"The model was trained on {known:,} of these {len(labels):,} images.")
+    likely = model.to(session.hardware.device).probabilities(pixels, session.hardware)
     answers = likely.argmax(1)
     classes = len(model.classes)
     counts = torch.bincount(labels * classes + answers, minlength=classes**2).view(classes, classes).tolist()
@@ -84,10 +86,9 @@ def evaluate_run(
         "only_answer": None if only_answer is None else model.classes[only_answer],
     }
     if only_answer is not None:
-        told(f"The model answers '{summary['only_answer']}' for every image.")
+        session.note(f"The model answers '{summary['only_answer']}' for every image.")
     title = f"{recipe.name}: {summary['accuracy']:.2%} of {len(labels):,} images"
-    _write(model, counts, per_class, run, report, title)
-    run.finish("finished", summary)
+    _write(model, counts, per_class, session, title)
     return Evaluation(per_class, summary)
 
 
@@ -168,8 +169,7 @@ def _write(
     model: Classifier,
     counts: list[list[int]],
     per_class: list[dict[str, Any]],
-    run: RunDir,
-    report: Report,
+    session: Session,
     title: str,
 ) -> None:
     def plot(path: Path) -> str:
@@ -177,8 +177,8 @@ def _write(
 
         return plot_confusion(path, title=title, classes=model.classes, counts=counts)
 
-    with run.table(PER_CLASS, PER_CLASS_COLUMNS) as table:
+    with session.run.table(PER_CLASS, PER_CLASS_COLUMNS) as table:
         table.append(per_class)
     rows = [[name, *row] for name, row in zip(model.classes, counts, strict=True)]
-    run.write_text(CONFUSION, to_csv(["true", *model.classes], rows))
-    draw(run, CONFUSION_FIGURE, report, plot)
+    session.run.write_text(CONFUSION, to_csv(["true", *model.classes], rows))
+    draw(session, CONFUSION_FIGURE, plot)

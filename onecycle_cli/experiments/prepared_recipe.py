@@ -1,9 +1,7 @@
 """What every experiment starts from: images on the device, and fresh models, optimizers and batches from a recipe."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from itertools import islice
-from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -16,6 +14,7 @@ from onecycle_cli.data.batches import FixedBatches, Normalization, TrainBatches,
 from onecycle_cli.data.images import ImageData, Split
 from onecycle_cli.data.open_data import open_data
 from onecycle_cli.experiments.initial_weights import Start, model_arguments, start_of
+from onecycle_cli.experiments.session import Session
 from onecycle_cli.models import build_model, layer_groups
 from onecycle_cli.models.weights import Header
 from onecycle_cli.progress import Progress, Report
@@ -23,7 +22,7 @@ from onecycle_cli.recipe import Recipe, last_stage, lr_ratios, relative
 from onecycle_cli.run_dir.run import RunDir
 from onecycle_cli.training.hardware import Hardware, configure_process
 from onecycle_cli.training.optimizers import build_optimizer
-from onecycle_cli.training.trainer import Step, Trainer
+from onecycle_cli.training.trainer import Trainer
 
 
 @dataclass(frozen=True)
@@ -88,26 +87,26 @@ def class_counts(split: Split, classes: int) -> list[int]:
     return counts
 
 
-def prepare(recipe: Recipe, hardware: Hardware, run: RunDir, report: Report) -> Setup:
+def prepare(recipe: Recipe, session: Session) -> Setup:
     """Opens the data of a recipe and puts it on the device; what it found is kept with the run."""
-    configure_process(hardware, deterministic=recipe.runtime.deterministic)
+    configure_process(session.hardware, deterministic=recipe.runtime.deterministic)
     settings = recipe.data
-    start = start_of(recipe, report)
-    data = open_recipe_data(recipe, _keeping_notes(run, report), start)
-    normalization = Normalization.of(data.mean, data.std, hardware.device)
+    start = start_of(recipe, session.report)
+    data = open_recipe_data(recipe, _keeping_notes(session), start)
+    normalization = Normalization.of(data.mean, data.std, session.hardware.device)
 
     def told(text: str) -> None:
-        note(run, report, text)
+        session.note(text)
 
     if start is not None:
         told(start.in_words(recipe, data))
 
     def fixed(split: Split) -> FixedBatches:
-        return FixedBatches(*_resident(split, hardware, told), normalization, settings.batch_size)
+        return FixedBatches(*_resident(split, session.hardware, told), normalization, settings.batch_size)
 
     augmentation = Augmentation(settings.horizontal_flip, settings.random_crop, settings.padding, settings.padding_mode)
     train = TrainBatches(
-        *_resident(data.train, hardware, told),
+        *_resident(data.train, session.hardware, told),
         normalization,
         augmentation,
         settings.batch_size,
@@ -118,19 +117,21 @@ def prepare(recipe: Recipe, hardware: Hardware, run: RunDir, report: Report) -> 
         told("The last batch of an epoch would be one image, which batch norm cannot use: it is left out.")
     if unequal := _unequal_classes(recipe, data):
         told(unequal)
-    trainer = new_trainer(recipe, data, start, train, hardware, told)
-    setup = Setup(hardware, data, start, trainer, train, fixed(data.valid), fixed(data.test) if data.test else None)
-    describe(setup, run)
+    trainer = new_trainer(recipe, data, start, train, session.hardware, told)
+    setup = Setup(
+        session.hardware, data, start, trainer, train, fixed(data.valid), fixed(data.test) if data.test else None
+    )
+    describe(setup, session.run)
     return setup
 
 
-def _keeping_notes(run: RunDir, report: Report) -> Report:
+def _keeping_notes(session: Session) -> Report:
     """A report that also keeps the notes among its news with the run."""
 
     def told(news: Progress | str) -> None:
         if isinstance(news, str):
-            run.note(news)
-        report(news)
+            session.run.note(news)
+        session.report(news)
 
     return told
 
@@ -210,7 +211,7 @@ def fresh(recipe: Recipe, setup: Setup) -> Trainer:
     return setup.trainer
 
 
-SEEDS = 2**32
+ALL_SEEDS = 2**32
 """There are so many of them; after the last comes the first."""
 
 VALID_IMAGES = 2048
@@ -290,68 +291,3 @@ def weights_header(recipe: Recipe, setup: Setup) -> Header:
     data = setup.data
     arguments = model_arguments(recipe, setup.classes)
     return Header(arguments, data.classes, recipe.data.image_size, data.mean, data.std, data.value_range)
-
-
-def hardware_facts(hardware: Hardware) -> dict[str, Any]:
-    """What `run.json` keeps of the machine."""
-    return {
-        "device": str(hardware.device),
-        "device_name": hardware.name,
-        "precision": hardware.precision,
-        "threads": torch.get_num_threads(),
-    }
-
-
-def note(run: RunDir, report: Report, text: str) -> None:
-    """Tells the person and keeps it with the run."""
-    run.note(text)
-    report(text)
-
-
-@dataclass(frozen=True)
-class LoggedStep:
-    """What `steps.csv` says of a step."""
-
-    step: int
-    epoch: int
-    lr: float
-    momentum: float
-    train_loss: float
-
-
-@dataclass(frozen=True)
-class SeenStep(LoggedStep):
-    """A step whose loss, weight and count of right answers have come to the host."""
-
-    images: int
-    weight: float
-    correct: int
-
-
-@dataclass(frozen=True)
-class Block:
-    """Steps that came to the host together, and how fast they were."""
-
-    steps: list[SeenStep]
-    images_per_second: float
-
-
-def in_blocks(steps: Iterator[Step], hardware: Hardware, log_every: int) -> Iterator[Block]:
-    """Takes steps and looks at them a block at a time: each look waits for the device once.
-
-    A CPU is never waited for, so there each step is a block of its own. What a step says does not depend on the block.
-    """
-    size = 1 if hardware.device.type == "cpu" else log_every
-    while True:
-        started = perf_counter()
-        block = list(islice(steps, size))
-        if not block:
-            return
-        losses = torch.stack([step.loss for step in block]).tolist()
-        weights = torch.stack([step.weight for step in block]).tolist()
-        corrects = torch.stack([step.correct for step in block]).tolist()
-        seen = [
-            SeenStep(step.step, step.epoch, step.lr, step.momentum, loss, step.images, weight, correct)
-            for step, loss, weight, correct in zip(block, losses, weights, corrects, strict=True)
-        ]
-        yield Block(seen, sum(step.images for step in block) / (perf_counter() - started))

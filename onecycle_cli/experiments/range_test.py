@@ -20,10 +20,11 @@ from onecycle_cli.analysis.lr_range import (
 )
 from onecycle_cli.experiments.drawing import draw
 from onecycle_cli.experiments.memory import telling_batch_size
-from onecycle_cli.experiments.prepared_recipe import SEEDS, SeenStep, Setup, fresh, in_blocks, note, prepare, some_of
+from onecycle_cli.experiments.prepared_recipe import ALL_SEEDS, Setup, fresh, prepare, some_of
+from onecycle_cli.experiments.session import Session
 from onecycle_cli.experiments.suggestions import suggestion_plan
 from onecycle_cli.experiments.verification import short_cycles
-from onecycle_cli.progress import Progress, Report
+from onecycle_cli.progress import Progress
 from onecycle_cli.recipe import MOST_RANGE_STEPS, Recipe, curve_settings, finder_momentum, last_stage, with_values
 from onecycle_cli.run_dir.files import (
     FIRST_LR_RANGE,
@@ -35,7 +36,7 @@ from onecycle_cli.run_dir.files import (
 )
 from onecycle_cli.run_dir.run import RunDir
 from onecycle_cli.schedules import LrMomentum, Range
-from onecycle_cli.training.hardware import Hardware
+from onecycle_cli.training.step_blocks import SeenStep, in_blocks
 from onecycle_cli.training.trainer import Score, Step
 
 
@@ -83,17 +84,20 @@ class RangeTest:
         return median(stops) if len(stops) == len(self.repeats) else None
 
 
-def find_lr(
-    recipe: Recipe, hardware: Hardware, run: RunDir, report: Report, *, repeats: int = 1, verify: bool = False
-) -> Suggestion:
-    """Runs the range test of a recipe and leaves its curve, its figure and its suggestion in `run`."""
-    setup = prepare(recipe, hardware, run, report)
-    return range_test(recipe, setup, run, report, repeats=repeats, verify=verify).suggestion
+def find_lr(recipe: Recipe, session: Session, *, repeats: int = 1, verify: bool = False) -> Suggestion:
+    """Runs the range test of a recipe, and leaves its curve, its figure and its suggestion in the run's folder.
+
+    `repeats` tests run, each with its own seed, and their median curve is read. With `verify`, short cycles around the
+    suggestion are trained too, and correct it. The run ends as finished even where no max_lr can be trusted.
+    """
+    with session.run.recording():
+        setup = prepare(recipe, session)
+        suggestion = range_test(recipe, setup, session, repeats=repeats, verify=verify).suggestion
+        session.run.finish("finished", vars(suggestion))
+    return suggestion
 
 
-def range_test(
-    recipe: Recipe, setup: Setup, run: RunDir, report: Report, *, repeats: int = 1, verify: bool = False
-) -> RangeTest:
+def range_test(recipe: Recipe, setup: Setup, session: Session, *, repeats: int = 1, verify: bool = False) -> RangeTest:
     """The same on data that is open already; of a recipe with several stages, the range test of the last one.
 
     Each repeat has a seed of its own, the recipe's and those that follow: other weights, other batches. With `verify`,
@@ -102,31 +106,27 @@ def range_test(
     recipe = last_stage(recipe)
     columns = LR_RANGE_VALID_COLUMNS if recipe.find_lr.valid_every else LR_RANGE_COLUMNS
     tests: list[list[Point]] = []
-    with telling_batch_size(recipe, run), run.table(LR_RANGE, columns) as table:
+    with telling_batch_size(recipe, session.run), session.run.table(LR_RANGE, columns) as table:
         for repeat in range(repeats):
             if repeats > 1:
-                report(f"Range test {repeat + 1} of {repeats}.")
-            one = with_values(recipe, {"seed": (recipe.seed + repeat) % SEEDS})
+                session.report(f"Range test {repeat + 1} of {repeats}.")
+            one = with_values(recipe, {"seed": (recipe.seed + repeat) % ALL_SEEDS})
             tests.append([])
-            for block in _points(one, setup, run, report):
+            for block in _points(one, setup, session):
                 table.append(map(vars, block))
                 tests[-1] += block
     suggestion = suggest([curve_of(points) for points in tests], suggestion_plan(recipe))
     if suggestion.max_lr is not None and not recipe.schedule.cycles:
         policy = recipe.schedule.policy
-        note(
-            run,
-            report,
-            f"max_lr is the peak of a cycle; policy {policy} starts high, where conservative_max_lr is meant",
-        )
-    _keep(suggestion, recipe, setup, run)
+        session.note(f"max_lr is the peak of a cycle; policy {policy} starts high, where conservative_max_lr is meant")
+    _keep(suggestion, recipe, setup, session.run)
     if verify and suggestion.max_lr is not None:
-        trials = short_cycles(recipe, suggestion.max_lr, setup, run, report)
+        trials = short_cycles(recipe, suggestion.max_lr, setup, session)
         if trials:
             suggestion = verified(suggestion, trials, div_factor=recipe.schedule.start_divisor)
-        _keep(suggestion, recipe, setup, run)
+        _keep(suggestion, recipe, setup, session.run)
     result = RangeTest(tests, suggestion, recipe.find_lr.stop_factor)
-    _draw(recipe, result, run, report)
+    _draw(recipe, result, session)
     return result
 
 
@@ -142,23 +142,21 @@ def retry_length(recipe: Recipe) -> dict[str, Any]:
     return {"find_lr.num_steps": min(RETRY_STEPS * recipe.find_lr.num_steps, MOST_RANGE_STEPS)}
 
 
-def range_test_with_retry(recipe: Recipe, setup: Setup, run: RunDir, report: Report) -> RangeTest:
+def range_test_with_retry(recipe: Recipe, setup: Setup, session: Session) -> RangeTest:
     """The range test; where it gives no max_lr, the result of a second one with more steps and several seeds.
 
     The curve of the first is kept beside.
     """
-    test = range_test(recipe, setup, run, report)
+    test = range_test(recipe, setup, session)
     if test.suggestion.max_lr is not None:
         return test
     longer = with_values(recipe, retry_length(recipe))
-    note(
-        run,
-        report,
+    session.note(
         f"The range test gave no max_lr and is repeated with {longer.find_lr.num_steps} steps for {RETRY_SEEDS} seeds. "
         f"{test.suggestion.reason}",
     )
-    (run.path / LR_RANGE).rename(run.path / FIRST_LR_RANGE)
-    return range_test(longer, setup, run, report, repeats=RETRY_SEEDS)
+    (session.run.path / LR_RANGE).rename(session.run.path / FIRST_LR_RANGE)
+    return range_test(longer, setup, session, repeats=RETRY_SEEDS)
 
 
 def tested_lrs(recipe: Recipe) -> str:
@@ -172,7 +170,7 @@ def _keep(suggestion: Suggestion, recipe: Recipe, setup: Setup, run: RunDir) -> 
     run.write_json(SUGGESTION, vars(suggestion) | {"curve_settings": settings})
 
 
-def _points(recipe: Recipe, setup: Setup, run: RunDir, report: Report) -> Iterator[list[Point]]:
+def _points(recipe: Recipe, setup: Setup, session: Session) -> Iterator[list[Point]]:
     """The points of the test in blocks; ends where the loss diverges, where it has risen, or at ten times `end_lr`."""
     finder = recipe.find_lr
     lrs = Range(finder.start_lr, finder.end_lr, finder.num_steps, finder.mode)
@@ -186,14 +184,16 @@ def _points(recipe: Recipe, setup: Setup, run: RunDir, report: Report) -> Iterat
             yield points
             seen += points
             done, last = total if diverged else len(seen), points[-1]
-            report(Progress("range test", done, total, "steps", last.train_loss, last.lr, block.images_per_second))
+            session.report(
+                Progress("range test", done, total, "steps", last.train_loss, last.lr, block.images_per_second)
+            )
             if diverged:
                 return
         if has_risen(curve_of(seen)):
             return
         if total == finder.num_steps:
             further = f"{finder.end_lr:g}: the test goes on to {10 * finder.end_lr:g}."
-            note(run, report, f"The loss has not risen by lr {further}")
+            session.note(f"The loss has not risen by lr {further}")
 
 
 def _steps(recipe: Recipe, setup: Setup, lrs: Range, scores: dict[int, Score]) -> Iterator[Step]:
@@ -245,7 +245,7 @@ def _stop_lr(points: list[Point], stop_factor: float) -> float | None:
     return before[-1].lr if stopped and before else None
 
 
-def _draw(recipe: Recipe, test: RangeTest, run: RunDir, report: Report) -> None:
+def _draw(recipe: Recipe, test: RangeTest, session: Session) -> None:
     def plot(path: Path) -> str:
         from onecycle_cli.figures.plots import plot_lr_range
 
@@ -262,4 +262,4 @@ def _draw(recipe: Recipe, test: RangeTest, run: RunDir, report: Report) -> None:
             valid=[(p.lr, p.valid_loss) for points in test.repeats for p in points if p.valid_loss is not None],
         )
 
-    draw(run, LR_RANGE_FIGURE, report, plot)
+    draw(session, LR_RANGE_FIGURE, plot)

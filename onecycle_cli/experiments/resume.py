@@ -9,8 +9,9 @@ from onecycle_cli.data.open_data import source_signature
 from onecycle_cli.errors import InputError
 from onecycle_cli.experiments.checkpoints import Checkpoint, newest_checkpoint
 from onecycle_cli.experiments.planning import of_length, recipe_schedule
-from onecycle_cli.experiments.prepared_recipe import hardware_facts, note
-from onecycle_cli.experiments.training import Training, train
+from onecycle_cli.experiments.prepared_recipe import prepare
+from onecycle_cli.experiments.session import Session, hardware_facts
+from onecycle_cli.experiments.training import Training, train_with
 from onecycle_cli.progress import Report
 from onecycle_cli.recipe import Recipe, load, to_yaml, with_values
 from onecycle_cli.run_dir.files import LR_RANGE, PROFILE, RECIPE
@@ -62,18 +63,33 @@ def resumption(
     return Resumption(recipe, hardware, checkpoint, notes)
 
 
-def resume(resumed: Resumption, run: RunDir, report: Report) -> Training:
-    """Goes on with a training, to the end that it would have come to."""
-    facts = run.facts
+def resume(
+    run: RunDir, report: Report, *, epochs: int | None = None, reschedule: bool = False, force: bool = False
+) -> Training:
+    """Goes on with the training in `run` from its last checkpoint, to the end that it would have come to.
+
+    With `epochs` and `reschedule` it goes on at its step of a cycle of so many epochs. `force` accepts images that have
+    changed since. `InputError` where the run is no training, still runs, has ended, or is damaged.
+    """
+    with run.alone():
+        resumed = resumption(run, report, epochs=epochs, reschedule=reschedule, force=force)
+        run.resume()
+        with run.recording():
+            return _resume(resumed, Session(run, resumed.hardware, report))
+
+
+def _resume(resumed: Resumption, session: Session) -> Training:
+    run, facts = session.run, session.run.facts
     for text in resumed.notes:
-        note(run, report, text)
+        session.note(text)
     # The range test and the profile come before the first step, and a part of either is of no use.
     is_range_test_left = facts.get("auto", False) and "found_max_lr" not in facts
     if resumed.checkpoint is None:
         for name in (LR_RANGE, PROFILE) if is_range_test_left else (PROFILE,):
             (run.path / name).unlink(missing_ok=True)
     run.write_text(RECIPE, to_yaml(resumed.recipe))
-    return train(resumed.recipe, resumed.hardware, run, report, auto=is_range_test_left, checkpoint=resumed.checkpoint)
+    setup = prepare(resumed.recipe, session)
+    return train_with(resumed.recipe, setup, session, auto=is_range_test_left, checkpoint=resumed.checkpoint)
 
 
 def _must_be_open(run: RunDir, facts: Mapping[str, Any]) -> None:

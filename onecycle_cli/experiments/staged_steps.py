@@ -7,10 +7,9 @@ from itertools import islice
 from torch import Tensor
 
 from onecycle_cli.experiments.planning import recipe_schedule
-from onecycle_cli.experiments.prepared_recipe import Setup, fresh, note, stage_trainer
-from onecycle_cli.progress import Report
+from onecycle_cli.experiments.prepared_recipe import Setup, fresh, stage_trainer
+from onecycle_cli.experiments.session import Session
 from onecycle_cli.recipe import Recipe, stages
-from onecycle_cli.run_dir.run import RunDir
 from onecycle_cli.training.trainer import Step, Trainer
 
 
@@ -30,8 +29,8 @@ class Updates:
     `trainer` took the last update. Each stage but the last has one of its own, all of the same network.
     """
 
-    def __init__(self, recipe: Recipe, setup: Setup, run: RunDir, report: Report) -> None:
-        self._recipe, self._setup, self._run, self._report = recipe, setup, run, report
+    def __init__(self, recipe: Recipe, setup: Setup, session: Session) -> None:
+        self._recipe, self._setup, self._session = recipe, setup, session
         self.trainer = fresh(recipe, setup)
         per_epoch, begin = setup.train.steps_per_epoch, recipe.schedule.start_epoch
         self._stages: list[_Stage] = []
@@ -57,13 +56,13 @@ class Updates:
             if first == stage.begin:
                 self.trainer = self._trainer_of(stage)
                 if self._recipe.fine_tune is not None:
-                    note(self._run, self._report, self._in_words(stage))
+                    self._session.note(self._in_words(stage))
             yield from islice(self.trainer.steps(schedule, first_step=first), stage.end - first)
 
     def _trainer_of(self, stage: _Stage) -> Trainer:
         if stage.number == len(self._stages):
             return self._setup.trainer
-        return stage_trainer(stage.recipe, self._setup, lambda text: note(self._run, self._report, text))
+        return stage_trainer(stage.recipe, self._setup, self._session.note)
 
     def _in_words(self, stage: _Stage) -> str:
         frozen = f"{', '.join(stage.recipe.frozen)} frozen" if stage.recipe.frozen else "nothing frozen"

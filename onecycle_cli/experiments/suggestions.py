@@ -5,11 +5,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
+from pathlib import Path
 
 from onecycle_cli.analysis.lr_range import Curve, Plan, Trial, suggest, verified
 from onecycle_cli.errors import InputError
-from onecycle_cli.recipe import Difference, Recipe, curve_settings, differences, load
+from onecycle_cli.recipe import Difference, Recipe, curve_settings, differences, load, with_largest_max_lr
 from onecycle_cli.run_dir.files import LR_RANGE, RECIPE, SUGGESTION, VERIFY
+from onecycle_cli.run_dir.finding import find_run, latest_suggestions
 from onecycle_cli.run_dir.run import RunDir
 
 
@@ -46,6 +48,36 @@ def suggested_max_lr(found: RunDir, recipe: Recipe) -> SavedSuggestion:
     if again.max_lr is None:  # an older version saw one, or the file was written to since
         raise InputError(f"{found.path / LR_RANGE} gives no max_lr, read again. {again.reason}", "Run find-lr again.")
     return SavedSuggestion(again.max_lr, then, str(again.confidence))
+
+
+@dataclass(frozen=True)
+class TakenSuggestion:
+    """A recipe with the max_lr of a range test that was run before, the run of that test, and what it says now."""
+
+    recipe: Recipe
+    run: RunDir
+    suggestion: SavedSuggestion
+
+
+def with_max_lr_from(
+    recipe: Recipe, source: str, *, runs_dir: Path, precision: str, force: bool = False
+) -> TakenSuggestion:
+    """Takes max_lr from a range test that was run before.
+
+    `source` is the folder of a range test, its name in `runs_dir`, or "latest": the newest range test in `runs_dir` for
+    a recipe of this name that ran under its settings. `InputError` where there is none, or where its settings differ
+    from those of `recipe` and `precision`, which `force` accepts.
+    """
+    named = latest_suggestions(runs_dir, recipe.name) if source == "latest" else [find_run(runs_dir, source)]
+    found = next((run for run in named if not stale_settings(run, recipe, precision)), named[0])
+    saved, stale = suggested_max_lr(found, recipe), stale_settings(found, recipe, precision)
+    if stale and not force:
+        listed = "\n".join(f"  {setting}" for setting in stale)
+        raise InputError(
+            f"The range test in {found.path} ran under other settings, so its max_lr may be wrong here:\n{listed}",
+            "Run find-lr again with these settings, or take it all the same with --force.",
+        )
+    return TakenSuggestion(with_largest_max_lr(recipe, saved.max_lr), found, saved)
 
 
 def saved_curves(found: RunDir, *, growing: bool = False) -> list[Curve]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,8 @@ from onecycle_cli.experiments.compare import plot_runs, read_run
 from onecycle_cli.experiments.drawing import draw
 from onecycle_cli.experiments.planning import of_length
 from onecycle_cli.experiments.prepared_recipe import prepare
+from onecycle_cli.experiments.session import Session
 from onecycle_cli.experiments.suggestions import saved_curves
-from onecycle_cli.progress import Report
 from onecycle_cli.recipe import Recipe, as_written, result_settings
 from onecycle_cli.recipe.grid import column_names
 from onecycle_cli.run_dir.files import (
@@ -34,7 +34,6 @@ from onecycle_cli.run_dir.files import (
 )
 from onecycle_cli.run_dir.run import RunDir
 from onecycle_cli.run_dir.writing import to_csv
-from onecycle_cli.training.hardware import Hardware
 
 Row = dict[str, Any]
 
@@ -43,7 +42,8 @@ Row = dict[str, Any]
 class SweepPlan:
     """What a sweep is to run: `variations` of the recipe, each a mapping of dotted fields to values.
 
-    `repeats` is the number of seeds: of the range tests of a cell, or of the cells of each variation.
+    `repeats` is the number of seeds: of the range tests of a cell, or of the cells of each variation. Without
+    variations they are batch sizes around the recipe's, which follow from measured speeds.
     """
 
     recipe: Recipe
@@ -75,8 +75,8 @@ class SweepPlan:
 class Sweep:
     """A sweep that has ended: a row a cell, by column, in the order of the grid; of trainings also who did best.
 
-    `names` are the columns that vary, `best` is the first cell with the values that did best, and `seconds` what each
-    training took.
+    `names` are the columns that vary, `best` is the first cell with the values that did best, `seconds` what each
+    training took, and `summary` what `summary.json` has.
     """
 
     names: list[str]
@@ -86,6 +86,7 @@ class Sweep:
     verdict: str | None
     best: Cell | None
     seconds: list[float]
+    summary: dict[str, Any]
 
 
 def sweep_name(command: str, plan: SweepPlan, precision: str) -> str:
@@ -98,17 +99,17 @@ BATCH_FACTORS = (1 / 4, 1 / 2, 1, 2, 4)
 """Of the recipe's batch size, that the preset batch-size compares."""
 
 
-def equal_time(recipe: Recipe, hardware: Hardware, run: RunDir, report: Report) -> list[dict[str, Any]]:
+def equal_time(recipe: Recipe, session: Session) -> list[dict[str, Any]]:
     """Batch sizes around the recipe's, each with as many epochs as take the time of the recipe's.
 
     Source: Smith's report, remark 4: batch sizes are to be compared at equal time. What was measured before an
     interrupt holds on.
     """
-    if (run.path / SWEEP_PLAN).is_file():
-        saved: list[dict[str, Any]] = run.read_json(SWEEP_PLAN)["variations"]
+    if (session.run.path / SWEEP_PLAN).is_file():
+        saved: list[dict[str, Any]] = session.run.read_json(SWEEP_PLAN)["variations"]
         return saved
-    setup = prepare(recipe, hardware, run, report)
-    report("Timing steps of each batch size.")
+    setup = prepare(recipe, session)
+    session.report("Timing steps of each batch size.")
     sizes = sizes_around(recipe.data.batch_size, BATCH_FACTORS, len(setup.train.labels))
     tried = [try_batch_size(recipe, setup, size) for size in {*sizes, recipe.data.batch_size}]
     speeds = {trial.batch_size: trial.images_per_second for trial in tried}
@@ -143,22 +144,45 @@ def _must_be_the_same(fixed: Mapping[str, Any], saved: Mapping[str, Any], run: R
         raise InputError(f"{run.path} holds another sweep: {', '.join(differing)} differ.", "Give another --name.")
 
 
-def sweep(plan: SweepPlan, hardware: Hardware, run: RunDir, report: Report, *, jobs: int, source: str) -> Sweep:
-    """Runs the cells of a plan and reads them.
+def sweep(plan: SweepPlan, session: Session, *, jobs: int = 1, source: str | None = None) -> Sweep:
+    """Runs the cells of a plan that have not ended, `jobs` of them side by side, and reads them all.
 
-    A cell that fails is a row. `ranking.csv` has the means over seeds, `sweep.png` the curves of all cells.
+    A cell that fails is a row. `ranking.csv` has the means over seeds, `sweep.png` the curves of all cells. `source` is
+    what messages call the recipe. `InputError` where the folder holds another sweep.
     """
-    cells = run_plan(plan, hardware, run, report, jobs=jobs, source=source)
+    run, source = session.run, source or plan.recipe.name
+    with run.alone(), run.recording():
+        if not plan.variations:
+            plan = replace(plan, variations=equal_time(plan.recipe, session))
+        plan = joined(plan, run, session.hardware.precision)
+        swept = _read(plan, run_plan(plan, session, jobs=jobs, source=source), session)
+        run.finish("finished", swept.summary)
+    return swept
+
+
+def _read(plan: SweepPlan, cells: Sequence[Cell], session: Session) -> Sweep:
+    run = session.run
     names, rows = varying(cells), rows_of(cells, run, plan.mode)
+    ranking: list[Ranked] = []
+    told, best, seconds = None, None, []
     if plan.mode == "range":
-        draw_curves(plan.recipe.name, cells, rows, run, report, chosen=None)
-        return Sweep(names, columns(cells, plan.mode), rows, [], None, None, [])
-    ranking = ranked([_outcome(cell, row) for cell, row in zip(cells, rows, strict=True)])
-    _write_ranking(plan.fields, ranking, run)
-    _draw_trainings(cells, run, report)
-    told = verdict(ranking, _valid_images(cells, run))
-    seconds = [row["seconds"] for cell in cells if (row := row_of(cell, run)) and row.get("seconds")]
-    return Sweep(names, columns(cells, plan.mode), rows, ranking, told, _best(cells, ranking), seconds)
+        draw_curves(plan.recipe.name, cells, rows, session, chosen=None)
+    else:
+        ranking = ranked([_outcome(cell, row) for cell, row in zip(cells, rows, strict=True)])
+        _write_ranking(plan.fields, ranking, run)
+        _draw_trainings(cells, session)
+        told, best = verdict(ranking, _valid_images(cells, run)), _best(cells, ranking)
+        seconds = [row["seconds"] for cell in cells if (row := row_of(cell, run)) and row.get("seconds")]
+    summary = {
+        "cells": len(rows),
+        "finished": sum(row["status"] == "finished" for row in rows),
+        "verdict": told,
+        "best": best and {field: best.values[field] for field in plan.fields},
+        "best_run": best and str(run.path / best.name),
+        "rows": rows,
+        "ranking": ranking,
+    }
+    return Sweep(names, columns(cells, plan.mode), rows, ranking, told, best, seconds, summary)
 
 
 def _best(cells: Sequence[Cell], ranking: Sequence[Ranked]) -> Cell | None:
@@ -167,16 +191,16 @@ def _best(cells: Sequence[Cell], ranking: Sequence[Ranked]) -> Cell | None:
     return next(cell for cell in cells if ranking[0].values.items() <= cell.values.items())
 
 
-def run_plan(plan: SweepPlan, hardware: Hardware, run: RunDir, report: Report, *, jobs: int, source: str) -> list[Cell]:
+def run_plan(plan: SweepPlan, session: Session, *, jobs: int, source: str) -> list[Cell]:
     """Runs the cells that have not been run to their end; `sweep.csv` is written anew, whole, after each of them."""
-    cells = plan.cells(hardware.precision, source)
+    cells = plan.cells(session.hardware.precision, source)
     names = columns(cells, plan.mode)
 
     def keep() -> None:
-        rows = rows_of(cells, run, plan.mode)
-        run.write_text(SWEEP, to_csv(names, [[row[name] for name in names] for row in rows]))
+        rows = rows_of(cells, session.run, plan.mode)
+        session.run.write_text(SWEEP, to_csv(names, [[row[name] for name in names] for row in rows]))
 
-    run_cells(cells, run, hardware, report, jobs=jobs, after_each=keep)
+    run_cells(cells, session, jobs=jobs, after_each=keep)
     return cells
 
 
@@ -238,21 +262,21 @@ def _valid_images(cells: Sequence[Cell], run: RunDir) -> int:
     return next((count["valid"] for count in counts if count), 1)
 
 
-def _draw_trainings(cells: Sequence[Cell], run: RunDir, report: Report) -> None:
+def _draw_trainings(cells: Sequence[Cell], session: Session) -> None:
     """The losses, accuracies and lrs of all cells that have some, as `compare` draws them."""
     runs = []
     for cell in cells:
-        if (run.path / cell.name / EPOCHS).is_file():
+        if (session.run.path / cell.name / EPOCHS).is_file():
             with suppress(InputError):  # a cell that was damaged since is no reason to lose the rest
-                runs.append(read_run(RunDir(run.path / cell.name)))
+                runs.append(read_run(RunDir(session.run.path / cell.name)))
     if runs:
         fields = differing(runs)
         names = column_names(fields)
-        draw(run, SWEEP_FIGURE, report, lambda path: plot_runs(path, runs, labels(runs, fields, names))[0])
+        draw(session, SWEEP_FIGURE, lambda path: plot_runs(path, runs, labels(runs, fields, names))[0])
 
 
 def draw_curves(
-    name: str, cells: Sequence[Cell], rows: Sequence[Row], run: RunDir, report: Report, *, chosen: Cell | None
+    name: str, cells: Sequence[Cell], rows: Sequence[Row], session: Session, *, chosen: Cell | None
 ) -> None:
     """The overlay of the range tests, labelled by what varies."""
 
@@ -260,15 +284,15 @@ def draw_curves(
         from onecycle_cli.figures.plots import Overlaid, plot_sweep
 
         curves = [
-            Overlaid(_label(cell), shape_of(saved_curves(RunDir(run.path / cell.name))), row["reach_lr"])
+            Overlaid(_label(cell), shape_of(saved_curves(RunDir(session.run.path / cell.name))), row["reach_lr"])
             for cell, row in zip(cells, rows, strict=True)
-            if (run.path / cell.name / LR_RANGE).is_file()
+            if (session.run.path / cell.name / LR_RANGE).is_file()
         ]
         fields, best = ", ".join(varying(cells)), _label(chosen) if chosen else None
         title = f"{name}: range tests by {fields}"
         return plot_sweep(path, title=title, curves=curves, fields=fields, chosen=best)
 
-    draw(run, SWEEP_FIGURE, report, plot)
+    draw(session, SWEEP_FIGURE, plot)
 
 
 def _label(cell: Cell) -> str:

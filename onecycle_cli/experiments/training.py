@@ -15,17 +15,9 @@ from onecycle_cli.experiments.checkpoints import Checkpoint, Checkpoints, Epoch,
 from onecycle_cli.experiments.kept_images import copies_note, keep_images
 from onecycle_cli.experiments.memory import telling_batch_size
 from onecycle_cli.experiments.planning import recipe_schedule
-from onecycle_cli.experiments.prepared_recipe import (
-    LoggedStep,
-    SeenStep,
-    Setup,
-    fresh,
-    in_blocks,
-    note,
-    prepare,
-    weights_header,
-)
+from onecycle_cli.experiments.prepared_recipe import Setup, fresh, prepare, weights_header
 from onecycle_cli.experiments.range_test import range_test_with_retry, tested_lrs
+from onecycle_cli.experiments.session import Session
 from onecycle_cli.experiments.staged_steps import Updates
 from onecycle_cli.experiments.suggestions import numbers_in
 from onecycle_cli.experiments.training_summary import (
@@ -38,7 +30,7 @@ from onecycle_cli.experiments.training_summary import (
     summary_of,
 )
 from onecycle_cli.models.weights import save_weights
-from onecycle_cli.progress import Progress, Report
+from onecycle_cli.progress import Progress
 from onecycle_cli.recipe import Recipe, lacks_max_lr, to_yaml, with_largest_max_lr, with_max_lr
 from onecycle_cli.run_dir.files import (
     BEST_MODEL,
@@ -51,10 +43,11 @@ from onecycle_cli.run_dir.files import (
     RECIPE,
     STEPS,
 )
+from onecycle_cli.run_dir.rows import Rows
 from onecycle_cli.run_dir.run import RunDir, Status
-from onecycle_cli.run_dir.writing import Table, to_csv
-from onecycle_cli.training.hardware import Hardware
+from onecycle_cli.run_dir.writing import to_csv
 from onecycle_cli.training.signals import Held, held_back
+from onecycle_cli.training.step_blocks import LoggedStep, SeenStep, in_blocks
 from onecycle_cli.training.trainer import Score, Step, Trainer
 
 PROFILED_STEPS = 20
@@ -68,70 +61,62 @@ class Training:
     summary: dict[str, Any]
 
 
-def train(
-    recipe: Recipe,
-    hardware: Hardware,
-    run: RunDir,
-    report: Report,
-    *,
-    auto: bool = False,
-    profile: bool = False,
-    checkpoint: Checkpoint | None = None,
-) -> Training:
-    """Trains as the recipe says; with `auto`, or `schedule.max_lr` null, a range test in the same folder comes first.
+def train(recipe: Recipe, session: Session, *, auto: bool = False, profile: bool = False) -> Training:
+    """Trains as the recipe says, and leaves tables, weights, figure and summary in the run's folder.
 
-    Of a max_lr that is there already, `auto` keeps the ratios between the layer groups. With `profile`, the parts of a
-    step are timed before; the training is the same. With a `checkpoint` of the run it goes on from there, to the same
-    end. A diverged or collapsed run is a result, not an error. An interrupt ends it after the step, with a checkpoint.
-    A range test that gave no max_lr is repeated, with more steps and several seeds; `NoSuggestionError` where the
-    second one gave none either.
+    With `auto`, or where `schedule.max_lr` is null, a range test in the same folder comes first; of a max_lr that is
+    there already, `auto` keeps the ratios between the layer groups. With `profile`, the parts of a step are timed
+    before; the training is the same. A diverged or collapsed run is a result, not an error. An interrupt ends it after
+    the step, with a checkpoint. `NoSuggestionError` where two range tests gave no max_lr.
     """
-    setup = prepare(recipe, hardware, run, report)
-    return train_with(recipe, setup, run, report, auto=auto, profile=profile, checkpoint=checkpoint)
+    with session.run.alone(), session.run.recording():
+        return train_with(recipe, prepare(recipe, session), session, auto=auto, profile=profile)
 
 
 def train_with(
     recipe: Recipe,
     setup: Setup,
-    run: RunDir,
-    report: Report,
+    session: Session,
     *,
     auto: bool = False,
     profile: bool = False,
     checkpoint: Checkpoint | None = None,
 ) -> Training:
-    """The same on data that is open already."""
-    keep_images(setup.data, run)
+    """Trains on data that is open already, in a run that the caller records.
+
+    With a `checkpoint` of the run it continues from there, to the same end. Else as `train`.
+    """
+    keep_images(setup.data, session.run)
     if copies := copies_note(setup.data):
-        note(run, report, copies)
+        session.note(copies)
     auto = auto or lacks_max_lr(recipe)
     if auto:
         _check_cycle(recipe, setup)
     if profile:
-        _profile(fresh(recipe, setup), run, report)
+        _profile(fresh(recipe, setup), session)
     if auto:
-        recipe = _with_found_max_lr(recipe, setup, run, report)
-    updates = Updates(recipe, setup, run, report)
+        recipe = _with_found_max_lr(recipe, setup, session)
+    updates = Updates(recipe, setup, session)
     first_step = recipe.schedule.start_epoch * setup.train.steps_per_epoch
     position, seen = Position(first_step, Sums(), (), 0.0), []
     if checkpoint is not None:
         position = checkpoint.position
-        seen = _seen_before(run, position.step - first_step)
+        seen = _seen_before(session.run, position.step - first_step)
         updates.restore(position.step, checkpoint.state)
     # Also where it begins again: a run of an older version has another header.
     rows = [[getattr(epoch, name) for name in EPOCHS_COLUMNS] for epoch in position.epochs]
-    run.write_text(EPOCHS, to_csv(EPOCHS_COLUMNS, rows))
+    session.run.write_text(EPOCHS, to_csv(EPOCHS_COLUMNS, rows))
     with (
-        telling_batch_size(recipe, run),
-        run.table(STEPS, steps_columns(recipe), keep=position.step - first_step) as steps_table,
-        run.table(EPOCHS, EPOCHS_COLUMNS, keep=len(position.epochs)) as epochs_table,
+        telling_batch_size(recipe, session.run),
+        session.run.table(STEPS, steps_columns(recipe), keep=position.step - first_step) as steps_table,
+        session.run.table(EPOCHS, EPOCHS_COLUMNS, keep=len(position.epochs)) as epochs_table,
         held_back() as held,
     ):
         every, tables = recipe.runtime.checkpoint_seconds, (steps_table, epochs_table)
-        checkpoints = Checkpoints(run, every, setup.data.signature, tables)
-        loop = _Loop(recipe, setup, run, updates, steps_table, epochs_table, checkpoints, held, report)
+        checkpoints = Checkpoints(session.run, every, setup.data.signature, tables)
+        loop = _Loop(recipe, setup, session, updates, steps_table, epochs_table, checkpoints, held)
         position, score = loop.run(position, seen)
-    return _ended(recipe, setup, run, report, position, seen, score, found=auto or "found_max_lr" in run.facts)
+    return _ended(recipe, setup, session, position, seen, score, found=auto or "found_max_lr" in session.run.facts)
 
 
 @dataclass(frozen=True)
@@ -140,13 +125,12 @@ class _Loop:
 
     recipe: Recipe
     setup: Setup
-    folder: RunDir
+    session: Session
     updates: Updates
-    steps_table: Table
-    epochs_table: Table
+    steps_table: Rows
+    epochs_table: Rows
     checkpoints: Checkpoints
     held: Held
-    report: Report
 
     def run(self, position: Position, seen: list[LoggedStep]) -> tuple[Position, Score | None]:
         """From `position` to the end, or to a loss that is not finite, which then is the last of those `seen`.
@@ -191,7 +175,7 @@ class _Loop:
                 return
             now = perf_counter()
             position, started = position.after(kept, now - started), now
-            self.report(Progress("training", last.step + 1, total, "steps", last.train_loss, last.lr, rate))
+            self.session.report(Progress("training", last.step + 1, total, "steps", last.train_loss, last.lr, rate))
             yield position
 
     def _keep(self, position: Position) -> None:
@@ -219,7 +203,7 @@ class _Loop:
         )
         self.epochs_table.append([vars(epoch)])
         if self.recipe.runtime.save_best and all(score.accuracy > one.valid_accuracy for one in position.epochs):
-            _save(BEST_MODEL, self.setup.trainer.model, self.recipe, self.setup, self.folder)
+            _save(BEST_MODEL, self.setup.trainer.model, self.recipe, self.setup, self.session.run)
         seconds = position.seconds + perf_counter() - started
         return replace(position, sums=Sums(), epochs=(*position.epochs, epoch), seconds=seconds), score
 
@@ -227,8 +211,7 @@ class _Loop:
 def _ended(
     recipe: Recipe,
     setup: Setup,
-    run: RunDir,
-    report: Report,
+    session: Session,
     position: Position,
     seen: list[LoggedStep],
     score: Score | None,
@@ -241,18 +224,18 @@ def _ended(
     status = status_of(settings, seen, epochs, answers)
     test = None
     if status != "diverged":
-        _save(MODEL, model, recipe, setup, run)
+        _save(MODEL, model, recipe, setup, session.run)
         test = setup.trainer.evaluate(setup.test) if setup.test else None
     summary = summary_of(recipe, status, seen, epochs, test)
     only_answer = answers.only_answer if answers else None
     summary["only_answer"] = None if only_answer is None else setup.data.classes[only_answer]
     if only_answer is not None:
-        note(run, report, f"The model answers '{summary['only_answer']}' for every validation image.")
+        session.note(f"The model answers '{summary['only_answer']}' for every validation image.")
     summary["parameters"] = sum(parameter.numel() for parameter in model.parameters())
     summary["seconds"] = round(position.seconds + perf_counter() - started, 3)
     summary["diagnosis"] = first_statement(settings, status, seen, epochs)
-    draw_training(recipe, seen, epochs, run, report)
-    run.finish(status, summary)
+    draw_training(recipe, seen, epochs, session)
+    session.run.finish(status, summary)
     return Training(status, summary)
 
 
@@ -269,11 +252,11 @@ def _seen_before(run: RunDir, rows: int) -> list[LoggedStep]:
         ]
 
 
-def _profile(trainer: Trainer, run: RunDir, report: Report) -> None:
-    report(f"Timing the parts of a step, over {PROFILED_STEPS} steps.")
+def _profile(trainer: Trainer, session: Session) -> None:
+    session.report(f"Timing the parts of a step, over {PROFILED_STEPS} steps.")
     parts = trainer.parts_of_a_step(PROFILED_STEPS)
     whole = sum(parts.values())
-    with run.table(PROFILE, PROFILE_COLUMNS) as table:
+    with session.run.table(PROFILE, PROFILE_COLUMNS) as table:
         table.append(
             {"part": part, "milliseconds": 1000 * seconds, "share": seconds / whole} for part, seconds in parts.items()
         )
@@ -284,20 +267,20 @@ def _check_cycle(recipe: Recipe, setup: Setup) -> None:
     recipe_schedule(with_max_lr(recipe, 1.0), setup.train.steps_per_epoch)
 
 
-def _with_found_max_lr(recipe: Recipe, setup: Setup, run: RunDir, report: Report) -> Recipe:
-    suggestion = range_test_with_retry(recipe, setup, run, report).suggestion
+def _with_found_max_lr(recipe: Recipe, setup: Setup, session: Session) -> Recipe:
+    suggestion = range_test_with_retry(recipe, setup, session).suggestion
     if suggestion.max_lr is None:
         optimizer = recipe.optimizer.name
         raise NoSuggestionError(
             f"Two range tests gave no max_lr. {suggestion.reason}",
-            f"Look at {run.path / LR_RANGE_FIGURE} and change what the reason names, or train without a range test: "
-            f"--max-lr {TYPICAL[optimizer]:g} is typical of {optimizer} and a network that is trained from scratch. "
-            f"{tested_lrs(recipe)}",
+            f"Look at {session.run.path / LR_RANGE_FIGURE} and change what the reason names, or train without a range "
+            f"test: --max-lr {TYPICAL[optimizer]:g} is typical of {optimizer} and a network that is trained from "
+            f"scratch. {tested_lrs(recipe)}",
         )
-    report(f"max_lr {suggestion.max_lr:g}, confidence {suggestion.confidence}. {suggestion.reason}")
+    session.report(f"max_lr {suggestion.max_lr:g}, confidence {suggestion.confidence}. {suggestion.reason}")
     recipe = with_largest_max_lr(recipe, suggestion.max_lr)
-    run.write_text(RECIPE, to_yaml(recipe))
-    run.update(found_max_lr=suggestion.max_lr)
+    session.run.write_text(RECIPE, to_yaml(recipe))
+    session.run.update(found_max_lr=suggestion.max_lr)
     return recipe
 
 

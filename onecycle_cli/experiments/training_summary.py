@@ -11,11 +11,12 @@ from onecycle_cli.analysis.diagnosis import Settings, Statement
 from onecycle_cli.experiments.checkpoints import Epoch
 from onecycle_cli.experiments.diagnose import planned
 from onecycle_cli.experiments.drawing import draw
-from onecycle_cli.experiments.prepared_recipe import LoggedStep, Setup
-from onecycle_cli.progress import Report
+from onecycle_cli.experiments.prepared_recipe import Setup
+from onecycle_cli.experiments.session import Session
 from onecycle_cli.recipe import Recipe, last_stage, lr_ratios, relative, stages
 from onecycle_cli.run_dir.files import EPOCHS_COLUMNS, STEPS_COLUMNS, TRAINING_FIGURE
-from onecycle_cli.run_dir.run import RunDir, Status
+from onecycle_cli.run_dir.run import Status
+from onecycle_cli.training.step_blocks import LoggedStep
 from onecycle_cli.training.trainer import Score
 
 
@@ -105,9 +106,7 @@ def row_maker(recipe: Recipe) -> Callable[[LoggedStep], dict[str, Any]]:
     return row
 
 
-def draw_training(
-    recipe: Recipe, seen: Sequence[LoggedStep], epochs: Sequence[Epoch], run: RunDir, report: Report
-) -> None:
+def draw_training(recipe: Recipe, seen: Sequence[LoggedStep], epochs: Sequence[Epoch], session: Session) -> None:
     """Losses, accuracy, lr and momentum over the steps, as `training.png`."""
 
     def plot(path: Path) -> str:
@@ -120,4 +119,4 @@ def draw_training(
         title = f"{recipe.name}: max_lr {max_lr:g}, weight decay {recipe.optimizer.weight_decay:g}"
         return plot_training(path, title=title, steps=steps, epochs=by_epoch)
 
-    draw(run, TRAINING_FIGURE, report, plot)
+    draw(session, TRAINING_FIGURE, plot)

@@ -10,7 +10,7 @@ from onecycle_cli.analysis.tuning import (
     BATCH_SIZE,
     FINAL_REPEATS,
     MAX_MOMENTUM,
-    SEEDS,
+    NOISE_SEEDS,
     WEIGHT_DECAY,
     Decision,
     Plan,
@@ -25,13 +25,12 @@ from onecycle_cli.errors import InputError, NoSuggestionError
 from onecycle_cli.experiments.cells import Mode, ended, fingerprint, plan_cells, row_of, run_cells
 from onecycle_cli.experiments.planning import of_length
 from onecycle_cli.experiments.range_test import RETRY_SEEDS, RETRY_STEPS, retry_length, tested_lrs
+from onecycle_cli.experiments.session import Session
 from onecycle_cli.experiments.tune_plan import Measured, measured, plan_within
 from onecycle_cli.experiments.tune_report import TuneReport, told
-from onecycle_cli.progress import Report
 from onecycle_cli.recipe import Recipe, relative, result_settings, to_yaml, with_values
 from onecycle_cli.run_dir.files import RUN, TUNE_REPORT, TUNE_STATE, TUNED_RECIPE
 from onecycle_cli.run_dir.run import RunDir
-from onecycle_cli.training.hardware import Hardware
 
 Values = dict[str, Any]
 
@@ -40,7 +39,7 @@ Values = dict[str, Any]
 class Tuned:
     """A recipe with nothing left to be found, and how each of its values was decided.
 
-    `reason` says in a sentence where `max_lr` comes from.
+    `reason` says in a sentence where `max_lr` comes from; `summary` is what `summary.json` has.
     """
 
     recipe: Recipe
@@ -49,6 +48,7 @@ class Tuned:
     reason: str
     decisions: Sequence[Decision]
     left_out: Sequence[str]
+    summary: dict[str, Any]
 
 
 def tune_name(recipe: Recipe, precision: str, budget: float) -> str:
@@ -56,7 +56,7 @@ def tune_name(recipe: Recipe, precision: str, budget: float) -> str:
     return f"tune-{recipe.name}-{fingerprint(result_settings(recipe, precision) | {'budget': budget})[:8]}"
 
 
-def tune(recipe: Recipe, hardware: Hardware, run: RunDir, report: Report, *, budget: float, source: str) -> Tuned:
+def tune(recipe: Recipe, session: Session, *, budget: float, source: str | None = None) -> Tuned:
     """Tunes a recipe within `budget` seconds, and leaves `tuned.yaml` and a report of each decision in `run`.
 
     Each short run is a cell of its own with the range test before it; what was run before an interrupt is not run
@@ -66,23 +66,31 @@ def tune(recipe: Recipe, hardware: Hardware, run: RunDir, report: Report, *, bud
     `InputError` where there is no time for anything, and for a recipe of several stages or several lrs;
     `NoSuggestionError` where there is no max_lr and no short run came to its end.
     """
+    run = session.run
+    with run.alone(), run.recording():
+        tuned = _tune(recipe, session, budget, source or recipe.name)
+        run.finish("finished", tuned.summary)
+    return tuned
+
+
+def _tune(recipe: Recipe, session: Session, budget: float, source: str) -> Tuned:
     if recipe.fine_tune is not None or relative(recipe.schedule.max_lr) is not None:
         raise InputError(
             "tune looks for the settings of one cycle with one max_lr, and the recipe has fine_tune, or several lrs.",
             "Leave fine_tune out and set schedule.max_lr to null; `onecycle sweep` varies any fields.",
         )
     recipe = with_values(recipe, {"schedule.max_lr": None})
-    found = measured(recipe, hardware, run, report)
+    found = measured(recipe, session)
     plan = plan_within(budget, recipe, found)
-    bench = _Bench(recipe, hardware, run, report, source, budget, found, plan)
+    bench = _Bench(recipe, session, source, budget, found, plan)
     now: Values = {
         BATCH_SIZE: recipe.data.batch_size,
         WEIGHT_DECAY: recipe.optimizer.weight_decay,
         MAX_MOMENTUM: recipe.schedule.max_momentum,
         BASE_MOMENTUM: recipe.schedule.at_peak,
     }
-    report(f"{SEEDS} runs of {plan.epochs} epochs of the recipe as it is, for the noise between seeds.")
-    losses = [bench.trial(now, recipe.seed + n).valid_loss for n in range(SEEDS)]
+    session.report(f"{NOISE_SEEDS} runs of {plan.epochs} epochs of the recipe as it is, for the noise between seeds.")
+    losses = [bench.trial(now, recipe.seed + n).valid_loss for n in range(NOISE_SEEDS)]
     error = noise([loss for loss in losses if loss is not None])
     decisions: list[Decision] = []
     left_out = list(plan.left_out)
@@ -93,23 +101,31 @@ def tune(recipe: Recipe, hardware: Hardware, run: RunDir, report: Report, *, bud
         start = bench.trial(now, recipe.seed)
         others = [bench.trial({**now, **values}, recipe.seed) for values in stage.values]
         decision = decided(stage, start, others, error)
-        report(f"{stage.name}: {told(decision.chosen)}. {decision.reason}")
+        session.report(f"{stage.name}: {told(decision.chosen)}. {decision.reason}")
         decisions.append(decision)
         now = {**now, **decision.chosen}
     values = {**now, **of_length(recipe, bench.epochs(now[BATCH_SIZE], recipe.schedule.epochs))}
     name = f"{recipe.name}-tuned"[:80]
     max_lr = bench.final_max_lr(now, values)
     text = TuneReport(name, budget, bench.used(), error, max_lr.told(), decisions, left_out).to_markdown()
-    run.write_text(TUNE_REPORT, text)
+    session.run.write_text(TUNE_REPORT, text)
     if max_lr.value is None:
         raise NoSuggestionError(
             f"No short run came to its end, and {max_lr.reason[:1].lower()}{max_lr.reason[1:]}",
-            f"What was tried is in {run.path / TUNE_REPORT}. Change what the reason names, and tune again. "
+            f"What was tried is in {session.run.path / TUNE_REPORT}. Change what the reason names, and tune again. "
             f"{tested_lrs(recipe)}",
         )
     tuned = with_values(recipe, {**values, "schedule.max_lr": max_lr.value, "name": name})
-    run.write_text(TUNED_RECIPE, to_yaml(tuned))
-    return Tuned(tuned, max_lr.value, max_lr.confidence, max_lr.reason, decisions, left_out)
+    session.run.write_text(TUNED_RECIPE, to_yaml(tuned))
+    summary = {
+        "max_lr": max_lr.value,
+        "confidence": max_lr.confidence,
+        "reason": max_lr.reason,
+        "decisions": decisions,
+        "left_out": left_out,
+        "recipe": str(session.run.path / TUNED_RECIPE),
+    }
+    return Tuned(tuned, max_lr.value, max_lr.confidence, max_lr.reason, decisions, left_out, summary)
 
 
 @dataclass(frozen=True)
@@ -133,15 +149,13 @@ class _Bench:
     def __init__(
         self,
         recipe: Recipe,
-        hardware: Hardware,
-        run: RunDir,
-        report: Report,
+        session: Session,
         source: str,
         budget: float,
         found: Measured,
         plan: Plan,
     ) -> None:
-        self.recipe, self.hardware, self.run, self.report, self.source = recipe, hardware, run, report, source
+        self.recipe, self.session, self.source = recipe, session, source
         self.budget, self.found, self.plan = budget, found, plan
         self.trials: list[Trial] = []
         self.range_tests: dict[int, dict[str, Any]] = {}
@@ -186,7 +200,7 @@ class _Bench:
 
         `whole` are these values with the length of the tuned recipe.
         """
-        self.report("Range tests under the chosen values.")
+        self.session.report("Range tests under the chosen values.")
         row = self._range_test(whole, FINAL_REPEATS)
         if row["max_lr"] is not None:
             return _MaxLr(row["max_lr"], row["confidence"], f"From range tests under these values: {row['reason']}")
@@ -207,7 +221,7 @@ class _Bench:
         seconds = RETRY_STEPS * RETRY_SEEDS * share * self.found.cost.range_test
         if not self._has_time(f"the range test of {told(values)} again", seconds):
             return row
-        self.report(f"{_why(row)} The range test is repeated with more steps.")
+        self.session.report(f"{_why(row)} The range test is repeated with more steps.")
         return self._row({**values, **retry}, "range", RETRY_SEEDS)
 
     def has_time_for(self, stage: Stage) -> bool:
@@ -218,25 +232,30 @@ class _Bench:
 
     def _has_time(self, work: str, seconds: float) -> bool:
         """Whether some work fits into what is left of the budget; the answer is kept, so that what began can go on."""
-        state, work = self.run.read_json(TUNE_STATE), f"{work}, in {self.budget:g} s"
+        state, work = self.session.run.read_json(TUNE_STATE), f"{work}, in {self.budget:g} s"
         if work not in state["has_time"]:
             state["has_time"][work] = self.used() + seconds <= self.budget
-            self.run.write_json(TUNE_STATE, state)
+            self.session.run.write_json(TUNE_STATE, state)
         return bool(state["has_time"][work])
 
     def used(self) -> float:
         """Seconds that were spent so far, in all processes that worked on this."""
-        runs = [RunDir(path.parent) for path in self.run.path.glob(f"*/{RUN}")]
+        runs = [RunDir(path.parent) for path in self.session.run.path.glob(f"*/{RUN}")]
         return self.found.seconds + sum(run.facts["seconds"] or 0.0 for run in runs)
 
     def _row(self, values: Values, mode: Mode, repeats: int) -> dict[str, Any]:
         """What came out of the cell with these values, which is run if it was not."""
         (cell,) = plan_cells(
-            self.recipe, [values], mode=mode, precision=self.hardware.precision, repeats=repeats, source=self.source
+            self.recipe,
+            [values],
+            mode=mode,
+            precision=self.session.hardware.precision,
+            repeats=repeats,
+            source=self.source,
         )
-        if ended(cell, self.run) is None:
-            run_cells([cell], self.run, self.hardware, self.report, jobs=1, after_each=lambda: None)
-        row = row_of(cell, self.run)
+        if ended(cell, self.session.run) is None:
+            run_cells([cell], self.session, jobs=1, after_each=lambda: None)
+        row = row_of(cell, self.session.run)
         assert row is not None  # it has been run
         return {"max_lr": None} | row
 

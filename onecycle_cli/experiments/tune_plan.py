@@ -6,18 +6,16 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
-from onecycle_cli.analysis.tuning import BATCH_SIZE, FINAL_REPEATS, SEEDS, Cost, Plan, Stage, planned, stages
+from onecycle_cli.analysis.tuning import BATCH_SIZE, FINAL_REPEATS, NOISE_SEEDS, Cost, Plan, Stage, planned, stages
 from onecycle_cli.data.epochs import steps_per_epoch
 from onecycle_cli.errors import InputError, MachineError
 from onecycle_cli.experiments.batch_size import try_batch_size
 from onecycle_cli.experiments.planning import of_length, recipe_schedule
 from onecycle_cli.experiments.prepared_recipe import prepare
+from onecycle_cli.experiments.session import Session
 from onecycle_cli.experiments.suggestions import numbers_in
-from onecycle_cli.progress import Report
 from onecycle_cli.recipe import Recipe, differences, result_settings, with_max_lr, with_values
 from onecycle_cli.run_dir.files import TUNE_STATE
-from onecycle_cli.run_dir.run import RunDir
-from onecycle_cli.training.hardware import Hardware
 
 
 @dataclass(frozen=True)
@@ -33,16 +31,16 @@ class Measured:
     seconds: float
 
 
-def measured(recipe: Recipe, hardware: Hardware, run: RunDir, report: Report) -> Measured:
+def measured(recipe: Recipe, session: Session) -> Measured:
     """Times real steps at each batch size that may be tried, or takes what was measured before an interrupt.
 
     `InputError` where `run` holds a tuning under other settings, `MachineError` where the recipe's batch does not fit.
     """
-    settings = result_settings(recipe, hardware.precision)
-    if not (run.path / TUNE_STATE).is_file():
-        run.write_json(TUNE_STATE, {"settings": settings, "has_time": {}} | _measure(recipe, hardware, run, report))
-    state = run.read_json(TUNE_STATE)
-    with numbers_in(run, TUNE_STATE):
+    settings = result_settings(recipe, session.hardware.precision)
+    if not (session.run.path / TUNE_STATE).is_file():
+        session.run.write_json(TUNE_STATE, {"settings": settings, "has_time": {}} | _measure(recipe, session))
+    state = session.run.read_json(TUNE_STATE)
+    with numbers_in(session.run, TUNE_STATE):
         found = Measured(
             int(state["images"]),
             {int(size): float(speed) for size, speed in state["speeds"].items()},
@@ -52,20 +50,20 @@ def measured(recipe: Recipe, hardware: Hardware, run: RunDir, report: Report) ->
         changed = differences(state["settings"], settings)
     if changed:
         listed = "\n".join(f"  {setting}" for setting in changed)
-        raise InputError(f"{run.path} holds a tuning under other settings:\n{listed}", "Give another --name.")
+        raise InputError(f"{session.run.path} holds a tuning under other settings:\n{listed}", "Give another --name.")
     return found
 
 
-def _measure(recipe: Recipe, hardware: Hardware, run: RunDir, report: Report) -> dict[str, Any]:
+def _measure(recipe: Recipe, session: Session) -> dict[str, Any]:
     started = perf_counter()
-    setup = prepare(recipe, hardware, run, report)
+    setup = prepare(recipe, session)
     images, own = len(setup.train.labels), recipe.data.batch_size
     least_epochs(recipe, images)  # a cycle that is too short is told now
     sizes = [
         own,
         *(values[BATCH_SIZE] for stage in _stages(recipe, images) for values in stage.values if BATCH_SIZE in values),
     ]
-    report("Timing steps.")
+    session.report("Timing steps.")
     trials = [try_batch_size(recipe, setup, size) for size in sizes]
     speeds = {trial.batch_size: trial.images_per_second for trial in trials if trial.images_per_second is not None}
     if own not in speeds:
@@ -88,7 +86,7 @@ def plan_within(budget: float, recipe: Recipe, found: Measured) -> Plan:
         [stage for stage in tried if stage.values], cost, budget - found.seconds, recipe.schedule.epochs, least
     )
     if plan is None:
-        seconds = SEEDS * least * cost.epoch + (1 + FINAL_REPEATS) * cost.range_test
+        seconds = NOISE_SEEDS * least * cost.epoch + (1 + FINAL_REPEATS) * cost.range_test
         raise InputError(
             f"A budget of {budget:.0f} s is too short: an epoch takes {cost.epoch:.1f} s, a range test "
             f"{cost.range_test:.1f} s.",

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from onecycle_cli.analysis.tuning import SEEDS, Decision, Trial
+from onecycle_cli.analysis.tuning import NOISE_SEEDS, Decision, Trial
 from onecycle_cli.recipe import as_written
 
 
@@ -47,7 +47,8 @@ def _noise(noise: float | None) -> str:
     if noise is None:
         return "The noise between seeds is not known: fewer than two of the start's short runs came to their end."
     return (
-        f"The standard error of the difference between two short runs is {noise:.4f} in validation loss, from {SEEDS} "
+        f"The standard error of the difference between two short runs is {noise:.4f} in validation loss, from "
+        f"{NOISE_SEEDS} "
         "seeds of the start."
     )
 

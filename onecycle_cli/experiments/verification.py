@@ -5,11 +5,12 @@ from itertools import islice
 
 from onecycle_cli.analysis.lr_range import Trial
 from onecycle_cli.experiments.planning import recipe_schedule, share_up
-from onecycle_cli.experiments.prepared_recipe import SEEDS, Setup, fresh, in_blocks, note, some_of
+from onecycle_cli.experiments.prepared_recipe import ALL_SEEDS, Setup, fresh, some_of
+from onecycle_cli.experiments.session import Session
 from onecycle_cli.progress import Progress, Report
 from onecycle_cli.recipe import Recipe, with_largest_max_lr, with_values
 from onecycle_cli.run_dir.files import VERIFY, VERIFY_COLUMNS
-from onecycle_cli.run_dir.run import RunDir
+from onecycle_cli.training.step_blocks import in_blocks
 
 FACTORS = (1 / 3, 1.0, 3.0)
 """Of the suggested max_lr, that are tried."""
@@ -24,24 +25,24 @@ Measured on the tasks of benchmarks/suggestion: cycles of 10 steps moved a good 
 """
 
 
-def short_cycles(recipe: Recipe, max_lr: float, setup: Setup, run: RunDir, report: Report) -> list[Trial]:
+def short_cycles(recipe: Recipe, max_lr: float, setup: Setup, session: Session) -> list[Trial]:
     """Trains a short cycle at each of some max_lrs around `max_lr`, all from the same weights on the same batches.
 
     The cycles are the recipe's own but for their length, on weights and batches that its range tests did not have.
     There are none where the planned run is too short for them.
     """
     whole = recipe.schedule.epochs * setup.train.steps_per_epoch
-    recipe = with_values(recipe, {"seed": (recipe.seed + SEEDS // 2) % SEEDS})
+    recipe = with_values(recipe, {"seed": (recipe.seed + ALL_SEEDS // 2) % ALL_SEEDS})
     steps = round(SHARE * whole)
     if steps < max(FEWEST_STEPS, FEWEST_UP / share_up(recipe.schedule)):
-        note(run, report, f"The planned run of {whole} steps is too short to be verified by cycles of {steps}.")
+        session.note(f"The planned run of {whole} steps is too short to be verified by cycles of {steps}.")
         return []
-    report(f"Verifying with {len(FACTORS)} cycles of {steps} steps; the planned run has {whole}.")
+    session.report(f"Verifying with {len(FACTORS)} cycles of {steps} steps; the planned run has {whole}.")
     trials = []
-    with run.table(VERIFY, VERIFY_COLUMNS) as table:
+    with session.run.table(VERIFY, VERIFY_COLUMNS) as table:
         for number, factor in enumerate(FACTORS, start=1):
             one = with_largest_max_lr(recipe, factor * max_lr)
-            trials.append(_trial(one, setup, steps, f"cycle {number} of {len(FACTORS)}", report))
+            trials.append(_trial(one, setup, steps, f"cycle {number} of {len(FACTORS)}", session.report))
             table.append([vars(trials[-1])])
     return trials
 

@@ -2,26 +2,26 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from onecycle_cli.analysis.weight_decay import Reading, SweepRow, bisected, read_weight_decay
 from onecycle_cli.experiments.planning import decay_gain
+from onecycle_cli.experiments.session import Session
 from onecycle_cli.experiments.sweep import Row, SweepPlan, columns, draw_curves, joined, rows_of, run_plan
-from onecycle_cli.progress import Report
 from onecycle_cli.recipe import Recipe, as_written
 from onecycle_cli.recipe.grid import folder_name
-from onecycle_cli.run_dir.run import RunDir
-from onecycle_cli.training.hardware import Hardware
 
 FIELD = "optimizer.weight_decay"
 
 
 @dataclass(frozen=True)
 class WeightDecaySweep:
-    """All rows of a sweep, by column, and what they say."""
+    """All rows of a sweep, by column, what they say, and what `summary.json` has."""
 
     columns: list[str]
     rows: list[Row]
     reading: Reading
+    summary: dict[str, Any]
 
 
 def weight_decay_plan(recipe: Recipe, repeats: int) -> SweepPlan:
@@ -34,39 +34,57 @@ def variations_of(weight_decays: Sequence[float]) -> list[dict[str, float]]:
     return [{FIELD: value} for value in weight_decays]
 
 
-def sweep_wd(
-    plan: SweepPlan, hardware: Hardware, run: RunDir, report: Report, *, source: str, refine: bool = False
-) -> WeightDecaySweep:
+def sweep_wd(plan: SweepPlan, session: Session, *, source: str | None = None, refine: bool = False) -> WeightDecaySweep:
     """Runs the range test for each weight decay of the plan, from the same weights on the same batches.
 
-    Each value is a full range test in a folder of its own inside `run`; beside them lie the table and the overlay. With
-    `refine`, the values half-way to the chosen one's neighbours are tested too, and all are read again.
+    Each value is a full range test in a folder of its own inside the run's; beside them lie the table and the overlay.
+    With `refine`, the values half-way to the chosen one's neighbours are tested too, and all are read again. `source`
+    is what messages call the recipe. `InputError` where the folder holds another sweep.
     """
+    run = session.run
+    with run.alone(), run.recording():
+        plan = joined(plan, run, session.hardware.precision)
+        swept = _swept(plan, session, source or plan.recipe.name, refine)
+        run.finish("finished", swept.summary)
+    return swept
 
+
+def _swept(plan: SweepPlan, session: Session, source: str, refine: bool) -> WeightDecaySweep:
     def read() -> Reading:
-        rows = rows_of(cells, run, plan.mode)
+        rows = rows_of(cells, session.run, plan.mode)
         found = read_weight_decay([_as_read(row) for row in rows], decay_gain(plan.recipe))
         if found.chosen is None:
             reasons = [f"{as_written(row['weight_decay'])}: {row['error']}" for row in rows]
             return replace(found, reason="\n  ".join([found.reason, *reasons]))
         return found
 
-    cells = run_plan(plan, hardware, run, report, jobs=1, source=source)
+    cells = run_plan(plan, session, jobs=1, source=source)
     reading = read()
     if refine and reading.chosen is not None:
         values = [cell.values[FIELD] for cell in cells]
         between = bisected(values, reading.chosen.weight_decay)
         if not between:
-            report("There is no weight decay between the chosen one and its neighbours to refine it with.")
-        plan = joined(SweepPlan(plan.recipe, plan.mode, variations_of(between), plan.repeats), run, hardware.precision)
-        cells = run_plan(plan, hardware, run, report, jobs=1, source=source)
+            session.report("There is no weight decay between the chosen one and its neighbours to refine it with.")
+        plan = joined(
+            SweepPlan(plan.recipe, plan.mode, variations_of(between), plan.repeats),
+            session.run,
+            session.hardware.precision,
+        )
+        cells = run_plan(plan, session, jobs=1, source=source)
         reading = read()
-    rows = rows_of(cells, run, plan.mode)
+    rows = rows_of(cells, session.run, plan.mode)
     chosen = next(
         (cell for cell in cells if reading.chosen and cell.values[FIELD] == reading.chosen.weight_decay), None
     )
-    draw_curves(plan.recipe.name, cells, rows, run, report, chosen=chosen)
-    return WeightDecaySweep(columns(cells, plan.mode), rows, reading)
+    draw_curves(plan.recipe.name, cells, rows, session, chosen=chosen)
+    summary = {
+        "weight_decay": reading.chosen and reading.chosen.weight_decay,
+        "max_lr": reading.chosen and reading.chosen.max_lr,
+        "reason": reading.reason,
+        "chosen_run": reading.chosen and str(session.run.path / value_folder(reading.chosen.weight_decay)),
+        "rows": rows,
+    }
+    return WeightDecaySweep(columns(cells, plan.mode), rows, reading, summary)
 
 
 def _as_read(row: Row) -> SweepRow:

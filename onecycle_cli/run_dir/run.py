@@ -17,7 +17,8 @@ from uuid import uuid4
 from onecycle_cli.errors import InputError, Terminated, all_from_utf8, from_utf8
 from onecycle_cli.run_dir.facts import is_process_gone, process_facts, this_process
 from onecycle_cli.run_dir.files import RECIPE, RUN, SUMMARY
-from onecycle_cli.run_dir.writing import Table, json_ready, write_whole
+from onecycle_cli.run_dir.rows import Rows
+from onecycle_cli.run_dir.writing import json_ready, write_whole
 
 Status = Literal["running", "finished", "diverged", "collapsed", "interrupted", "failed"]
 
@@ -130,9 +131,9 @@ class RunDir:
         seconds = (ended - datetime.fromisoformat(self.facts["started"])).total_seconds()
         self.update(status=status, ended=_iso(ended), seconds=round(seconds, 3), **facts)
 
-    def table(self, name: str, columns: Sequence[str], keep: int | None = None) -> Table:
+    def table(self, name: str, columns: Sequence[str], keep: int | None = None) -> Rows:
         """A new CSV table in the folder; with `keep`, one that goes on after so many of its rows, if it is there."""
-        return Table(self.path / name, columns, keep)
+        return Rows(self.path / name, columns, keep)
 
     def write_json(self, name: str, value: Mapping[str, Any]) -> None:
         """Writes a JSON object, whole or not at all."""

@@ -77,10 +77,8 @@ class Table:
         with _named(self._path):
             os.fsync(self._file.fileno())
 
-    def __enter__(self) -> "Table":
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
+        """Closes the file."""
         self._file.close()
 
 

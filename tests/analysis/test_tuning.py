@@ -9,7 +9,7 @@ from onecycle_cli.analysis.tuning import (
     BATCH_SIZE,
     FINAL_REPEATS,
     MAX_MOMENTUM,
-    SEEDS,
+    NOISE_SEEDS,
     SPARE,
     WEIGHT_DECAY,
     Cost,
@@ -63,7 +63,7 @@ def test_a_plan_keeps_within_the_budget_and_no_longer_run_would(
     plan, usable = planned(stages, cost, budget, epochs), (1 - SPARE) * budget
 
     def seconds(length: int, kept: list[Stage]) -> float:
-        trials = SEEDS + sum(len(stage.values) for stage in kept)
+        trials = NOISE_SEEDS + sum(len(stage.values) for stage in kept)
         sizes = [values[BATCH_SIZE] for stage in kept for values in stage.values if BATCH_SIZE in values]
         tests = 1 + FINAL_REPEATS + sum(sizes) / cost.batch_size
         return trials * length * cost.epoch + tests * cost.range_test

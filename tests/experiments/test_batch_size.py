@@ -12,6 +12,7 @@ import torch
 
 from onecycle_cli.experiments import batch_size as module
 from onecycle_cli.experiments.batch_size import FITS, TOO_LARGE, FoundBatchSize, find_batch_size
+from onecycle_cli.experiments.session import Session
 from onecycle_cli.experiments.training import train
 from onecycle_cli.progress import silent
 from onecycle_cli.recipe import Recipe, to_yaml, with_values
@@ -43,7 +44,7 @@ def found(
     def find(values: dict[str, Any] | None = None, report: Callable = silent) -> tuple[RunDir, FoundBatchSize]:
         recipe = tiny(values)
         run = new_run(recipe)
-        return run, find_batch_size(recipe, CPU, run, report)
+        return run, find_batch_size(recipe, Session(run, CPU, report))
 
     return find
 
@@ -72,9 +73,9 @@ def test_no_batch_is_larger_than_the_training_images_whatever_the_recipe_says(fo
 
 
 def test_a_training_after_it_is_the_one_without_it(found: Callable, tiny: Tiny, new_run: Callable) -> None:
-    before = train(tiny(), CPU, new_run(tiny()), silent).summary["valid_loss"]
+    before = train(tiny(), Session(new_run(tiny()), CPU, silent)).summary["valid_loss"]
     found()
-    assert train(tiny(), CPU, new_run(tiny()), silent).summary["valid_loss"] == before
+    assert train(tiny(), Session(new_run(tiny()), CPU, silent)).summary["valid_loss"] == before
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the limit on memory is Linux's")
@@ -111,7 +112,7 @@ def test_on_a_gpu_the_largest_that_fits_is_found_and_its_neighbour_does_not_fit(
     device = torch.device("cuda", torch.cuda.current_device())
     free, _ = torch.cuda.mem_get_info(device)
     held = torch.empty(free - 6 * 2**30, dtype=torch.uint8, device=device)  # 6 GiB are left, less than the digits want
-    result = find_batch_size(recipe, Hardware(device, "float32"), new_run(recipe), silent)
+    result = find_batch_size(recipe, Session(new_run(recipe), Hardware(device, "float32"), silent))
     largest = max(trial.batch_size for trial in result.trials if trial.status == FITS)
     smallest = min(trial.batch_size for trial in result.trials if trial.status == TOO_LARGE)
     assert result.batch_size < largest < smallest
@@ -119,5 +120,5 @@ def test_on_a_gpu_the_largest_that_fits_is_found_and_its_neighbour_does_not_fit(
     assert all(0 < trial.peak_memory_gib < 6 for trial in result.trials if trial.status == FITS)
     # Training with it goes well, in what is left.
     chosen = with_values(recipe, {"data.batch_size": result.batch_size, "schedule.epochs": 8})
-    assert train(chosen, Hardware(device, "float32"), new_run(chosen), silent).summary["epochs"] == 8
+    assert train(chosen, Session(new_run(chosen), Hardware(device, "float32"), silent)).summary["epochs"] == 8
     del held

@@ -15,6 +15,7 @@ import torch
 from onecycle_cli.errors import InputError
 from onecycle_cli.experiments.cells import Cell, Mode, ended, fingerprint, plan_cells, row_of, run_cells
 from onecycle_cli.experiments.range_test import find_lr
+from onecycle_cli.experiments.session import Session
 from onecycle_cli.experiments.training import train
 from onecycle_cli.progress import Progress, silent
 from onecycle_cli.recipe import Recipe, to_yaml, with_values
@@ -40,7 +41,7 @@ def cells_of(recipe: Recipe, *variations: dict[str, Any], mode: Mode = "train", 
 
 
 def run_all(cells: list[Cell], sweep: RunDir, *, jobs: int = 1, report: Callable = silent) -> None:
-    run_cells(cells, sweep, CPU, report, jobs=jobs, after_each=lambda: None)
+    run_cells(cells, Session(sweep, CPU, report), jobs=jobs, after_each=lambda: None)
 
 
 def test_a_cell_is_the_training_that_the_recipe_with_its_values_makes(new_run: Callable, tiny: Tiny) -> None:
@@ -60,7 +61,7 @@ def test_a_cell_is_the_training_that_the_recipe_with_its_values_makes(new_run: C
     run_all(cells, sweep)
     for cell, values in zip(cells, variations, strict=True):
         alone = new_run("train")
-        train(with_values(recipe, values), CPU, alone, silent)
+        train(with_values(recipe, values), Session(alone, CPU, silent))
         assert (sweep.path / cell.name / "steps.csv").read_bytes() == (alone.path / "steps.csv").read_bytes()
 
 
@@ -69,7 +70,7 @@ def test_a_cell_of_mode_range_is_find_lr_with_its_repeats(new_run: Callable, tin
     (cell,) = cells_of(tiny(), {"model.width": 0.5}, mode="range", repeats=2)
     run_all([cell], sweep)
     alone = new_run("find-lr")
-    suggestion = find_lr(cell.recipe, CPU, alone, silent, repeats=2)
+    suggestion = find_lr(cell.recipe, Session(alone, CPU, silent), repeats=2)
     assert (sweep.path / cell.name / "lr_range.csv").read_bytes() == (alone.path / "lr_range.csv").read_bytes()
     row = row_of(cell, sweep)
     assert row["max_lr"] == suggestion.max_lr

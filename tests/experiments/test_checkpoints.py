@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from onecycle_cli.experiments.checkpoints import Checkpoints, Epoch, Position, Sums, newest_checkpoint
-from onecycle_cli.experiments.prepared_recipe import SeenStep
 from onecycle_cli.progress import silent
 from onecycle_cli.run_dir.run import RunDir
 from onecycle_cli.training.checkpoint import read_checkpoint, write_checkpoint
+from onecycle_cli.training.step_blocks import SeenStep
 
 EPOCH = Epoch(1, 9, 0.1, 0.9, 1.1, 0.5, 1.2, 0.4, 3.0, 100.0)
 

@@ -12,6 +12,7 @@ from sklearn.datasets import load_digits
 import onecycle_cli
 from onecycle_cli.errors import InputError
 from onecycle_cli.experiments.classifier import Unreadable, image_files, load_model, predict, refusal
+from onecycle_cli.experiments.session import Session
 from onecycle_cli.experiments.training import train
 from onecycle_cli.progress import silent
 from onecycle_cli.recipe import load, shipped_path, to_yaml, with_values
@@ -30,7 +31,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunDir:
     made = RunDir.create(
         folder, command="train", recipe_name="digits", recipe_yaml=to_yaml(recipe), facts={}, name="trained"
     )
-    train(recipe, CPU, made, silent)
+    train(recipe, Session(made, CPU, silent))
     return made
 
 

@@ -13,6 +13,7 @@ from onecycle_cli.analysis.comparison import Run
 from onecycle_cli.errors import InputError
 from onecycle_cli.experiments.compare import RESULTS, draw_comparison, read_run, read_runs
 from onecycle_cli.experiments.range_test import find_lr
+from onecycle_cli.experiments.session import Session
 from onecycle_cli.experiments.training import train
 from onecycle_cli.progress import Progress, silent
 from onecycle_cli.recipe import Recipe, to_yaml
@@ -34,7 +35,7 @@ def ran(tmp_path: Path, tiny: Tiny) -> Callable[..., RunDir]:
         run = RunDir.create(runs, command=command, recipe_name="digits", recipe_yaml=text, facts=facts, name=name)
         experiments: dict[str, Callable[..., Any]] = {"train": train, "find-lr": find_lr}
         with run.recording():
-            result = experiments[command](recipe, CPU, run, report)
+            result = experiments[command](recipe, Session(run, CPU, report))
             if command == "find-lr":
                 run.finish("finished", vars(result))
         return run

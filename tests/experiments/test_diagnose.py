@@ -14,6 +14,7 @@ from onecycle_cli.errors import InputError
 from onecycle_cli.experiments.diagnose import planned, read_training, tail_share
 from onecycle_cli.experiments.planning import recipe_schedule
 from onecycle_cli.experiments.range_test import find_lr
+from onecycle_cli.experiments.session import Session
 from onecycle_cli.experiments.training import train
 from onecycle_cli.progress import silent
 from onecycle_cli.recipe import Recipe, to_yaml
@@ -39,7 +40,7 @@ def trained(new_run: Callable, tiny: Tiny) -> Callable[..., RunDir]:
     def run_it(values: dict | None = None) -> RunDir:
         recipe = tiny(values)
         run = new_run(recipe)
-        train(recipe, CPU, run, silent)
+        train(recipe, Session(run, CPU, silent))
         return run
 
     return run_it
@@ -115,7 +116,7 @@ def test_the_range_test_of_its_own_folder_says_which_lr_fits(trained: Callable) 
 
 def test_a_given_range_test_says_so_where_its_settings_fit(trained: Callable, new_run: Callable, tiny: Tiny) -> None:
     run, test = trained(), new_run(tiny(), "find-lr")
-    suggestion = find_lr(tiny(), CPU, test, silent)
+    suggestion = find_lr(tiny(), Session(test, CPU, silent))
     assert read_training(run, test).settings.suggested_max_lr == suggestion.max_lr
     other = trained({"optimizer.weight_decay": 1e-3})
     with pytest.raises(InputError, match=r"(?s)ran under other settings than.*weight_decay"):

@@ -6,10 +6,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from onecycle_cli.errors import InputError, OnecycleError
 from onecycle_cli.experiments.drawing import draw, draw_file
+from onecycle_cli.experiments.session import Session
 from onecycle_cli.run_dir.run import RunDir
+from onecycle_cli.training.hardware import Hardware
+
+CPU = Hardware(torch.device("cpu"), "float32")
 
 
 @pytest.fixture
@@ -42,14 +47,14 @@ def plotting(error: Exception | None = None, missing: str = "") -> Callable[[Pat
 )
 def test_a_figure_of_a_run_that_fails_costs_a_note(run: RunDir, error: Exception, reason: str) -> None:
     told: list = []
-    draw(run, "a.png", told.append, plotting(error))
+    draw(Session(run, CPU, told.append), "a.png", plotting(error))
     assert told == run.facts["notes"] == [f"{run.path / 'a.png'} could not be drawn: {reason}"]
     assert sorted(path.name for path in run.path.iterdir()) == ["recipe.yaml", "run.json"]
 
 
 def test_a_figure_without_a_glyph_costs_a_note_and_is_there(run: RunDir, caplog: pytest.LogCaptureFixture) -> None:
     told: list = []
-    draw(run, "a.png", told.append, plotting(missing="中文"))
+    draw(Session(run, CPU, told.append), "a.png", plotting(missing="中文"))
     (note,) = run.facts["notes"]
     assert told == [note]
     assert "shows some characters as escapes (\\u4e2d, \\u6587): no font" in note
@@ -60,7 +65,7 @@ def test_a_figure_without_a_glyph_costs_a_note_and_is_there(run: RunDir, caplog:
 
 def test_a_good_figure_says_nothing(run: RunDir) -> None:
     told: list = []
-    draw(run, "a.png", told.append, plotting())
+    draw(Session(run, CPU, told.append), "a.png", plotting())
     assert told == run.facts["notes"] == []
 
 

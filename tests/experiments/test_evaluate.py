@@ -11,6 +11,7 @@ import torch
 from onecycle_cli.errors import InputError
 from onecycle_cli.experiments.classifier import load_model
 from onecycle_cli.experiments.evaluate import Evaluation, evaluate_run
+from onecycle_cli.experiments.session import Session
 from onecycle_cli.experiments.training import train
 from onecycle_cli.progress import silent
 from onecycle_cli.recipe import Recipe, load, to_yaml
@@ -32,8 +33,8 @@ def scored(tmp_path: Path, tiny: Callable[..., Recipe]) -> Callable[..., tuple[R
             return RunDir.create(tmp_path, command=command, recipe_name="x", recipe_yaml=text, facts={}, name=None)
 
         trained, scoring = new("train"), new("evaluate")
-        train(recipe, CPU, trained, silent)
-        result = evaluate_run(load_model(trained.path), trained, recipe, folder, CPU, scoring, silent)
+        train(recipe, Session(trained, CPU, silent))
+        result = evaluate_run(load_model(trained.path), trained, recipe, folder, Session(scoring, CPU, silent))
         return trained, scoring, result
 
     return run_it
@@ -106,7 +107,7 @@ def folder_run(scored: Callable, image_folder: Callable) -> tuple[Path, Callable
 
     def again() -> Evaluation:
         run = scoring.inner(f"again-{next(numbers)}", "")
-        return evaluate_run(load_model(trained.path), trained, recipe, None, CPU, run, silent)
+        return evaluate_run(load_model(trained.path), trained, recipe, None, Session(run, CPU, silent))
 
     return path, again
 
@@ -154,7 +155,7 @@ def test_held_out_images_are_the_same_after_files_were_renamed(scored: Callable,
     for file in sorted((path / "a").iterdir()):
         file.rename(file.with_name(f"{100 - int(file.stem)}.png"))
     recipe, again = load(trained.path / "recipe.yaml"), scoring.inner("again", "")
-    after = evaluate_run(load_model(trained.path), trained, recipe, None, CPU, again, silent)
+    after = evaluate_run(load_model(trained.path), trained, recipe, None, Session(again, CPU, silent))
     assert after.summary["accuracy"] == before.summary["accuracy"]
     assert after.summary["trained_on"] == 0
     assert "rebuilt by the content of the images" in " ".join(again.facts["notes"])

@@ -11,6 +11,7 @@ import torch
 from onecycle_cli.errors import InputError
 from onecycle_cli.experiments.classifier import load_model
 from onecycle_cli.experiments.prepared_recipe import fresh, prepare
+from onecycle_cli.experiments.session import Session
 from onecycle_cli.experiments.training import train
 from onecycle_cli.models.weights import load_weights, save_weights
 from onecycle_cli.progress import silent
@@ -36,7 +37,7 @@ def trained(tiny: Tiny, new_run: Callable) -> Path:
     """The folder of a training on the digits."""
     recipe = tiny()
     run = new_run(recipe)
-    train(recipe, CPU, run, silent)
+    train(recipe, Session(run, CPU, silent))
     return run.path
 
 
@@ -47,7 +48,7 @@ def begun(tiny: Tiny, new_run: Callable) -> Callable[..., tuple[dict, RunDir]]:
     def begin(values: dict[str, Any]) -> tuple[dict, RunDir]:
         recipe = tiny(values)
         run = new_run(recipe)
-        setup = prepare(recipe, CPU, run, silent)
+        setup = prepare(recipe, Session(run, CPU, silent))
         return fresh(recipe, setup).model.state_dict(), run
 
     return begin
@@ -146,7 +147,7 @@ def test_a_trained_torchvision_network_is_started_from_loaded_and_told_from_ours
     values = photos(image_folder, "a", "b") | TORCHVISION | {"schedule.epochs": 1, "schedule.pct_start": 0.4}
     recipe = tiny(values | {"model.pretrained": True})
     run = new_run(recipe)
-    train(recipe, CPU, run, silent)
+    train(recipe, Session(run, CPU, silent))
     # Loading it again asks for no weights but its own.
     again = load_model(run.path)
     assert again.classes == ("a", "b")

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from onecycle_cli.experiments.prepared_recipe import Setup, fresh, is_same_network, prepare
+from onecycle_cli.experiments.session import Session
 from onecycle_cli.experiments.training import train
 from onecycle_cli.progress import silent
 from onecycle_cli.recipe import Recipe, to_yaml
@@ -39,7 +40,7 @@ def new_run(tmp_path: Path, tiny: Tiny) -> Callable[[], RunDir]:
 
 @pytest.fixture
 def prepared(new_run: Callable, tiny: Tiny) -> Callable[..., Setup]:
-    return lambda values=None: prepare(tiny(values), CPU, new_run(), silent)
+    return lambda values=None: prepare(tiny(values), Session(new_run(), CPU, silent))
 
 
 @pytest.fixture
@@ -57,7 +58,7 @@ def test_two_trainings_of_a_recipe_on_a_cpu_give_the_same_bits(
 ) -> None:
     runs = [new_run(), new_run()]
     for run in runs:
-        train(tiny(values), CPU, run, silent)
+        train(tiny(values), Session(run, CPU, silent))
         torch.manual_seed(99)
         torch.rand(7)
     assert results(runs[0].path) == results(runs[1].path)
@@ -122,7 +123,7 @@ def test_on_a_gpu_deterministic_trainings_give_the_same_bits_and_the_next_run_is
     cuda, runs = Hardware(torch.device("cuda"), precision), [new_run(), new_run(), new_run()]
     values = {"data.image_size": 32, "model.architecture": "resnet9", "model.width": 1, "model.dropout": 0.3}
     for run, asked in zip(runs, (True, True, False), strict=True):
-        train(tiny(values | {"runtime.deterministic": asked}), cuda, run, silent)
+        train(tiny(values | {"runtime.deterministic": asked}), Session(run, cuda, silent))
         assert torch.are_deterministic_algorithms_enabled() is asked
         assert torch.backends.cudnn.deterministic is asked
     assert results(runs[0].path) == results(runs[1].path)

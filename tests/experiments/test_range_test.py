@@ -12,14 +12,15 @@ import torch
 from onecycle_cli.analysis.lr_range import Curve, Plan, Suggestion, smoother, suggest
 from onecycle_cli.analysis.lr_range.peers import PEERS
 from onecycle_cli.experiments import range_test as module
-from onecycle_cli.experiments.prepared_recipe import in_blocks
 from onecycle_cli.experiments.range_test import find_lr
+from onecycle_cli.experiments.session import Session
 from onecycle_cli.experiments.training import train
 from onecycle_cli.progress import Progress, silent
 from onecycle_cli.recipe import Recipe, to_yaml
 from onecycle_cli.run_dir.files import LR_RANGE, SUGGESTION
 from onecycle_cli.run_dir.run import RunDir
 from onecycle_cli.training.hardware import Hardware
+from onecycle_cli.training.step_blocks import in_blocks
 
 CPU = Hardware(torch.device("cpu"), "float32")
 Tiny = Callable[..., Recipe]
@@ -39,7 +40,7 @@ def tested(tmp_path: Path, tiny: Tiny) -> Callable[..., tuple[RunDir, pd.DataFra
             facts={"precision": "float32"},
             name=None,
         )
-        suggestion = find_lr(recipe, CPU, run, report, repeats=repeats)
+        suggestion = find_lr(recipe, Session(run, CPU, report), repeats=repeats)
         return run, pd.read_csv(run.path / LR_RANGE), suggestion
 
     return run_it
@@ -158,7 +159,7 @@ def test_its_first_steps_are_those_of_a_training_at_the_same_lr(tmp_path: Path, 
     values |= {"schedule.div_factor": 1.0, "schedule.final_div_factor": 1.0, "schedule.base_momentum": 0.95}
     _, curve, _ = tested(values)
     run = RunDir.create(tmp_path, command="train", recipe_name="x", recipe_yaml="", facts={}, name=None)
-    train(tiny(values), CPU, run, silent)
+    train(tiny(values), Session(run, CPU, silent))
     steps = pd.read_csv(run.path / "steps.csv")
     assert curve["train_loss"][:20].tolist() == pytest.approx(steps["train_loss"][:20].tolist(), rel=1e-4)
 

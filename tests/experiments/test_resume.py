@@ -13,6 +13,7 @@ from onecycle_cli.errors import InputError
 from onecycle_cli.experiments.checkpoints import newest_checkpoint
 from onecycle_cli.experiments.planning import recipe_schedule
 from onecycle_cli.experiments.resume import resume, resumption
+from onecycle_cli.experiments.session import Session
 from onecycle_cli.experiments.training import train
 from onecycle_cli.progress import Progress, silent
 from onecycle_cli.recipe import Recipe, load, to_yaml, with_values
@@ -43,20 +44,17 @@ def stopped(folder: Path, recipe: Recipe, step: int, work: str = "training", **f
 
     run = new_run(folder, recipe, **facts)
     with pytest.raises(Stopped), run.recording():
-        train(recipe, CPU, run, stop, auto=facts.get("auto", False))
+        train(recipe, Session(run, CPU, stop), auto=facts.get("auto", False))
     return run
 
 
 def resumed(run: RunDir, **how: Any) -> dict[str, Any]:
-    plan = resumption(run, silent, **how)
-    run.resume()
-    with run.recording():
-        return resume(plan, run, silent).summary
+    return resume(run, silent, **how).summary
 
 
 def whole(folder: Path, recipe: Recipe, **how: Any) -> RunDir:
     run = new_run(folder, recipe)
-    train(recipe, CPU, run, silent, **how)
+    train(recipe, Session(run, CPU, silent), **how)
     return run
 
 
@@ -101,10 +99,8 @@ def test_it_may_be_stopped_again_and_again(tmp_path: Path, tiny: Tiny) -> None:
             if isinstance(news, Progress) and news.done == at:
                 raise Stopped
 
-        plan = resumption(run, silent)
-        run.resume()
-        with pytest.raises(Stopped), run.recording():
-            resume(plan, run, stop)
+        with pytest.raises(Stopped):
+            resume(run, stop)
     resumed(run)
     assert results(run) == results(whole(tmp_path, recipe))
 
@@ -286,9 +282,9 @@ def test_on_a_gpu_it_ends_with_the_same_bits_too(tmp_path: Path, tiny: Tiny) -> 
     facts = {"precision": "bfloat16", "device_name": cuda.name}
     run, other = new_run(tmp_path, recipe, **facts), new_run(tmp_path, recipe, **facts)
     with pytest.raises(Stopped), run.recording():
-        train(recipe, cuda, run, stop)
+        train(recipe, Session(run, cuda, stop))
     resumed(run)
-    train(recipe, cuda, other, silent)
+    train(recipe, Session(other, cuda, silent))
     assert results(run) == results(other)
 
 
@@ -307,7 +303,7 @@ def test_a_run_that_was_killed_between_its_last_checkpoint_and_its_end_ends_the_
     recipe = tiny()
     expected = whole(tmp_path, recipe)
     run = new_run(tmp_path, recipe)
-    train(recipe, CPU, run, silent)
+    train(recipe, Session(run, CPU, silent))
     (run.path / "summary.json").unlink()
     (run.path / "model.safetensors").unlink()
     run.update(status="interrupted")

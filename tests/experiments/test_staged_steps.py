@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from onecycle_cli.experiments.prepared_recipe import Setup, prepare
+from onecycle_cli.experiments.session import Session
 from onecycle_cli.experiments.staged_steps import Updates
 from onecycle_cli.progress import silent
 from onecycle_cli.recipe import Recipe, to_yaml
@@ -26,7 +27,7 @@ def prepared(tmp_path: Path, tiny: Callable[..., Recipe]) -> Callable[[dict[str,
         recipe = tiny(values)
         text = to_yaml(recipe)
         run = RunDir.create(tmp_path, command="train", recipe_name="r", recipe_yaml=text, facts={}, name=None)
-        return recipe, prepare(recipe, CPU, run, silent), run
+        return recipe, prepare(recipe, Session(run, CPU, silent)), run
 
     return make
 
@@ -35,24 +36,24 @@ def prepared(tmp_path: Path, tiny: Callable[..., Recipe]) -> Callable[[dict[str,
 def test_they_number_all_steps_of_the_recipe(prepared: Callable, values: dict[str, Any]) -> None:
     recipe, setup, run = prepared(values)
     first = 12 * recipe.schedule.start_epoch
-    steps = [step.step for step in Updates(recipe, setup, run, silent).since(first)]
+    steps = [step.step for step in Updates(recipe, setup, Session(run, CPU, silent)).since(first)]
     assert steps == list(range(first, 12 * recipe.schedule.epochs))
 
 
 @pytest.mark.parametrize("at", [5, 12, 13, 36])
 def test_restored_ones_go_on_where_the_state_was_taken(prepared: Callable, at: int) -> None:
     recipe, setup, run = prepared(STAGED)
-    updates = Updates(recipe, setup, run, silent)
+    updates = Updates(recipe, setup, Session(run, CPU, silent))
     steps = updates.since(0)
     list(islice(steps, at))
     state = {name: tensor.clone() for name, tensor in updates.trainer.state().items()}
     losses = [step.loss.item() for step in steps]
-    other = Updates(recipe, setup, run, silent)
+    other = Updates(recipe, setup, Session(run, CPU, silent))
     other.restore(at, state)
     assert [step.loss.item() for step in other.since(at)] == losses
 
 
 def test_a_stage_is_told_where_it_begins_and_not_where_it_goes_on(prepared: Callable) -> None:
     recipe, setup, run = prepared(STAGED)
-    list(Updates(recipe, setup, run, silent).since(5))
+    list(Updates(recipe, setup, Session(run, CPU, silent)).since(5))
     assert [note[:12] for note in run.facts["notes"]] == ["Stage 2 of 2"]

@@ -9,6 +9,7 @@ import torch
 from onecycle_cli.analysis.lr_range import Plan, Suggestion
 from onecycle_cli.errors import InputError
 from onecycle_cli.experiments.range_test import find_lr
+from onecycle_cli.experiments.session import Session
 from onecycle_cli.experiments.suggestions import (
     SavedSuggestion,
     saved_curves,
@@ -34,7 +35,7 @@ def tested(tmp_path: Path, tiny: Tiny) -> Callable[..., tuple[RunDir, Suggestion
         facts, text = {"precision": "float32"}, to_yaml(recipe)
         runs = tmp_path / "runs"
         run = RunDir.create(runs, command="find-lr", recipe_name="digits", recipe_yaml=text, facts=facts, name=None)
-        return run, find_lr(recipe, cpu, run, silent, repeats=repeats)
+        return run, find_lr(recipe, Session(run, cpu, silent), repeats=repeats)
 
     return run_it
 

@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from onecycle_cli.errors import InputError
+from onecycle_cli.experiments.session import Session
 from onecycle_cli.experiments.sweep import Sweep, SweepPlan, joined, sweep, sweep_name
 from onecycle_cli.progress import silent
 from onecycle_cli.recipe import Recipe, to_yaml
@@ -36,7 +37,7 @@ def new_run(tmp_path: Path, tiny: Tiny) -> Callable[[], RunDir]:
 
 
 def swept(plan: SweepPlan, run: RunDir) -> Sweep:
-    return sweep(joined(plan, run, "float32"), CPU, run, silent, jobs=1, source="digits")
+    return sweep(joined(plan, run, "float32"), Session(run, CPU, silent), jobs=1, source="digits")
 
 
 def test_the_table_has_a_row_a_cell_in_the_order_of_the_grid(new_run: Callable, tiny: Tiny) -> None:

@@ -13,14 +13,16 @@ from onecycle_cli.errors import InputError, NoSuggestionError
 from onecycle_cli.experiments import staged_steps as updates
 from onecycle_cli.experiments import training as module
 from onecycle_cli.experiments.planning import recipe_schedule
-from onecycle_cli.experiments.prepared_recipe import fresh, in_blocks, prepare
+from onecycle_cli.experiments.prepared_recipe import fresh, prepare
 from onecycle_cli.experiments.range_test import find_lr
+from onecycle_cli.experiments.session import Session
 from onecycle_cli.experiments.training import Training, train
 from onecycle_cli.progress import Progress, silent
 from onecycle_cli.recipe import Recipe, load, stages, to_yaml
 from onecycle_cli.run_dir.run import RunDir
 from onecycle_cli.schedules import LrMomentum
 from onecycle_cli.training.hardware import Hardware
+from onecycle_cli.training.step_blocks import in_blocks
 
 CPU = Hardware(torch.device("cpu"), "float32")
 Tiny = Callable[..., Recipe]
@@ -40,7 +42,7 @@ def trained(new_run: Callable, tiny: Tiny) -> Callable[..., tuple[RunDir, Traini
     def run_it(values: dict[str, Any] | None = None, report: Callable = silent) -> tuple[RunDir, Training]:
         recipe = tiny(values)
         run = new_run(recipe)
-        return run, train(recipe, CPU, run, report)
+        return run, train(recipe, Session(run, CPU, report))
 
     return run_it
 
@@ -101,7 +103,7 @@ def test_the_same_recipe_gives_the_same_bits_with_or_without_a_range_test_before
     trained: Callable, new_run: Callable, tiny: Tiny
 ) -> None:
     one, _ = trained({"model.dropout": 0.2})
-    find_lr(tiny({"model.dropout": 0.2}), CPU, new_run(tiny()), silent)
+    find_lr(tiny({"model.dropout": 0.2}), Session(new_run(tiny()), CPU, silent))
     torch.manual_seed(99)
     other, _ = trained({"model.dropout": 0.2})
     assert (one.path / "steps.csv").read_bytes() == (other.path / "steps.csv").read_bytes()
@@ -175,7 +177,7 @@ def test_a_tiny_lr_of_the_body_leaves_it_all_but_as_it_was(trained: Callable) ->
 def test_what_is_found_keeps_the_ratios_of_the_recipe(trained: Callable, new_run: Callable, tiny: Tiny) -> None:
     recipe = tiny({"schedule.max_lr": [0.003, 0.01], "model.width": 1})
     run = new_run(recipe)
-    train(recipe, CPU, run, silent, auto=True)
+    train(recipe, Session(run, CPU, silent), auto=True)
     found = run.read_json("suggestion.json")["max_lr"]
     max_lrs = load(run.path / "recipe.yaml").schedule.max_lr
     assert isinstance(max_lrs, tuple)
@@ -230,8 +232,8 @@ def test_what_is_frozen_keeps_every_bit_but_for_norms_that_are_to_train(
     fine_tune = {"stages": [{"freeze_to": "layer2", "epochs": 2}], "train_frozen_norms": norms}
     recipe = tiny({"optimizer.name": optimizer, "optimizer.weight_decay": 0.1, "fine_tune": fine_tune})
     run = new_run(recipe)
-    before = fresh(recipe, prepare(recipe, CPU, run, silent)).model.state_dict()
-    train(recipe, CPU, run, silent)
+    before = fresh(recipe, prepare(recipe, Session(run, CPU, silent))).model.state_dict()
+    train(recipe, Session(run, CPU, silent))
     after = load_file(run.path / "model.safetensors")
     same = {name for name in after if torch.equal(after[name], before[name])}
     frozen = {name for name in after if name.startswith(("stem.", "stages.0."))}
@@ -252,17 +254,17 @@ def test_the_range_test_of_stages_is_of_the_last_which_takes_its_suggestion(new_
     values = STAGES | {"model.width": 1}
     recipe = tiny(values)
     run = new_run(recipe)
-    train(recipe, CPU, run, silent, auto=True)
+    train(recipe, Session(run, CPU, silent), auto=True)
     found = run.read_json("suggestion.json")["max_lr"]
     kept = load(run.path / "recipe.yaml")
     assert [stage.schedule.max_lr for stage in stages(kept)] == [0.1, (pytest.approx(0.1 * found), found)]
     last = new_run(recipe)
     alone = tiny({"model.width": 1, "optimizer.weight_decay": 0.1, "schedule.max_lr": [1e-3, 1e-2]})
-    find_lr(alone, CPU, last, silent)
+    find_lr(alone, Session(last, CPU, silent))
     assert (last.path / "lr_range.csv").read_bytes() == (run.path / "lr_range.csv").read_bytes()
     # What was found before changes nothing in the training after it.
     again = new_run(kept)
-    train(kept, CPU, again, silent)
+    train(kept, Session(again, CPU, silent))
     assert (run.path / "steps.csv").read_bytes() == (again.path / "steps.csv").read_bytes()
 
 
@@ -375,7 +377,7 @@ def test_a_profile_says_where_the_time_goes_and_changes_nothing(new_run: Callabl
     runs = []
     for profile in (True, False):
         runs.append(new_run(tiny()))
-        train(tiny(), CPU, runs[-1], silent, profile=profile)
+        train(tiny(), Session(runs[-1], CPU, silent), profile=profile)
     parts = pd.read_csv(runs[0].path / "profile.csv")
     assert parts["part"].tolist() == ["data", "forward", "backward", "update", "other"]
     assert parts["share"].sum() == pytest.approx(1)
@@ -441,6 +443,6 @@ def test_the_range_test_has_the_class_weights_too(tiny: Tiny, new_run: Callable,
     for weights in ("none", "balanced"):
         recipe = tiny(images | {"optimizer.class_weights": weights})
         run = new_run(recipe)
-        find_lr(recipe, CPU, run, silent)
+        find_lr(recipe, Session(run, CPU, silent))
         losses.append(pd.read_csv(run.path / "lr_range.csv")["train_loss"].iloc[0])
     assert losses[0] != pytest.approx(losses[1], rel=1e-3)

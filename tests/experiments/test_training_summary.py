@@ -10,9 +10,9 @@ import pytest
 from onecycle_cli.analysis.class_balance import Answers
 from onecycle_cli.experiments.checkpoints import Epoch
 from onecycle_cli.experiments.diagnose import planned
-from onecycle_cli.experiments.prepared_recipe import LoggedStep
 from onecycle_cli.experiments.training_summary import status_of
 from onecycle_cli.recipe import Recipe
+from onecycle_cli.training.step_blocks import LoggedStep
 
 GUESSES = Answers((38, 2), (40, 0), (38, 0))
 GOOD = Answers((38, 2), (38, 2), (38, 2))

@@ -13,6 +13,7 @@ import torch
 
 from onecycle_cli.analysis.tuning import FINAL_REPEATS
 from onecycle_cli.errors import InputError, NoSuggestionError
+from onecycle_cli.experiments.session import Session
 from onecycle_cli.experiments.suggestions import saved_curves
 from onecycle_cli.experiments.tune import Tuned, tune, tune_name
 from onecycle_cli.progress import silent
@@ -35,7 +36,7 @@ def tuned(tmp_path: Path, easy: Callable) -> Callable[..., tuple[RunDir, Tuned]]
     def run_it(budget: float = PLENTY, values: dict[str, object] | None = None) -> tuple[RunDir, Tuned]:
         recipe = easy(values)
         run = new_run(tmp_path, recipe)
-        return run, tune(recipe, CPU, run, silent, budget=budget, source="easy")
+        return run, tune(recipe, Session(run, CPU, silent), budget=budget, source="easy")
 
     return run_it
 
@@ -99,7 +100,7 @@ def test_what_was_run_before_an_interrupt_is_not_run_again(tmp_path: Path, easy:
 
 
 def tune_in(run: RunDir, recipe: Recipe) -> Tuned:
-    return tune(recipe, CPU, run, silent, budget=PLENTY, source="easy")
+    return tune(recipe, Session(run, CPU, silent), budget=PLENTY, source="easy")
 
 
 def last_range_tests(run: RunDir) -> list[RunDir]:

@@ -8,6 +8,7 @@ import torch
 
 from onecycle_cli.analysis.tuning import Cost
 from onecycle_cli.errors import InputError
+from onecycle_cli.experiments.session import Session
 from onecycle_cli.experiments.tune_plan import Measured, least_epochs, measured, plan_within
 from onecycle_cli.progress import silent
 from onecycle_cli.recipe import Recipe
@@ -25,25 +26,25 @@ def run(tmp_path: Path) -> RunDir:
 
 def test_what_was_measured_is_kept_and_not_measured_again(run: RunDir, tiny: Tiny) -> None:
     recipe = tiny({"data.batch_size": 512})
-    found = measured(recipe, CPU, run, silent)
+    found = measured(recipe, Session(run, CPU, silent))
     assert found.images == 1437
     assert set(found.speeds) == {512, 256, 128}
     assert found.cost.epoch > 0
-    assert measured(recipe, CPU, run, silent) == found
+    assert measured(recipe, Session(run, CPU, silent)) == found
 
 
 def test_a_folder_of_a_tuning_under_other_settings_is_refused_by_name(run: RunDir, tiny: Tiny) -> None:
-    measured(tiny({"data.batch_size": 512}), CPU, run, silent)
+    measured(tiny({"data.batch_size": 512}), Session(run, CPU, silent))
     with pytest.raises(
         InputError, match=r"other settings:\n  data.batch_size: 512 there, 256 here\nGive another --name"
     ):
-        measured(tiny({"data.batch_size": 256}), CPU, run, silent)
+        measured(tiny({"data.batch_size": 256}), Session(run, CPU, silent))
 
 
 def test_a_damaged_measurement_is_told(run: RunDir, tiny: Tiny) -> None:
     run.write_json("tune.json", {"images": 1437, "speeds": {}})
     with pytest.raises(InputError, match="tune.json is damaged: it has no 'cost'"):
-        measured(tiny(), CPU, run, silent)
+        measured(tiny(), Session(run, CPU, silent))
 
 
 def test_a_batch_size_that_does_not_fit_in_memory_is_not_tried(tiny: Tiny) -> None:

@@ -11,6 +11,7 @@ import torch
 
 from onecycle_cli.experiments.prepared_recipe import prepare
 from onecycle_cli.experiments.range_test import find_lr
+from onecycle_cli.experiments.session import Session
 from onecycle_cli.experiments.suggestions import saved_trials, suggested_max_lr
 from onecycle_cli.experiments.verification import short_cycles
 from onecycle_cli.progress import silent
@@ -27,7 +28,7 @@ def found(tmp_path: Path) -> Callable[..., tuple]:
     def run_it(recipe: Recipe, *, verify: bool, report: Callable = silent) -> tuple:
         facts, text = {"precision": "float32"}, to_yaml(recipe)
         run = RunDir.create(tmp_path, command="find-lr", recipe_name="d", recipe_yaml=text, facts=facts, name=None)
-        return run, find_lr(recipe, CPU, run, report, verify=verify)
+        return run, find_lr(recipe, Session(run, CPU, report), verify=verify)
 
     return run_it
 
@@ -74,7 +75,8 @@ def test_a_run_that_is_too_short_for_short_cycles_is_not_verified_and_says_so(fo
 def test_a_cycle_that_diverges_is_a_row_without_scores(tiny: Callable, tmp_path: Path) -> None:
     recipe = tiny({"optimizer.weight_decay": 1.0, "schedule.epochs": 40})
     run = RunDir.create(tmp_path, command="find-lr", recipe_name="d", recipe_yaml="", facts={}, name=None)
-    trials = short_cycles(recipe, 30.0, prepare(recipe, CPU, run, silent), run, silent)
+    session = Session(run, CPU, silent)
+    trials = short_cycles(recipe, 30.0, prepare(recipe, session), session)
     assert math.isnan(trials[-1].valid_loss)
     assert trials[-1].steps < 40
     assert pd.read_csv(run.path / "verify.csv")["valid_loss"].isna().tolist()[-1]

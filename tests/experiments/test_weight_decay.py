@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from onecycle_cli.experiments.range_test import find_lr
+from onecycle_cli.experiments.session import Session
 from onecycle_cli.experiments.sweep import joined
 from onecycle_cli.experiments.weight_decay import WeightDecaySweep, sweep_wd, value_folder, weight_decay_plan
 from onecycle_cli.progress import silent
@@ -35,7 +36,7 @@ def swept(new_run: Callable, tiny: Callable) -> Callable[..., tuple[RunDir, Weig
         recipe = tiny({"sweep_wd.weight_decays": weight_decays, "model.width": 1} | (values or {}))
         run = new_run(recipe)
         plan = joined(weight_decay_plan(recipe, repeats), run, CPU.precision)
-        return run, sweep_wd(plan, CPU, run, silent, source="digits", refine=refine)
+        return run, sweep_wd(plan, Session(run, CPU, silent), source="digits", refine=refine)
 
     return run_it
 
@@ -47,7 +48,7 @@ def test_each_value_is_the_range_test_that_find_lr_would_run(
     for value in (1e-2, 1e-3):
         recipe = tiny({"optimizer.weight_decay": value, "sweep_wd.weight_decays": (1e-2, 1e-3), "model.width": 1})
         alone = new_run(recipe)
-        find_lr(recipe, CPU, alone, silent)
+        find_lr(recipe, Session(alone, CPU, silent))
         inner = run.path / value_folder(value)
         assert (inner / "lr_range.csv").read_bytes() == (alone.path / "lr_range.csv").read_bytes()
         assert load(inner / "recipe.yaml") == recipe
@@ -124,7 +125,7 @@ def test_a_sweep_that_goes_on_reads_the_values_it_has_and_tests_those_it_has_not
     def swept(run: RunDir, *weight_decays: float) -> WeightDecaySweep:
         recipe = tiny({"sweep_wd.weight_decays": weight_decays})
         plan = joined(weight_decay_plan(recipe, 1), run, CPU.precision)
-        return sweep_wd(plan, CPU, run, silent, source="digits")
+        return sweep_wd(plan, Session(run, CPU, silent), source="digits")
 
     run = new_run(tiny())
     swept(run, 1e-2)

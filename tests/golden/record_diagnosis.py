@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from onecycle_cli.experiments.session import Session
 from onecycle_cli.experiments.training import train
 from onecycle_cli.progress import silent
 from onecycle_cli.recipe import Recipe, load, shipped_path, to_yaml, with_values
@@ -193,7 +194,7 @@ def record(name: str) -> None:
         RUNS, command="train", recipe_name=recipe.name, recipe_yaml=to_yaml(recipe), facts=facts, name=name
     )
     with run.recording():
-        summary = train(recipe, hardware, run, silent).summary
+        summary = train(recipe, Session(run, hardware, silent)).summary
     print(name, *(summary[column] for column in ("status", "train_loss", "valid_loss", "valid_accuracy")), flush=True)
 
 

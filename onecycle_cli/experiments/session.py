@@ -1,0 +1,96 @@
+"""A run that goes on: its folder, the hardware it computes on, and who is told how far it has come."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from onecycle_cli.progress import Report, silent
+from onecycle_cli.recipe import Recipe, to_yaml
+from onecycle_cli.run_dir.facts import command_line
+from onecycle_cli.run_dir.files import RUN
+from onecycle_cli.run_dir.run import RunDir
+from onecycle_cli.training.hardware import Hardware, resolve_hardware
+
+RUNS_DIR = Path("runs")
+"""The folder for runs where none is named: `runs` in the working directory."""
+
+
+@dataclass(frozen=True)
+class Session:
+    """What every experiment is given: the folder of its run, the hardware, and the receiver of its progress."""
+
+    run: RunDir
+    hardware: Hardware
+    report: Report
+
+    def note(self, text: str) -> None:
+        """Tells the person, and keeps the text with the run."""
+        self.run.note(text)
+        self.report(text)
+
+    def at(self, run: RunDir) -> "Session":
+        """The same session in the folder of another run, such as a cell of a sweep."""
+        return Session(run, self.hardware, self.report)
+
+    @contextmanager
+    def recording(self) -> Iterator[None]:
+        """Locks the folder for this process, and keeps in `run.json` how the block ended."""
+        with self.run.alone(), self.run.recording():
+            yield
+
+
+def hardware_of(recipe: Recipe) -> Hardware:
+    """The hardware that the recipe's `runtime` section means on this machine; `InputError` where there is none."""
+    return resolve_hardware(recipe.runtime.device, recipe.runtime.precision)
+
+
+def hardware_facts(hardware: Hardware) -> dict[str, Any]:
+    """What `run.json` keeps of the hardware: device, its name, precision and the number of threads."""
+    import torch
+
+    return {
+        "device": str(hardware.device),
+        "device_name": hardware.name,
+        "precision": hardware.precision,
+        "threads": torch.get_num_threads(),
+    }
+
+
+def new_run(
+    command: str,
+    recipe: Recipe,
+    *,
+    runs_dir: str | Path = RUNS_DIR,
+    name: str | None = None,
+    report: Report = silent,
+    **facts: Any,
+) -> Session:
+    """Makes the folder of a new run in `runs_dir`, named `name` or by the time; `facts` go to its `run.json`.
+
+    `InputError` where a run of that name exists, or where the recipe's device does not.
+    """
+    hardware = hardware_of(recipe)
+    facts = facts | {"command_line": command_line(sys.argv[1:]), "seed": recipe.seed} | hardware_facts(hardware)
+    run = RunDir.create(
+        Path(runs_dir),
+        command=command,
+        recipe_name=recipe.name,
+        recipe_yaml=to_yaml(recipe),
+        facts=facts,
+        name=name,
+    )
+    return Session(run, hardware, report)
+
+
+def continued_run(
+    command: str, recipe: Recipe, *, runs_dir: str | Path = RUNS_DIR, name: str, report: Report = silent
+) -> Session:
+    """The run of `command` that is in the folder `name` already, to go on with; a new run where there is none."""
+    run = RunDir(Path(runs_dir) / name)
+    if not (run.path / RUN).is_file() or run.facts["command"] != command:
+        return new_run(command, recipe, runs_dir=runs_dir, name=name, report=report)
+    run.resume()
+    return Session(run, hardware_of(recipe), report)
