@@ -158,7 +158,7 @@ def _read_yaml(text: str, source: str) -> tuple[dict[str, Any], dict[Field, int]
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         where = f"{source}, line {mark.line + 1}" if mark else source
-        raise InputError(f"{where}: not readable as YAML: {error.problem}.", "Mend that line.") from None
+        raise InputError(f"{where}: not readable as YAML: {error.problem}.", "Fix that line.") from None
     except UNREADABLE as error:
         raise InputError(f"{source} is not readable as YAML: {error}.", "Is it a recipe?") from None
     if not isinstance(values, dict):

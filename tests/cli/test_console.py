@@ -59,7 +59,7 @@ def test_what_a_file_is_called_is_no_command_to_the_terminal(capsys: pytest.Capt
     show_error(InputError("\x1b[2Jwhat\nmore", "fix\r\x9b2J"))
     show_note("\x1b[2J")
     told = "no image of class 'a\\x1b]0;title\\x07\\x1b[2J'\nnor of \\xff\n"
-    assert capsys.readouterr().err == told + "error: \\x1b[2Jwhat\nmore\nmend\\r\\x9b2J\n\\x1b[2J\n"
+    assert capsys.readouterr().err == told + "error: \\x1b[2Jwhat\nmore\nfix\\r\\x9b2J\n\\x1b[2J\n"
 
 
 def test_nor_in_a_result_at_a_terminal(terminal: Callable[[], Terminal]) -> None:
@@ -110,9 +110,9 @@ def test_a_dumb_terminal_gets_no_bar(terminal: Callable[[], Terminal], monkeypat
     assert screen.getvalue().count("training 100/100 steps") == 2
 
 
-def test_an_error_says_what_and_how_to_mend_it(capsys: pytest.CaptureFixture[str]) -> None:
-    show_error(InputError("[x] is wrong", "Mend [it]."))
-    assert capsys.readouterr() == ("", "error: [x] is wrong\nMend [it].\n")
+def test_an_error_says_what_and_how_to_fix_it(capsys: pytest.CaptureFixture[str]) -> None:
+    show_error(InputError("[x] is wrong", "Fix [it]."))
+    assert capsys.readouterr() == ("", "error: [x] is wrong\nFix [it].\n")
 
 
 def test_in_a_pipe_long_values_are_neither_cut_nor_wrapped(capsys: pytest.CaptureFixture[str]) -> None:
@@ -217,7 +217,7 @@ def test_a_wish_for_colour_makes_no_terminal_of_a_log(
     with Display(quiet=False) as report:
         report(steps(100))
     show_pairs([("max_lr", "0.1")])
-    show_error(InputError("Wrong.", "Mend it."))
+    show_error(InputError("Wrong.", "Fix it."))
     out, err = capsys.readouterr()
     assert out == "max_lr  0.1\n"
-    assert err.splitlines() == ["training 100/100 steps, loss 1.234 lr 0.05 1,234 img/s", "error: Wrong.", "Mend it."]
+    assert err.splitlines() == ["training 100/100 steps, loss 1.234 lr 0.05 1,234 img/s", "error: Wrong.", "Fix it."]

@@ -24,9 +24,9 @@ Command = Callable[..., Result]
 @pytest.mark.parametrize(
     ("error", "code", "says"),
     [
-        (InputError("Wrong.", "Mend it."), 2, "error: Wrong.\nMend it."),
+        (InputError("Wrong.", "Fix it."), 2, "error: Wrong.\nFix it."),
         (NoSuggestionError("Flat.", "Go on."), 4, "error: Flat."),
-        (MachineError("Broken.", "Mend it."), 5, "error: Broken."),
+        (MachineError("Broken.", "Fix it."), 5, "error: Broken."),
         (OSError(errno.ENOSPC, "No space left on device", "runs/x"), 5, "No space left on device: runs/x"),
         (PermissionError(errno.EACCES, "Permission denied", "runs"), 5, "Permission denied: runs"),
         (MemoryError(), 5, "Out of memory"),

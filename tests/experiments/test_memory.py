@@ -60,7 +60,7 @@ def test_the_batch_size_the_guess_and_the_command_are_told_and_nothing_is_half_w
     assert all(files[table].count("\n") == 1 for table in tables)
 
 
-@pytest.mark.parametrize("bug", [ValueError("bug"), RuntimeError("bug"), InputError("Wrong.", "Mend it.")])
+@pytest.mark.parametrize("bug", [ValueError("bug"), RuntimeError("bug"), InputError("Wrong.", "Fix it.")])
 def test_what_is_no_lack_of_memory_goes_on_as_it_is(tiny: Tiny, bug: Exception) -> None:
     with pytest.raises(type(bug)) as caught, telling_batch_size(tiny(), RUN):
         raise bug
