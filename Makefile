@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-processors chaos fuzz lint types docs benchmark benchmark-suggestion clean
+.PHONY: help demo test test-lowest test-processors coverage chaos fuzz lint types docs benchmark benchmark-suggestion clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*##/ #/' | awk -F' #' '{printf "make %-22s%s\n", $$1, $$2}'
@@ -22,6 +22,16 @@ test-processors: .venv/installed-dev  ## the tests as on a processor with AVX2 a
 	$(AVX2) OMP_NUM_THREADS=2 $(BIN)/pytest --auto-precision float32 --numprocesses 1
 	$(AVX2) OMP_NUM_THREADS=1 $(BIN)/pytest --auto-precision bfloat16
 	$(AVX2) OMP_NUM_THREADS=2 $(BIN)/pytest --auto-precision bfloat16 --numprocesses 1
+
+test-lowest:  ## the tests with the lowest versions that pyproject.toml declares, in .venv-lowest
+	$(PYTHON) -m venv .venv-lowest
+	.venv-lowest/bin/python -m pip install --quiet uv
+	.venv-lowest/bin/uv pip install --quiet --python .venv-lowest --resolution lowest-direct --editable '.[dev]'
+	.venv-lowest/bin/pytest
+	rm -rf .venv-lowest
+
+coverage: .venv/installed-dev  ## the share of lines that the tests run, and those that they do not
+	$(BIN)/pytest --cov onecycle_cli --cov-branch --cov-report term-missing:skip-covered
 
 chaos: .venv/installed  ## kill trainings at random moments, let them go on, compare their ends: some minutes
 	$(BIN)/python tests/chaos.py

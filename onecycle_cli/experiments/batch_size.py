@@ -1,4 +1,4 @@
-"""Finding a batch size: real training steps at one size after another, until memory or speed sets the limit."""
+"""Finds a batch size: times real training steps at increasing sizes, until memory or speed sets the limit."""
 
 import gc
 from collections.abc import Callable
@@ -28,19 +28,19 @@ from onecycle_cli.training.cuda_graphs import WARM_UP
 from onecycle_cli.training.step_blocks import in_blocks
 
 SETTLED = WARM_UP + 2
-"""Steps after which nothing is new: on a GPU they are recorded by then, and a recording has been replayed."""
+"""The number of steps before timing starts. On a GPU, CUDA graphs are captured and replayed once by then."""
 
 TIMED_STEPS, TIMED_SECONDS = 5, 1.0
-"""What is timed after these, both at least: five steps of 16 images are over before a processor has settled down."""
+"""The least number of timed steps and seconds, both: five steps of 16 images are too short for a stable speed."""
 
 FITS, TOO_LARGE = "fits", "out of memory"
 
 
 @dataclass(frozen=True)
 class Trial:
-    """A row of `batch_size.csv`: one size, whether its steps fit in memory, and how fast they were.
+    """A row of `batch_size.csv`: a batch size, whether its steps fit in memory, and their speed.
 
-    `images_per_second` is the median of some steps; `peak_memory_gib` what torch reserved on the GPU, None on a CPU.
+    `images_per_second` is a median over steps. `peak_memory_gib` is what torch reserved on the GPU; None on a CPU.
     """
 
     batch_size: int
@@ -51,7 +51,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class FoundBatchSize:
-    """The batch size to take, what decided it in a sentence, and all trials in the order they were made."""
+    """The chosen batch size, the reason as a sentence, and all trials in their order."""
 
     batch_size: int
     reason: str
@@ -60,10 +60,10 @@ class FoundBatchSize:
 
 
 def find_batch_size(recipe: Recipe, session: Session) -> FoundBatchSize:
-    """Tries batch sizes with the recipe's own training step, and leaves a table of them in `run`.
+    """Tries batch sizes with the recipe's own training step, and writes a table of them to the run's folder.
 
-    On a GPU it finds the largest that fits in memory, with a margin. Elsewhere memory hardly ever ends the search, and
-    it finds the smallest size that is about as fast as any. `MachineError` where not even the smallest fits.
+    On a GPU, returns the largest size that fits in memory, less a margin. On other devices, returns the smallest size
+    that is about as fast as any. `MachineError` if not even the smallest size fits.
     """
     with session.run.recording():
         found = _found(recipe, session)
@@ -117,7 +117,7 @@ def _nothing_fits() -> MachineError:
 
 
 def try_batch_size(recipe: Recipe, setup: Setup, batch_size: int) -> Trial:
-    """Tries one size, and leaves no memory taken; that it did not fit is a result."""
+    """Times steps at one batch size, and frees all memory. A size that does not fit is a result, not an error."""
     cuda, device = setup.hardware.device.type == "cuda", setup.hardware.device
     if cuda:
         torch.cuda.reset_peak_memory_stats(device)
@@ -128,7 +128,7 @@ def try_batch_size(recipe: Recipe, setup: Setup, batch_size: int) -> Trial:
             raise
         speed = None
     peak = torch.cuda.max_memory_reserved(device) / 2**30 if cuda and speed is not None else None
-    # The trainer is in a circle with its own functions, and after an error in a traceback that is gone only now.
+    # The trainer is part of reference cycles, and after an error of a traceback, so only the collector frees it.
     gc.collect()
     if cuda:
         torch.cuda.empty_cache()

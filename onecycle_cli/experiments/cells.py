@@ -1,7 +1,6 @@
-"""The runs inside a sweep: each in a folder of its own, run once, and gone on with only where it did not end.
+"""The cells of a sweep: each is a run in its own folder. A finished cell is never run again, others resume.
 
-What a cell left in its folder is all that is known of it. So it makes no difference whether a sweep was interrupted, or
-how many processes shared its cells.
+All state of a cell is in its folder. So neither an interrupt nor the number of workers changes a result.
 """
 
 import hashlib
@@ -41,15 +40,16 @@ from onecycle_cli.training.hardware import Hardware
 Mode = Literal["range", "train"]
 
 ENDED = ("finished", "diverged", "collapsed")
-"""The ends of a cell that are results."""
+"""The statuses of a cell that has a result."""
 
 
 @dataclass(frozen=True)
 class Cell:
     """One run of a sweep.
 
-    `values` are those of the fields that vary, the seed among them, by dotted name; `name` is the folder's, `key` a
-    hash of everything that the result depends on. A range test has `repeats` repeats, each with a seed of its own.
+    `values` maps the dotted names of the fields that vary, and the seed, to their values. `name` is the name of the
+    folder. `key` is a hash of everything that the result depends on. `repeats` is the number of range tests, each with
+    its own seed.
     """
 
     name: str
@@ -69,7 +69,7 @@ def plan_cells(
     repeats: int,
     source: str,
 ) -> list[Cell]:
-    """A cell for each of the variations of `recipe`, called `source` in messages; all are checked before any is run."""
+    """Makes and checks a cell for each variation of `recipe`. `source` is the name of the recipe in messages."""
     signatures: dict[tuple[str | None, str], str] = {}
     cells: list[Cell] = []
     for values in variations:
@@ -87,13 +87,13 @@ def plan_cells(
 
 
 def fingerprint(settings: Mapping[str, Any]) -> str:
-    """Twelve hexadecimal digits that change with any of the settings, or with the version of onecycle."""
+    """Hashes settings and the version of onecycle to twelve hexadecimal digits."""
     text = json.dumps({**settings, "onecycle": __version__}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def ended(cell: Cell, sweep: RunDir) -> RunDir | None:
-    """The run of the cell, if it has been run to its end."""
+    """Returns the run of the cell if it has a result, else None."""
     run = RunDir(sweep.path / cell.name)
     if not (run.path / RUN).is_file():
         return None
@@ -102,7 +102,7 @@ def ended(cell: Cell, sweep: RunDir) -> RunDir | None:
 
 
 def row_of(cell: Cell, sweep: RunDir) -> dict[str, Any] | None:
-    """What became of the cell: its values and its summary, status and error; None while it has not been run."""
+    """Returns the values, summary, status and error of a cell that has ended; None for any other."""
     run = RunDir(sweep.path / cell.name)
     if not (run.path / RUN).is_file():
         return None
@@ -113,7 +113,7 @@ def row_of(cell: Cell, sweep: RunDir) -> dict[str, Any] | None:
 
 
 def run_cells(cells: Sequence[Cell], session: Session, *, jobs: int, after_each: Callable[[], None]) -> None:
-    """Runs the cells that have not ended, `jobs` of them side by side, and calls `after_each` whenever one has."""
+    """Runs the cells that have no result, `jobs` of them in parallel. Calls `after_each` first, and after each cell."""
     sweep, report = session.run, session.report
     left = [cell for cell in cells if not ended(cell, sweep)]
     if len(left) < len(cells):
@@ -130,7 +130,7 @@ def run_cells(cells: Sequence[Cell], session: Session, *, jobs: int, after_each:
 
 
 def _folder(cell: Cell, sweep: RunDir) -> RunDir:
-    """The cell's folder as it was left, where it can go on from a checkpoint; else a new one, the old one set aside."""
+    """Returns the cell's folder if it has a checkpoint; else renames the old folder, if any, and makes a new one."""
     path = sweep.path / cell.name
     if _checkpoint(cell, RunDir(path)) is not None:
         RunDir(path).resume()
@@ -144,30 +144,30 @@ def _folder(cell: Cell, sweep: RunDir) -> RunDir:
 
 
 def _checkpoint(cell: Cell, run: RunDir) -> Checkpoint | None:
-    """Where the training in `run` can go on, if it is the cell's and has come so far."""
+    """Returns the checkpoint that the cell can continue from, or None."""
     if cell.mode == "train" and (run.path / RUN).is_file():
-        with suppress(InputError):  # what is damaged is begun again
+        with suppress(InputError):  # a damaged cell starts again
             if run.facts.get("cell") == cell.key:
                 return newest_checkpoint(run, silent)
     return None
 
 
 class _Bench:
-    """Runs one cell after another, and opens the data anew only where a cell needs other data or another network."""
+    """Runs cells one after another. Data and network are prepared again only if a cell needs others."""
 
     def __init__(self) -> None:
         self._setup: Setup | None = None
         self._recipe: Recipe | None = None
 
     def run(self, cell: Cell, session: Session) -> None:
-        """Runs a cell to its end. An error in it is kept with it; an error of the disk is raised."""
+        """Runs a cell to its end. An error is kept in the cell's folder; an error of the disk is raised."""
         try:
             with session.run.recording():
                 self._run(cell, session)
         except OSError:
-            raise  # a full disk fails each cell that follows
+            raise  # a full disk would fail every later cell too
         except Exception as error:
-            self._setup = None  # after a lack of memory, it is what takes it
+            self._setup = None  # frees its memory, which may have been the problem
             if not isinstance(error, OnecycleError):
                 session.run.write_text(TRACEBACK, traceback.format_exc())
             session.report(f"{cell.name} failed: {getattr(error, 'what', None) or error or type(error).__name__}")
@@ -175,9 +175,11 @@ class _Bench:
     def _run(self, cell: Cell, session: Session) -> None:
         run = session.run
         checkpoint = _checkpoint(cell, run)
-        recipe = cell.recipe if checkpoint is None else load(run.path / RECIPE)  # with the max_lr that was found
+        recipe = (
+            cell.recipe if checkpoint is None else load(run.path / RECIPE)
+        )  # this one has the max_lr that was found
         if self._setup is None or self._recipe is None or not is_same_network(self._recipe, recipe):
-            self._setup = None  # its memory is needed
+            self._setup = None  # frees its memory first
             self._setup = prepare(recipe, session)
         else:
             describe(self._setup, run)
@@ -193,7 +195,7 @@ class _Bench:
 
 def _side_by_side(cells: Sequence[Cell], session: Session, jobs: int, after_each: Callable[[], None]) -> None:
     sweep, report = session.run, session.report
-    # Spawned, since torch's threads do not survive a fork.
+    # Spawned, because torch's threads do not survive a fork.
     spawn = multiprocessing.get_context("spawn")
     threads = max(1, torch.get_num_threads() // jobs)
     waiting = list(cells)
@@ -221,7 +223,7 @@ def _side_by_side(cells: Sequence[Cell], session: Session, jobs: int, after_each
 
 
 def _alone(path: Path, mode: Mode, repeats: int, hardware: Hardware, threads: int) -> None:
-    """Runs one cell in a process of its own, which leaves interrupts to its parent and ends when that tells it to."""
+    """Runs one cell in a worker process. The parent handles interrupts, and ends the worker by SIGTERM."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _terminate)
     threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -234,7 +236,7 @@ def _alone(path: Path, mode: Mode, repeats: int, hardware: Hardware, threads: in
 
 
 def _end_with_parent() -> None:
-    """Ends this process when its parent was killed: the sweep may be going on by then, and run the same cell."""
+    """Ends this worker if its parent is killed: a resumed sweep may run the same cell."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()
@@ -246,7 +248,7 @@ def _terminate(*_: object) -> None:
 
 
 def _told_end(cell: Cell, sweep: RunDir, process: SpawnProcess, report: Report) -> None:
-    """Tells how a cell ended; a process that was killed could not say so itself."""
+    """Reports how a cell ended, also if its worker was killed."""
     process.join()
     run = RunDir(sweep.path / cell.name)
     if run.facts["status"] == "running":

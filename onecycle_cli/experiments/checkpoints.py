@@ -1,6 +1,7 @@
-"""Where a training stands, kept in its run's folder so that it can go on there to the same end, bit by bit.
+"""Checkpoints: the state of a training, from which it continues to the same final weights, bit by bit.
 
-A checkpoint is written beside and renamed, and the one before it stays until the next: whatever happens, one is whole.
+A checkpoint is written to a temporary file and renamed, and the previous one stays until the next is complete. So at
+any time at least one is complete.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,7 +22,7 @@ from onecycle_cli.training.step_blocks import SeenStep
 
 @dataclass(frozen=True)
 class Epoch:
-    """A row of `epochs.csv`; `step` is the last update's. What older runs do not have is None."""
+    """A row of `epochs.csv`. `step` is the number of the epoch's last update. Fields that older runs lack are None."""
 
     epoch: int
     step: int
@@ -39,9 +40,9 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Sums:
-    """What the steps of an epoch come to so far: `loss` is the sum over images, each with its weight.
+    """Sums over the steps of an unfinished epoch. `loss` is the weighted sum over images, `correct` a count.
 
-    `seconds` is without the scoring.
+    `seconds` is the training time, without scoring.
     """
 
     images: int = 0
@@ -53,9 +54,9 @@ class Sums:
 
 @dataclass(frozen=True)
 class Position:
-    """Where a training stands: before the update `step`, `sums` into an epoch, with the `epochs` that have ended.
+    """The progress of a training: the next update `step`, the `sums` of the current epoch, and the finished `epochs`.
 
-    `seconds` is the time it has taken, over all its processes.
+    `seconds` is the time spent so far, over all processes that worked on the training.
     """
 
     step: int
@@ -64,7 +65,7 @@ class Position:
     seconds: float
 
     def after(self, steps: Sequence[SeenStep], seconds: float) -> "Position":
-        """The position some steps of the same epoch later, which took so many seconds."""
+        """Returns the position after further `steps` of the same epoch, which took `seconds`."""
         loss = self.sums.loss
         for step in steps:
             loss += step.train_loss * step.weight
@@ -80,7 +81,7 @@ class Position:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A position with the `state` of its trainer; `images` is the signature of those that were trained on."""
+    """A position with the `state` of its trainer. `images` is the signature of the training images."""
 
     position: Position
     state: Mapping[str, Tensor]
@@ -88,9 +89,9 @@ class Checkpoint:
 
 
 class Checkpoints:
-    """Writes the checkpoints of a run: at most one in `every` seconds, but where it is told to.
+    """Writes the checkpoints of a run. One is due every `every` seconds; `write` writes one at any time.
 
-    The rows of the run's `tables` come to the disk before the checkpoint that counts on them.
+    The rows of the run's `tables` are flushed to disk before the checkpoint that refers to them.
     """
 
     def __init__(self, run: RunDir, every: float, images: str, tables: Sequence[Rows]) -> None:
@@ -99,11 +100,11 @@ class Checkpoints:
 
     @property
     def due(self) -> bool:
-        """Whether the last one is long enough ago."""
+        """Whether `every` seconds have passed since the last checkpoint."""
         return monotonic() - self._last >= self._every
 
     def write(self, position: Position, state: Mapping[str, Tensor]) -> None:
-        """Writes one; not of weights that are no longer finite, which would take the place of good ones."""
+        """Writes a checkpoint and deletes all but the last two. Weights that are not finite are not written."""
         self._last = monotonic()
         if not all(bool(tensor.isfinite().all()) for tensor in state.values()):
             return
@@ -117,9 +118,9 @@ class Checkpoints:
 
 
 def newest_checkpoint(run: RunDir, report: Report) -> Checkpoint | None:
-    """The newest checkpoint in the run's folder that is whole, None where there is none; a damaged one is told.
+    """Returns the newest intact checkpoint of a run, or None if it has none. Damaged ones are reported.
 
-    `InputError` where there are some, but all are damaged.
+    `InputError` if the run has checkpoints, but all of them are damaged.
     """
     damage: InputError | None = None
     for step in reversed(steps_kept(run)):
@@ -137,12 +138,12 @@ def newest_checkpoint(run: RunDir, report: Report) -> Checkpoint | None:
 
 def _position(values: Mapping[str, Any]) -> Position:
     epochs = tuple(Epoch(**epoch) for epoch in values["epochs"])
-    sums = {"weight": values["sums"]["images"]} | values["sums"]  # an older checkpoint knows no class weights
+    sums = {"weight": values["sums"]["images"]} | values["sums"]  # older checkpoints have no class weights
     return Position(values["step"], Sums(**sums), epochs, values["seconds"])
 
 
 def steps_kept(run: RunDir) -> list[int]:
-    """The steps that the run has checkpoints of."""
+    """Returns the steps at which the run has checkpoints, ascending."""
     before, after = CHECKPOINT.split("{step}")
     names = [path.name for path in run.path.glob(f"{before}*{after}")]
     numbers = [name.removeprefix(before).removesuffix(after) for name in names]

@@ -1,4 +1,4 @@
-"""Trained models at work: from a run to classes and probabilities."""
+"""Uses trained models: loads the model of a run, and predicts classes and probabilities."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,13 +18,16 @@ from onecycle_cli.run_dir.files import BEST_MODEL, MODEL
 from onecycle_cli.training.hardware import Hardware
 
 BATCH_SIZE = 256
+"""The number of images that a model is given at once."""
 
 
 class Classifier(nn.Module):
-    """A trained network that takes pixels: uint8 (N, image_size, image_size, channels) to logits (N, classes).
+    """A trained network with its normalization.
 
-    `classes`, `image_size`, `channels`, `mean`, `std` and `value_range` say what it was trained on; the last is of
-    images with more than 8 bits a channel, and None where there were none.
+    It maps pixels, uint8 (N, image_size, image_size, channels), to logits, float (N, classes).
+
+    `classes`, `image_size`, `channels`, `mean` and `std` describe the training images. `value_range` is the range of
+    values that was scaled to 0 to 255 in images with more than 8 bits a channel; None if there were none.
     """
 
     def __init__(self, model: nn.Module, header: Header) -> None:
@@ -43,7 +46,10 @@ class Classifier(nn.Module):
         return logits
 
     def read(self, path: str | Path) -> Tensor:
-        """An image file as this model wants it: uint8 (image_size, image_size, channels)."""
+        """Reads an image file as an input of this model: uint8 (image_size, image_size, channels).
+
+        `InputError` if the file is missing or cannot be decoded.
+        """
         path = Path(path)
         if path.is_dir():
             raise InputError(f"{path} is a folder without images.", "Name image files, or folders that hold some.")
@@ -51,12 +57,15 @@ class Classifier(nn.Module):
             raise InputError(f"There is no image at {path}.", "Name image files.")
         try:
             return torch.from_numpy(decode(path, self.image_size, self.channels, self.value_range).copy())
-        except Exception as error:  # Pillow's plugins raise anything
+        except Exception as error:  # Pillow's plugins raise many kinds of errors
             raise InputError(f"{path} cannot be read as an image: {error}", "Repair it or leave it out.") from None
 
     @torch.inference_mode()
     def probabilities(self, pixels: Tensor, hardware: Hardware | None = None) -> Tensor:
-        """The class probabilities of many images, float32 (N, classes), on the CPU."""
+        """Returns class probabilities, float32 (N, classes) on the CPU. `pixels` are stacked results of `read`.
+
+        The model must be on the device of `hardware`; the default is the CPU with float32.
+        """
         self.eval()
         hardware = hardware or Hardware(torch.device("cpu"), "float32")
         outputs = []
@@ -68,10 +77,10 @@ class Classifier(nn.Module):
 
 
 def load_model(run: str | Path, *, best: bool = False) -> Classifier:
-    """The model that a run of `onecycle train` left, ready to use, on the CPU.
+    """Loads the trained model of a run of `onecycle train`, on the CPU and in evaluation mode.
 
-    `run` is the run's folder, or a safetensors file in one; `best` takes the weights with the best validation accuracy,
-    where the run kept them. `InputError` where there are none.
+    `run` is the run's folder, or a safetensors file of a run. `best` loads the weights with the best validation
+    accuracy, which a run keeps with `runtime.save_best`. `InputError` if the file is missing or damaged.
     """
     path = Path(run)
     weights, header = load_weights(path / (BEST_MODEL if best else MODEL) if path.is_dir() else path)
@@ -100,7 +109,7 @@ class Unreadable:
 def predict(
     model: Classifier, paths: Iterable[str | Path], hardware: Hardware
 ) -> Iterator[tuple[list[Prediction], list[Unreadable]]]:
-    """Classifies image files, a batch at a time: of each batch, in order, the answers and the files without one."""
+    """Classifies image files in batches. Yields for each batch the predictions, in order, and the unreadable files."""
     model = model.to(hardware.device)
     files = iter(paths)
     while batch := [Path(path) for path in islice(files, BATCH_SIZE)]:
@@ -120,7 +129,7 @@ def predict(
 
 
 def refusal(unreadable: Sequence[Unreadable], most: int | None = None) -> InputError:
-    """One error that names the files that cannot be read, no more than `most` of them."""
+    """Returns one error that names the unreadable files, at most `most` of them."""
     lines = [f"  {one.reason}" for one in unreadable[:most]]
     if len(lines) < len(unreadable):
         lines.append(f"  and {len(unreadable) - len(lines)} more")
@@ -129,9 +138,9 @@ def refusal(unreadable: Sequence[Unreadable], most: int | None = None) -> InputE
 
 
 def image_files(paths: Iterable[str | Path]) -> list[Path]:
-    """The files that are named, with each folder replaced by all images below it, sorted; hidden ones left out.
+    """Replaces each folder in `paths` by all images below it, sorted, without hidden ones.
 
-    A folder without images stays, so that it is named as unreadable.
+    A folder without images stays in the list, so that it is reported as unreadable.
     """
     files: list[Path] = []
     for path in map(Path, paths):

@@ -1,4 +1,4 @@
-"""What saved runs hold, read for comparing, and the picture of them together. Finished or not, and of any version."""
+"""Reads saved runs to compare them, and draws them together. Unfinished runs and runs of older versions work too."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -24,21 +24,21 @@ RESULTS = (
     *("test_loss", "test_accuracy", "test_balanced_accuracy", "test_top5_accuracy"),
     *("loss", "accuracy", "balanced_accuracy", "top5_accuracy", "seconds"),
 )
-"""What is shown of the summary of a run of any command, in this order."""
+"""The results that a comparison shows of a run's summary, in this order, whatever the command."""
 
 
 @dataclass(frozen=True)
 class LeftOut:
-    """What was named and cannot be compared, and why."""
+    """A run that cannot be compared, and the reason."""
 
     run: str
     reason: str
 
 
 def read_runs(runs_dir: Path, named: Sequence[str]) -> tuple[list[Run], list[LeftOut]]:
-    """The runs that a person named, each once and in that order, a sweep as the runs inside it.
+    """Reads the named runs, each once, in the given order. A sweep stands for the runs inside it.
 
-    `InputError` where none of them can be read.
+    Returns the runs and those that could not be read. `InputError` if none can be read.
     """
     runs: dict[Path, Run] = {}
     left_out = []
@@ -59,14 +59,14 @@ def read_runs(runs_dir: Path, named: Sequence[str]) -> tuple[list[Run], list[Lef
 
 
 def read_run(run: RunDir) -> Run:
-    """What is known of one run by now; `InputError` where a file of it is damaged."""
+    """Reads the settings and the results so far of a run. `InputError` if one of its files is damaged."""
     with _all_there(run):
         facts, summary = run.facts, run.summary
         command, status = _command(run, facts["command"]), run.status
         recipe = dotted_values(run.path / RECIPE)
         if recipe.get("find_lr.momentum") is None:
             recipe["find_lr.momentum"] = recipe.get("schedule.max_momentum")
-        # What "auto" came to on the machine of the run.
+        # "auto" is replaced by its meaning on the machine of the run.
         recipe |= {"runtime.precision": facts["precision"], "runtime.device": facts["device"]}
         so_far = summary or _so_far(run, recipe)
         results = {name: so_far.get(name) for name in RESULTS} | {"seconds": facts["seconds"]}
@@ -74,7 +74,7 @@ def read_run(run: RunDir) -> Run:
 
 
 def _command(run: RunDir, command: str) -> str:
-    """What a run does; inside a sweep it has the sweep's command, and its tables tell."""
+    """Returns the command that a run amounts to. For a cell of a sweep that follows from its tables."""
     if command.startswith("sweep"):
         tables = {STEPS: "train", LR_RANGE: "find-lr"}
         return next((does for name, does in tables.items() if (run.path / name).is_file()), command)
@@ -82,7 +82,7 @@ def _command(run: RunDir, command: str) -> str:
 
 
 def _so_far(run: RunDir, recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """What the summary of a training would hold, of the epochs that are done."""
+    """Returns the summary of an unfinished training, from its finished epochs; empty if it has none."""
     epochs = [_numbers(row) for row in run.read_growing_table(EPOCHS)]
     if not epochs:
         return {}
@@ -93,13 +93,13 @@ def _so_far(run: RunDir, recipe: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _numbers(row: Mapping[str, str]) -> dict[str, float]:
-    """The cells of a row that are not empty: top-5 accuracy is, where there are few classes."""
+    """Returns the cells of a row as numbers. Empty cells, such as top-5 accuracy with few classes, are left out."""
     return {name: float(value) for name, value in row.items() if value}
 
 
 @contextmanager
 def _all_there(run: RunDir) -> Iterator[None]:
-    """Words for what is missing in a run's folder, or is none of what it should be."""
+    """Turns a missing or damaged file of the run into an `InputError`."""
     try:
         yield
     except FileNotFoundError as error:
@@ -109,7 +109,7 @@ def _all_there(run: RunDir) -> Iterator[None]:
 
 
 def draw_comparison(path: Path, runs: Sequence[Run], labels: Sequence[str], report: Report) -> list[LeftOut]:
-    """Draws runs together, each under its label; returns those with nothing that can be drawn."""
+    """Draws runs together, each with its label. Returns the runs that have nothing to draw."""
     left_out: list[LeftOut] = []
 
     def plot(beside: Path) -> str:
@@ -122,7 +122,7 @@ def draw_comparison(path: Path, runs: Sequence[Run], labels: Sequence[str], repo
 
 
 def plot_runs(path: Path, runs: Sequence[Run], labels: Sequence[str]) -> tuple[str, list[LeftOut]]:
-    """Plots trainings and range tests; returns the characters that no font has, and the runs without a curve."""
+    """Plots trainings and range tests. Returns the characters that no font has, and the runs without a curve."""
     from onecycle_cli.analysis.lr_range import shape_of
     from onecycle_cli.figures.plots import Overlaid, Trained, plot_comparison
 

@@ -1,4 +1,4 @@
-"""The images of a recipe before anything is trained: what is there, what is not used, and what stands out in them."""
+"""Checks the images of a recipe before a training: the classes, the files that are not used, and unusual statistics."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,12 +16,12 @@ from onecycle_cli.progress import Progress, Report
 from onecycle_cli.recipe import Recipe
 
 NEARLY_CONSTANT = 2 / 255
-"""A standard deviation of two of the 256 levels: no picture has so little contrast in each channel."""
+"""The standard deviation, on a scale from 0 to 1, below which images count as constant: two of 256 levels."""
 
 
 @dataclass(frozen=True)
 class CheckedClass:
-    """The number of images of a class in a split (None: it is no class), and what of it is not used, in words."""
+    """A class in a split: the number of its images, None for a folder that is no class, and what is skipped."""
 
     split: str
     class_name: str
@@ -31,7 +31,7 @@ class CheckedClass:
 
 @dataclass(frozen=True)
 class Measured:
-    """The images that a run would train on: their counts by split, statistics by channel, and what stands out."""
+    """The images of a recipe, their statistics by channel on a scale from 0 to 1, and remarks on unusual ones."""
 
     data: ImageData
     mean: tuple[float, ...]
@@ -40,16 +40,16 @@ class Measured:
 
 
 def check_files(recipe: Recipe) -> list[CheckedClass]:
-    """A row for each class of each split of a folder of images, and for whatever else in it is not used.
+    """Lists the classes of each split of an image folder, and everything in the folder that is not used.
 
-    Nothing is decoded, and nothing is downloaded. Of the other sources there are no rows; `MachineError` where the
-    archive of CIFAR-10 is missing or damaged.
+    Nothing is decoded or downloaded. Other sources have no rows. `MachineError` if the archive of CIFAR-10 is missing
+    or damaged.
     """
     if recipe.data.source == "cifar10":
         check_cifar10(cache_folder())
     if recipe.data.source != "image_folder":
         return []
-    assert recipe.data.path is not None  # the recipe holds to it
+    assert recipe.data.path is not None  # the recipe ensures it
     listing = list_folder(Path(recipe.data.path), recipe.data.layout)
     inside: dict[tuple[str, str], list[str]] = {key: [] for key in listing.counts()}
     outside = []
@@ -63,9 +63,9 @@ def check_files(recipe: Recipe) -> list[CheckedClass]:
 
 
 def measure_images(recipe: Recipe, report: Report) -> Measured:
-    """Decodes the images of a recipe where that was not done before, and says what stands out in them.
+    """Decodes the images of a recipe, if they are not cached, and measures them.
 
-    The remarks leave out what is skipped in a folder, which the rows of `check_files` have.
+    Skipped files are not among the remarks; `check_files` lists them.
     """
     notes: list[str] = []
 

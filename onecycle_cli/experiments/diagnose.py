@@ -1,4 +1,4 @@
-"""A training run as a diagnosis sees it, read from its folder. Needs no torch."""
+"""Reads a training run from its folder for a diagnosis. Needs no torch."""
 
 from collections.abc import Sequence
 
@@ -14,14 +14,14 @@ from onecycle_cli.run_dir.run import RunDir
 from onecycle_cli.schedules import Schedule
 
 WHOLE = ("finished", "collapsed")
-"""Statuses of runs that trained to the end. The tables of the others may have no rows, or end in the middle of one."""
+"""The statuses of runs that trained to the end. The tables of other runs may be empty, or end with half a row."""
 
 
 def read_training(run: RunDir, range_test: RunDir | None = None) -> TrainingRun:
-    """The curves of a training as far as it came, and what was planned.
+    """Reads the curves of a training so far, and its plan.
 
-    A given range test, else one in the run's own folder, tells which max_lr fits. `InputError` where the run is no
-    training, has not begun, or is damaged; and where `range_test` ran under other settings.
+    The suggested max_lr comes from `range_test`, or else from a range test in the run's own folder. `InputError` if the
+    run is not a training, has not started, or is damaged, or if `range_test` ran under other settings.
     """
     facts = run.facts
     if not (run.path / EPOCHS).is_file():
@@ -29,7 +29,7 @@ def read_training(run: RunDir, range_test: RunDir | None = None) -> TrainingRun:
         raise InputError(stands, "Name a training that has begun; those of a sweep are in the folders inside it.")
     recipe = load(run.path / RECIPE)
     suggested = _suggested(run, recipe) if range_test is None else _given(range_test, run, recipe)
-    counts = facts.get("class_counts", {"train": (), "valid": ()})  # an older run does not have them
+    counts = facts.get("class_counts", {"train": (), "valid": ()})  # older runs do not have them
     settings = planned(
         recipe,
         train_images=facts["images"]["train"],
@@ -59,7 +59,7 @@ def _read_curves(run: RunDir, *, growing: bool) -> tuple[list[Step], list[Epoch]
 
 
 def _suggested(run: RunDir, recipe: Recipe) -> float | None:
-    """What the range test in the run's own folder suggests, where there is one."""
+    """Returns the max_lr that the range test in the run's own folder suggests; None if there is none."""
     return suggested_max_lr(run, recipe).max_lr if (run.path / SUGGESTION).is_file() else None
 
 
@@ -84,14 +84,15 @@ def planned(
     valid_counts: Sequence[int] = (),
     suggested: float | None = None,
 ) -> Settings:
-    """What the diagnosis has to know of the plan of a run.
+    """Returns the settings of a run that a diagnosis needs.
 
-    A network that was trained before wants another max_lr than a fresh one: its own counts as the usual one.
+    The usual max_lr is typical of networks that are trained from scratch. A network that starts from trained weights
+    needs another one, so there the recipe's own max_lr counts as the usual one.
     """
     per_epoch = steps_per_epoch(train_images, recipe.data.batch_size, drop_last=recipe.data.drop_last)
     at, total_steps = recipe_schedule(recipe, per_epoch), recipe.schedule.epochs * per_epoch
     max_lr = last_stage(recipe).schedule.largest_max_lr
-    assert max_lr is not None  # it was found before the first epoch
+    assert max_lr is not None  # it is known before the first epoch
     fresh = not recipe.model.pretrained and recipe.model.init is None
     single_cycle = recipe.schedule.policy == "one_cycle" and recipe.fine_tune is None
     return Settings(
@@ -115,12 +116,12 @@ def planned(
 
 
 def tail_share(schedule: Schedule, total_steps: int) -> float:
-    """The share of the steps at the end whose lr is below the first one's, and below a tenth of the peak.
+    """Returns the share of steps in the tail: the last steps, with an lr below that of step 0 and a tenth of the peak.
 
-    Of a long run no more than some ten thousand steps are looked at.
+    In a long run about ten thousand evenly spaced steps are looked at.
     """
     lrs = [schedule(step).lr for step in range(0, total_steps, max(1, total_steps // 10_000))]
-    # The blog's way down comes back to the first lr itself, which rounding may put below it.
+    # The blog's way down ends at the lr of step 0, and rounding may put it just below.
     low = min(lrs[0], max(lrs) / 10) * (1 - 1e-9)
     last = max(step for step, lr in enumerate(lrs) if lr >= low)
     return (len(lrs) - 1 - last) / len(lrs)

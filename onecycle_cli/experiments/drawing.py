@@ -1,4 +1,4 @@
-"""Drawing the figures of a run, and those that a person asks for. Imports no torch, and matplotlib when it draws."""
+"""Draws figures: those of a run, and those that `--plot` asks for. Imports matplotlib on first use, and never torch."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -10,11 +10,11 @@ from onecycle_cli.progress import Report
 from onecycle_cli.run_dir.writing import write_whole
 
 Plot = Callable[[Path], str]
-"""Writes a figure to a path; returns the characters that no font has."""
+"""A function that writes a figure to a path and returns the characters that no font has."""
 
 
 def draw(session: Session, name: str, plot: Plot) -> None:
-    """Draws the figure `name` of a run. One that fails costs a note, kept with the run, and never the result."""
+    """Draws the figure `name` of a run. A failure adds a note to the run and is never raised."""
     try:
         remark = _drawn(session.run.path / name, plot)
     except Exception as error:
@@ -24,7 +24,7 @@ def draw(session: Session, name: str, plot: Plot) -> None:
 
 
 def draw_file(path: Path, report: Report, plot: Plot) -> None:
-    """Draws a figure that a person asked for; `OnecycleError` where that fails, `OSError` where the disk refuses."""
+    """Draws a figure that `--plot` asks for. `OnecycleError` if drawing fails, `OSError` if writing fails."""
     try:
         remark = _drawn(path, plot)
     except (OnecycleError, OSError):
@@ -36,7 +36,7 @@ def draw_file(path: Path, report: Report, plot: Plot) -> None:
 
 
 def _drawn(path: Path, plot: Plot) -> str | None:
-    """Draws, and says what the figure lacks, if anything."""
+    """Draws a figure, and returns a remark about characters that it shows as escapes, or None."""
     missing: list[str] = []
     with silent():
         write_whole(path, lambda beside: missing.append(plot(beside)))

@@ -1,4 +1,4 @@
-"""Scoring a trained model, class by class."""
+"""Scores a trained model, class by class."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,12 +24,12 @@ from onecycle_cli.run_dir.run import RunDir
 from onecycle_cli.run_dir.writing import to_csv
 
 MOST_NAMED = 10
-"""Unreadable files that one message names."""
+"""The most unreadable files that one message names."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The rows of `per_class.csv` and the summary."""
+    """A finished evaluation: the rows of `per_class.csv`, and the content of `summary.json`."""
 
     per_class: list[dict[str, Any]]
     summary: dict[str, Any]
@@ -95,7 +95,7 @@ def _evaluate(model: Classifier, trained: RunDir, recipe: Recipe, folder: Path |
 def _images_in(
     folder: Path, model: Classifier, report: Report, told: Callable[[str], None]
 ) -> tuple[str, torch.Tensor, torch.Tensor]:
-    """The images in a folder of classes: what they are, in words, their pixels and their labels."""
+    """Reads a folder of classes: a description, the pixels and the labels. `InputError` if a file is unreadable."""
     listing = list_class_folder(folder, model.classes)
     for skipped in listing.skipped:
         told(f"Not used: {skipped}.")
@@ -120,7 +120,10 @@ def _images_of_run(
     report: Report,
     told: Callable[[str], None],
 ) -> tuple[str, torch.Tensor, torch.Tensor]:
-    """The images that the run held out, found again by content; of an older run, by their number alone."""
+    """Returns description, pixels and labels of the images that the run held out, found by content.
+
+    Runs of older versions kept no contents, so for them only the number of images is checked.
+    """
     data = open_recipe_data(recipe, report)
     _must_have_classes(data, model)
     if kept is not None:
@@ -136,7 +139,7 @@ def _images_of_run(
 
 
 def _must_have_classes(data: ImageData, model: Classifier) -> None:
-    """Refuses images whose labels would mean other classes than those of the model."""
+    """Refuses images whose classes are not those of the model, in the same order."""
     if data.classes != model.classes:
         raise InputError(
             f"The images have the classes {', '.join(data.classes)}, but the model knows {', '.join(model.classes)}.",

@@ -1,4 +1,4 @@
-"""Which images a training had in which split, kept with its run by content: a later look finds the same ones again."""
+"""Keeps the content hashes of a training's images by split, so that a later evaluation finds the same images."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -12,41 +12,41 @@ from onecycle_cli.run_dir.files import IMAGES
 from onecycle_cli.run_dir.run import RunDir
 
 ROW = np.dtype([("split", "S5"), ("label", "<u4"), ("content", "<u8")])
-"""A row of `images.npy`, 17 bytes: train, valid or test; the number of the class; the hash of the decoded pixels."""
+"""A row of `images.npy`, 17 bytes: the split (train, valid, test), the class number, the hash of the pixels."""
 
 FIX = "Restore the images as they were, or name a folder of classes with --data."
 
 
 @dataclass(frozen=True)
 class KeptImages:
-    """The images of a training, as the rows of its `images.npy` in the order of its splits."""
+    """The images of a training, as the rows of its `images.npy`."""
 
     rows: NDArray[np.void]
 
     def of(self, split: str) -> NDArray[np.void]:
-        """The rows of one split; none where there was no such split."""
+        """Returns the rows of a split; empty if the training had no such split."""
         rows: NDArray[np.void] = self.rows[self.rows["split"] == split.encode()]
         return rows
 
     @property
     def scored(self) -> str:
-        """The split that the run is scored on: test where it had one, else valid."""
+        """The split that the run is scored on: "test" if it has one, else "valid"."""
         return "test" if len(self.of("test")) else "valid"
 
 
 def keep_images(data: ImageData, run: RunDir) -> None:
-    """Writes `images.npy`: a row for each image that the run works on, split by split, in their order."""
+    """Writes `images.npy` to the run's folder: a row for each image, split by split."""
     rows = _rows(data)
     run.write_with(IMAGES, lambda path: _save(path, rows))
 
 
 def kept_images(run: RunDir) -> KeptImages | None:
-    """The images that a training had; None for one of an older version, which did not keep them."""
+    """Reads `images.npy`. None for a run of an older version, which has no such file; `InputError` if it is damaged."""
     path = run.path / IMAGES
     if not path.is_file():
         return None
     try:
-        rows = np.array(np.lib.format.open_memmap(path, mode="r"))  # unlike np.load, it reads this one format alone
+        rows = np.array(np.lib.format.open_memmap(path, mode="r"))  # unlike np.load, it reads no other format
         if rows.dtype != ROW:
             raise ValueError("its columns are others")
     except (ValueError, EOFError, OSError) as error:
@@ -55,7 +55,7 @@ def kept_images(run: RunDir) -> KeptImages | None:
 
 
 def copies_note(data: ImageData) -> str | None:
-    """How many validation and test images are exact copies of training images, in words; None where none are."""
+    """Returns a sentence on validation and test images that are copies of training images; None without copies."""
     trained = np.unique(data.train.contents)
     names = {"valid": "validation images" if data.valid_is != "test split" else "test images", "test": "test images"}
     told = [
@@ -69,10 +69,10 @@ def copies_note(data: ImageData) -> str | None:
 
 
 def rebuilt_split(kept: KeptImages, data: ImageData) -> tuple[Split, bool]:
-    """The split that the run was to be scored on, found again among the images of now by content.
+    """Finds the images of the run's scored split among the images of today, by content.
 
-    Also whether they lie elsewhere than they did: renamed, or moved to another split. `InputError` says what changed
-    where any image has come, gone, or has another class.
+    Also returns whether files were renamed or moved to another split. `InputError` with the changes if an image was
+    added, removed, or has another class.
     """
     before, now = kept.rows, _rows(data)
     _must_be_the_same(before, now)
@@ -90,7 +90,7 @@ def rebuilt_split(kept: KeptImages, data: ImageData) -> tuple[Split, bool]:
 
 
 def trained_on(kept: KeptImages, contents: Contents) -> int:
-    """How many images with these hashes the model was trained on."""
+    """Counts the images with these hashes that the model was trained on."""
     return int(np.isin(contents, kept.of("train")["content"]).sum())
 
 
@@ -133,7 +133,7 @@ def _must_be_the_same(before: NDArray[np.void], now: NDArray[np.void]) -> None:
 
 
 def _taken(data: ImageData, positions: NDArray[np.int64]) -> Split:
-    """The images at these positions of all splits one after another, copied."""
+    """Copies the images at these positions; positions count through all splits in order."""
     parts, first = [], 0
     for split in data.splits.values():
         inside = positions[(positions >= first) & (positions < first + len(split))] - first

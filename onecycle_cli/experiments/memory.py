@@ -1,4 +1,4 @@
-"""What to tell a person whose batch did not fit in memory."""
+"""The error message for a batch that does not fit in memory."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,10 +13,10 @@ from onecycle_cli.run_dir.run import RunDir
 
 @contextmanager
 def telling_batch_size(recipe: Recipe, run: RunDir) -> Iterator[None]:
-    """Turns a lack of memory in the steps of the block into a `MachineError` that names their batch size.
+    """Turns an out-of-memory error inside the block into a `MachineError` that names the batch size.
 
-    How much the step still wanted when it failed, nobody knows, so what would fit is a guess; the command that is
-    named measures it.
+    How much memory the step needed in total is unknown, so the size that the message suggests is a guess. The command
+    that it names measures the size that fits.
     """
     try:
         yield
@@ -34,6 +34,6 @@ def telling_batch_size(recipe: Recipe, run: RunDir) -> Iterator[None]:
 
 
 def _said(error: Exception) -> str:
-    """The line in which torch says what it asked for, without the place in its source."""
+    """Returns the line of torch's message that names the requested memory, without the source location."""
     lines = str(error).splitlines() or ["no more to be had"]
     return lines[0].rpartition("DefaultCPUAllocator: ")[2]

@@ -1,4 +1,4 @@
-"""A run that was saved, for a person who reads it from Python: its tables as pandas DataFrames."""
+"""Reads saved runs in Python: values, and tables as pandas DataFrames."""
 
 from functools import cached_property
 from io import BytesIO
@@ -27,22 +27,22 @@ if TYPE_CHECKING:
     import pandas as pd
 
 TABLES = (STEPS, EPOCHS, LR_RANGE, VERIFY, PROFILE, SWEEP, RANKING, BATCH_SIZE, PER_CLASS, CONFUSION)
-"""The tables that a run may have."""
+"""The names of the tables that a run can have."""
 
 CLASS_NAMES = ("class", "true")
-"""Columns that hold names of classes."""
+"""The columns that hold class names."""
 
 
 def open_run(path: str | Path) -> "SavedRun":
-    """The run in the folder `path`, of any command; `InputError` where there is none."""
+    """Opens the run in the folder `path`, whatever its command. `InputError` if the folder is not a run."""
     return SavedRun(run_at(path))
 
 
 class SavedRun:
-    """A run's folder as values and tables.
+    """The folder of a run, as values and tables.
 
-    Each property reads its file anew, so that a run that goes on gives what it has so far. A table that this run does
-    not have is an `InputError`. The columns are explained in runs/README.md.
+    Each property reads its file again, so a run in progress gives its rows so far. Reading a table that the run does
+    not have raises `InputError`. runs/README.md explains the columns.
     """
 
     def __init__(self, run: RunDir) -> None:
@@ -53,90 +53,90 @@ class SavedRun:
 
     @property
     def path(self) -> Path:
-        """The folder."""
+        """The folder of the run."""
         return self._run.path
 
     @property
     def command(self) -> str:
-        """The command that made it, such as "train"."""
+        """The command that made the run, such as "train"."""
         return str(self.facts["command"])
 
     @property
     def status(self) -> Status:
-        """How it stands: running, finished, diverged, collapsed, interrupted or failed."""
+        """The status: running, finished, diverged, collapsed, interrupted or failed."""
         return self._run.status
 
     @property
     def facts(self) -> dict[str, Any]:
-        """`run.json`: command line, versions, device, seed, classes, times, notes."""
+        """The content of `run.json`: command line, versions, device, seed, classes, times, notes."""
         return self._run.facts
 
     @property
     def summary(self) -> dict[str, Any]:
-        """`summary.json`, the result; empty before the run has ended."""
+        """The content of `summary.json`, the results. Empty until the run has ended."""
         return self._run.summary
 
     @cached_property
     def recipe(self) -> Recipe:
-        """The recipe with all overrides; `InputError` where this version cannot read it."""
+        """The recipe with all overrides. `InputError` if this version cannot read it."""
         return load(self.path / RECIPE)
 
     @property
     def cells(self) -> "list[SavedRun]":
-        """The runs inside a sweep or a tuning, by name; empty for other runs."""
+        """The runs inside a sweep or a tuning, sorted by name. Empty for other runs."""
         return [SavedRun(run) for run in runs_in(self._run) if run is not self._run]
 
     @property
     def steps(self) -> "pd.DataFrame":
-        """A row for each update of a training."""
+        """The table `steps.csv`: a row for each step of a training."""
         return self._table(STEPS)
 
     @property
     def epochs(self) -> "pd.DataFrame":
-        """A row for each epoch of a training."""
+        """The table `epochs.csv`: a row for each epoch of a training."""
         return self._table(EPOCHS)
 
     @property
     def lr_range(self) -> "pd.DataFrame":
-        """A row for each step of a range test."""
+        """The table `lr_range.csv`: a row for each step of a range test."""
         return self._table(LR_RANGE)
 
     @property
     def verify(self) -> "pd.DataFrame":
-        """A row for each short cycle of `find-lr --verify`."""
+        """The table `verify.csv`: a row for each short cycle of `find-lr --verify`."""
         return self._table(VERIFY)
 
     @property
     def profile(self) -> "pd.DataFrame":
-        """A row for each part of a step, of `train --profile`."""
+        """The table `profile.csv` of `train --profile`: a row for each part of a step."""
         return self._table(PROFILE)
 
     @property
     def sweep(self) -> "pd.DataFrame":
-        """A row for each cell of a sweep."""
+        """The table `sweep.csv`: a row for each cell of a sweep."""
         return self._table(SWEEP)
 
     @property
     def ranking(self) -> "pd.DataFrame":
-        """A row for each combination of values of a sweep of trainings, the best first."""
+        """The table `ranking.csv`: a row for each combination of values of a sweep, the best first."""
         return self._table(RANKING)
 
     @property
     def batch_size(self) -> "pd.DataFrame":
-        """A row for each batch size that `find-batch-size` tried."""
+        """The table `batch_size.csv`: a row for each size that `find-batch-size` tried."""
         return self._table(BATCH_SIZE)
 
     @property
     def per_class(self) -> "pd.DataFrame":
-        """A row for each class of an evaluation."""
+        """The table `per_class.csv`: a row for each class of an evaluation."""
         return self._table(PER_CLASS)
 
     @property
     def confusion_matrix(self) -> "pd.DataFrame":
-        """How many images of each class (rows) were taken for which (columns)."""
+        """The table `confusion_matrix.csv`: counts of images by class (rows) and predicted class (columns)."""
         table = self._table(CONFUSION)
         table = table.set_index(table.columns[0])
-        # pandas renames a class called "true", and takes its counts for names.
+        # pandas renames a class called "true", and reads its counts as names.
         return table.set_axis(table.index.to_list(), axis="columns").astype(int)
 
     def _table(self, name: str) -> "pd.DataFrame":
@@ -147,12 +147,12 @@ class SavedRun:
             what = f"{self.path} has no {name}: it is a run of {self.command}, {self.status}."
             raise InputError(what, f"It has {has}." if has else "It has no tables.")
         written = (self.path / name).read_bytes()
-        whole = written[: written.rfind(b"\n") + 1]  # a run that goes on may be in the middle of a row
+        whole = written[: written.rfind(b"\n") + 1]  # a run in progress may have written half a row
         try:
             columns = pd.read_csv(BytesIO(whole), nrows=0).columns
-            # pandas takes a class "1" for a number, and "NA" or "null" for nothing.
+            # pandas reads a class "1" as a number, and "NA" or "null" as missing.
             absent = {column: ["", "nan"] for column in columns if column not in CLASS_NAMES}
             kinds = dict.fromkeys(CLASS_NAMES, str)
             return pd.read_csv(BytesIO(whole), dtype=kinds, na_values=absent, keep_default_na=False)
-        except ValueError as error:  # also of pandas' parser, and of what is no UTF-8
+        except ValueError as error:  # also of pandas' parser, and of text that is not UTF-8
             raise InputError(f"{self.path / name} is damaged: {error}.", "Run it again.") from None

@@ -1,4 +1,4 @@
-"""All updates of a training, one stage after another, from its first step or from where a checkpoint was."""
+"""The steps of a training, stage after stage, from the first step or from a checkpoint."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from onecycle_cli.training.trainer import Step, Trainer
 
 @dataclass(frozen=True)
 class _Stage:
-    """A stage of the recipe, from step `begin` up to, not including, `end`."""
+    """A stage of the recipe: the steps from `begin` to `end`, without `end`."""
 
     number: int
     recipe: Recipe
@@ -24,9 +24,9 @@ class _Stage:
 
 
 class Updates:
-    """The updates of a training in `run`, whose network is made fresh here.
+    """The steps of a training, from a freshly initialized network.
 
-    `trainer` took the last update. Each stage but the last has one of its own, all of the same network.
+    `trainer` is the one that took the last step. All stages share the network; each has its own trainer.
     """
 
     def __init__(self, recipe: Recipe, setup: Setup, session: Session) -> None:
@@ -40,14 +40,14 @@ class Updates:
             begin = end
 
     def restore(self, step: int, state: Mapping[str, Tensor]) -> None:
-        """Goes back to where `state` was taken of the trainer, before the update `step`."""
+        """Restores the `state` of a trainer that was saved before the update `step`."""
         for stage in self._stages:
             if stage.begin < step <= stage.end:
                 self.trainer = self._trainer_of(stage)
         self.trainer.restore(state)
 
     def since(self, first_step: int) -> Iterator[Step]:
-        """The updates from `first_step` to the last one of the last stage."""
+        """Yields the steps from `first_step` to the end of the last stage."""
         schedule = recipe_schedule(self._recipe, self._setup.train.steps_per_epoch)
         for stage in self._stages:
             first = max(first_step, stage.begin)

@@ -1,4 +1,4 @@
-"""What a recipe tells a suggestion, and what a range test that was run before says for the recipe at hand."""
+"""Reads range tests of earlier runs, and takes their suggestions for a recipe."""
 
 import math
 from collections.abc import Iterator
@@ -16,13 +16,13 @@ from onecycle_cli.run_dir.run import RunDir
 
 
 def suggestion_plan(recipe: Recipe) -> Plan:
-    """What a suggestion has to know of the run that the recipe plans."""
+    """Returns what a suggestion needs to know of the planned run: the optimizer and the div_factor."""
     return Plan(recipe.optimizer.name, recipe.schedule.start_divisor)
 
 
 @dataclass(frozen=True)
 class SavedSuggestion:
-    """The `max_lr` that a curve gives for a recipe, and the one it gave (`then`) for the recipe it was run with."""
+    """The `max_lr` of a saved range test, read for a recipe, and the one (`then`) that it suggested when it ran."""
 
     max_lr: float
     then: float
@@ -30,7 +30,7 @@ class SavedSuggestion:
 
 
 def suggested_max_lr(found: RunDir, recipe: Recipe) -> SavedSuggestion:
-    """Reads the range test in `found` again, for the cycle of `recipe`; `InputError` where there is no number."""
+    """Reads the range test in `found` again, for the cycle of `recipe`. `InputError` if it gives no max_lr."""
     if not (found.path / SUGGESTION).is_file():
         raise InputError(
             f"{found.path} holds no suggestion.",
@@ -45,7 +45,7 @@ def suggested_max_lr(found: RunDir, recipe: Recipe) -> SavedSuggestion:
     again = suggest(saved_curves(found), suggestion_plan(recipe))
     if (found.path / VERIFY).is_file() and again.max_lr is not None:
         again = verified(again, saved_trials(found), div_factor=recipe.schedule.start_divisor)
-    if again.max_lr is None:  # an older version saw one, or the file was written to since
+    if again.max_lr is None:  # an older version read one, or the file has changed
         raise InputError(f"{found.path / LR_RANGE} gives no max_lr, read again. {again.reason}", "Run find-lr again.")
     return SavedSuggestion(again.max_lr, then, str(again.confidence))
 
@@ -81,7 +81,7 @@ def with_max_lr_from(
 
 
 def saved_curves(found: RunDir, *, growing: bool = False) -> list[Curve]:
-    """The curve of each repeat in `lr_range.csv`; with `growing` as far as they go by now, maybe none."""
+    """Reads the curve of each repeat in `lr_range.csv`. With `growing`, an unfinished or missing file is accepted."""
     rows = found.read_growing_table(LR_RANGE) if growing else found.read_table(LR_RANGE)
     with numbers_in(found, LR_RANGE):
         return [
@@ -97,11 +97,11 @@ def _lr(text: str) -> float:
 
 
 def _seed(row: dict[str, str]) -> str | None:
-    return row.get("seed")  # runs of before there were repeats have no such column
+    return row.get("seed")  # runs of older versions have no such column
 
 
 def saved_trials(found: RunDir) -> list[Trial]:
-    """The short cycles in `verify.csv`."""
+    """Reads the short cycles in `verify.csv`."""
     rows = found.read_table(VERIFY)
     with numbers_in(found, VERIFY):
         return [
@@ -112,7 +112,7 @@ def saved_trials(found: RunDir) -> list[Trial]:
 
 @contextmanager
 def numbers_in(found: RunDir, name: str) -> Iterator[None]:
-    """Turns a value that is missing, or text in place of a number, into an `InputError`."""
+    """Turns a missing column, or text instead of a number, inside the block into an `InputError`."""
     try:
         yield
     except KeyError as error:
@@ -122,8 +122,8 @@ def numbers_in(found: RunDir, name: str) -> Iterator[None]:
 
 
 def stale_settings(found: RunDir, recipe: Recipe, precision: str) -> list[Difference]:
-    """The settings that change the curve and differ between the test in `found` and `recipe`."""
+    """Returns the settings that change the curve and differ between the range test in `found` and `recipe`."""
     tested = found.read_json(SUGGESTION).get("curve_settings")
-    if tested is None:  # a run of before they were kept
+    if tested is None:  # runs of older versions did not keep them
         tested = curve_settings(load(found.path / RECIPE), found.facts["precision"])
     return differences(tested, curve_settings(recipe, precision))

@@ -1,4 +1,4 @@
-"""A sweep: range tests or short trainings over a grid of a recipe's fields, and what they say together."""
+"""Sweeps: range tests or trainings over a grid of a recipe's fields, with a table and a ranking."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -40,7 +40,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class SweepPlan:
-    """What a sweep is to run: `variations` of the recipe, each a mapping of dotted fields to values.
+    """The plan of a sweep: `variations` of the recipe, each a mapping of dotted field names to values.
 
     `repeats` is the number of seeds: of the range tests of a cell, or of the cells of each variation. Without
     variations they are batch sizes around the recipe's, which follow from measured speeds.
@@ -53,11 +53,11 @@ class SweepPlan:
 
     @property
     def fields(self) -> list[str]:
-        """The fields that vary, but for the seed."""
+        """The dotted names of the fields that vary, without the seed."""
         return list(dict.fromkeys(field for values in self.variations for field in values))
 
     def cells(self, precision: str, source: str) -> list[Cell]:
-        """The cells, in the order of the grid; `InputError` where one of them is no recipe."""
+        """Returns the cells, in the order of the grid. `InputError` if a variation is not a valid recipe."""
         first = self.recipe.seed
         seeds = [{"seed": first + n} for n in range(self.repeats)] if self.mode == "train" else [{}]
         variations = [{**values, **seed} for values in self.variations for seed in seeds]
@@ -65,7 +65,7 @@ class SweepPlan:
         return plan_cells(self.recipe, variations, mode=self.mode, precision=precision, repeats=repeats, source=source)
 
     def fixed(self, precision: str) -> dict[str, Any]:
-        """What all cells share: a sweep can be gone on with where this is the same."""
+        """Returns what all cells share. A sweep can be resumed only by a plan that shares the same."""
         settings = result_settings(self.recipe, precision)
         shared = {name: value for name, value in settings.items() if name not in self.fields}
         return {"fields": self.fields, "mode": self.mode, "repeats": self.repeats, "settings": shared}
@@ -73,7 +73,7 @@ class SweepPlan:
 
 @dataclass(frozen=True)
 class Sweep:
-    """A sweep that has ended: a row a cell, by column, in the order of the grid; of trainings also who did best.
+    """A finished sweep: a row for each cell, in the order of the grid, and for trainings a ranking and the best cell.
 
     `names` are the columns that vary, `best` is the first cell with the values that did best, `seconds` what each
     training took, and `summary` what `summary.json` has.
@@ -90,20 +90,20 @@ class Sweep:
 
 
 def sweep_name(command: str, plan: SweepPlan, precision: str) -> str:
-    """The name of a sweep's folder: the same command finds it again."""
+    """Returns the default name of a sweep's folder. The same command with the same plan gives the same name."""
     variations = [dict(values) for values in plan.variations]
     return f"{command}-{plan.recipe.name}-{fingerprint(plan.fixed(precision) | {'variations': variations})[:8]}"
 
 
 BATCH_FACTORS = (1 / 4, 1 / 2, 1, 2, 4)
-"""Of the recipe's batch size, that the preset batch-size compares."""
+"""The multiples of the recipe's batch size that the preset `batch-size` compares."""
 
 
 def equal_time(recipe: Recipe, session: Session) -> list[dict[str, Any]]:
-    """Batch sizes around the recipe's, each with as many epochs as take the time of the recipe's.
+    """Returns variations with batch sizes around the recipe's, each with as many epochs as take the same time.
 
-    Source: Smith's report, remark 4: batch sizes are to be compared at equal time. What was measured before an
-    interrupt holds on.
+    Source: Smith's report, remark 4: batch sizes are to be compared at equal time. A resumed sweep keeps its first
+    measurement.
     """
     if (session.run.path / SWEEP_PLAN).is_file():
         saved: list[dict[str, Any]] = session.run.read_json(SWEEP_PLAN)["variations"]
@@ -122,9 +122,9 @@ def equal_time(recipe: Recipe, session: Session) -> list[dict[str, Any]]:
 
 
 def joined(plan: SweepPlan, run: RunDir, precision: str) -> SweepPlan:
-    """The plan with the variations that the sweep in `run` had before, which come first; it is kept there.
+    """Adds the variations that the sweep in `run` already has, first, and saves the joined plan there.
 
-    `InputError` where the folder holds a sweep of other fields, or one under other settings.
+    `InputError` if the folder holds a sweep of other fields or with other settings.
     """
     fixed = plan.fixed(precision)
     variations = list(plan.variations)
@@ -192,7 +192,7 @@ def _best(cells: Sequence[Cell], ranking: Sequence[Ranked]) -> Cell | None:
 
 
 def run_plan(plan: SweepPlan, session: Session, *, jobs: int, source: str) -> list[Cell]:
-    """Runs the cells that have not been run to their end; `sweep.csv` is written anew, whole, after each of them."""
+    """Runs the cells that have no result, and rewrites `sweep.csv` after each."""
     cells = plan.cells(session.hardware.precision, source)
     names = columns(cells, plan.mode)
 
@@ -205,19 +205,19 @@ def run_plan(plan: SweepPlan, session: Session, *, jobs: int, source: str) -> li
 
 
 def varying(cells: Sequence[Cell]) -> list[str]:
-    """The columns of the fields that vary."""
+    """Returns the column names of the fields that vary."""
     return list(column_names(list(cells[0].values)).values())
 
 
 def columns(cells: Sequence[Cell], mode: Mode) -> list[str]:
-    """The columns of a sweep's table: the fields that vary, then what came out."""
+    """Returns the columns of a sweep's table: the fields that vary, then the results."""
     names = varying(cells)
     results = RANGE_CELL_COLUMNS if mode == "range" else TRAIN_CELL_COLUMNS
     return [*names, *(name for name in results if name not in names)]
 
 
 def rows_of(cells: Sequence[Cell], run: RunDir, mode: Mode) -> list[Row]:
-    """A row for each cell that has been run, by column."""
+    """Returns a row for each cell that has ended, as a mapping by column."""
     rows = []
     for cell in cells:
         found = row_of(cell, run)
@@ -231,14 +231,14 @@ def rows_of(cells: Sequence[Cell], run: RunDir, mode: Mode) -> list[Row]:
 
 
 def _end(found: Row, mode: Mode) -> Row:
-    """How a cell ended, and why without a result: a range test may end and give no max_lr, which is no error."""
+    """Returns status and error of a cell. A range test that ends without a max_lr has a status for that."""
     if mode == "train" or found["status"] != "finished" or found["max_lr"] is not None:
         return {"status": found["status"], "error": found["error"]}
     return {"status": "diverged" if found["argmin_lr"] is None else "no suggestion", "error": found["reason"]}
 
 
 def as_cell(value: Any) -> Any:
-    """A value of a recipe as a table has it: numbers as they are, all else as it stands in a recipe."""
+    """Formats a recipe's value for a table: numbers stay numbers, other values become text as in YAML."""
     return value if isinstance(value, int | float) and not isinstance(value, bool) else as_written(value)
 
 
@@ -263,11 +263,11 @@ def _valid_images(cells: Sequence[Cell], run: RunDir) -> int:
 
 
 def _draw_trainings(cells: Sequence[Cell], session: Session) -> None:
-    """The losses, accuracies and lrs of all cells that have some, as `compare` draws them."""
+    """Draws losses, accuracies and lrs of all trainings, as `compare` does."""
     runs = []
     for cell in cells:
         if (session.run.path / cell.name / EPOCHS).is_file():
-            with suppress(InputError):  # a cell that was damaged since is no reason to lose the rest
+            with suppress(InputError):  # one damaged cell must not cost the figure of the others
                 runs.append(read_run(RunDir(session.run.path / cell.name)))
     if runs:
         fields = differing(runs)
@@ -278,7 +278,7 @@ def _draw_trainings(cells: Sequence[Cell], session: Session) -> None:
 def draw_curves(
     name: str, cells: Sequence[Cell], rows: Sequence[Row], session: Session, *, chosen: Cell | None
 ) -> None:
-    """The overlay of the range tests, labelled by what varies."""
+    """Draws the curves of all range tests together, labelled by the fields that vary."""
 
     def plot(path: Path) -> str:
         from onecycle_cli.figures.plots import Overlaid, plot_sweep

@@ -1,4 +1,4 @@
-"""Training with the 1cycle policy, from the first step, or the last checkpoint, to the summary."""
+"""Trains with the 1cycle policy: from the first step or a checkpoint, to weights and summary."""
 
 import math
 from collections.abc import Iterator
@@ -51,11 +51,12 @@ from onecycle_cli.training.step_blocks import LoggedStep, SeenStep, in_blocks
 from onecycle_cli.training.trainer import Score, Step, Trainer
 
 PROFILED_STEPS = 20
+"""The number of steps that `train --profile` times."""
 
 
 @dataclass(frozen=True)
 class Training:
-    """A training run that has ended: how, and everything in its summary."""
+    """A training that has ended: its status, and the content of `summary.json`."""
 
     status: Status
     summary: dict[str, Any]
@@ -64,10 +65,10 @@ class Training:
 def train(recipe: Recipe, session: Session, *, auto: bool = False, profile: bool = False) -> Training:
     """Trains as the recipe says, and leaves tables, weights, figure and summary in the run's folder.
 
-    With `auto`, or where `schedule.max_lr` is null, a range test in the same folder comes first; of a max_lr that is
-    there already, `auto` keeps the ratios between the layer groups. With `profile`, the parts of a step are timed
-    before; the training is the same. A diverged or collapsed run is a result, not an error. An interrupt ends it after
-    the step, with a checkpoint. `NoSuggestionError` where two range tests gave no max_lr.
+    With `auto`, or if `schedule.max_lr` is null, a range test in the same folder runs first. If the recipe has a max_lr
+    for each layer group, `auto` keeps their ratios. With `profile`, the parts of a step are timed first; the training
+    is the same. A diverged or collapsed run is a result, not an error. An interrupt ends the run after the current
+    step, with a checkpoint. `NoSuggestionError` if two range tests give no max_lr.
     """
     with session.run.alone(), session.run.recording():
         return train_with(recipe, prepare(recipe, session), session, auto=auto, profile=profile)
@@ -82,9 +83,9 @@ def train_with(
     profile: bool = False,
     checkpoint: Checkpoint | None = None,
 ) -> Training:
-    """Trains on data that is open already, in a run that the caller records.
+    """Trains as `train` does, on prepared data, in a run whose end the caller records.
 
-    With a `checkpoint` of the run it continues from there, to the same end. Else as `train`.
+    With a `checkpoint` of the run, continues from there to the same final weights.
     """
     keep_images(setup.data, session.run)
     if copies := copies_note(setup.data):
@@ -103,7 +104,7 @@ def train_with(
         position = checkpoint.position
         seen = _seen_before(session.run, position.step - first_step)
         updates.restore(position.step, checkpoint.state)
-    # Also where it begins again: a run of an older version has another header.
+    # Also at the beginning of a resumed run: older versions wrote another header.
     rows = [[getattr(epoch, name) for name in EPOCHS_COLUMNS] for epoch in position.epochs]
     session.run.write_text(EPOCHS, to_csv(EPOCHS_COLUMNS, rows))
     with (
@@ -121,7 +122,7 @@ def train_with(
 
 @dataclass(frozen=True)
 class _Loop:
-    """Trains and scores one epoch after another; what comes of it goes to the run's tables and checkpoints."""
+    """Trains and scores epoch after epoch, and writes the run's tables and checkpoints."""
 
     recipe: Recipe
     setup: Setup
@@ -133,9 +134,9 @@ class _Loop:
     held: Held
 
     def run(self, position: Position, seen: list[LoggedStep]) -> tuple[Position, Score | None]:
-        """From `position` to the end, or to a loss that is not finite, which then is the last of those `seen`.
+        """Trains from `position` to the end, or to the first loss that is not finite. Appends the steps to `seen`.
 
-        Also gives the score at the end; None where the loss was not finite.
+        Returns the last position and the score at the end; None if the loss was not finite.
         """
         score = None
         steps = self._until_interrupted(self.updates.since(position.step))
@@ -146,24 +147,24 @@ class _Loop:
                 position = after
                 if self.held.came or self.checkpoints.due:
                     self._keep(position)
-            if self.held.came:  # after the last look at it, and then there are no further steps
+            if self.held.came:  # it came after the last check, so there are no further steps
                 self._keep(position)
             if not math.isfinite(seen[-1].train_loss):
                 return position, None
             position, score = self._scored(position, number, seen[-1])
         self._keep(position)
-        # It may have gone on from a checkpoint of the end itself.
+        # A run that resumes from a checkpoint at its very end has no score yet.
         return position, score or self.setup.trainer.evaluate(self.setup.valid)
 
     def _until_interrupted(self, steps: Iterator[Step]) -> Iterator[Step]:
-        """The steps, up to the one that an interrupt comes in: a block that the device is taking ends there."""
+        """Yields the steps, up to the one in which an interrupt comes."""
         for step in steps:
             yield step
             if self.held.came:
                 return
 
     def _steps(self, position: Position, steps: Iterator[Step], seen: list[LoggedStep]) -> Iterator[Position]:
-        """Takes the steps that are left of an epoch; yields the position whenever some have come to the host."""
+        """Takes the remaining steps of an epoch, and yields the position after each block of them."""
         total = self.recipe.schedule.epochs * self.setup.train.steps_per_epoch
         row, started = row_maker(self.recipe), perf_counter()
         for block in in_blocks(steps, self.setup.hardware, self.recipe.runtime.log_every):
@@ -179,12 +180,12 @@ class _Loop:
             yield position
 
     def _keep(self, position: Position) -> None:
-        """Writes a checkpoint, and then lets the interrupt act that has come, if any."""
+        """Writes a checkpoint, and then raises the interrupt that was held back, if any."""
         self.checkpoints.write(position, self.updates.trainer.state())
         self.held.let_go()
 
     def _scored(self, position: Position, number: int, last: LoggedStep) -> tuple[Position, Score]:
-        """The position after the epoch that has come to its last step, and its score."""
+        """Scores the epoch that has just ended, and returns the position after it and the score."""
         started, sums = perf_counter(), position.sums
         score = self.setup.trainer.evaluate(self.setup.valid)
         epoch = Epoch(
@@ -240,7 +241,7 @@ def _ended(
 
 
 def _seen_before(run: RunDir, rows: int) -> list[LoggedStep]:
-    """The steps before a checkpoint, from the run's table; `InputError` where rows are missing."""
+    """Reads the steps before a checkpoint from the run's table. `InputError` if rows are missing."""
     found = run.read_growing_table(STEPS)[:rows]
     if len(found) < rows:
         what = f"{run.path / STEPS} has {len(found)} rows, but its checkpoint comes after {rows}."
@@ -263,7 +264,7 @@ def _profile(trainer: Trainer, session: Session) -> None:
 
 
 def _check_cycle(recipe: Recipe, setup: Setup) -> None:
-    """Refuses a cycle that is too short before the range test rather than after it."""
+    """Refuses a cycle that is too short, before the range test runs."""
     recipe_schedule(with_max_lr(recipe, 1.0), setup.train.steps_per_epoch)
 
 

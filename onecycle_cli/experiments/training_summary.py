@@ -1,4 +1,4 @@
-"""What has come of a training: its status, its summary, what its curves say, its figure."""
+"""The results of a training: its status, its summary, its diagnosis and its figure."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -23,7 +23,7 @@ from onecycle_cli.training.trainer import Score
 def status_of(
     settings: Settings, seen: Sequence[LoggedStep], epochs: Sequence[Epoch], answers: Answers | None
 ) -> Status:
-    """How the training ended; `answers` are the last ones on the validation images, None where it diverged."""
+    """Returns how a training ended. `answers` are those on the validation images at the end; None if it diverged."""
     if answers is None or not math.isfinite(seen[-1].train_loss):
         return "diverged"
     losses = Losses([epoch.train_loss for epoch in epochs], epochs[-1].valid_loss)
@@ -33,7 +33,7 @@ def status_of(
 def summary_of(
     recipe: Recipe, status: Status, seen: Sequence[LoggedStep], epochs: Sequence[Epoch], test: Score | None
 ) -> dict[str, Any]:
-    """The numbers of `summary.json` that follow from the curves."""
+    """Returns the values of `summary.json` that follow from the curves. `test` is the score on a test split, if any."""
     last = epochs[-1] if epochs and status != "diverged" else None  # a diverged run has no final accuracy
     best = max(epochs, key=lambda epoch: epoch.valid_accuracy, default=None)
     diverged = seen[-1] if status == "diverged" else None
@@ -62,7 +62,7 @@ def summary_of(
 
 
 def plan(recipe: Recipe, setup: Setup, *, found: bool) -> Settings:
-    """What a diagnosis has to know; `found` where max_lr is what a range test suggested."""
+    """Returns the settings that a diagnosis needs. `found` says that max_lr was suggested by a range test."""
     return planned(
         recipe,
         train_images=len(setup.data.train),
@@ -77,7 +77,7 @@ def plan(recipe: Recipe, setup: Setup, *, found: bool) -> Settings:
 def first_statement(
     settings: Settings, status: Status, seen: Sequence[LoggedStep], epochs: Sequence[Epoch]
 ) -> Statement | None:
-    """The most important of what the curves say; None where they say nothing."""
+    """Returns the most important statement of the diagnosis; None if there is none."""
     steps = [diagnosis.Step(step.step, step.lr, step.train_loss) for step in seen]
     rows = [
         diagnosis.Epoch(e.epoch, e.lr, e.train_loss, e.train_accuracy, e.valid_loss, e.valid_accuracy) for e in epochs
@@ -86,13 +86,13 @@ def first_statement(
 
 
 def steps_columns(recipe: Recipe) -> list[str]:
-    """The columns of `steps.csv`: also one for each layer group, where their lrs differ."""
+    """Returns the columns of `steps.csv`. If the layer groups have different lrs, each has a column."""
     apart = any(relative(stage.schedule.max_lr) for stage in stages(recipe))
     return [*STEPS_COLUMNS, *(f"lr_{group}" for group in recipe.model.groups if apart)]
 
 
 def row_maker(recipe: Recipe) -> Callable[[LoggedStep], dict[str, Any]]:
-    """What makes a row of `steps.csv`; a layer group that is frozen has no lr."""
+    """Returns a function that makes a row of `steps.csv` from a step. The lr of a frozen layer group is None."""
     of_epochs = [
         {f"lr_{group}": None if group in stage.frozen else ratio for group, ratio in ratios.items()}
         for stage in stages(recipe)
@@ -107,7 +107,7 @@ def row_maker(recipe: Recipe) -> Callable[[LoggedStep], dict[str, Any]]:
 
 
 def draw_training(recipe: Recipe, seen: Sequence[LoggedStep], epochs: Sequence[Epoch], session: Session) -> None:
-    """Losses, accuracy, lr and momentum over the steps, as `training.png`."""
+    """Draws losses, accuracies, lr and momentum over the steps, as `training.png`."""
 
     def plot(path: Path) -> str:
         from onecycle_cli.figures.plots import plot_training

@@ -1,4 +1,4 @@
-"""The discipline as one command: batch size, weight decay and momentum by short runs, then the range test again."""
+"""Tunes batch size, weight decay and momentum by short runs, and then max_lr by range tests."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -37,9 +37,10 @@ Values = dict[str, Any]
 
 @dataclass(frozen=True)
 class Tuned:
-    """A recipe with nothing left to be found, and how each of its values was decided.
+    """A tuned recipe, with a max_lr, and the decision behind each value.
 
-    `reason` says in a sentence where `max_lr` comes from; `summary` is what `summary.json` has.
+    `reason` is a sentence on the origin of `max_lr`, `left_out` names the stages that the budget had no time for, and
+    `summary` is the content of `summary.json`.
     """
 
     recipe: Recipe
@@ -52,19 +53,20 @@ class Tuned:
 
 
 def tune_name(recipe: Recipe, precision: str, budget: float) -> str:
-    """The name of the folder: the same command finds it again."""
+    """Returns the default name of the run's folder. The same recipe and budget give the same name."""
     return f"tune-{recipe.name}-{fingerprint(result_settings(recipe, precision) | {'budget': budget})[:8]}"
 
 
 def tune(recipe: Recipe, session: Session, *, budget: float, source: str | None = None) -> Tuned:
-    """Tunes a recipe within `budget` seconds, and leaves `tuned.yaml` and a report of each decision in `run`.
+    """Tunes a recipe within `budget` seconds, and writes `tuned.yaml` and a report of each decision.
 
-    Each short run is a cell of its own with the range test before it; what was run before an interrupt is not run
-    again. Runs with other batch sizes have as many epochs as take the same time. Where the last range tests give no
-    max_lr, it is that of the short runs with the chosen values, with low confidence.
+    Each short run is a cell in its own folder, after a range test. A resumed tuning does not repeat finished cells.
+    Runs with another batch size get as many epochs as take the same time. If the last range tests give no max_lr,
+    that of the best short run with the chosen values is taken, with low confidence. `source` is the name of the recipe
+    in messages.
 
-    `InputError` where there is no time for anything, and for a recipe of several stages or several lrs;
-    `NoSuggestionError` where there is no max_lr and no short run came to its end.
+    `InputError` if the budget is too short, or if the recipe has several stages or several lrs. `NoSuggestionError` if
+    there is no max_lr and no short run finished.
     """
     run = session.run
     with run.alone(), run.recording():
@@ -130,21 +132,21 @@ def _tune(recipe: Recipe, session: Session, budget: float, source: str) -> Tuned
 
 @dataclass(frozen=True)
 class _MaxLr:
-    """The max_lr of the tuned recipe, None where there is none; `reason` says where it comes from, or why not."""
+    """The max_lr of the tuned recipe, or None. `reason` says where it comes from, or why there is none."""
 
     value: float | None
     confidence: str
     reason: str
 
     def told(self) -> str:
-        """A line of the report."""
+        """Returns the sentence for the report."""
         if self.value is None:
             return f"No max_lr, and so no recipe. {self.reason}"
         return f"max_lr {self.value:g}, confidence {self.confidence}. {self.reason}"
 
 
 class _Bench:
-    """Where short runs and range tests are made, and what was spent on them."""
+    """Runs the short trainings and the range tests of a tuning, and keeps account of the time spent."""
 
     def __init__(
         self,
@@ -161,13 +163,13 @@ class _Bench:
         self.range_tests: dict[int, dict[str, Any]] = {}
 
     def epochs(self, batch_size: int, epochs: int) -> int:
-        """The epochs with `batch_size` that take the time of so many with the recipe's."""
+        """Converts `epochs` at the recipe's batch size to the number at `batch_size` that takes the same time."""
         return epochs_in_equal_time(
             epochs, self.found.speeds[self.recipe.data.batch_size], self.found.speeds[batch_size]
         )
 
     def trial(self, values: Values, seed: int) -> Trial:
-        """A short run."""
+        """Trains a short run with these values and this seed."""
         made = self._trial(values, seed)
         self.trials.append(made)
         return made
@@ -184,21 +186,21 @@ class _Bench:
         return Trial(values, None, max_lr, row["status"] if row.get("error") is None else _why(row))
 
     def _range_test_of(self, batch_size: int) -> dict[str, Any]:
-        """The range test whose max_lr the short runs of a batch size have."""
+        """Returns the range test that gives the short runs of a batch size their max_lr."""
         if batch_size not in self.range_tests:
             self.range_tests[batch_size] = self._range_test({BATCH_SIZE: batch_size}, 1)
         return self.range_tests[batch_size]
 
     def _at_same_pace(self, max_lr: float, momentum: float) -> float:
-        """What was found with the recipe's momentum, for another one."""
+        """Converts a max_lr found with the recipe's momentum to another momentum."""
         if self.recipe.optimizer.name != "sgd":
             return max_lr
         return float(f"{same_pace(max_lr, self.recipe.schedule.at_peak, momentum):.3g}")
 
     def final_max_lr(self, chosen: Values, whole: Values) -> _MaxLr:
-        """The max_lr that range tests suggest under the `chosen` values, or else the one of the short runs with them.
+        """Returns the max_lr that range tests suggest with the `chosen` values, or that of the best such short run.
 
-        `whole` are these values with the length of the tuned recipe.
+        `whole` has the same values, with the length of the tuned recipe.
         """
         self.session.report("Range tests under the chosen values.")
         row = self._range_test(whole, FINAL_REPEATS)
@@ -212,7 +214,7 @@ class _Bench:
         return _MaxLr(best.max_lr, "low", f"{source} {best.valid_loss:.4f}. {why}")
 
     def _range_test(self, values: Values, repeats: int) -> dict[str, Any]:
-        """The row of a range test. One that gave no max_lr is repeated where there is time, and that row counts."""
+        """Returns the row of a range test. One without a max_lr is repeated if there is time, and that row counts."""
         row = self._row(values, "range", repeats)
         if row["max_lr"] is not None or row["status"] != "finished":
             return row
@@ -225,13 +227,13 @@ class _Bench:
         return self._row({**values, **retry}, "range", RETRY_SEEDS)
 
     def has_time_for(self, stage: Stage) -> bool:
-        """Whether the trials of a stage and the last range tests fit into what is left of the budget."""
+        """Whether the short runs of a stage and the last range tests fit into the rest of the budget."""
         cost = self.found.cost
         trials = len(stage.values) * self.plan.epochs * cost.epoch
         return self._has_time(stage.name, cost.range_tests(stage) + trials + FINAL_REPEATS * cost.range_test)
 
     def _has_time(self, work: str, seconds: float) -> bool:
-        """Whether some work fits into what is left of the budget; the answer is kept, so that what began can go on."""
+        """Whether work of `seconds` fits into the rest of the budget. The answer is saved for a resumed tuning."""
         state, work = self.session.run.read_json(TUNE_STATE), f"{work}, in {self.budget:g} s"
         if work not in state["has_time"]:
             state["has_time"][work] = self.used() + seconds <= self.budget
@@ -239,12 +241,12 @@ class _Bench:
         return bool(state["has_time"][work])
 
     def used(self) -> float:
-        """Seconds that were spent so far, in all processes that worked on this."""
+        """Returns the seconds spent so far, over all processes that worked on this tuning."""
         runs = [RunDir(path.parent) for path in self.session.run.path.glob(f"*/{RUN}")]
         return self.found.seconds + sum(run.facts["seconds"] or 0.0 for run in runs)
 
     def _row(self, values: Values, mode: Mode, repeats: int) -> dict[str, Any]:
-        """What came out of the cell with these values, which is run if it was not."""
+        """Returns the result of the cell with these values, and runs it first if needed."""
         (cell,) = plan_cells(
             self.recipe,
             [values],
@@ -261,5 +263,5 @@ class _Bench:
 
 
 def _why(row: Mapping[str, Any]) -> str:
-    """Why a range test or a short run gave nothing, on a line."""
+    """Returns the first line of the reason why a range test or a short run has no result."""
     return str(row.get("reason") or row["error"]).splitlines()[0]

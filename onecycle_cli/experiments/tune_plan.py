@@ -1,4 +1,4 @@
-"""What a tuning measures before its short runs, and the plan that follows: both are kept, so that it can go on."""
+"""The measurements before a tuning and the plan that follows from them. Both are saved, so that a tuning can resume."""
 
 from collections.abc import Mapping
 from contextlib import suppress
@@ -20,9 +20,9 @@ from onecycle_cli.run_dir.files import TUNE_STATE
 
 @dataclass(frozen=True)
 class Measured:
-    """What `tune.json` holds: the training images, the speed of each batch size that fits, and what things cost.
+    """The measurements in `tune.json`: the number of training images, the speed of each batch size, and the costs.
 
-    `speeds` are in images a second; `seconds` is what measuring took.
+    `speeds` maps each batch size that fits in memory to images per second. `seconds` is the time that measuring took.
     """
 
     images: int
@@ -32,9 +32,10 @@ class Measured:
 
 
 def measured(recipe: Recipe, session: Session) -> Measured:
-    """Times real steps at each batch size that may be tried, or takes what was measured before an interrupt.
+    """Times real steps at each batch size that may be tried, or reads the measurements of a tuning that is resumed.
 
-    `InputError` where `run` holds a tuning under other settings, `MachineError` where the recipe's batch does not fit.
+    `InputError` if the folder holds a tuning with other settings, `MachineError` if the recipe's batch size does not
+    fit in memory.
     """
     settings = result_settings(recipe, session.hardware.precision)
     if not (session.run.path / TUNE_STATE).is_file():
@@ -58,7 +59,7 @@ def _measure(recipe: Recipe, session: Session) -> dict[str, Any]:
     started = perf_counter()
     setup = prepare(recipe, session)
     images, own = len(setup.train.labels), recipe.data.batch_size
-    least_epochs(recipe, images)  # a cycle that is too short is told now
+    least_epochs(recipe, images)  # refuses a cycle that is too short
     sizes = [
         own,
         *(values[BATCH_SIZE] for stage in _stages(recipe, images) for values in stage.values if BATCH_SIZE in values),
@@ -79,7 +80,7 @@ def _measure(recipe: Recipe, session: Session) -> dict[str, Any]:
 
 
 def plan_within(budget: float, recipe: Recipe, found: Measured) -> Plan:
-    """How long the short runs are, and which stages there are; `InputError` where the budget is too short for any."""
+    """Plans the length of the short runs and the stages of a tuning. `InputError` if `budget` seconds are too few."""
     cost, least = found.cost, least_epochs(recipe, found.images)
     tried = [_fitting(stage, found) for stage in _stages(recipe, found.images)]
     plan = planned(
@@ -96,7 +97,7 @@ def plan_within(budget: float, recipe: Recipe, found: Measured) -> Plan:
 
 
 def least_epochs(recipe: Recipe, images: int) -> int:
-    """The fewest epochs that make a whole cycle of the recipe's; `InputError` where its own are too few."""
+    """Returns the fewest epochs in which the recipe's cycle fits. `InputError` if the recipe itself has too few."""
     recipe = with_max_lr(recipe, 1.0)
     steps = steps_per_epoch(images, recipe.data.batch_size, drop_last=recipe.data.drop_last)
     for epochs in range(1, recipe.schedule.epochs):
@@ -114,7 +115,7 @@ def _stages(recipe: Recipe, images: int) -> list[Stage]:
 
 
 def _fitting(stage: Stage, found: Measured) -> Stage:
-    """The stage without the batch sizes that do not fit in memory."""
+    """Returns the stage without the batch sizes that do not fit in memory."""
     return Stage(
         stage.name, [values for values in stage.values if values.get(BATCH_SIZE, found.cost.batch_size) in found.speeds]
     )

@@ -1,4 +1,4 @@
-"""The report of a tuning in Markdown: each decision with its evidence."""
+"""The report of a tuning, as Markdown: each decision with its evidence."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,11 @@ from onecycle_cli.recipe import as_written
 
 @dataclass(frozen=True)
 class TuneReport:
-    """What a report tells: `max_lr` is a sentence about it, `noise` a standard error in validation loss, if known."""
+    """The content of a tuning report.
+
+    `max_lr` is a sentence. `noise` is the standard error of the difference between two validation losses, or None.
+    `budget` and `used` are in seconds.
+    """
 
     name: str
     budget: float
@@ -21,7 +25,7 @@ class TuneReport:
     left_out: Sequence[str]
 
     def to_markdown(self) -> str:
-        """The text of `tune.md`."""
+        """Returns the text of `tune.md`."""
         lines = [
             f"# {self.name}",
             "",
@@ -39,7 +43,7 @@ class TuneReport:
 
 
 def told(values: Mapping[str, Any]) -> str:
-    """Values as a person reads them."""
+    """Formats values for a person, such as "data.batch_size 64, optimizer.weight_decay 1e-4"."""
     return ", ".join(f"{field} {as_written(value)}" for field, value in values.items())
 
 
@@ -48,8 +52,7 @@ def _noise(noise: float | None) -> str:
         return "The noise between seeds is not known: fewer than two of the start's short runs came to their end."
     return (
         f"The standard error of the difference between two short runs is {noise:.4f} in validation loss, from "
-        f"{NOISE_SEEDS} "
-        "seeds of the start."
+        f"{NOISE_SEEDS} seeds of the start."
     )
 
 

@@ -1,4 +1,4 @@
-"""`find-lr --verify`: a few short cycles around the suggestion; what they reach on validation images has a say."""
+"""Verifies a suggestion by short cycles at lrs around it, scored on validation images (`find-lr --verify`)."""
 
 import math
 from itertools import islice
@@ -13,23 +13,23 @@ from onecycle_cli.run_dir.files import VERIFY, VERIFY_COLUMNS
 from onecycle_cli.training.step_blocks import in_blocks
 
 FACTORS = (1 / 3, 1.0, 3.0)
-"""Of the suggested max_lr, that are tried."""
+"""The multiples of the suggested max_lr that are tried."""
 
 SHARE = 1 / 12
-"""Of the planned run's steps, that each cycle takes: a quarter of the run together."""
+"""The length of each cycle, as a share of the planned run. The three cycles take a quarter of it together."""
 
 FEWEST_STEPS, FEWEST_UP = 16, 3
-"""Steps of a cycle and of its way up, below which it says nothing.
+"""The least number of steps of a cycle, and of its way up, that make it useful.
 
 Measured on the tasks of benchmarks/suggestion: cycles of 10 steps moved a good suggestion by 1.9 points for the worse.
 """
 
 
 def short_cycles(recipe: Recipe, max_lr: float, setup: Setup, session: Session) -> list[Trial]:
-    """Trains a short cycle at each of some max_lrs around `max_lr`, all from the same weights on the same batches.
+    """Trains short cycles at several lrs around `max_lr`, all with the same initial weights and batches.
 
-    The cycles are the recipe's own but for their length, on weights and batches that its range tests did not have.
-    There are none where the planned run is too short for them.
+    The cycles are the recipe's own, made shorter, with another seed than its range tests. Returns an empty list, with a
+    note, if the planned run is too short for them.
     """
     whole = recipe.schedule.epochs * setup.train.steps_per_epoch
     recipe = with_values(recipe, {"seed": (recipe.seed + ALL_SEEDS // 2) % ALL_SEEDS})
@@ -48,7 +48,7 @@ def short_cycles(recipe: Recipe, max_lr: float, setup: Setup, session: Session) 
 
 
 def _trial(recipe: Recipe, setup: Setup, total: int, work: str, report: Report) -> Trial:
-    """One cycle of `total` steps at the recipe's max_lr, scored on some validation images."""
+    """Trains one cycle of `total` steps at the recipe's max_lr, and scores it on some validation images."""
     max_lr = recipe.schedule.largest_max_lr
     assert max_lr is not None
     trainer = fresh(recipe, setup)

@@ -1,4 +1,4 @@
-"""The weight decay sweep: the same range test for several values, and which of them to take."""
+"""The weight decay sweep: a range test for each of several values, and the choice among them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +16,7 @@ FIELD = "optimizer.weight_decay"
 
 @dataclass(frozen=True)
 class WeightDecaySweep:
-    """All rows of a sweep, by column, what they say, and what `summary.json` has."""
+    """A finished weight decay sweep: its rows, the choice, and the content of `summary.json`."""
 
     columns: list[str]
     rows: list[Row]
@@ -25,21 +25,21 @@ class WeightDecaySweep:
 
 
 def weight_decay_plan(recipe: Recipe, repeats: int) -> SweepPlan:
-    """The recipe's weight decays as a sweep."""
+    """Plans a sweep over the recipe's `sweep_wd.weight_decays`, with `repeats` range tests each."""
     return SweepPlan(recipe, "range", variations_of(recipe.sweep_wd.weight_decays), repeats)
 
 
 def variations_of(weight_decays: Sequence[float]) -> list[dict[str, float]]:
-    """A cell for each weight decay."""
+    """Returns a variation for each weight decay."""
     return [{FIELD: value} for value in weight_decays]
 
 
 def sweep_wd(plan: SweepPlan, session: Session, *, source: str | None = None, refine: bool = False) -> WeightDecaySweep:
-    """Runs the range test for each weight decay of the plan, from the same weights on the same batches.
+    """Runs the range test for each weight decay of the plan, with the same initial weights and batches.
 
-    Each value is a full range test in a folder of its own inside the run's; beside them lie the table and the overlay.
-    With `refine`, the values half-way to the chosen one's neighbours are tested too, and all are read again. `source`
-    is what messages call the recipe. `InputError` where the folder holds another sweep.
+    Each range test has its own folder inside the run's folder, which also gets the table and a figure of all curves.
+    With `refine`, the values half-way between the chosen one and its neighbours are tested too, and the choice is made
+    again. `source` is the name of the recipe in messages. `InputError` if the folder holds another sweep.
     """
     run = session.run
     with run.alone(), run.recording():
@@ -100,5 +100,5 @@ def _as_read(row: Row) -> SweepRow:
 
 
 def value_folder(weight_decay: float) -> str:
-    """The name of a value's folder in the sweep's: `weight_decay=1e-3`."""
+    """Returns the name of the folder of a value, such as `weight_decay=1e-3`."""
     return folder_name({FIELD: weight_decay})
