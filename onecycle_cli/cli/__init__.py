@@ -1,4 +1,4 @@
-"""The command line: words in, a call, a result printed, an exit code. Nothing here is worth calling from Python.
+"""The command line: parses arguments, calls an experiment, prints its result, and sets the exit code.
 
 Torch, pandas and matplotlib are imported inside the commands that need them: `onecycle --help` has to be quick.
 """

@@ -32,10 +32,10 @@ def find_batch_size(
 ) -> None:
     """Find a batch size for a recipe on this machine, with its real training steps.
 
-    On a GPU that is the largest that fits in memory, less a tenth. On a CPU memory is not what ends the search: there
-    it is the smallest of 16, 32, 64, ... that is about as fast as any, by the median of a few timed steps, and how fast
-    those are depends on what else the machine does. Where memory does run out there, the system may end the command;
-    batch_size.csv in the run's folder has what was tried. Neither knows anything about accuracy.
+    On a GPU, the result is the largest size that fits in memory, less a tenth. On a CPU it is the smallest of 16, 32,
+    64, ... that is about as fast as any, by the median of a few timed steps; other programs on the machine change these
+    times. If memory runs out on a CPU, the system may kill the command; batch_size.csv in the run's folder then lists
+    the sizes tried. Accuracy is not measured.
     """
     from onecycle_cli.cli.console import Display, show_pairs, show_table
     from onecycle_cli.experiments import batch_size

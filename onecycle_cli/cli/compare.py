@@ -1,4 +1,4 @@
-"""`compare`: runs side by side, with the settings that differ and what came out."""
+"""`compare`: shows runs side by side, with the settings that differ and the results."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from onecycle_cli.analysis.comparison import Run, Spread
 
 Column = tuple[str, list[str]]
-"""A name, and the cell of each run."""
+"""The name of a column, and its cell for each run."""
 
 FORMATS = {"max_lr": ".3g", "seconds": ".1f"}
-"""How results are shown that are numbers, but neither whole ones nor losses or accuracies."""
+"""The formats of results that are floats, but neither losses nor accuracies."""
 
 
 def add_to(app: typer.Typer) -> None:
@@ -39,11 +39,11 @@ def compare(
     runs_dir: RunsDirOption = RUNS_DIR,
     as_json: JsonOption = False,
 ) -> None:
-    """Compare runs: the settings that differ, and what came out, in a table and a picture.
+    """Compare runs: the settings that differ and the results, as a table and a figure.
 
-    A sweep stands for the runs inside it; a run that goes on, or was stopped, for what it has so far. What is the same
-    in all stands below the table. Of runs that differ in their seed alone there is also the mean, with the standard
-    deviation and the standard error of that mean, to hold a difference against.
+    A sweep stands for the runs inside it, and an unfinished run for its results so far. Settings that are the same in
+    all runs are listed below the table. For runs that differ only in their seed, the mean, the standard deviation and
+    the standard error of the mean are shown too, to judge whether a difference is noise.
     """
     from onecycle_cli.analysis.comparison import differing, groups, labels, over_seeds, short_names
     from onecycle_cli.cli.console import show_csv, show_json, show_note
@@ -93,7 +93,7 @@ def _show_all(runs: "Sequence[Run]", names: dict[str, str], files: Sequence[tupl
 
 
 def _show(runs: "Sequence[Run]", names: dict[str, str]) -> None:
-    """What runs of one command have; `names` has the settings that differ, among these or from those of others."""
+    """Prints the runs of one command. `names` maps the settings that differ, among all runs, to their short names."""
     from onecycle_cli.analysis.comparison import distinct_names, groups, over_seeds
     from onecycle_cli.cli.console import show_pairs, show_wide_table
 

@@ -1,4 +1,4 @@
-"""What a person sees: progress, notes and errors on standard error, results on standard output.
+"""The console: progress, notes and errors go to standard error, results to standard output.
 
 Where standard error is no terminal, progress is a plain line now and then, so that a log file stays readable.
 """
@@ -23,15 +23,15 @@ from onecycle_cli.progress import Progress
 from onecycle_cli.run_dir.writing import json_ready
 
 _BYTES = "".join(map(chr, range(0xDC80, 0xDD00)))
-"""Bytes that are no UTF-8, which a script gets as they are."""
+"""The characters that stand for bytes that are not UTF-8. Scripts get these bytes unchanged."""
 
 _PIPED = _BYTES + "\n"
 
 LINE_EVERY_SECONDS = 10.0
-"""Between two plain lines of the same work."""
+"""The time between two plain lines of the same work."""
 
 NOT_A_TERMINAL_WIDTH = 10_000
-"""Nothing is cut or wrapped in a file or a pipe."""
+"""The width for files and pipes, where nothing is cut or wrapped."""
 
 
 def _console(*, stderr: bool) -> Console:
@@ -48,36 +48,36 @@ def _console(*, stderr: bool) -> Console:
 
 
 def show_line(text: str | Path) -> None:
-    """A bare result, such as a path: as it is for a script, as it can be shown on a terminal."""
+    """Prints a bare result, such as a path: unchanged for a script, with escapes on a terminal."""
     print(printable(str(text)) if sys.stdout.isatty() else text)
 
 
 def show_json(value: Any) -> None:
-    """A result as JSON, in ASCII alone, so that every encoding can hold it."""
+    """Prints a result as JSON, in ASCII, which every encoding can hold."""
     print(json.dumps(json_ready(value), indent=2, allow_nan=False))
 
 
 def show_csv(text: str) -> None:
-    """A table as CSV, which is UTF-8 whatever the encoding of standard output; not on a terminal."""
+    """Prints a table as CSV. In a file or a pipe it is always UTF-8."""
     if isinstance(sys.stdout, TextIOWrapper) and not sys.stdout.isatty():
         sys.stdout.reconfigure(encoding="utf-8")
     print(text, end="")
 
 
 def show_error(error: OnecycleError) -> None:
-    """What is wrong, and how to fix it."""
+    """Prints what is wrong, and how to fix it."""
     console = _console(stderr=True)
     console.print("error:", printable(error.what, but="\n"), style="red", markup=False)
     console.print(printable(error.fix, but="\n"), markup=False)
 
 
 def show_note(text: str) -> None:
-    """What a person should know before the work begins."""
+    """Prints a note to standard error."""
     _console(stderr=True).print(printable(text, but="\n"), markup=False)
 
 
 def show_pairs(pairs: Iterable[tuple[str, str]]) -> None:
-    """A result, one name and value a line; long values wrap under themselves on a terminal."""
+    """Prints a result, one name and value per line. On a terminal, long values wrap in their own column."""
     console = _console(stderr=False)
     pairs = list(pairs)
     if not console.is_terminal:
@@ -94,7 +94,7 @@ def show_pairs(pairs: Iterable[tuple[str, str]]) -> None:
 
 
 def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """A table; in a pipe, columns are separated by two blanks or more, without rules."""
+    """Prints a table. In a pipe, columns are separated by two or more spaces, without lines."""
     console = _console(stderr=False)
     if not console.is_terminal:
         lines = [list(columns), *([printable(cell, but=_BYTES) for cell in row] for row in rows)]
@@ -111,7 +111,7 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 
 
 def show_wide_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """A table of many narrow columns, whose first one names the rows.
+    """Prints a table of many narrow columns; the first column names the rows.
 
     Where a terminal has no room for all, their names break after `_`; what then still has none follows below, each time
     with the first column beside it.
@@ -133,7 +133,7 @@ def _widest(cells: Iterable[str]) -> int:
 
 
 def _parts(widths: Sequence[int], room: int) -> list[list[int]]:
-    """Which columns stand side by side in `room`: as many as fit beside the first one, two blanks after each."""
+    """Splits columns into parts that fit into `room` characters, each part with the first column in front."""
     parts = [[0]]
     for column in range(1, len(widths)):
         wide = sum(widths[i] + 2 for i in (*parts[-1], column))
@@ -144,7 +144,7 @@ def _parts(widths: Sequence[int], room: int) -> list[list[int]]:
 
 
 class Display:
-    """Shows what an experiment reports while it runs; a context manager, and the `Report` to hand in."""
+    """Shows the progress of an experiment. It is a context manager, and the `Report` that an experiment calls."""
 
     def __init__(self, *, quiet: bool) -> None:
         self._quiet = quiet
@@ -194,14 +194,14 @@ class Display:
 
 
 class _Lines:
-    """Progress as plain lines: the first after a while, then now and then, and the last one."""
+    """Progress as plain lines: one every `LINE_EVERY_SECONDS`, and the last one."""
 
     def __init__(self) -> None:
         self._work = ""
         self._started = self._printed = 0.0
 
     def line(self, news: Progress) -> str | None:
-        """The line to print now, if any."""
+        """Returns the line to print now, or None."""
         now = time.monotonic()
         if news.work != self._work:
             self._work, self._started, self._printed = news.work, now, now
@@ -219,7 +219,7 @@ class _Lines:
 
 
 def _latest(news: Progress, width: int) -> str:
-    """The latest numbers, as many as there is room for beside the bar on a screen of `width` columns."""
+    """Formats the latest numbers, as many as fit beside the bar on a screen of `width` columns."""
     parts = []
     if news.loss is not None and width >= 50:
         parts.append(f"loss {news.loss:.3f}")
@@ -231,7 +231,7 @@ def _latest(news: Progress, width: int) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as a person says them: 45 s, 3 min 20 s, 2 h 5 min."""
+    """Formats seconds for a person: 45 s, 3 min 20 s, 2 h 5 min."""
     whole = round(seconds)
     if whole < 60:
         return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"

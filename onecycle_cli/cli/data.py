@@ -1,4 +1,4 @@
-"""`data`: getting images ahead of time, and looking at what is there."""
+"""`data`: downloads and checks the images of a recipe."""
 
 from typing import TYPE_CHECKING
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from onecycle_cli.data.images import ImageData
 
 app = typer.Typer(
-    help="Get the images of a recipe ahead of time, and check them.",
+    help="Download and check the images of a recipe.",
     epilog="Example: onecycle data get cifar10-resnet56",
     rich_markup_mode=None,
     no_args_is_help=True,
@@ -20,7 +20,7 @@ app = typer.Typer(
 @app.command(epilog="Example: onecycle data get cifar10-resnet56")
 @with_overrides
 def get(recipe: RecipeArgument, overrides: Overrides) -> None:
-    """Download or decode the images of a recipe, as its first run would."""
+    """Download or decode the images of a recipe, as a first run would do."""
     from onecycle_cli.cli.console import Display, show_pairs
     from onecycle_cli.experiments.prepared_recipe import open_recipe_data
 
@@ -40,9 +40,9 @@ def get(recipe: RecipeArgument, overrides: Overrides) -> None:
 @app.command(epilog="Example: onecycle data check images --set data.path=photos")
 @with_overrides
 def check(recipe: RecipeArgument, overrides: Overrides) -> None:
-    """Show what the images of a recipe are: each class, what is not used and why, and how bright they are.
+    """Show the images of a recipe: the classes, the files that are not used and why, and the statistics.
 
-    A folder is decoded, as its first run would; nothing is downloaded.
+    A folder is decoded, as a first run would do. Nothing is downloaded.
     """
     from onecycle_cli.cli.console import Display, show_pairs, show_table
     from onecycle_cli.experiments.data_check import check_files, measure_images
@@ -74,5 +74,5 @@ def _splits(data: "ImageData") -> list[tuple[str, str]]:
 
 
 def _statistics(mean: tuple[float, ...], std: tuple[float, ...]) -> list[tuple[str, str]]:
-    """The mean and std of each channel, on a scale from 0 to 1."""
+    """Formats the mean and std of each channel, on a scale from 0 to 1."""
     return [(name, ", ".join(f"{value:.4f}" for value in values)) for name, values in (("mean", mean), ("std", std))]

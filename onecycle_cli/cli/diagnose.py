@@ -1,4 +1,4 @@
-"""`diagnose`: what the curves of a run say."""
+"""`diagnose`: reads the curves of a training."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,13 +24,13 @@ def diagnose(
         typer.Option("--range-test", metavar="RUN", help="Judge max_lr by this range test of the same settings."),
     ] = None,
     runs_dir: RunsDirOption = RUNS_DIR,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the names of the rules alone.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only the names of the rules.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Say in words what the curves of a training say: of its lr, its regularization, the length of its cycle.
+    """Explain the curves of a training: its lr, its regularization, the length of its cycle.
 
-    Each statement has its rule, its place, its numbers and one advice; the most important comes first. A run that goes
-    on, or was interrupted, is read as far as it came. With several runs, --quiet has the run before each rule.
+    Each statement has a rule, a place, numbers and one piece of advice; the most important comes first. An unfinished
+    run is read as far as it came. With several runs, --quiet prints the run before each rule.
     """
     from onecycle_cli.analysis.diagnosis import diagnose as read
     from onecycle_cli.cli.console import show_json, show_line, show_note, show_pairs
@@ -62,5 +62,5 @@ def diagnose(
 
 
 def _lines(found: "Statement") -> list[tuple[str, str]]:
-    """A statement as a person reads it: where and what, and below it the advice."""
+    """Formats a statement: where and what, and the advice below."""
     return [(found.rule, f"{str(found.place).capitalize()}. {found.text}"), ("", found.advice)]

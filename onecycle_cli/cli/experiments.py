@@ -57,7 +57,7 @@ def find_lr(
 ) -> None:
     """Run the learning rate range test of a recipe and suggest a max_lr for one cycle.
 
-    Exits with 4 where no number can be trusted: then only --json prints on standard output, with max_lr null.
+    Exits with 4 if no number can be trusted. Then only --json prints to standard output, with max_lr null.
     """
     from onecycle_cli.cli.console import Display, show_note, show_pairs
     from onecycle_cli.errors import NoSuggestionError
@@ -112,16 +112,16 @@ def train(
         str | None,
         typer.Option("--max-lr-from", metavar="RUN|latest", help="Take max_lr from a range test of the same settings."),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Take it though settings differ.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Take it although settings differ.")] = False,
     profile: Annotated[
         bool, typer.Option("--profile", help="Also time the parts of a step, to profile.csv in the run's folder.")
     ] = False,
     resume: Annotated[
         str | None,
-        typer.Option("--resume", metavar="RUN", help="Go on with a training from its last checkpoint."),
+        typer.Option("--resume", metavar="RUN", help="Resume a training from its last checkpoint."),
     ] = None,
     reschedule: Annotated[
-        bool, typer.Option("--reschedule", help="With --resume: let --epochs change the cycle that it goes on in.")
+        bool, typer.Option("--reschedule", help="With --resume: let --epochs change the length of the cycle.")
     ] = False,
     overrides: Overrides = NO_OVERRIDES,
     runs_dir: RunsDirOption = RUNS_DIR,
@@ -131,9 +131,9 @@ def train(
 ) -> None:
     """Train with the 1cycle policy.
 
-    Exits with 3 where the run diverged, or ended no better than chance; with 4 where --max-lr auto finds none: a range
-    test that gives no max_lr is repeated once, with more steps and seeds. A run that was interrupted or killed goes on
-    with --resume: its weights and tables end as if it had not been.
+    Exits with 3 if the run diverged, or ended no better than chance, and with 4 if --max-lr auto finds none: a range
+    test without a result is repeated once, with more steps and seeds. A run that was interrupted or killed resumes with
+    --resume, and ends with the same weights and tables as an undisturbed one.
     """
     from onecycle_cli.cli.console import Display
     from onecycle_cli.errors import InputError
@@ -186,7 +186,7 @@ def _resume(
 
 @contextmanager
 def _can_go_on(run: "RunDir") -> Iterator[None]:
-    """Has the message say how, where the training is ended by a person or by the machine, after a checkpoint."""
+    """Adds how to resume to the message of an error or an interrupt inside the block, if there is a checkpoint."""
     from onecycle_cli.errors import MachineError, Terminated
     from onecycle_cli.experiments.checkpoints import steps_kept
     from onecycle_cli.run_dir.facts import command_line

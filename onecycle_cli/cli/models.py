@@ -1,4 +1,4 @@
-"""`evaluate` and `predict`: a trained model at work."""
+"""`evaluate` and `predict`: use a trained model."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from onecycle_cli.recipe import Recipe
     from onecycle_cli.run_dir.run import RunDir
 
-BestOption = Annotated[bool, typer.Option("--best", help="The weights with the best validation accuracy, where kept.")]
+BestOption = Annotated[bool, typer.Option("--best", help="Use the weights with the best validation accuracy, if kept.")]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -43,7 +43,7 @@ def evaluate(
 ) -> None:
     """Score a trained model class by class, with a confusion matrix, on its test split or on a folder.
 
-    Without a test split, on what the recipe held out for validation. The bare result is the accuracy.
+    Without a test split, the images that the recipe held out for validation are used. --quiet prints the accuracy.
     """
     from onecycle_cli.cli.console import Display, show_pairs, show_table
     from onecycle_cli.experiments.classifier import load_model
@@ -88,9 +88,9 @@ def predict(
     device: DeviceOption = None,
     runs_dir: RunsDirOption = RUNS_DIR,
 ) -> None:
-    """Print the class that a trained model sees in each image, and its probability.
+    """Print the class that a trained model predicts for each image, and its probability.
 
-    Files that cannot be read are named on standard error, after the answers for the others; then it exits with 2.
+    Files that cannot be read are listed on standard error, after the predictions for the others. Then it exits with 2.
     """
     from onecycle_cli.cli.console import show_csv, show_json, show_table
     from onecycle_cli.errors import InputError
@@ -120,7 +120,7 @@ def predict(
 
 
 def _trained(run: str, runs_dir: Path, best: bool, device: str | None) -> "tuple[RunDir, Recipe, Path]":
-    """A training run, its recipe (on `device`, where given) and the file with its weights."""
+    """Returns a training run, its recipe (with `device`, if given) and the file with its weights."""
     from onecycle_cli.errors import InputError
     from onecycle_cli.recipe import Override, load
     from onecycle_cli.run_dir.files import BEST_MODEL, MODEL, RECIPE

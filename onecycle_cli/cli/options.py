@@ -1,4 +1,4 @@
-"""The arguments and options that several commands share, and what is made of them: a recipe, new files."""
+"""The arguments and options that several commands share, and how a recipe is loaded from them."""
 
 import inspect
 from collections.abc import Callable
@@ -24,14 +24,16 @@ DeviceOption = Annotated[str | None, typer.Option("--device", help="runtime.devi
 RunsDirOption = Annotated[Path, typer.Option("--runs-dir", help="Where runs are kept.")]
 NameOption = Annotated[str | None, typer.Option("--name", help="Name of the run's folder, instead of the time.")]
 RepeatsOption = Annotated[
-    int, typer.Option("--repeats", min=1, max=100, metavar="K", help="Range tests, each with a seed of its own.")
+    int,
+    typer.Option("--repeats", min=1, max=100, metavar="K", help="The number of range tests, each with its own seed."),
 ]
-QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print the bare result alone.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print only the result.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 CsvOption = Annotated[
-    str | None, typer.Option("--csv", metavar="FILE|-", help="Write it as CSV, to a new file; - is standard output.")
+    str | None,
+    typer.Option("--csv", metavar="FILE|-", help="Write the table as CSV to a new file; - is standard output."),
 ]
-PlotOption = Annotated[Path | None, typer.Option("--plot", metavar="FILE", help="Draw it as a PNG, to a new file.")]
+PlotOption = Annotated[Path | None, typer.Option("--plot", metavar="FILE", help="Draw a figure to a new PNG file.")]
 
 RUNS_DIR = Path("runs")
 
@@ -52,7 +54,7 @@ FIELDS = {
 
 @dataclass(frozen=True)
 class Overrides:
-    """What a person gave on the command line to override a recipe; every command that loads one takes all of these.
+    """The options that override a recipe. Every command that loads a recipe has them all.
 
     `with_overrides` makes an option of each field. A field is None where its option is not given.
     """
@@ -76,7 +78,7 @@ NO_OVERRIDES = Overrides()
 
 
 def with_overrides(command: Callable[..., None]) -> Callable[..., None]:
-    """The command as Typer should see it: one option for each field of `Overrides` in place of its `overrides`."""
+    """Replaces the parameter `overrides` of a command by one option for each field of `Overrides`, for Typer."""
     shared = [
         inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=field.type)
         for field in fields(Overrides)
@@ -99,9 +101,9 @@ def with_overrides(command: Callable[..., None]) -> Callable[..., None]:
 def load_recipe(
     recipe: str, overrides: Overrides = NO_OVERRIDES, runs_dir: Path = RUNS_DIR, **further: object
 ) -> "Recipe":
-    """The recipe that a person named, with the `--set` settings and then the plain flags (None: not given) over it.
+    """Loads a recipe, with the `--set` settings and then the other flags applied (None: not given).
 
-    `further` are plain flags that a command has beside the shared ones. `--init` may name a run in `runs_dir`.
+    `further` are flags of the command beside the shared ones. `--init` may name a run in `runs_dir`.
     """
     from onecycle_cli.errors import InputError
     from onecycle_cli.recipe import Override, find, load, with_max_lr
@@ -123,7 +125,7 @@ def load_recipe(
 
 
 def must_be_new(plot: Path | None, csv: str | None) -> None:
-    """Refuses a file of --plot or --csv that is there already, or whose folder is not, before any work is done."""
+    """Refuses a file of --plot or --csv that exists, or whose folder is missing, before any work is done."""
     from onecycle_cli.errors import InputError
 
     for path in (plot, None if csv in (None, "-") else Path(csv)):
@@ -136,7 +138,7 @@ def must_be_new(plot: Path | None, csv: str | None) -> None:
 
 
 def init_path(init: str | None, runs_dir: Path) -> str | None:
-    """The whole path of what `--init` names: a file, a run's folder, or its name in the runs folder."""
+    """Returns the absolute path of what `--init` names: a file, a run's folder, or a run's name in the runs folder."""
     from onecycle_cli.run_dir.finding import find_run
 
     if init is None:
@@ -146,7 +148,7 @@ def init_path(init: str | None, runs_dir: Path) -> str | None:
 
 
 def draw_first(draw: "Callable[[Report], T]") -> "tuple[T | None, Exception | None]":
-    """Draws what `--plot` asks for. An error is returned, to be raised once the table beside it has been shown."""
+    """Draws the figure of `--plot`. Returns an error instead of raising it, so that the table is printed first."""
     from onecycle_cli.cli.console import show_note
     from onecycle_cli.errors import OnecycleError
 

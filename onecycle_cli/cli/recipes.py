@@ -1,4 +1,4 @@
-"""`recipes`: the shipped recipes, and checking any."""
+"""`recipes`: lists, shows, copies and checks recipes."""
 
 from pathlib import Path
 from typing import Annotated
@@ -17,7 +17,7 @@ NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="A shipped rec
 
 @app.callback()
 def shipped(context: typer.Context) -> None:
-    """List, show, copy and check recipes; on its own, list the shipped ones."""
+    """List, show, copy and check recipes. Without a subcommand, list the shipped ones."""
     if context.invoked_subcommand is not None:
         return
     from onecycle_cli.cli.console import show_table
@@ -41,7 +41,7 @@ def copy(
         Path | None, typer.Argument(metavar="[PATH]", help="The new file, or a folder for it; default: here.")
     ] = None,
 ) -> None:
-    """Copy a shipped recipe to a file of your own; never over one that is there."""
+    """Copy a shipped recipe to a new file. An existing file is never overwritten."""
     from onecycle_cli.cli.console import show_line
     from onecycle_cli.errors import InputError
     from onecycle_cli.recipe import shipped_path

@@ -1,4 +1,4 @@
-"""What commands that make a run share: the result as JSON, the line of a figure, the command that comes next."""
+"""Printing that all commands with a run share: results as JSON, the path of a figure, the next command."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def json_if_it_fails(run: "RunDir", as_json: bool, **nothing: None) -> Iterator[None]:
-    """With `--json`, prints an object for a run that ends in an error too: what it has no value for, and the reason."""
+    """With `--json`, also prints an object if the block raises an error: the `nothing` values and the reason."""
     from onecycle_cli.errors import OnecycleError
 
     try:
@@ -29,12 +29,12 @@ def print_json(run: "RunDir", result: dict[str, Any]) -> None:
 
 
 def figure_line(run: "RunDir", name: str) -> list[tuple[str, str]]:
-    """Where the figure is; nothing where it could not be drawn."""
+    """Returns the line with the path of a figure; no line if it could not be drawn."""
     return [("figure", str(run.path / name))] if (run.path / name).is_file() else []
 
 
 def train_command(run: "RunDir") -> str:
-    """The training that follows a range test, under exactly its settings."""
+    """Returns the command that trains with the settings and the suggestion of a range test."""
     from onecycle_cli.run_dir.facts import command_line
     from onecycle_cli.run_dir.files import RECIPE
 

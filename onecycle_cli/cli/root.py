@@ -1,4 +1,4 @@
-"""The root of the command line: every way a command can end, and its exit code."""
+"""The root of the command line: it turns every end of a command into a message and an exit code."""
 
 import errno
 import signal
@@ -33,7 +33,7 @@ MACHINE_ERRORS = {
 
 
 class Root(TyperGroup):
-    """The group of all commands. Errors meant for people become a message and an exit code; bugs stay tracebacks."""
+    """The group of all commands. `OnecycleError`s become a message and an exit code; bugs keep their traceback."""
 
     def main(self, *arguments: Any, **options: Any) -> Any:
         never_refuse_text()
@@ -46,7 +46,7 @@ class Root(TyperGroup):
 
 @contextmanager
 def ends() -> Iterator[None]:
-    """Turns the ways in which a command may end early into a message and `typer.Exit`."""
+    """Turns errors, interrupts and signals inside the block into a message and `typer.Exit`."""
     before = {number: signal.signal(number, _terminate) for number in _ending_signals()}
     try:
         yield
@@ -69,7 +69,7 @@ def ends() -> Iterator[None]:
 
 
 def _ending_signals() -> list[signal.Signals]:
-    """SIGTERM, and SIGHUP of a terminal that closes unless nohup has it ignored."""
+    """Returns the signals that end a command: SIGTERM, and SIGHUP unless nohup ignores it."""
     hang_up = signal.getsignal(signal.SIGHUP)
     return [signal.SIGTERM] if hang_up is signal.SIG_IGN else [signal.SIGTERM, signal.SIGHUP]
 
@@ -79,7 +79,7 @@ def _terminate(*_: object) -> None:
 
 
 def _notes(end: BaseException) -> list[str]:
-    """What was added to the end of a command on its way here, such as how to go on."""
+    """Returns the notes that were added to an exception, such as how to resume."""
     return [printable(text) for text in getattr(end, "__notes__", [])]
 
 
@@ -93,7 +93,7 @@ def _told(error: OnecycleError, end: Exception) -> typer.Exit:
 
 
 def _of_the_machine(error: Exception) -> MachineError | None:
-    """What the machine refused, in words; None where the error is none of the machine's."""
+    """Returns an error of the disk, permissions or memory as a `MachineError`; None for other errors."""
     if isinstance(error, OSError) and error.errno in MACHINE_ERRORS:
         where = f": {error.filename}" if error.filename else ""
         return MachineError(f"{error.strerror}{where}.", f"{MACHINE_ERRORS[error.errno]}, then start again.")

@@ -1,4 +1,4 @@
-"""`runs`: what was run, how it stands, what came out, and which suggestions fit a recipe."""
+"""`runs`: lists runs with status and result, and the suggestions that fit a recipe."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -31,10 +31,10 @@ RESULTS = {
     "find-batch-size": ("batch_size", "d"),
     "tune": ("max_lr", ".3g"),
 }
-"""The one number of each command's summary that says most."""
+"""The most telling number of each command's summary, and its format."""
 
 MOST_DIFFERENCES = 5
-"""That are listed below a suggestion. One for other images has a dozen, which are of no interest one by one."""
+"""The most differences that are listed below a suggestion. For other images there are a dozen, which nobody reads."""
 
 
 def add_to(app: typer.Typer) -> None:
@@ -54,8 +54,8 @@ def runs(
 ) -> None:
     """List the runs with their status and result, oldest first.
 
-    With --for, list the range tests that suggest a max_lr instead: those of find-lr, of the values of a sweep, and of
-    trainings that found their own. One fits where it ran under the recipe's settings; epochs and seed do not matter.
+    With --for, list the range tests that suggest a max_lr: those of find-lr, of sweeps, and of trainings with
+    --max-lr auto. A suggestion fits if its test ran with the recipe's settings; epochs and seed may differ.
     """
     from onecycle_cli.cli.console import show_json, show_table
     from onecycle_cli.errors import InputError
@@ -112,7 +112,7 @@ def _suggestions(recipe: "Recipe", runs_dir: Path) -> list[dict[str, Any]]:
 
 
 def _suggestion(row: dict[str, Any]) -> list[Line]:
-    """A line for the run, and below it what differs."""
+    """Returns a line for the run, and lines with the differences below."""
     below = [str(difference) for difference in row["differences"]]
     if len(below) > MOST_DIFFERENCES:
         below = [f"{len(below)} settings differ: --json has them"]

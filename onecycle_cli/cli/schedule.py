@@ -1,4 +1,4 @@
-"""`schedule`: what a recipe's cycle looks like, before anything is trained."""
+"""`schedule`: shows lr and momentum of a recipe without training."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -35,7 +35,7 @@ def schedule(
     recipe: RecipeArgument,
     max_lr: MaxLrOption = None,
     steps_per_epoch: Annotated[
-        int | None, typer.Option("--steps-per-epoch", min=1, help="Where the data are a folder, which is not opened.")
+        int | None, typer.Option("--steps-per-epoch", min=1, help="Needed for a folder of images, which is not opened.")
     ] = None,
     overrides: Overrides = NO_OVERRIDES,
     csv: CsvOption = None,
@@ -43,7 +43,7 @@ def schedule(
 ) -> None:
     """Show lr and momentum at every step of a recipe, with no data loaded and no training.
 
-    --csv has every step, the screen the turns.
+    --csv writes every step; the screen shows the turning points.
     """
     from onecycle_cli.cli.console import show_csv
     from onecycle_cli.errors import InputError
@@ -112,7 +112,7 @@ def _show_turns(recipe: "Recipe", values: "Sequence[LrMomentum]", per_epoch: int
 
 
 def _called(recipe: "Recipe") -> str:
-    """The policy, and which of its forms."""
+    """Returns the policy and its form, such as "one_cycle (blog)"."""
     settings = recipe.schedule
     form = {"one_cycle": settings.shape, "triangular": settings.mode}.get(settings.policy)
     return f"{settings.policy} ({form})" if form else settings.policy

@@ -1,4 +1,4 @@
-"""Standard output and standard error, in whatever encoding they are. Imports no rich: help has to be quick."""
+"""Standard output and standard error, whatever their encoding. Does not import rich, so that --help is fast."""
 
 import codecs
 import sys
@@ -6,7 +6,7 @@ from io import TextIOWrapper
 
 
 def never_refuse_text() -> None:
-    r"""Makes both standard streams accept any text.
+    r"""Makes standard output and standard error accept any text.
 
     A character that the encoding lacks is replaced by an escape such as `\u4e2d`. On standard output a byte of a path
     that is not UTF-8 is written as it is, so that a shell can use the path.

@@ -49,16 +49,18 @@ def sweep(
         typer.Option("--preset", help="Values that Smith's report asks for, instead of --param."),
     ] = None,
     mode: Annotated[
-        Literal["train", "range"], typer.Option("--mode", help="What each cell is: a training, or a range test.")
+        Literal["train", "range"], typer.Option("--mode", help="Whether a cell is a training or a range test.")
     ] = "train",
     seeds: Annotated[
         int, typer.Option("--seeds", min=1, max=100, metavar="K", help="Seeds for each combination of values.")
     ] = 1,
     max_lr: Annotated[
         str | None,
-        typer.Option("--max-lr", metavar="LR|auto", help="Of all cells; auto runs the range test in each of them."),
+        typer.Option("--max-lr", metavar="LR|auto", help="max_lr of all cells; auto runs the range test in each cell."),
     ] = None,
-    jobs: Annotated[int, typer.Option("--jobs", min=1, max=64, metavar="N", help="Cells side by side.")] = 1,
+    jobs: Annotated[
+        int, typer.Option("--jobs", min=1, max=64, metavar="N", help="The number of cells that run in parallel.")
+    ] = 1,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the cells and what they cost, and run none.")
     ] = False,
@@ -68,10 +70,10 @@ def sweep(
     quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Train, or run the range test, for each combination of some fields' values.
+    """Train, or run the range test, for each combination of values of some fields.
 
-    The same command again goes on where it was interrupted; a cell that has ended is never run twice. With max_lr empty
-    in the recipe each cell finds its own. Exits with 3 where no cell finished.
+    The same command resumes an interrupted sweep; a finished cell never runs again. If max_lr is null in the recipe,
+    each cell finds its own. Exits with 3 if no training finished, with 4 if no range test gives a max_lr.
     """
     from onecycle_cli.cli.console import Display, show_line, show_note
     from onecycle_cli.experiments import sweep as module
@@ -105,7 +107,7 @@ def sweep(
 
 
 def _reasons(rows: "list[Row]") -> str:
-    """How cells without a result ended, each way once."""
+    """Returns the reasons of cells without a result, each once."""
     ends = dict.fromkeys(row["error"].splitlines()[0] if row["error"] else f"status {row['status']}" for row in rows)
     return "; ".join(ends)
 
@@ -187,7 +189,7 @@ def _show(swept: "Sweep", plan: "SweepPlan", run: "RunDir") -> None:
 
 
 def _without_result(names: list[str], rows: "list[Row]") -> list[tuple[str, str]]:
-    """The status of each cell that has no result, with its values and the reason."""
+    """Returns status, values and reason of each cell without a result."""
     return [
         (row["status"], f"{', '.join(f'{name}={row[name]}' for name in names)}: {row['error'].splitlines()[0]}")
         for row in rows
@@ -202,7 +204,7 @@ def _times(seconds: list[float]) -> str:
 
 
 def _show_rows(columns: list[str], rows: "list[Row]") -> None:
-    """The rows of range tests; what went wrong is told below."""
+    """Prints the rows of range tests, without their errors."""
     from onecycle_cli.cli.console import show_table
 
     shown = [name for name in columns if name != "error"]
@@ -249,7 +251,7 @@ def sweep_wd(
     repeats: RepeatsOption = 1,
     refine: Annotated[
         bool,
-        typer.Option("--refine", help="Also test the values half-way to the chosen one's neighbours."),
+        typer.Option("--refine", help="Also test the values half-way between the chosen one and its neighbours."),
     ] = False,
     runs_dir: RunsDirOption = RUNS_DIR,
     name: NameOption = None,
@@ -258,7 +260,7 @@ def sweep_wd(
 ) -> None:
     """Run the range test for several weight decays and choose the largest that still allows a high lr.
 
-    The same command again goes on where it was interrupted. Exits with 4 where no curve can be read.
+    The same command resumes an interrupted sweep. Exits with 4 if no curve can be read.
     """
     from onecycle_cli.cli.console import Display, show_pairs
     from onecycle_cli.errors import NoSuggestionError

@@ -1,4 +1,4 @@
-"""`tune`: the whole discipline in one command."""
+"""`tune`: tunes a recipe within a budget of time."""
 
 import re
 from typing import Annotated
@@ -31,7 +31,7 @@ def add_to(app: typer.Typer) -> None:
 def tune(
     recipe: RecipeArgument,
     budget: Annotated[
-        str, typer.Option("--budget", metavar="TIME", help="How long it may take, such as 90s, 10m or 2h.")
+        str, typer.Option("--budget", metavar="TIME", help="The time it may take, such as 90s, 10m or 2h.")
     ] = "10m",
     overrides: Overrides = NO_OVERRIDES,
     runs_dir: RunsDirOption = RUNS_DIR,
@@ -41,9 +41,9 @@ def tune(
 ) -> None:
     """Tune batch size, weight decay and momentum by short runs, then max_lr by range tests, within a budget of time.
 
-    Leaves tuned.yaml, a whole recipe for train, and tune.md, a report of each decision with its evidence. The same
-    command again goes on where it was interrupted. Exits with 4 where no short run learned anything and no range test
-    gives a max_lr.
+    Writes tuned.yaml, a complete recipe for train, and tune.md, a report of each decision with its evidence. The same
+    command resumes an interrupted tuning. Exits with 4 if no short run learned anything and no range test gives a
+    max_lr.
     """
     from onecycle_cli.cli.console import Display, show_line, show_note, show_pairs, show_table
     from onecycle_cli.experiments import tune as module
