@@ -67,6 +67,7 @@ def test_the_loss_falls_then_rises_and_a_suggestion_with_all_files_comes_out(tes
         "recipe.yaml",
         "run.json",
         "suggestion.json",
+        "summary.json",
     ]
 
 

@@ -18,7 +18,7 @@ def test_a_new_run_has_its_recipe_its_seed_and_its_hardware(tiny: Tiny) -> None:
     assert session.run.path.parent == Path("runs")
     assert (facts["command"], facts["status"], facts["seed"], facts["auto"]) == ("train", "running", 7, True)
     assert (facts["device"], facts["precision"]) == ("cpu", "float32")
-    assert facts["command_line"].startswith("onecycle ")
+    assert facts["command_line"].startswith("onecycle")
     assert load(session.run.path / "recipe.yaml") == tiny({"seed": 7})
 
 

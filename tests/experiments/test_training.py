@@ -87,6 +87,7 @@ def test_it_learns_the_digits_and_leaves_all_its_files(trained: Callable) -> Non
     assert run.facts["images"] == {"train": 1437, "valid": 360, "test": None}
     assert run.summary == ended.summary
     assert sorted(path.name for path in run.path.iterdir()) == [
+        ".lock",
         "checkpoint-96.safetensors",
         "epochs.csv",
         "images.npy",
