@@ -177,7 +177,7 @@ def _points(recipe: Recipe, setup: Setup, run: RunDir, report: Report) -> Iterat
     rule = StopRule(finder.num_steps, lrs.further_steps, smoothing=finder.smoothing, stop_factor=finder.stop_factor)
     scores: dict[int, Score] = {}
     steps = _steps(recipe, setup, lrs, scores)
-    while rule.end is None:
+    while not rule.over:
         total = rule.total_steps
         for block in in_blocks(islice(steps, total - len(rule.losses)), setup.hardware, recipe.runtime.log_every):
             points = list(_recorded(block.steps, rule, recipe.seed, scores))
@@ -186,7 +186,7 @@ def _points(recipe: Recipe, setup: Setup, run: RunDir, report: Report) -> Iterat
             report(Progress("range test", done, total, "steps", last.train_loss, last.lr, block.images_per_second))
             if rule.end == "diverged":
                 return
-        if rule.end is None:
+        if not rule.over:
             further = f"{finder.end_lr:g}: the test goes on to {10 * finder.end_lr:g}."
             note(run, report, f"The loss has not risen by lr {further}")
 
@@ -197,7 +197,7 @@ def _recorded(steps: Sequence[SeenStep], rule: StopRule, seed: int, scores: dict
         smoothed, score = rule.record(step.lr, step.train_loss), scores.get(step.step)
         valid = (score.loss, score.accuracy) if score else (None, None)
         yield Point(seed, step.step, step.lr, step.momentum, step.train_loss, smoothed, *valid)
-        if rule.end is not None:
+        if rule.over:
             return
 
 

@@ -36,9 +36,14 @@ class StopRule:
         """The steps so far."""
         return Curve(self.lrs, self.losses)
 
+    @property
+    def over(self) -> bool:
+        """Whether the test has ended."""
+        return self.end is not None
+
     def record(self, lr: float, loss: float) -> float:
         """Takes the step at `lr` and returns the moving average of the losses; `end` and `total_steps` follow."""
-        assert self.end is None
+        assert not self.over
         smoothed = self._smooth(loss)
         self._best = min(self._best, smoothed)
         self.lrs.append(lr)
