@@ -30,7 +30,7 @@ MOST_ROOMS = 12
 
 EXPERIMENTS = [
     {"drawing", "memory", "planning", "initial_weights", "suggestions", "tune_report", "saved_run", "classifier"},
-    {"prepared_recipe", "diagnose", "compare"},
+    {"prepared_recipe", "diagnose", "compare", "own_loop"},
     {"kept_images", "checkpoints", "staged_steps", "verification", "batch_size"},
     {"range_test", "training_summary", "data_check", "evaluate", "tune_plan"},
     {"training"},
