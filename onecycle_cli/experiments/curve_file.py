@@ -46,7 +46,7 @@ def read_curves(text: str, source: str, *, lr_column: str = "lr", loss_column: s
         rows = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
     except csv.Error as error:
         raise InputError(
-            f"{source}, line {reader.line_num}: not readable as CSV: {error}.", "Mend that line."
+            f"{source}, line {reader.line_num}: not readable as CSV: {error}.", "Correct that line."
         ) from None
     if len(rows) < 2:
         raise InputError(f"{source} has no rows.", "The first line names the columns, each further one is a step.")
