@@ -29,9 +29,12 @@ MOST_ROOMS = 12
 """Rooms at the top of the package, `cli` among them: a stranger reads their names and knows where a thing goes."""
 
 EXPERIMENTS = [
-    {"session", "memory", "planning", "initial_weights", "suggestions", "tune_report", "saved_run", "classifier"},
+    {
+        *("session", "memory", "planning", "initial_weights", "suggestions", "tune_report", "saved_run"),
+        *("classifier", "curve_file"),
+    },
     {"drawing"},
-    {"prepared_recipe", "diagnose", "compare"},
+    {"prepared_recipe", "diagnose", "compare", "own_loop"},
     {"kept_images", "checkpoints", "staged_steps", "verification", "batch_size"},
     {"range_test", "training_summary", "data_check", "evaluate", "tune_plan"},
     {"training"},

@@ -15,6 +15,7 @@ from onecycle_cli.cli import (
     recipes,
     runs,
     schedule,
+    suggest,
     sweeps,
     tune,
 )
@@ -31,6 +32,7 @@ app = typer.Typer(
 )
 app.callback()(version)
 experiments.add_to(app)
+suggest.add_to(app)
 sweeps.add_to(app)
 batch_size.add_to(app)
 tune.add_to(app)

@@ -21,9 +21,9 @@ from onecycle_cli.cli.options import (
     with_overrides,
 )
 from onecycle_cli.cli.results import figure_line, json_if_it_fails, print_json, train_command
+from onecycle_cli.cli.suggest import show_doubt, suggestion_pairs
 
 if TYPE_CHECKING:
-    from onecycle_cli.analysis.lr_range import Suggestion
     from onecycle_cli.experiments.training import Training
     from onecycle_cli.recipe import Recipe
     from onecycle_cli.run_dir.run import RunDir
@@ -59,7 +59,7 @@ def find_lr(
 
     Exits with 4 if no number can be trusted. Then only --json prints to standard output, with max_lr null.
     """
-    from onecycle_cli.cli.console import Display, show_note, show_pairs
+    from onecycle_cli.cli.console import Display, show_pairs
     from onecycle_cli.errors import NoSuggestionError
     from onecycle_cli.experiments import range_test
     from onecycle_cli.experiments.session import new_run
@@ -75,21 +75,13 @@ def find_lr(
         print_json(run, vars(suggestion))
     if suggestion.max_lr is None:
         raise NoSuggestionError(suggestion.reason, f"The curve is in {run.path / LR_RANGE}.")
-    if suggestion.confidence == "low" and (quiet or as_json):
-        show_note(f"The confidence in max_lr {suggestion.max_lr:g} is low. {suggestion.reason}")
+    show_doubt(suggestion, quiet=quiet, as_json=as_json)
     if quiet:
         print(f"{suggestion.max_lr:g}")
     elif not as_json:
-        peers = ", ".join(f"{rule} {lr:.2g}" for rule, lr in suggestion.peers.items() if lr is not None)
         show_pairs(
             [
-                ("max_lr", f"{suggestion.max_lr:g}"),
-                ("conservative_max_lr", f"{suggestion.conservative_max_lr:g}"),
-                ("initial_lr", f"{suggestion.initial_lr:g}"),
-                ("confidence", str(suggestion.confidence)),
-                ("why", suggestion.reason),
-                *_spread(suggestion),
-                ("others say", peers or "nothing: too few points"),
+                *suggestion_pairs(suggestion),
                 ("curve", str(run.path / LR_RANGE)),
                 *figure_line(run, LR_RANGE_FIGURE),
                 ("next", train_command(run)),
@@ -213,10 +205,6 @@ def _tell_end(run: "RunDir", ended: "Training", quiet: bool, as_json: bool) -> N
     _show_training(run, ended.summary | {"reason": reason}, quiet, as_json)
     if ended.status != "finished":
         raise typer.Exit(NOT_LEARNED)
-
-
-def _spread(suggestion: "Suggestion") -> list[tuple[str, str]]:
-    return [("spread", f"a factor of {suggestion.spread:.3g} between single tests")] if suggestion.spread else []
 
 
 def _with_max_lr_from(source: str, recipe: "Recipe", runs_dir: Path, force: bool, quiet: bool) -> "Recipe":

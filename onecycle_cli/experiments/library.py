@@ -12,7 +12,8 @@ from onecycle_cli.experiments.saved_run import SavedRun
 from onecycle_cli.experiments.session import RUNS_DIR, hardware_of, new_run
 from onecycle_cli.experiments.suggestions import with_max_lr_from
 from onecycle_cli.progress import Report, silent
-from onecycle_cli.recipe import Recipe, find, lacks_max_lr, load, varied, with_max_lr
+from onecycle_cli.recipe import Recipe, lacks_max_lr, varied, with_max_lr
+from onecycle_cli.recipe.from_python import load_recipe
 from onecycle_cli.recipe.schedule_fields import MaxLr
 from onecycle_cli.run_dir.run import Status
 
@@ -109,4 +110,4 @@ def train(
 
 
 def _loaded(recipe: Recipe | str | Path) -> Recipe:
-    return recipe if isinstance(recipe, Recipe) else load(find(str(recipe)))
+    return recipe if isinstance(recipe, Recipe) else load_recipe(recipe)

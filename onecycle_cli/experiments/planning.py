@@ -7,7 +7,7 @@ from onecycle_cli.data.epochs import check_batch_size, steps_per_epoch
 from onecycle_cli.data.open_data import known_train_images
 from onecycle_cli.recipe import Recipe, stages
 from onecycle_cli.recipe import Schedule as Settings
-from onecycle_cli.schedules import Cycle, Legs, Schedule, constant, cosine, joined, multistep, one_cycle, triangular
+from onecycle_cli.schedules import Legs, Schedule, constant, cosine, joined, multistep, one_cycle, triangular
 
 
 def recipe_schedule(recipe: Recipe, steps_per_epoch: float) -> Schedule:
@@ -30,7 +30,7 @@ def _schedule(settings: Settings, steps_per_epoch: float) -> Schedule:
             assert settings.base_momentum is not None  # the recipe holds to it, here and below
             return triangular(
                 max_lr=max_lr,
-                initial_lr=max_lr / settings.start_divisor,
+                div_factor=settings.start_divisor,
                 step_size=settings.step_size or _steps(settings.step_size_epochs or 0, steps_per_epoch),
                 max_momentum=momentum,
                 base_momentum=settings.base_momentum,
@@ -96,18 +96,15 @@ def _one_cycle(settings: Settings, max_lr: float, steps_per_epoch: float, total_
         # Rounded at the turns, not leg by leg, so that two errors of half a step do not add up.
         peak, back, *_ = (_steps(turn, steps_per_epoch) for turn in accumulate(settings.legs))
         legs = Legs(peak, back - peak)
-    cycle = Cycle(
+    return one_cycle(
         total_steps,
         max_lr,
-        settings.start_divisor,
-        settings.final_div_factor,
-        share_up(settings),
-        settings.max_momentum,
-        settings.base_momentum,
-    )
-    return one_cycle(
-        settings.shape,
-        cycle,
+        div_factor=settings.start_divisor,
+        final_div_factor=settings.final_div_factor,
+        pct_start=share_up(settings),
+        max_momentum=settings.max_momentum,
+        base_momentum=settings.base_momentum,
+        shape=settings.shape,
         legs=legs,
         anneal_strategy=settings.anneal_strategy,
         three_phase=settings.three_phase,

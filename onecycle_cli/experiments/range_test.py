@@ -1,7 +1,6 @@
 """The learning rate range test: a fresh model, trained while lr grows, until the loss has had enough."""
 
-import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -10,11 +9,10 @@ from typing import Any
 
 from onecycle_cli.analysis.lr_range import (
     Curve,
+    StopRule,
     Suggestion,
     has_diverged,
-    has_risen,
     shape_of,
-    smoother,
     suggest,
     verified,
 )
@@ -60,7 +58,7 @@ def curve_of(points: Sequence[Point]) -> Curve:
 
 
 @dataclass(frozen=True)
-class RangeTest:
+class RangeTestResult:
     """Range tests that have ended, one a seed, with what they suggest together."""
 
     repeats: list[list[Point]]
@@ -97,7 +95,9 @@ def find_lr(recipe: Recipe, session: Session, *, repeats: int = 1, verify: bool 
     return suggestion
 
 
-def range_test(recipe: Recipe, setup: Setup, session: Session, *, repeats: int = 1, verify: bool = False) -> RangeTest:
+def range_test(
+    recipe: Recipe, setup: Setup, session: Session, *, repeats: int = 1, verify: bool = False
+) -> RangeTestResult:
     """The same on data that is open already; of a recipe with several stages, the range test of the last one.
 
     Each repeat has a seed of its own, the recipe's and those that follow: other weights, other batches. With `verify`,
@@ -125,7 +125,7 @@ def range_test(recipe: Recipe, setup: Setup, session: Session, *, repeats: int =
         if trials:
             suggestion = verified(suggestion, trials, div_factor=recipe.schedule.start_divisor)
         _keep(suggestion, recipe, setup, session.run)
-    result = RangeTest(tests, suggestion, recipe.find_lr.stop_factor)
+    result = RangeTestResult(tests, suggestion, recipe.find_lr.stop_factor)
     _draw(recipe, result, session)
     return result
 
@@ -142,7 +142,7 @@ def retry_length(recipe: Recipe) -> dict[str, Any]:
     return {"find_lr.num_steps": min(RETRY_STEPS * recipe.find_lr.num_steps, MOST_RANGE_STEPS)}
 
 
-def range_test_with_retry(recipe: Recipe, setup: Setup, session: Session) -> RangeTest:
+def range_test_with_retry(recipe: Recipe, setup: Setup, session: Session) -> RangeTestResult:
     """The range test; where it gives no max_lr, the result of a second one with more steps and several seeds.
 
     The curve of the first is kept beside.
@@ -174,26 +174,33 @@ def _points(recipe: Recipe, setup: Setup, session: Session) -> Iterator[list[Poi
     """The points of the test in blocks; ends where the loss diverges, where it has risen, or at ten times `end_lr`."""
     finder = recipe.find_lr
     lrs = Range(finder.start_lr, finder.end_lr, finder.num_steps, finder.mode)
+    rule = StopRule(finder.num_steps, lrs.further_steps, smoothing=finder.smoothing, stop_factor=finder.stop_factor)
     scores: dict[int, Score] = {}
     steps = _steps(recipe, setup, lrs, scores)
-    watched = _watcher(recipe, scores)
-    seen: list[Point] = []
-    for total in (finder.num_steps, finder.num_steps + lrs.further_steps):
-        for block in in_blocks(islice(steps, total - len(seen)), setup.hardware, recipe.runtime.log_every):
-            points, diverged = watched(block.steps)
+    while not rule.over:
+        total = rule.total_steps
+        for block in in_blocks(islice(steps, total - len(rule.losses)), setup.hardware, recipe.runtime.log_every):
+            points = list(_recorded(block.steps, rule, recipe.seed, scores))
             yield points
-            seen += points
-            done, last = total if diverged else len(seen), points[-1]
+            done, last = total if rule.end == "diverged" else len(rule.losses), points[-1]
             session.report(
                 Progress("range test", done, total, "steps", last.train_loss, last.lr, block.images_per_second)
             )
-            if diverged:
+            if rule.end == "diverged":
                 return
-        if has_risen(curve_of(seen)):
-            return
-        if total == finder.num_steps:
+        if not rule.over:
             further = f"{finder.end_lr:g}: the test goes on to {10 * finder.end_lr:g}."
             session.note(f"The loss has not risen by lr {further}")
+
+
+def _recorded(steps: Sequence[SeenStep], rule: StopRule, seed: int, scores: dict[int, Score]) -> Iterator[Point]:
+    """The points that some steps make, up to the one that ends the test."""
+    for step in steps:
+        smoothed, score = rule.record(step.lr, step.train_loss), scores.get(step.step)
+        valid = (score.loss, score.accuracy) if score else (None, None)
+        yield Point(seed, step.step, step.lr, step.momentum, step.train_loss, smoothed, *valid)
+        if rule.over:
+            return
 
 
 def _steps(recipe: Recipe, setup: Setup, lrs: Range, scores: dict[int, Score]) -> Iterator[Step]:
@@ -214,30 +221,6 @@ def _steps(recipe: Recipe, setup: Setup, lrs: Range, scores: dict[int, Score]) -
     return scored()
 
 
-def _watcher(recipe: Recipe, scores: dict[int, Score]) -> Callable[[list[SeenStep]], tuple[list[Point], bool]]:
-    """A function that turns one block of steps after another into points, up to the one where the loss diverges.
-
-    An average that is many times its best ends the test only when the loss has also risen from its basin: where it fell
-    to a hundredth, four times that is no divergence.
-    """
-    smooth, best = smoother(recipe.find_lr.smoothing), math.inf
-    seen: list[Point] = []
-
-    def watched(steps: list[SeenStep]) -> tuple[list[Point], bool]:
-        nonlocal best
-        first = len(seen)
-        for step in steps:
-            smoothed, score = smooth(step.train_loss), scores.get(step.step)
-            best = min(best, smoothed)
-            valid = (score.loss, score.accuracy) if score else (None, None)
-            seen.append(Point(recipe.seed, step.step, step.lr, step.momentum, step.train_loss, smoothed, *valid))
-            if has_diverged(step.train_loss, smoothed, best, recipe.find_lr.stop_factor) and has_risen(curve_of(seen)):
-                return seen[first:], True
-        return seen[first:], False
-
-    return watched
-
-
 def _stop_lr(points: list[Point], stop_factor: float) -> float | None:
     *before, last = points
     best = min(point.smoothed_loss for point in points)
@@ -245,7 +228,7 @@ def _stop_lr(points: list[Point], stop_factor: float) -> float | None:
     return before[-1].lr if stopped and before else None
 
 
-def _draw(recipe: Recipe, test: RangeTest, session: Session) -> None:
+def _draw(recipe: Recipe, test: RangeTestResult, session: Session) -> None:
     def plot(path: Path) -> str:
         from onecycle_cli.figures.plots import plot_lr_range
 

@@ -1,18 +1,20 @@
-"""A run that goes on: its folder, the hardware it computes on, and who is told how far it has come."""
+"""The session of a run: its folder, its hardware, and the receiver of its progress. Imports no torch by itself."""
 
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from onecycle_cli.progress import Report, silent
 from onecycle_cli.recipe import Recipe, to_yaml
 from onecycle_cli.run_dir.facts import command_line
 from onecycle_cli.run_dir.files import RUN
 from onecycle_cli.run_dir.run import RunDir
-from onecycle_cli.training.hardware import Hardware, resolve_hardware
+
+if TYPE_CHECKING:
+    from onecycle_cli.training.hardware import Hardware
 
 RUNS_DIR = Path("runs")
 """The folder for runs where none is named: `runs` in the working directory."""
@@ -23,7 +25,7 @@ class Session:
     """What every experiment is given: the folder of its run, the hardware, and the receiver of its progress."""
 
     run: RunDir
-    hardware: Hardware
+    hardware: "Hardware"
     report: Report
 
     def note(self, text: str) -> None:
@@ -42,13 +44,15 @@ class Session:
             yield
 
 
-def hardware_of(recipe: Recipe) -> Hardware:
-    """The hardware that the recipe's `runtime` section means on this machine; `InputError` where there is none."""
+def hardware_of(recipe: Recipe) -> "Hardware":
+    """Returns the hardware that the recipe's `runtime` section means on this machine. `InputError` if it is missing."""
+    from onecycle_cli.training.hardware import resolve_hardware
+
     return resolve_hardware(recipe.runtime.device, recipe.runtime.precision)
 
 
-def hardware_facts(hardware: Hardware) -> dict[str, Any]:
-    """What `run.json` keeps of the hardware: device, its name, precision and the number of threads."""
+def hardware_facts(hardware: "Hardware") -> dict[str, Any]:
+    """Returns the entries of `run.json` on the hardware: device, its name, precision, the number of threads."""
     import torch
 
     return {

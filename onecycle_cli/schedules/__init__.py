@@ -3,18 +3,17 @@
 `step` counts optimizer updates from 0 to `total_steps - 1`. Nothing is remembered between steps, so a dry run, a
 plot and an exact resume are all the same call. `one_cycle.py` has the 1cycle policy in the shapes of those who wrote
 it down, `cyclical.py` the many cycles before it, `decay.py` what it is compared with, `range_test_lrs.py` the range
-test, `joined.py` puts one after another.
+test, `joined.py` puts one after another, `arguments.py` holds what an argument may be.
 """
 
 from onecycle_cli.schedules.cyclical import triangular
 from onecycle_cli.schedules.decay import constant, cosine, multistep
 from onecycle_cli.schedules.joined import joined
 from onecycle_cli.schedules.lr_momentum import LrMomentum, Schedule
-from onecycle_cli.schedules.one_cycle import Cycle, Legs, one_cycle
+from onecycle_cli.schedules.one_cycle import Legs, one_cycle
 from onecycle_cli.schedules.range_test_lrs import Range
 
 __all__ = [
-    "Cycle",
     "Legs",
     "LrMomentum",
     "Range",

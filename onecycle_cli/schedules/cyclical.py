@@ -1,29 +1,56 @@
 """Cyclical learning rates: many cycles, one after another, each of the same length."""
 
 from functools import partial
+from typing import Literal, get_args
 
+from onecycle_cli.errors import InputError
+from onecycle_cli.schedules.arguments import check_factor, check_gamma, check_momentums, check_positive, check_steps
 from onecycle_cli.schedules.lr_momentum import LrMomentum, Schedule
+
+Mode = Literal["triangular", "triangular2", "exp_range"]
 
 
 def triangular(
-    *,
-    max_lr: float,
-    initial_lr: float,
     step_size: int,
-    max_momentum: float,
-    base_momentum: float,
-    mode: str = "triangular",
+    max_lr: float,
+    *,
+    div_factor: float = 10.0,
+    max_momentum: float = 0.95,
+    base_momentum: float = 0.85,
+    mode: Mode = "triangular",
     gamma: float = 1.0,
 ) -> Schedule:
-    """Smith's triangular policies: `step_size` steps up to `max_lr`, as many down to `initial_lr`, and again.
+    """Cyclical learning rates: `step_size` steps up to `max_lr`, as many down to `initial_lr`, and again without end.
 
-    Mode "triangular" keeps its height, "triangular2" halves it after each cycle, "exp_range" multiplies it by `gamma`
-    at each step. Momentum runs the other way, over the same share of its range. Source: Smith, "Cyclical Learning Rates
-    for Training Neural Networks" (arXiv 1506.01186), with torch's `CyclicLR` for what it does to momentum.
+    Args:
+        step_size: Optimizer updates on the way up; a cycle is twice as long.
+        max_lr: The peak of the first cycle.
+        div_factor: lr begins at `initial_lr = max_lr / div_factor`, and comes back to it.
+        max_momentum: The momentum (SGD) or beta1 (Adam) while lr is low.
+        base_momentum: The momentum at the peak of lr; equal to `max_momentum`, it stays constant.
+        mode: "triangular" keeps the height of the cycles, "triangular2" halves it after each one, "exp_range"
+            multiplies it by `gamma` at each step. Momentum moves over the same share of its range.
+        gamma: From above 0 to 1; mode "exp_range" only.
+
+    Returns:
+        A function from a step, counted from 0, to its `LrMomentum`.
+
+    Raises:
+        InputError: An argument is out of range.
+
+    Source: Smith, "Cyclical Learning Rates for Training Neural Networks" (arXiv 1506.01186), with torch's `CyclicLR`
+    for what it does to momentum.
     """
+    check_steps(step_size=step_size)
+    check_positive(max_lr=max_lr)
+    check_factor(div_factor=div_factor)
+    check_momentums(max_momentum, base_momentum)
+    check_gamma(gamma)
+    if mode not in get_args(Mode):
+        raise InputError(f"mode is {mode!r}.", f"Give one of these: {', '.join(get_args(Mode))}.")
     return partial(
         _triangular,
-        lrs=(initial_lr, max_lr),
+        lrs=(max_lr / div_factor, max_lr),
         momentums=(max_momentum, base_momentum),
         step_size=step_size,
         mode=mode,

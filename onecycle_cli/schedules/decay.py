@@ -1,29 +1,83 @@
 """Schedules without a cycle, under a constant momentum: what the 1cycle policy is compared with."""
 
 from collections.abc import Sequence
+from functools import partial
 
+from onecycle_cli.errors import InputError
+from onecycle_cli.schedules.arguments import check_gamma, check_momentum, check_positive, check_steps
 from onecycle_cli.schedules.lr_momentum import LrMomentum, Schedule
 from onecycle_cli.schedules.lr_momentum import cosine as along_cosine
 
 
-def constant(*, max_lr: float, momentum: float) -> Schedule:
-    """The same lr at every step."""
-    return lambda _: LrMomentum(max_lr, momentum)
+def constant(max_lr: float, *, momentum: float = 0.9) -> Schedule:
+    """The same lr and momentum at every step.
+
+    Returns a function from a step to its `LrMomentum`. `InputError` where an argument is out of range.
+    """
+    check_positive(max_lr=max_lr)
+    check_momentum(momentum=momentum)
+    return partial(_constant, value=LrMomentum(max_lr, momentum))
 
 
-def multistep(*, max_lr: float, milestones: Sequence[int], gamma: float, momentum: float) -> Schedule:
-    """`max_lr`, multiplied by `gamma` at each of the steps in `milestones`: the schedule of the original ResNets.
+def _constant(_step: int, value: LrMomentum) -> LrMomentum:
+    return value
+
+
+def multistep(max_lr: float, milestones: Sequence[int], *, gamma: float = 0.1, momentum: float = 0.9) -> Schedule:
+    """`max_lr`, multiplied by `gamma` at each step in `milestones`: the schedule of the original ResNets.
+
+    Args:
+        max_lr: The lr up to the first milestone.
+        milestones: Steps, counted from 0, from which on lr is lower; in any order.
+        gamma: What lr is multiplied by at each milestone, above 0 and at most 1.
+        momentum: The momentum (SGD) or beta1 (Adam) of every step.
+
+    Returns:
+        A function from a step to its `LrMomentum`.
+
+    Raises:
+        InputError: An argument is out of range.
 
     Source: He et al. 2015, section 4.2 (0.1, divided by 10 after 32,000 and 48,000 of 64,000 steps); the values are
     those of torch's `MultiStepLR`.
     """
-    return lambda step: LrMomentum(max_lr * gamma ** sum(step >= milestone for milestone in milestones), momentum)
+    check_positive(max_lr=max_lr)
+    check_gamma(gamma)
+    check_momentum(momentum=momentum)
+    for number, milestone in enumerate(milestones):
+        check_steps(**{f"milestones[{number}]": milestone})
+    return partial(_multistep, max_lr=max_lr, milestones=tuple(milestones), gamma=gamma, momentum=momentum)
 
 
-def cosine(*, max_lr: float, min_lr: float, total_steps: int, momentum: float) -> Schedule:
-    """From `max_lr` along half a cosine towards `min_lr`, which step `total_steps` would reach.
+def _multistep(step: int, max_lr: float, milestones: Sequence[int], gamma: float, momentum: float) -> LrMomentum:
+    return LrMomentum(max_lr * gamma ** sum(step >= milestone for milestone in milestones), momentum)
+
+
+def cosine(total_steps: int, max_lr: float, *, min_lr: float = 0.0, momentum: float = 0.9) -> Schedule:
+    """From `max_lr` along half a cosine to `min_lr`, which step `total_steps` would reach.
+
+    Args:
+        total_steps: Optimizer updates of the whole run. From there on lr stays at `min_lr`.
+        max_lr: The lr of step 0.
+        min_lr: The lr at the end, from 0 to `max_lr`.
+        momentum: The momentum (SGD) or beta1 (Adam) of every step.
+
+    Returns:
+        A function from a step, counted from 0, to its `LrMomentum`.
+
+    Raises:
+        InputError: An argument is out of range.
 
     Source: Loshchilov and Hutter, "SGDR" (arXiv 1608.03983), equation 5, without restarts; the values are those of
     torch's `CosineAnnealingLR`.
     """
-    return lambda step: LrMomentum(along_cosine(max_lr, min_lr, step / total_steps), momentum)
+    check_steps(total_steps=total_steps)
+    check_positive(max_lr=max_lr)
+    check_momentum(momentum=momentum)
+    if not 0 <= min_lr <= max_lr:
+        raise InputError(f"min_lr is {min_lr!r}.", f"Give a number from 0 to max_lr, {max_lr!r}.")
+    return partial(_cosine, total_steps=total_steps, max_lr=max_lr, min_lr=min_lr, momentum=momentum)
+
+
+def _cosine(step: int, total_steps: int, max_lr: float, min_lr: float, momentum: float) -> LrMomentum:
+    return LrMomentum(along_cosine(max_lr, min_lr, min(step, total_steps) / total_steps), momentum)

@@ -8,9 +8,10 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 from onecycle_cli.errors import InputError
+from onecycle_cli.schedules.arguments import check_factor, check_momentums, check_positive, check_steps
 from onecycle_cli.schedules.lr_momentum import LrMomentum, Schedule, cosine, linear
 
 
@@ -134,25 +135,89 @@ def fastai_one_cycle(step: int, cycle: Cycle) -> LrMomentum:
     return _in_phases(step, phases, cosine)
 
 
+Shape = Literal["blog", "smith", "torch", "fastai"]
+SHAPES: tuple[str, ...] = get_args(Shape)
+
+
 def one_cycle(
-    shape: str, cycle: Cycle, *, legs: Legs | None = None, anneal_strategy: str = "cos", three_phase: bool = False
+    total_steps: int,
+    max_lr: float,
+    *,
+    div_factor: float = 10.0,
+    final_div_factor: float = 100.0,
+    pct_start: float = 0.43,
+    max_momentum: float = 0.95,
+    base_momentum: float = 0.85,
+    shape: Shape = "blog",
+    legs: Legs | None = None,
+    anneal_strategy: Literal["cos", "linear"] = "cos",
+    three_phase: bool = False,
 ) -> Schedule:
-    """The 1cycle policy as a function of the step, in the named `shape`: blog, smith, torch or fastai.
+    """The 1cycle policy: lr rises to `max_lr`, falls again, and is annihilated at the end; momentum runs against it.
 
-    `legs` say for blog and smith what `pct_start` says otherwise; `anneal_strategy` and `three_phase` belong to the
-    torch shape alone. `InputError` where the cycle is too short to have the phases asked for.
+    Args:
+        total_steps: Optimizer updates of the whole run.
+        max_lr: The peak of lr.
+        div_factor: lr begins at `initial_lr = max_lr / div_factor`.
+        final_div_factor: lr ends near `min_lr = initial_lr / final_div_factor`.
+        pct_start: The share of the steps on the way up, between 0 and 1. The way down of the shapes "blog" and "smith",
+            and of "torch" with `three_phase`, is as long as the way up; the rest is the tail.
+        max_momentum: The momentum (SGD) or beta1 (Adam) while lr is low.
+        base_momentum: The momentum at the peak of lr; equal to `max_momentum`, it stays constant.
+        shape: Who defined the phases: "blog" (three linear phases, Gugger 2018), "smith" (Smith's own runs, flat tail),
+            "torch" (`OneCycleLR`, step by step) or "fastai" (`fit_one_cycle`, two cosine phases).
+        legs: Steps up and down, in place of `pct_start`; shapes "blog" and "smith" only.
+        anneal_strategy: "cos" or "linear"; shape "torch" only.
+        three_phase: Three phases in place of two; shape "torch" only.
+
+    Returns:
+        A function from a step, counted from 0, to its `LrMomentum`. From `total_steps` on it keeps its last value.
+
+    Raises:
+        InputError: An argument is out of range, or the run is too short for the phases.
+
+    The defaults are those of the recipe `digits`, whatever the shape. torch's own are `div_factor` 25,
+    `final_div_factor` 1e4 and `pct_start` 0.3; fastai's are 25, 4000 and 0.25.
+
+    Sources: Smith, "A disciplined approach to neural network hyper-parameters" (arXiv 1803.09820); Gugger, "The 1cycle
+    policy". docs/schedules.md draws the shapes.
+
+    Example:
+        >>> schedule = one_cycle(1000, 0.8)
+        >>> schedule(0), schedule(430)
+        (LrMomentum(lr=0.08, momentum=0.95), LrMomentum(lr=0.8, momentum=0.85))
     """
+    cycle = Cycle(total_steps, max_lr, div_factor, final_div_factor, pct_start, max_momentum, base_momentum)
+    _check(cycle)
     if shape in ("blog", "smith"):
-        return _with_legs(shape, cycle, legs)
-    if shape == "torch":
+        at = _with_legs(shape, cycle, legs)
+    elif shape == "torch":
+        if anneal_strategy not in ANNEAL:
+            raise InputError(f"anneal_strategy is {anneal_strategy!r}.", f"Give one of these: {', '.join(ANNEAL)}.")
         _check_torch_phases(cycle, three_phase=three_phase)
-        return partial(torch_one_cycle, cycle=cycle, anneal_strategy=anneal_strategy, three_phase=three_phase)
-    if shape == "fastai":
-        return partial(fastai_one_cycle, cycle=cycle)
-    raise ValueError(f"unknown shape {shape!r}")
+        at = partial(torch_one_cycle, cycle=cycle, anneal_strategy=anneal_strategy, three_phase=three_phase)
+    elif shape == "fastai":
+        at = partial(fastai_one_cycle, cycle=cycle)
+    else:
+        raise InputError(f"shape is {shape!r}.", f"Give one of these: {', '.join(SHAPES)}.")
+    # torch's cycle ends with its last step, the others would end one step later.
+    return partial(_held, at=at, last=total_steps - (shape == "torch"))
 
 
-FIX = "Train for more epochs, or change schedule.pct_start."
+def _held(step: int, at: Schedule, last: int) -> LrMomentum:
+    return at(min(step, last))
+
+
+def _check(cycle: Cycle) -> None:
+    check_steps(total_steps=cycle.total_steps)
+    check_positive(max_lr=cycle.max_lr)
+    check_factor(div_factor=cycle.div_factor, final_div_factor=cycle.final_div_factor)
+    if not 0 < cycle.pct_start < 1:
+        raise InputError(f"pct_start is {cycle.pct_start!r}.", "Give a share of the steps between 0 and 1.")
+    check_momentums(cycle.max_momentum, cycle.base_momentum)
+
+
+FIX = "Train for more steps, or change pct_start."
 
 
 def _with_legs(shape: str, cycle: Cycle, legs: Legs | None) -> Schedule:

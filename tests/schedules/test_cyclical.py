@@ -8,10 +8,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from onecycle_cli.errors import InputError
 from onecycle_cli.schedules import LrMomentum, triangular
 
 Mode = Literal["triangular", "triangular2", "exp_range"]
-ENDS: dict[str, Any] = {"max_lr": 1.0, "initial_lr": 0.2, "step_size": 2, "max_momentum": 0.95, "base_momentum": 0.85}
+ENDS: dict[str, Any] = {"max_lr": 1.0, "div_factor": 5, "step_size": 2, "max_momentum": 0.95, "base_momentum": 0.85}
 
 
 @pytest.mark.parametrize(
@@ -65,7 +66,7 @@ def test_it_equals_torchs_scheduler_at_every_step(
             oracle.step()
     at = triangular(
         max_lr=max_lr,
-        initial_lr=max_lr / divisor,
+        div_factor=divisor,
         step_size=step_size,
         max_momentum=0.95,
         base_momentum=0.85,
@@ -78,11 +79,31 @@ def test_it_equals_torchs_scheduler_at_every_step(
 
 def test_smiths_first_experiment_has_its_turns_where_his_solver_file_says() -> None:
     # arXiv 1506.01186, section 4.1.1: CIFAR-10, 0.001 to 0.006, stepsize 2,000.
-    at = triangular(max_lr=0.006, initial_lr=0.001, step_size=2000, max_momentum=0.9, base_momentum=0.9)
+    at = triangular(max_lr=0.006, div_factor=6, step_size=2000, max_momentum=0.9, base_momentum=0.9)
     assert [at(step).lr for step in (0, 2000, 4000, 5000)] == pytest.approx([0.001, 0.006, 0.001, 0.0035])
     assert {at(step).momentum for step in range(0, 8000, 100)} == {0.9}
 
 
 def test_after_thousands_of_cycles_half_the_height_each_time_is_none() -> None:
-    at = triangular(max_lr=1, initial_lr=0.1, step_size=2, max_momentum=0.95, base_momentum=0.85, mode="triangular2")
+    at = triangular(max_lr=1, div_factor=10, step_size=2, max_momentum=0.95, base_momentum=0.85, mode="triangular2")
     assert at(4 * 5000 + 2) == LrMomentum(0.1, 0.95)
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"step_size": 0}, "step_size is 0"),
+        ({"max_lr": -1}, "max_lr is -1"),
+        ({"div_factor": 0}, "div_factor is 0"),
+        ({"max_momentum": 0.5}, "base_momentum 0.85 is above max_momentum 0.5"),
+        ({"gamma": 2}, "gamma is 2"),
+        ({"mode": "saw"}, r"mode is 'saw'\.\n.*triangular, triangular2, exp_range"),
+    ],
+)
+def test_arguments_out_of_range_are_refused_by_name(given: dict[str, Any], says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        triangular(**({"step_size": 10, "max_lr": 1.0} | given))
+
+
+def test_the_defaults_are_a_tenth_and_a_cycling_momentum() -> None:
+    assert [triangular(10, 1.0)(step) for step in (0, 10, 20)] == [(0.1, 0.95), (1.0, 0.85), (0.1, 0.95)]

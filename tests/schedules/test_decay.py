@@ -8,6 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from onecycle_cli.errors import InputError
 from onecycle_cli.schedules import constant, cosine, multistep
 
 
@@ -54,3 +55,32 @@ def test_cosine_equals_torchs_scheduler_at_every_step(total_steps: int, min_lr: 
     at = cosine(max_lr=1.0, min_lr=min_lr, total_steps=total_steps, momentum=0.9)
     # torch goes from one value to the next by multiplication, and gathers rounding on the way.
     assert [at(step).lr for step in range(total_steps)] == pytest.approx(expected, rel=1e-6, abs=1e-12)
+
+
+@given(total_steps=st.integers(1, 100), further=st.integers(0, 1000))
+def test_cosine_stays_at_its_least_lr_past_its_end(total_steps: int, further: int) -> None:
+    assert cosine(total_steps, 1.0, min_lr=0.1)(total_steps + further) == (pytest.approx(0.1), 0.9)
+
+
+def test_the_defaults_are_those_of_plain_training() -> None:
+    assert constant(0.1)(5) == (0.1, 0.9)
+    assert [multistep(1.0, [2])(step) for step in (1, 2)] == [(1.0, 0.9), (0.1, 0.9)]
+    assert cosine(10, 1.0)(10) == (0.0, 0.9)
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: constant(0), "max_lr is 0"),
+        (lambda: constant(0.1, momentum=1), "momentum is 1"),
+        (lambda: multistep(0.1, [5, 0]), r"milestones\[1\] is 0"),
+        (lambda: multistep(0.1, [5], gamma=0), "gamma is 0"),
+        (lambda: multistep(0.1, [5], momentum=-1), "momentum is -1"),
+        (lambda: cosine(0, 0.1), "total_steps is 0"),
+        (lambda: cosine(10, 0.1, min_lr=0.2), r"min_lr is 0\.2\.\nGive a number from 0 to max_lr, 0\.1"),
+        (lambda: cosine(10, 0.1, min_lr=float("nan")), "min_lr is nan"),
+    ],
+)
+def test_arguments_out_of_range_are_refused_by_name(make: Callable[[], object], says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        make()

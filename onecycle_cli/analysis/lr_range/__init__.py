@@ -2,14 +2,17 @@
 
 from onecycle_cli.analysis.lr_range.basin import Shape, Turn, has_risen, shape_of, turn_of
 from onecycle_cli.analysis.lr_range.curve import Curve, has_diverged, smoother
+from onecycle_cli.analysis.lr_range.stopping import End, StopRule
 from onecycle_cli.analysis.lr_range.suggestion import TYPICAL, Plan, Suggestion, suggest
 from onecycle_cli.analysis.lr_range.verification import Trial, verified
 
 __all__ = [
     "TYPICAL",
     "Curve",
+    "End",
     "Plan",
     "Shape",
+    "StopRule",
     "Suggestion",
     "Trial",
     "Turn",
