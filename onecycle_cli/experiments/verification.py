@@ -4,7 +4,7 @@ import math
 from itertools import islice
 
 from onecycle_cli.analysis.lr_range import Trial
-from onecycle_cli.experiments.planning import recipe_schedule, share_up
+from onecycle_cli.experiments.planning import recipe_schedule
 from onecycle_cli.experiments.prepared_recipe import SEEDS, Setup, fresh, in_blocks, note, some_of
 from onecycle_cli.progress import Progress, Report
 from onecycle_cli.recipe import Recipe, with_largest_max_lr, with_values
@@ -33,7 +33,7 @@ def short_cycles(recipe: Recipe, max_lr: float, setup: Setup, run: RunDir, repor
     whole = recipe.schedule.epochs * setup.train.steps_per_epoch
     recipe = with_values(recipe, {"seed": (recipe.seed + SEEDS // 2) % SEEDS})
     steps = round(SHARE * whole)
-    if steps < max(FEWEST_STEPS, FEWEST_UP / share_up(recipe.schedule)):
+    if steps < max(FEWEST_STEPS, FEWEST_UP / recipe.schedule.share_up):
         note(run, report, f"The planned run of {whole} steps is too short to be verified by cycles of {steps}.")
         return []
     report(f"Verifying with {len(FACTORS)} cycles of {steps} steps; the planned run has {whole}.")

@@ -1,16 +1,18 @@
 """The fields of a recipe, in the order of the file; those of the schedule are in schedule_fields.py.
 
 What changes a result has no default, so that a file says everything; a default exists only where a field belongs to
-one choice of its section (`three_phase` to shape torch) or does not change the result. The bounds refuse what is
+one choice of its section (`beta2` to AdamW) or does not change the result. The bounds refuse what is
 surely a slip (a learning rate of a million), not what is merely unusual.
 """
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from onecycle_cli.recipe.field_types import Lr, Momentum, PathText, Section, WeightDecay, WholeNumber
-from onecycle_cli.recipe.schedule_fields import FineTune, Schedule
+from onecycle_cli.recipe.older_recipes import without_unused
+from onecycle_cli.recipe.schedule_fields import AnySchedule, FineTuneSettings
+from onecycle_cli.recipe.variants import Choice, variants_in
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)]
 # YAML has lists alone, which strict mode would not take for a tuple; what is in them stays strict.
@@ -18,7 +20,7 @@ ChannelStatistics = Annotated[tuple[float, ...], Field(strict=False, min_length=
 Url = Annotated[str, Field(pattern=r"^https?://\S+$")]
 
 
-class Data(Section):
+class DataSettings(Section):
     """Which images, how they are split, batched and augmented."""
 
     source: Literal["cifar10", "image_folder", "digits"]
@@ -117,7 +119,7 @@ class Model(Section):
         return self
 
 
-class Optimizer(Section):
+class OptimizerSettings(Section):
     """What is minimized, and how."""
 
     name: Literal["sgd", "adamw"]
@@ -136,7 +138,7 @@ MOST_RANGE_STEPS = 1_000_000
 """The largest `find_lr.num_steps`."""
 
 
-class FindLr(Section):
+class FindLrSettings(Section):
     """The learning rate range test."""
 
     start_lr: Lr
@@ -157,7 +159,7 @@ class FindLr(Section):
         return self
 
 
-class SweepWd(Section):
+class SweepWdSettings(Section):
     """The weight decays that sweep-wd tries."""
 
     weight_decays: tuple[WeightDecay, ...] = Field(strict=False, min_length=1, max_length=100)
@@ -169,7 +171,7 @@ class SweepWd(Section):
         return self
 
 
-class Runtime(Section):
+class RuntimeSettings(Section):
     """What does not change the result, but for the precision."""
 
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda|cuda:\d+|mps)$")] = "auto"
@@ -182,26 +184,38 @@ class Runtime(Section):
     )
 
 
+CHOICES = {"schedule": Choice(("policy", "shape"), variants_in(AnySchedule))}
+"""The sections that have variants."""
+
+
 class Recipe(Section):
     """Everything that a run needs to know."""
 
     name: Name
     description: str
     seed: WholeNumber = Field(ge=0, lt=2**32)
-    data: Data
+    data: DataSettings
     model: Model
-    optimizer: Optimizer
-    schedule: Schedule
-    fine_tune: FineTune | None = None
-    find_lr: FindLr
-    sweep_wd: SweepWd
-    runtime: Runtime = Field(default_factory=lambda: Runtime.model_validate({}))
+    optimizer: OptimizerSettings
+    schedule: AnySchedule
+    fine_tune: FineTuneSettings | None = None
+    find_lr: FindLrSettings
+    sweep_wd: SweepWdSettings
+    runtime: RuntimeSettings = Field(default_factory=lambda: RuntimeSettings.model_validate({}))
 
     @property
     def frozen(self) -> tuple[str, ...]:
         """The layer groups that the last stage leaves as they are."""
         freeze_to, groups = self.fine_tune and self.fine_tune.stages[-1].freeze_to, self.model.groups
         return groups[: groups.index(freeze_to)] if freeze_to else ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_what_older_versions_wrote(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        sections = {name: values[name] for name in CHOICES if isinstance(values.get(name), dict)}
+        return values | {name: without_unused(name, inner, CHOICES[name]) for name, inner in sections.items()}
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -217,7 +231,7 @@ class Recipe(Section):
             if stage.freeze_to not in (None, *groups):
                 has = f"{self.model.architecture} has {', '.join(groups)}"
                 raise ValueError(f"fine_tune.stages has freeze_to {stage.freeze_to}, but {has}")
-        for field in ("legs", "milestones", "step_size_epochs"):
+        for field in settings.in_epochs:
             if getattr(settings, field) is not None:
                 raise ValueError(f"schedule.{field} counts epochs of a single cycle: leave it out beside fine_tune")
         if settings.start_epoch:

@@ -14,10 +14,10 @@ from pydantic import BaseModel
 from onecycle_cli.errors import InputError
 from onecycle_cli.recipe import (
     BodyAndHead,
-    FineTune,
+    FineTuneSettings,
     Override,
     Recipe,
-    Stage,
+    StageSettings,
     choices,
     dotted_values,
     load,
@@ -27,6 +27,7 @@ from onecycle_cli.recipe import (
     varied,
     with_values,
 )
+from onecycle_cli.recipe.schedule_fields import CyclicSettings
 
 DIGITS = shipped_path("digits").read_text()
 
@@ -81,10 +82,10 @@ find_lr:"""
 
 def test_stages_are_read_and_come_back_from_yaml() -> None:
     recipe = parse(changed("find_lr:", FINE_TUNE), "my.yaml")
-    assert recipe.fine_tune == FineTune(
+    assert recipe.fine_tune == FineTuneSettings(
         stages=(
-            Stage(freeze_to="head", epochs=5, max_lr=0.1),
-            Stage(epochs=10, max_lr=BodyAndHead(body=1e-3, head=1e-2)),
+            StageSettings(freeze_to="head", epochs=5, max_lr=0.1),
+            StageSettings(epochs=10, max_lr=BodyAndHead(body=1e-3, head=1e-2)),
         )
     )
     assert parse(to_yaml(recipe), "again.yaml") == recipe
@@ -160,7 +161,23 @@ def numeric_fields(model: type[BaseModel], section: str = "") -> Iterator[str]:
             yield f"{section}{name}"
 
 
-NUMERIC = list(numeric_fields(Recipe))
+POLICIES = {
+    "blog": {},
+    "torch": {"shape": "torch"},
+    "triangular": {"policy": "triangular", "step_size_epochs": "2"},
+    "exp_range": {"policy": "triangular", "step_size": "9", "mode": "exp_range", "gamma": "0.9"},
+    "multistep": {"policy": "multistep", "milestones": "[5]", "gamma": "0.1"},
+    "cosine": {"policy": "cosine"},
+}
+
+
+def under(policy: str) -> list[Override]:
+    return [override(f"schedule.{name}", text) for name, text in POLICIES[policy].items()]
+
+
+SCHEDULES = {policy: type(parse(DIGITS, "my.yaml", under(policy)).schedule) for policy in POLICIES}
+NUMERIC = [("blog", field) for field in numeric_fields(Recipe)]
+NUMERIC += [(policy, field) for policy, model in SCHEDULES.items() for field in numeric_fields(model, "schedule.")]
 MAY_BE_ZERO = {
     *("seed", "data.valid_fraction", "data.padding", "model.dropout", "runtime.checkpoint_seconds"),
     *("optimizer.weight_decay", "optimizer.label_smoothing", "optimizer.beta2"),
@@ -169,17 +186,21 @@ MAY_BE_ZERO = {
 
 
 @pytest.mark.parametrize("number", ["-1", "-1e300", "1e300", "9" * 30, "0"])
-@pytest.mark.parametrize("field", NUMERIC)
-def test_a_number_that_makes_no_sense_is_refused_in_every_field(field: str, number: str) -> None:
-    if number == "0" and field in MAY_BE_ZERO:
-        parse(DIGITS, "my.yaml", [override(field, number)])
+@pytest.mark.parametrize(("policy", "field"), NUMERIC)
+def test_a_number_that_makes_no_sense_is_refused_in_every_field(policy: str, field: str, number: str) -> None:
+    given = [*(one for one in under(policy) if one.field != field), override(field, number)]
+    is_any_momentum = field == "schedule.max_momentum" and not issubclass(SCHEDULES[policy], CyclicSettings)
+    if number == "0" and (field in MAY_BE_ZERO or is_any_momentum):
+        parse(DIGITS, "my.yaml", given)
         return
-    assert field in refused(DIGITS, override(field, number))
+    assert field in refused(DIGITS, *given)
 
 
 def test_the_numeric_fields_are_found() -> None:
-    assert len(NUMERIC) > 30
-    assert set(NUMERIC) >= MAY_BE_ZERO | {"schedule.max_lr", "schedule.legs", "sweep_wd.weight_decays"}
+    fields = {field for _, field in NUMERIC}
+    assert len(fields) > 30
+    assert fields >= MAY_BE_ZERO | {"schedule.max_lr", "schedule.legs", "sweep_wd.weight_decays"}
+    assert ("multistep", "schedule.gamma") in NUMERIC
 
 
 def test_a_file_in_another_encoding_is_refused(tmp_path: Path) -> None:
@@ -279,6 +300,64 @@ def test_texts_are_taken_from_the_command_line_as_they_stand() -> None:
 @pytest.mark.parametrize("value", ["2024-02-30", "0x_", "[1", "!!python/object:x", "[" * 5000, "0x" + "f" * 5000])
 def test_a_value_on_the_command_line_that_is_no_yaml_is_told(value: str) -> None:
     assert "is not readable as YAML" in refused(DIGITS, override("optimizer.weight_decay", value))
+
+
+def changed_in(recipe: Recipe, other: Recipe) -> set[str]:
+    one, two = (set(to_yaml(each).splitlines()) for each in (recipe, other))
+    return {line.strip() for line in one ^ two}
+
+
+def test_another_policy_on_the_command_line_leaves_out_what_the_file_has_for_its_own() -> None:
+    recipe = parse(DIGITS, "my.yaml", [override("schedule.policy", "cosine")])
+    kept = {"epochs": 15, "max_lr": None, "max_momentum": 0.95, "start_epoch": 0}
+    # The last is a field of both.
+    assert recipe.schedule.model_dump() == {"policy": "cosine"} | kept | {"final_div_factor": 100}
+    assert parse(to_yaml(recipe), "again.yaml") == recipe
+
+
+def test_another_shape_on_the_command_line_leaves_out_what_the_file_has_for_its_own() -> None:
+    torch = changed("shape: blog", "shape: torch\n  three_phase: true")
+    recipe = parse(torch, "my.yaml", [override("schedule.shape", "fastai")])
+    assert changed_in(recipe, parse(DIGITS, "my.yaml")) == {"shape: blog", "shape: fastai"}
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        (["schedule.policy=cosine", "schedule.legs=[5, 5, 5]"], "schedule.legs: is a field of policy one_cycle, not"),
+        (["schedule.milestones=[5]"], "is a field of policy multistep, not of one_cycle: leave it out, or set sched"),
+        (["schedule.policy=multistep"], "schedule.milestones: is missing, and policy multistep needs it"),
+        (
+            ["schedule.shape=blog", "schedule.three_phase=true"],
+            "schedule.three_phase: is a field of shape torch, not",
+        ),
+        (["schedule.policy=one_cycle", "schedule.gamma=0.1"], "field of policy triangular or multistep, not of one"),
+    ],
+)
+def test_a_field_of_another_policy_on_the_command_line_is_refused(given: list[str], says: str) -> None:
+    what = refused(DIGITS, *(override(*setting.split("=")) for setting in given))
+    assert says in what
+
+
+def test_an_override_that_keeps_the_policy_keeps_the_errors_of_the_file() -> None:
+    text = changed("shape: blog", "shape: blog\n  three_phase: true")
+    what = refused(text, override("schedule.policy", "one_cycle"), override("schedule.shape", "blog"))
+    assert "schedule.three_phase: is a field of shape torch" in what
+
+
+def test_a_field_that_is_none_stays_an_error_under_another_policy() -> None:
+    text = changed("shape: blog", "shape: blog\n  shpae: blog")
+    assert "schedule.shpae: is not a field" in refused(text, override("schedule.policy", "cosine"))
+
+
+def test_policies_and_shapes_are_varied_by_the_same_rule() -> None:
+    recipe = parse(DIGITS, "my.yaml")
+    for change in (lambda values: varied(recipe, values, "my.yaml"), lambda values: with_values(recipe, values)):
+        assert change({"schedule.policy": "constant"}).schedule.form is None
+        assert change({"schedule.shape": "torch"}).schedule.form == "torch"
+        assert change({"schedule.policy": "one_cycle"}) == recipe
+    with pytest.raises(InputError, match=r"schedule.pct_start=0.2  schedule.pct_start: is a field of policy one_cycle"):
+        varied(recipe, {"schedule.policy": "cosine", "schedule.pct_start": 0.2}, "my.yaml")
 
 
 def test_choices_are_the_values_of_one_field() -> None:
