@@ -15,8 +15,8 @@ from onecycle_cli.data.augmentation import Augmentation
 from onecycle_cli.data.batches import FixedBatches, Normalization, TrainBatches, derived_seed
 from onecycle_cli.data.images import ImageData, Split
 from onecycle_cli.data.open_data import open_data
-from onecycle_cli.experiments.initial_weights import Start, model_arguments, start_of
-from onecycle_cli.models import build_model, layer_groups
+from onecycle_cli.experiments.initial_weights import Start, start_of
+from onecycle_cli.models import build_model, layer_groups, network_arguments
 from onecycle_cli.models.weights import Header
 from onecycle_cli.progress import Progress, Report
 from onecycle_cli.recipe import Recipe, last_stage, lr_ratios, relative
@@ -225,8 +225,8 @@ def some_of(valid: FixedBatches, seed: int) -> FixedBatches:
 
 
 def _initial_model(recipe: Recipe, data: ImageData, start: Start | None) -> nn.Module:
-    arguments = model_arguments(recipe, len(data.classes))
-    model = build_model(**arguments, seed=derived_seed(recipe.seed, "weights"))
+    seed = derived_seed(recipe.seed, "weights")
+    model = build_model(recipe.model, channels=recipe.data.channels, classes=len(data.classes), seed=seed)
     if start is not None:
         start.put_into(model, data.classes)
     return model
@@ -288,7 +288,7 @@ def _trained(stage: Recipe, model: nn.Module) -> dict[str, float]:
 def weights_header(recipe: Recipe, setup: Setup) -> Header:
     """What the saved weights of this recipe are of."""
     data = setup.data
-    arguments = model_arguments(recipe, setup.classes)
+    arguments = network_arguments(recipe.model, channels=recipe.data.channels, classes=setup.classes)
     return Header(arguments, data.classes, recipe.data.image_size, data.mean, data.std, data.value_range)
 
 

@@ -4,7 +4,6 @@ from onecycle_cli.recipe.fields import (
     MOST_RANGE_STEPS,
     DataSettings,
     FindLrSettings,
-    Model,
     OptimizerSettings,
     Recipe,
     RuntimeSettings,
@@ -12,6 +11,7 @@ from onecycle_cli.recipe.fields import (
 )
 from onecycle_cli.recipe.learning_rates import lr_ratios, relative, scaled
 from onecycle_cli.recipe.loading import Override, choices, dotted_values, load, parse, to_yaml, varied, with_values
+from onecycle_cli.recipe.model_fields import ModelSettings
 from onecycle_cli.recipe.schedule_fields import BodyAndHead, FineTuneSettings, ScheduleSettings, StageSettings
 from onecycle_cli.recipe.shipped import find, shipped_names, shipped_path
 from onecycle_cli.recipe.stages import lacks_max_lr, last_stage, stages, with_largest_max_lr, with_max_lr
@@ -25,7 +25,7 @@ __all__ = [
     "Difference",
     "FindLrSettings",
     "FineTuneSettings",
-    "Model",
+    "ModelSettings",
     "OptimizerSettings",
     "Override",
     "Recipe",

@@ -1,8 +1,8 @@
-"""The fields of a recipe, in the order of the file; those of the schedule are in schedule_fields.py.
+"""The fields of a recipe, in the order of the file; the model and the schedule have files of their own.
 
 What changes a result has no default, so that a file says everything; a default exists only where a field belongs to
-one choice of its section (`beta2` to AdamW) or does not change the result. The bounds refuse what is
-surely a slip (a learning rate of a million), not what is merely unusual.
+one choice of its section (`beta2` to AdamW) or does not change the result. The bounds refuse what is surely a slip (a
+learning rate of a million), not what is merely unusual.
 """
 
 from typing import Annotated, Any, Literal, Self
@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from onecycle_cli.recipe.field_types import Lr, Momentum, PathText, Section, WeightDecay, WholeNumber
+from onecycle_cli.recipe.model_fields import AnyModel
 from onecycle_cli.recipe.older_recipes import without_unused
 from onecycle_cli.recipe.schedule_fields import AnySchedule, FineTuneSettings
 from onecycle_cli.recipe.variants import Choice, variants_in
@@ -62,60 +63,6 @@ class DataSettings(Section):
             raise ValueError("data.std must be above 0 in each channel")
         if self.random_crop and self.padding_mode == "reflect" and self.padding >= self.image_size:
             raise ValueError("data.padding must be below data.image_size, or there is nothing left to reflect")
-        return self
-
-
-TORCHVISION = ("resnet18", "resnet34", "resnet50")
-
-
-class Model(Section):
-    """Which network, and what it starts from."""
-
-    source: Literal["onecycle", "torchvision"] = Field(
-        "onecycle", description="Whose networks: ours for small images, or torchvision's for ImageNet."
-    )
-    architecture: Literal[
-        "resnet8",
-        "resnet20",
-        "resnet32",
-        "resnet44",
-        "resnet56",
-        "resnet110",
-        "resnet18",
-        "resnet9",
-        "resnet34",
-        "resnet50",
-    ] = Field(description="Of torchvision: resnet18, resnet34 or resnet50, which last two are its alone.")
-    width: float = Field(ge=0.125, le=16, description="Multiplies the channels of each layer; torchvision's have 1.")
-    shortcut: Literal["A", "B"] = Field(
-        "B", description="Where the shape changes: A zero-pads, B is a 1x1 convolution. ResNet-9 has no such place."
-    )
-    dropout: float = Field(ge=0, lt=1, description="Before the last layer.")
-    pretrained: bool = Field(False, description="Whether to start from ImageNet's weights; torchvision only.")
-    init: PathText | None = Field(
-        None, description="What to start from: the folder of a training, or a safetensors file of one; null: nothing."
-    )
-
-    @property
-    def groups(self) -> tuple[str, ...]:
-        """The layer groups of the network, from the image on."""
-        layers = 4 if self.architecture in TORCHVISION else 3
-        return ("stem", *(f"layer{number}" for number in range(1, layers + 1)), "head")
-
-    @model_validator(mode="after")
-    def _fits_together(self) -> Self:
-        if self.source == "torchvision":
-            if self.architecture not in TORCHVISION:
-                raise ValueError(f"model.source torchvision has {', '.join(TORCHVISION)}, but no {self.architecture}")
-            if self.width != 1 or self.shortcut != "B":
-                raise ValueError("model.width must be 1 and model.shortcut B: torchvision's networks are as they are")
-            if self.pretrained and self.init is not None:
-                raise ValueError("model.pretrained and model.init both say what to start from: leave one of them out")
-            return self
-        if self.architecture in ("resnet34", "resnet50"):
-            raise ValueError(f"{self.architecture} is torchvision's: set model.source to torchvision")
-        if self.pretrained:
-            raise ValueError("model.pretrained is for torchvision's networks: set model.source to torchvision")
         return self
 
 
@@ -184,7 +131,10 @@ class RuntimeSettings(Section):
     )
 
 
-CHOICES = {"schedule": Choice(("policy", "shape"), variants_in(AnySchedule))}
+CHOICES = {
+    "model": Choice(("source",), variants_in(AnyModel)),
+    "schedule": Choice(("policy", "shape"), variants_in(AnySchedule)),
+}
 """The sections that have variants."""
 
 
@@ -195,7 +145,7 @@ class Recipe(Section):
     description: str
     seed: WholeNumber = Field(ge=0, lt=2**32)
     data: DataSettings
-    model: Model
+    model: AnyModel
     optimizer: OptimizerSettings
     schedule: AnySchedule
     fine_tune: FineTuneSettings | None = None
@@ -219,8 +169,10 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
-        if self.model.source == "torchvision" and self.data.channels != 3:
-            raise ValueError("data.channels must be 3 for model.source torchvision; a grey image then has three alike")
+        channels, source = self.model.only_channels, self.model.source
+        if channels not in (None, self.data.channels):
+            alike = "; a grey image then has three alike" if channels == 3 else ""
+            raise ValueError(f"data.channels must be {channels} for model.source {source}{alike}")
         if self.fine_tune is None:
             return self
         settings, groups = self.schedule, self.model.groups

@@ -131,13 +131,14 @@ def with_values(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
 
 def _chosen(values: Mapping[str, Any]) -> dict[str, Any]:
     """The values of the fields that decide which variant each section is, by dotted name."""
-    sections = {section: values.get(section) for section in CHOICES}
-    return {
-        f"{section}.{name}": inner.get(name)
-        for section, inner in sections.items()
-        if isinstance(inner, dict)
-        for name in CHOICES[section].decided_by
-    }
+    found: dict[str, Any] = {}
+    for section, choice in CHOICES.items():
+        inner = values.get(section)
+        if isinstance(inner, dict):
+            variant = choice.chosen(inner)
+            whole = inner if variant is None else choice.defaults(variant) | inner
+            found |= {f"{section}.{name}": whole.get(name) for name in choice.decided_by}
+    return found
 
 
 def _leave_out(values: dict[str, Any], chosen: Mapping[str, Any], given: Collection[str]) -> None:

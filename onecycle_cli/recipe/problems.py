@@ -119,7 +119,8 @@ def _in_words(detail: Mapping[str, Any], place: _Place) -> str:
         case "literal_error":
             choices = context["expected"].replace("'", "")
             known = re.split(r", | or ", choices)
-            return f"must be {choices}, not {_shown(given)}{did_you_mean(str(given), known)}"
+            hint = _of_another(given, place) or did_you_mean(str(given), known)
+            return f"must be {choices}, not {_shown(given)}{hint}"
         case "greater_than" | "greater_than_equal" | "less_than" | "less_than_equal":
             words = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most"}
             bound = next(f"{words[key]} {value:g}" for key, value in context.items() if key in words)
@@ -185,6 +186,20 @@ def _foreign(place: _Place) -> str:
     here = " or ".join(place.choice.values(place.variant, decider))
     fix = f"leave it out, or set {place.field[0]}.{decider} to {_listed(owners)}"
     return f"is a field of {decider} {_listed(owners)}, not of {here}: {fix}"
+
+
+def _of_another(given: object, place: _Place) -> str:
+    """That another variant has this value of a field, as the end of a sentence; "" where none has."""
+    if place.choice is None or place.variant is None or len(place.field) != 2:
+        return ""
+    having = [other for other in place.choice.variants if given in place.choice.values(other, place.name)]
+    for decider in place.choice.decided_by:
+        here = place.choice.values(place.variant, decider)
+        values = [value for other in having for value in place.choice.values(other, decider) if value not in here]
+        if values:
+            section = place.field[0]
+            return f": that is of {decider} {_listed(values)}, so set {section}.{decider} to {_listed(values)}"
+    return ""
 
 
 def _which(place: _Place) -> str:

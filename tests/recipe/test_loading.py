@@ -27,6 +27,7 @@ from onecycle_cli.recipe import (
     varied,
     with_values,
 )
+from onecycle_cli.recipe.model_fields import OnecycleModelSettings
 from onecycle_cli.recipe.schedule_fields import CyclicSettings
 
 DIGITS = shipped_path("digits").read_text()
@@ -115,14 +116,16 @@ def test_stages_that_do_not_fit_are_refused(old: str, new: str, says: str) -> No
     ("old", "new", "says"),
     [
         ("channels: 3", "channels: 1", "data.channels must be 3 for model.source torchvision"),
-        ("width: 1", "width: 0.5", "model.width must be 1 and model.shortcut B"),
-        ("shortcut: B", "shortcut: A", "model.width must be 1 and model.shortcut B"),
+        ("width: 1", "width: 0.5", "model.width: is a field of source onecycle, not of torchvision: leave it out, or"),
+        ("shortcut: B", "shortcut: A", "model.shortcut: is a field of source onecycle, not of torchvision"),
         ("dropout: 0", "dropout: 0\n  init: runs/x", "model.pretrained and model.init both say what to start from"),
     ],
 )
 def test_a_torchvision_network_is_as_it_is(old: str, new: str, says: str) -> None:
+    # Older versions asked for a width of 1 and shortcut B here, which changed nothing.
     text = changed("architecture: resnet8", "architecture: resnet50\n  source: torchvision\n  pretrained: true")
     text = text.replace("channels: 1", "channels: 3")
+    assert "width" not in to_yaml(parse(text, "my.yaml"))
     assert parse(text, "my.yaml").model.groups == ("stem", "layer1", "layer2", "layer3", "layer4", "head")
     assert says in refused(text.replace(old, new))
 
@@ -177,6 +180,7 @@ def under(policy: str) -> list[Override]:
 
 SCHEDULES = {policy: type(parse(DIGITS, "my.yaml", under(policy)).schedule) for policy in POLICIES}
 NUMERIC = [("blog", field) for field in numeric_fields(Recipe)]
+NUMERIC += [("blog", field) for field in numeric_fields(OnecycleModelSettings, "model.")]
 NUMERIC += [(policy, field) for policy, model in SCHEDULES.items() for field in numeric_fields(model, "schedule.")]
 MAY_BE_ZERO = {
     *("seed", "data.valid_fraction", "data.padding", "model.dropout", "runtime.checkpoint_seconds"),
@@ -345,6 +349,22 @@ def test_an_override_that_keeps_the_policy_keeps_the_errors_of_the_file() -> Non
     assert "schedule.three_phase: is a field of shape torch" in what
 
 
+def test_another_source_on_the_command_line_leaves_out_what_the_file_has_for_its_own() -> None:
+    given = [override("model.source", "torchvision"), override("data.channels", "3")]
+    given.append(override("model.architecture", "resnet18"))
+    text = changed("width: 1", "width: 2")
+    model = parse(text, "my.yaml", given).model
+    assert model.model_dump(exclude_defaults=True) == {
+        "source": "torchvision",
+        "architecture": "resnet18",
+        "dropout": 0,
+    }
+    assert "model.width: is a field of source onecycle" in refused(text, *given, override("model.width", "2"))
+    again = [override("model.source", "onecycle"), override("model.width", "0.5")]
+    back = to_yaml(parse(text, "my.yaml", [*given, override("model.pretrained", "true")]))
+    assert parse(back, "my.yaml", again).model.source == "onecycle"
+
+
 def test_a_field_that_is_none_stays_an_error_under_another_policy() -> None:
     text = changed("shape: blog", "shape: blog\n  shpae: blog")
     assert "schedule.shpae: is not a field" in refused(text, override("schedule.policy", "cosine"))
@@ -368,7 +388,7 @@ def test_choices_are_the_values_of_one_field() -> None:
 
 def test_a_recipe_is_varied_by_values_and_checked_again() -> None:
     recipe = parse(DIGITS, "my.yaml")
-    assert varied(recipe, {"model.width": 2, "seed": 4}, "my.yaml").model.width == 2
+    assert varied(recipe, {"model.dropout": 0.2, "seed": 4}, "my.yaml").model.dropout == 0.2
     assert varied(recipe, {"data.path": "photos"}, "my.yaml").data.path == str(Path("photos").absolute())
     with pytest.raises(InputError, match="my.yaml: one field cannot.*\n  schedule.epochs=0  schedule.epochs"):
         varied(recipe, {"schedule.epochs": 0}, "my.yaml")

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from onecycle_cli.data.augmentation import Augmentation
 from onecycle_cli.data.batches import FixedBatches, Normalization, TrainBatches
-from onecycle_cli.models import build_model
+from onecycle_cli.models import network_from
 from onecycle_cli.schedules import LrMomentum
 from onecycle_cli.training import cuda_graphs as graphs
 from onecycle_cli.training.hardware import Hardware
@@ -36,8 +36,8 @@ def batches(images: int = 40, batch_size: int = 16, seed: int = 0) -> TrainBatch
 
 def model(dropout: float = 0.0) -> nn.Module:
     settings: dict[str, Any] = {"width": 0.25, "shortcut_kind": "B", "dropout": dropout}
-    settings |= {"channels": 1, "classes": 3, "seed": 0}
-    return build_model("resnet8", **settings)
+    settings |= {"architecture": "resnet8", "channels": 1, "classes": 3}
+    return network_from(settings, seed=0)
 
 
 def schedule(step: int) -> LrMomentum:
@@ -137,8 +137,8 @@ def test_scoring_is_the_mean_over_all_images_and_leaves_the_model_as_it_is() -> 
 
 
 def test_from_ten_classes_on_scoring_also_counts_the_five_most_likely() -> None:
-    settings: Any = {"width": 0.25, "shortcut_kind": "B", "dropout": 0.0, "channels": 1, "classes": 10, "seed": 0}
-    net, source = build_model("resnet8", **settings), batches()
+    settings: Any = {"width": 0.25, "shortcut_kind": "B", "dropout": 0.0, "channels": 1, "classes": 10}
+    net, source = network_from({"architecture": "resnet8"} | settings, seed=0), batches()
     score = trainer(net).evaluate(FixedBatches(source.images, source.labels, PLAIN, 16))
     likely = net.eval()(PLAIN(source.images)).detach()
     theirs = top_k_accuracy_score(source.labels, likely, k=5, labels=range(10))
