@@ -61,20 +61,8 @@ def open_recipe_data(recipe: Recipe, report: Report, start: Start | None = None)
 
     Where the recipe has no mean or std of its own, they are those of the network that it starts from.
     """
-    settings = recipe.data
-    return open_data(
-        source=settings.source,
-        path=settings.path,
-        layout=settings.layout,
-        mirrors=settings.mirrors,
-        image_size=settings.image_size,
-        channels=settings.channels,
-        valid_fraction=settings.valid_fraction,
-        mean=start.mean if settings.mean is None and start else settings.mean,
-        std=start.std if settings.std is None and start else settings.std,
-        seed=recipe.seed,
-        report=report,
-    )
+    mean, std = (start.mean, start.std) if start else (None, None)
+    return open_data(recipe.data, seed=recipe.seed, report=report, mean=mean, std=std)
 
 
 def image_counts(data: ImageData) -> dict[str, int | None]:
@@ -247,16 +235,7 @@ def _trainer(
     report: Callable[[str], None],
 ) -> Trainer:
     settings = stage.optimizer
-    optimizer = build_optimizer(
-        model,
-        settings.name,
-        weight_decay=settings.weight_decay,
-        decay_norm_and_bias=settings.decay_norm_and_bias,
-        nesterov=settings.nesterov,
-        beta2=settings.beta2,
-        eps=settings.eps,
-        lr_ratios=_trained(stage, model),
-    )
+    optimizer = build_optimizer(model, settings, lr_ratios=_trained(stage, model))
     weights = None
     if settings.class_weights == "balanced":
         counts = class_counts(data.train, len(data.classes))

@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 from itertools import islice
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -48,7 +49,7 @@ def trainer(
     net: nn.Module | None = None, source: TrainBatches | None = None, hardware: Hardware = CPU, name: str = "sgd"
 ) -> Trainer:
     net = net or model()
-    optimizer = build_optimizer(net, name, **SGD)
+    optimizer = build_optimizer(net, SimpleNamespace(name=name, **SGD))
     return Trainer(net, optimizer, source or batches(), label_smoothing=0.1, hardware=hardware, report=pytest.fail)
 
 
@@ -151,7 +152,7 @@ WEIGHTS = torch.tensor([0.5, 1.0, 4.0])
 
 def weighted(label_smoothing: float) -> Trainer:
     net, source = model(), batches()
-    optimizer = build_optimizer(net, "sgd", **SGD)
+    optimizer = build_optimizer(net, SimpleNamespace(name="sgd", **SGD))
     how: Any = {"label_smoothing": label_smoothing, "class_weights": WEIGHTS, "hardware": CPU, "report": pytest.fail}
     return Trainer(net, optimizer, source, **how)
 
@@ -223,7 +224,8 @@ def test_bfloat16_is_near_float32_and_keeps_its_weights_in_float32() -> None:
 
 def frozen_but_for_the_head(net: nn.Module, *also: str) -> Trainer:
     heads = [name for name, _ in net.named_parameters() if name.startswith("head") or name.startswith(also)]
-    optimizer = build_optimizer(net, "sgd", **(SGD | {"weight_decay": 0.5}), lr_ratios=dict.fromkeys(heads, 1.0))
+    settings = SimpleNamespace(name="sgd", **(SGD | {"weight_decay": 0.5}))
+    optimizer = build_optimizer(net, settings, lr_ratios=dict.fromkeys(heads, 1.0))
     return Trainer(net, optimizer, batches(), label_smoothing=0.1, hardware=CPU, report=pytest.fail)
 
 
@@ -308,7 +310,7 @@ def on_gpu(precision: str, name: str = "sgd", dropout: float = 0.0, weights: Ten
         source.images.cuda(), source.labels.cuda(), normalization, source.augmentation, 16, drop_last=False, seed=0
     )
     net = model(dropout).to("cuda").to(memory_format=torch.channels_last)
-    optimizer = build_optimizer(net, name, **SGD)
+    optimizer = build_optimizer(net, SimpleNamespace(name=name, **SGD))
     weights = None if weights is None else weights.cuda()
     how: Any = {"label_smoothing": 0.1, "class_weights": weights, "hardware": cuda, "report": pytest.fail}
     return Trainer(net, optimizer, moved, **how)
