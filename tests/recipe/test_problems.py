@@ -125,6 +125,13 @@ def test_a_misspelt_field_is_not_told_as_missing_too() -> None:
     assert "missing" not in refused(changed("weight_decay: 1e-4", "weigth_decay: 1e-4"))
 
 
+def test_a_missing_field_is_told_though_another_policy_has_one_of_a_similar_name() -> None:
+    text = DIGITS.replace("  final_div_factor: 100\n", "").replace("policy: one_cycle", "policy: cosine")
+    what = refused(text)
+    assert "schedule.div_factor: is a field of policy one_cycle or triangular, not of cosine: leave it out, or" in what
+    assert "schedule.final_div_factor: is missing, and policy cosine needs it" in what
+
+
 def test_of_hundreds_of_wrong_fields_twenty_are_told_a_line_each() -> None:
     text = DIGITS + "".join(f"'more\\n{number}': 1\n" for number in range(100)) + f"{'x' * 500}: 1\n"
     text = text.replace("'", '"')
