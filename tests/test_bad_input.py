@@ -76,6 +76,14 @@ RECIPES: dict[str, tuple[str | bytes, str]] = {
     "a number of 5,000 digits": (changed("seed: 0", f"seed: {'9' * 5000}"), "not readable as YAML"),
     "a date that is none": (changed("seed: 0", "seed: 2024-13-45"), "not readable as YAML"),
     "an architecture that is a path": (changed("resnet8", "../../etc/passwd"), "model.architecture: must be"),
+    "a field of another shape": (
+        changed("shape: blog", "shape: blog\n  three_phase: true"),
+        "a field of shape torch",
+    ),
+    "a field of another policy": (
+        changed("epochs: 15", "epochs: 15\n  milestones: [5]"),
+        "of policy multistep",
+    ),
     "a name that leaves its folder": (changed("name: digits", "name: ../../x"), "name: cannot be the text"),
     "a command to the terminal": (changed("name: digits", 'name: "\\e[2J"'), "cannot be the text '\\x1b[2J'"),
 }

@@ -16,7 +16,7 @@ from typer.testing import Result
 from onecycle_cli.data import cifar10
 from onecycle_cli.data.download import Archive, md5_of
 from onecycle_cli.errors import InputError
-from onecycle_cli.models.imagenet import pretrained
+from onecycle_cli.models.torchvision import pretrained
 from onecycle_cli.progress import silent
 
 Command = Callable[..., Result]

@@ -54,20 +54,32 @@ class Decision:
 
 
 def stages(
-    batch_size: int, weight_decay: float, weight_decays: Sequence[float], momentum: tuple[float, float], images: int
+    batch_size: int,
+    weight_decay: float,
+    weight_decays: Sequence[float],
+    momentum: tuple[float, float],
+    images: int,
+    *,
+    cycles: bool = True,
 ) -> list[Stage]:
     """What is tried beside the start, in Smith's order: batch size, weight decay, momentum (max, base).
 
     Batches are a quarter, half and twice the start's, and leave an epoch of `images` training images some steps.
-    Momentum is tried constant at 0.9 and 0.95, and cycling from 0.95 to 0.85 (Smith's report, remarks 2 to 4).
+    Momentum is tried constant at 0.9 and 0.95, and, where the schedule `cycles`, cycling from 0.95 to 0.85 (Smith's
+    report, remarks 2 to 4).
     """
     sizes = sizes_around(batch_size, (1 / 4, 1 / 2, 2), images)
     decays = [value for value in weight_decays if value != weight_decay]
-    momentums = [pair for pair in ((0.95, 0.85), (0.95, 0.95), (0.9, 0.9)) if pair != momentum]
+    pairs = [pair for pair in ((0.95, 0.85), (0.95, 0.95), (0.9, 0.9)) if pair != momentum]
+    momentums = [
+        {MAX_MOMENTUM: high, BASE_MOMENTUM: low} if cycles else {MAX_MOMENTUM: high}
+        for high, low in pairs
+        if cycles or high == low
+    ]
     found = [
         Stage("batch size", [{BATCH_SIZE: size} for size in sizes]),
         Stage("weight decay", [{WEIGHT_DECAY: value} for value in decays]),
-        Stage("momentum", [{MAX_MOMENTUM: high, BASE_MOMENTUM: low} for high, low in momentums]),
+        Stage("momentum", momentums),
     ]
     return [stage for stage in found if stage.values]
 

@@ -114,5 +114,4 @@ def _show_turns(recipe: "Recipe", values: "Sequence[LrMomentum]", per_epoch: int
 def _called(recipe: "Recipe") -> str:
     """Returns the policy and its form, such as "one_cycle (blog)"."""
     settings = recipe.schedule
-    form = {"one_cycle": settings.shape, "triangular": settings.mode}.get(settings.policy)
-    return f"{settings.policy} ({form})" if form else settings.policy
+    return f"{settings.policy} ({settings.form})" if settings.form else settings.policy

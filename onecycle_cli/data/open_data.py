@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
 from onecycle_cli.data.cache import cache_folder
 from onecycle_cli.data.cifar10 import TRAIN_IMAGES, read_cifar10
@@ -13,50 +14,72 @@ from onecycle_cli.errors import InputError
 from onecycle_cli.progress import Report
 
 
+class DataSpec(Protocol):
+    """The settings that images are opened by: where they are, how large they become, how they are split and scaled."""
+
+    @property
+    def source(self) -> str: ...
+    @property
+    def path(self) -> str | None: ...
+    @property
+    def layout(self) -> str: ...
+    @property
+    def mirrors(self) -> Sequence[str]: ...
+    @property
+    def image_size(self) -> int: ...
+    @property
+    def channels(self) -> int: ...
+    @property
+    def valid_fraction(self) -> float: ...
+    @property
+    def mean(self) -> tuple[float, ...] | None: ...
+    @property
+    def std(self) -> tuple[float, ...] | None: ...
+
+
 def open_data(
+    settings: DataSpec,
     *,
-    source: str,
-    path: str | None,
-    layout: str,
-    mirrors: Sequence[str],
-    image_size: int,
-    channels: int,
-    valid_fraction: float,
-    mean: tuple[float, ...] | None,
-    std: tuple[float, ...] | None,
     seed: int,
     report: Report,
+    mean: tuple[float, ...] | None = None,
+    std: tuple[float, ...] | None = None,
 ) -> ImageData:
     """The images of a recipe, downloaded or decoded where need be.
 
     With `valid_fraction` 0, validation is the source's validation split where it has one, else its test split; above
-    0, that share of each class of the training images, fixed by the seed. `mean` and `std`, where None, are those of
-    the training images that are left; a std of 0 becomes 1, since a channel without variation cannot be scaled. What a
-    person should know of the images goes to `report`.
+    0, that share of each class of the training images, fixed by the seed. Where the settings have no mean or std, it is
+    the one given here; where there is none either, it is that of the training images that are left. A std of 0 becomes
+    1, since a channel without variation cannot be scaled. What a person should know of the images goes to `report`.
     """
-    match source:
-        case "digits":
-            found = _resized(read_digits(), image_size, channels)
-        case "cifar10":
-            found = _resized(read_cifar10(cache_folder(), mirrors, report), image_size, channels)
-        case "image_folder":
-            assert path is not None  # the recipe holds to it
-            folder = read_image_folder(Path(path), layout, image_size, channels, report)
-            for text in notes_on(folder):
-                report(text)
-            found = folder.source
-        case _:
-            raise ValueError(f"unknown source {source!r}")
-    train, valid, valid_is, test = _split(found, valid_fraction, seed)
+    mean, std = settings.mean or mean, settings.std or std
+    found = _read(settings, report)
+    train, valid, valid_is, test = _split(found, settings.valid_fraction, seed)
     if mean is None or std is None:
         computed_mean, computed_std = channel_statistics(train.images)
         if std is None:
             for text in _constant_channels(computed_mean, computed_std):
                 report(text)
         mean, std = mean or computed_mean, std or tuple(value or 1.0 for value in computed_std)
-    return ImageData(
-        train, valid, valid_is, test, found.classes, mean, std, found.signature or source, found.value_range
-    )
+    signature = found.signature or settings.source
+    return ImageData(train, valid, valid_is, test, found.classes, mean, std, signature, found.value_range)
+
+
+def _read(settings: DataSpec, report: Report) -> Source:
+    match settings.source:
+        case "digits":
+            return _resized(read_digits(), settings.image_size, settings.channels)
+        case "cifar10":
+            cifar10 = read_cifar10(cache_folder(), settings.mirrors, report)
+            return _resized(cifar10, settings.image_size, settings.channels)
+        case "image_folder":
+            assert settings.path is not None  # the recipe holds to it
+            path = Path(settings.path)
+            folder = read_image_folder(path, settings.layout, settings.image_size, settings.channels, report)
+            for text in notes_on(folder):
+                report(text)
+            return folder.source
+    raise ValueError(f"unknown source {settings.source!r}")
 
 
 CHANNEL_NAMES = {1: ("grey",), 3: ("red", "green", "blue")}

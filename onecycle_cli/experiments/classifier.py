@@ -12,7 +12,7 @@ from onecycle_cli.data.batches import Normalization
 from onecycle_cli.data.decoding import decode
 from onecycle_cli.data.folder_listing import images_below
 from onecycle_cli.errors import InputError
-from onecycle_cli.models import build_model
+from onecycle_cli.models import network_from
 from onecycle_cli.models.weights import Header, load_weights
 from onecycle_cli.run_dir.files import BEST_MODEL, MODEL
 from onecycle_cli.training.hardware import Hardware
@@ -84,7 +84,7 @@ def load_model(run: str | Path, *, best: bool = False) -> Classifier:
     """
     path = Path(run)
     weights, header = load_weights(path / (BEST_MODEL if best else MODEL) if path.is_dir() else path)
-    model = build_model(**header.model, seed=0)
+    model = network_from(header.model, seed=0)
     model.load_state_dict(weights)
     return Classifier(model.to(memory_format=torch.channels_last), header).eval()
 

@@ -93,7 +93,7 @@ def planned(
     at, total_steps = recipe_schedule(recipe, per_epoch), recipe.schedule.epochs * per_epoch
     max_lr = last_stage(recipe).schedule.largest_max_lr
     assert max_lr is not None  # it is known before the first epoch
-    fresh = not recipe.model.pretrained and recipe.model.init is None
+    fresh = not recipe.model.starts_trained
     single_cycle = recipe.schedule.policy == "one_cycle" and recipe.fine_tune is None
     return Settings(
         single_cycle=single_cycle,

@@ -3,13 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor, nn
 
 from onecycle_cli.data.images import ImageData
 from onecycle_cli.errors import InputError
-from onecycle_cli.models import build_model, pretrained
+from onecycle_cli.models import build_model, pretrained_weights
 from onecycle_cli.models.weights import Header, load_weights
 from onecycle_cli.progress import Report
 from onecycle_cli.recipe import Recipe
@@ -46,34 +45,18 @@ class Start:
 def start_of(recipe: Recipe, report: Report) -> Start | None:
     """The network that the recipe starts from; None where it starts from nothing.
 
-    torchvision's weights are fetched where need be. `InputError` where there is no such network, or where it has
+    The weights of a source are downloaded where need be. `InputError` where there is no such network, or where it has
     another architecture or other shapes than the recipe's.
     """
-    if recipe.model.pretrained:
-        architecture = recipe.model.architecture
-        found = pretrained(architecture, report)
-        name = f"torchvision's {architecture}, trained on ImageNet"
-        return Start(name, found.weights, found.classes, found.mean, found.std)
+    found = pretrained_weights(recipe.model, report)
+    if found is not None:
+        return Start(found.name, found.weights, found.classes, found.mean, found.std)
     if recipe.model.init is None:
         return None
     path = Path(recipe.model.init)
     weights, header = load_weights(path / MODEL if path.is_dir() else path)
     _check_fit(recipe, weights, header)
     return Start(str(path), weights, header.classes, header.mean, header.std)
-
-
-def model_arguments(recipe: Recipe, classes: int) -> dict[str, Any]:
-    """The arguments of `build_model`, but for the seed."""
-    settings = recipe.model
-    return {
-        "source": settings.source,
-        "architecture": settings.architecture,
-        "width": settings.width,
-        "shortcut_kind": settings.shortcut,
-        "dropout": settings.dropout,
-        "channels": recipe.data.channels,
-        "classes": classes,
-    }
 
 
 def _check_fit(recipe: Recipe, weights: Mapping[str, Tensor], header: Header) -> None:
@@ -84,7 +67,8 @@ def _check_fit(recipe: Recipe, weights: Mapping[str, Tensor], header: Header) ->
             f"The model in {recipe.model.init} is {_a_network(*there)}, but the recipe's is {_a_network(*here)}.",
             f"Start from another model, or --set model.source={there[0]} --set model.architecture={there[1]}.",
         )
-    expected = build_model(**model_arguments(recipe, len(header.classes)), seed=0).state_dict()
+    classes = len(header.classes)
+    expected = build_model(recipe.model, channels=recipe.data.channels, classes=classes, seed=0).state_dict()
     shapes = {name: (_shape(weights.get(name)), _shape(expected.get(name))) for name in {**expected, **weights}}
     wrong = [f"  {name}: {there} there, {here} here" for name, (there, here) in shapes.items() if there != here]
     if wrong:
@@ -95,7 +79,7 @@ def _check_fit(recipe: Recipe, weights: Mapping[str, Tensor], header: Header) ->
 
 
 def _a_network(source: str, architecture: str) -> str:
-    return f"torchvision's {architecture}" if source == "torchvision" else f"a {architecture}"
+    return f"a {architecture}" if source == "onecycle" else f"{source}'s {architecture}"
 
 
 def _shape(weight: Tensor | None) -> str:

@@ -13,9 +13,9 @@ from onecycle_cli.data.augmentation import Augmentation
 from onecycle_cli.data.batches import FixedBatches, Normalization, TrainBatches, derived_seed
 from onecycle_cli.data.images import ImageData, Split
 from onecycle_cli.data.open_data import open_data
-from onecycle_cli.experiments.initial_weights import Start, model_arguments, start_of
+from onecycle_cli.experiments.initial_weights import Start, start_of
 from onecycle_cli.experiments.session import Session
-from onecycle_cli.models import build_model, layer_groups
+from onecycle_cli.models import build_model, layer_groups, network_arguments
 from onecycle_cli.models.weights import Header
 from onecycle_cli.progress import Progress, Report
 from onecycle_cli.recipe import Recipe, last_stage, lr_ratios, relative
@@ -60,20 +60,8 @@ def open_recipe_data(recipe: Recipe, report: Report, start: Start | None = None)
 
     Where the recipe has no mean or std of its own, they are those of the network that it starts from.
     """
-    settings = recipe.data
-    return open_data(
-        source=settings.source,
-        path=settings.path,
-        layout=settings.layout,
-        mirrors=settings.mirrors,
-        image_size=settings.image_size,
-        channels=settings.channels,
-        valid_fraction=settings.valid_fraction,
-        mean=start.mean if settings.mean is None and start else settings.mean,
-        std=start.std if settings.std is None and start else settings.std,
-        seed=recipe.seed,
-        report=report,
-    )
+    mean, std = (start.mean, start.std) if start else (None, None)
+    return open_data(recipe.data, seed=recipe.seed, report=report, mean=mean, std=std)
 
 
 def image_counts(data: ImageData) -> dict[str, int | None]:
@@ -226,8 +214,8 @@ def some_of(valid: FixedBatches, seed: int) -> FixedBatches:
 
 
 def _initial_model(recipe: Recipe, data: ImageData, start: Start | None) -> nn.Module:
-    arguments = model_arguments(recipe, len(data.classes))
-    model = build_model(**arguments, seed=derived_seed(recipe.seed, "weights"))
+    seed = derived_seed(recipe.seed, "weights")
+    model = build_model(recipe.model, channels=recipe.data.channels, classes=len(data.classes), seed=seed)
     if start is not None:
         start.put_into(model, data.classes)
     return model
@@ -248,16 +236,7 @@ def _trainer(
     report: Callable[[str], None],
 ) -> Trainer:
     settings = stage.optimizer
-    optimizer = build_optimizer(
-        model,
-        settings.name,
-        weight_decay=settings.weight_decay,
-        decay_norm_and_bias=settings.decay_norm_and_bias,
-        nesterov=settings.nesterov,
-        beta2=settings.beta2,
-        eps=settings.eps,
-        lr_ratios=_trained(stage, model),
-    )
+    optimizer = build_optimizer(model, settings, lr_ratios=_trained(stage, model))
     weights = None
     if settings.class_weights == "balanced":
         counts = class_counts(data.train, len(data.classes))
@@ -289,5 +268,5 @@ def _trained(stage: Recipe, model: nn.Module) -> dict[str, float]:
 def weights_header(recipe: Recipe, setup: Setup) -> Header:
     """What the saved weights of this recipe are of."""
     data = setup.data
-    arguments = model_arguments(recipe, setup.classes)
+    arguments = network_arguments(recipe.model, channels=recipe.data.channels, classes=setup.classes)
     return Header(arguments, data.classes, recipe.data.image_size, data.mean, data.std, data.value_range)

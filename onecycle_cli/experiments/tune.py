@@ -89,8 +89,9 @@ def _tune(recipe: Recipe, session: Session, budget: float, source: str) -> Tuned
         BATCH_SIZE: recipe.data.batch_size,
         WEIGHT_DECAY: recipe.optimizer.weight_decay,
         MAX_MOMENTUM: recipe.schedule.max_momentum,
-        BASE_MOMENTUM: recipe.schedule.at_peak,
     }
+    if recipe.schedule.cycles:
+        now[BASE_MOMENTUM] = recipe.schedule.at_peak
     session.report(f"{NOISE_SEEDS} runs of {plan.epochs} epochs of the recipe as it is, for the noise between seeds.")
     losses = [bench.trial(now, recipe.seed + n).valid_loss for n in range(NOISE_SEEDS)]
     error = noise([loss for loss in losses if loss is not None])
@@ -178,7 +179,7 @@ class _Bench:
         test = self._range_test_of(values[BATCH_SIZE])
         if test["max_lr"] is None:
             return Trial(values, None, problem=f"no max_lr: {_why(test)}")
-        max_lr = self._at_same_pace(test["max_lr"], values[BASE_MOMENTUM])
+        max_lr = self._at_same_pace(test["max_lr"], values[BASE_MOMENTUM if BASE_MOMENTUM in values else MAX_MOMENTUM])
         length = of_length(self.recipe, self.epochs(values[BATCH_SIZE], self.plan.epochs))
         row = self._row({**values, **length, "schedule.max_lr": max_lr, "seed": seed}, "train", 1)
         if row["status"] == "finished":

@@ -111,7 +111,9 @@ def least_epochs(recipe: Recipe, images: int) -> int:
 def _stages(recipe: Recipe, images: int) -> list[Stage]:
     schedule, decay = recipe.schedule, recipe.optimizer.weight_decay
     momentum = (schedule.max_momentum, schedule.at_peak)
-    return stages(recipe.data.batch_size, decay, recipe.sweep_wd.weight_decays, momentum, images)
+    return stages(
+        recipe.data.batch_size, decay, recipe.sweep_wd.weight_decays, momentum, images, cycles=schedule.cycles
+    )
 
 
 def _fitting(stage: Stage, found: Measured) -> Stage:

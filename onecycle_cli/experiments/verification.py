@@ -4,7 +4,7 @@ import math
 from itertools import islice
 
 from onecycle_cli.analysis.lr_range import Trial
-from onecycle_cli.experiments.planning import recipe_schedule, share_up
+from onecycle_cli.experiments.planning import recipe_schedule
 from onecycle_cli.experiments.prepared_recipe import ALL_SEEDS, Setup, fresh, some_of
 from onecycle_cli.experiments.session import Session
 from onecycle_cli.progress import Progress, Report
@@ -34,7 +34,7 @@ def short_cycles(recipe: Recipe, max_lr: float, setup: Setup, session: Session) 
     whole = recipe.schedule.epochs * setup.train.steps_per_epoch
     recipe = with_values(recipe, {"seed": (recipe.seed + ALL_SEEDS // 2) % ALL_SEEDS})
     steps = round(SHARE * whole)
-    if steps < max(FEWEST_STEPS, FEWEST_UP / share_up(recipe.schedule)):
+    if steps < max(FEWEST_STEPS, FEWEST_UP / recipe.schedule.share_up):
         session.note(f"The planned run of {whole} steps is too short to be verified by cycles of {steps}.")
         return []
     session.report(f"Verifying with {len(FACTORS)} cycles of {steps} steps; the planned run has {whole}.")

@@ -1,6 +1,21 @@
-"""The networks: those of the CIFAR experiments, written out in `networks.py`, and torchvision's in `imagenet.py`."""
+"""The networks: a file for each source (`onecycle.py`, `torchvision.py`), and `building.py` for any of them."""
 
-from onecycle_cli.models.building import CIFAR_BLOCKS, build_model, layer_groups
-from onecycle_cli.models.imagenet import Pretrained, pretrained
+from onecycle_cli.models.building import (
+    NetworkSpec,
+    Pretrained,
+    build_model,
+    layer_groups,
+    network_arguments,
+    network_from,
+    pretrained_weights,
+)
 
-__all__ = ["CIFAR_BLOCKS", "Pretrained", "build_model", "layer_groups", "pretrained"]
+__all__ = [
+    "NetworkSpec",
+    "Pretrained",
+    "build_model",
+    "layer_groups",
+    "network_arguments",
+    "network_from",
+    "pretrained_weights",
+]

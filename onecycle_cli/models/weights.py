@@ -16,7 +16,7 @@ from onecycle_cli.errors import InputError, from_utf8, to_utf8
 
 @dataclass(frozen=True)
 class Header:
-    """What the weights are of: `model` holds the arguments of `build_model`, `mean` and `std` are from 0 to 1.
+    """What the weights are of: `model` holds the `network_arguments`, `mean` and `std` are from 0 to 1.
 
     `value_range` is what images with more than 8 bits a channel are mapped to 8 bits by; None where it was trained on
     none, and in files of older versions.

@@ -1,9 +1,18 @@
 """Recipes: YAML in, one frozen validated object, YAML out."""
 
-from onecycle_cli.recipe.fields import MOST_RANGE_STEPS, Data, FindLr, Model, Optimizer, Recipe, Runtime, SweepWd
+from onecycle_cli.recipe.fields import (
+    MOST_RANGE_STEPS,
+    DataSettings,
+    FindLrSettings,
+    OptimizerSettings,
+    Recipe,
+    RuntimeSettings,
+    SweepWdSettings,
+)
 from onecycle_cli.recipe.learning_rates import lr_ratios, relative, scaled
 from onecycle_cli.recipe.loading import Override, choices, dotted_values, load, parse, to_yaml, varied, with_values
-from onecycle_cli.recipe.schedule_fields import BodyAndHead, FineTune, Schedule, Stage
+from onecycle_cli.recipe.model_fields import ModelSettings
+from onecycle_cli.recipe.schedule_fields import BodyAndHead, FineTuneSettings, ScheduleSettings, StageSettings
 from onecycle_cli.recipe.shipped import find, shipped_names, shipped_path
 from onecycle_cli.recipe.stages import lacks_max_lr, last_stage, stages, with_largest_max_lr, with_max_lr
 from onecycle_cli.recipe.staleness import Difference, curve_settings, differences, finder_momentum, result_settings
@@ -12,18 +21,18 @@ from onecycle_cli.recipe.writing import as_written
 __all__ = [
     "MOST_RANGE_STEPS",
     "BodyAndHead",
-    "Data",
+    "DataSettings",
     "Difference",
-    "FindLr",
-    "FineTune",
-    "Model",
-    "Optimizer",
+    "FindLrSettings",
+    "FineTuneSettings",
+    "ModelSettings",
+    "OptimizerSettings",
     "Override",
     "Recipe",
-    "Runtime",
-    "Schedule",
-    "Stage",
-    "SweepWd",
+    "RuntimeSettings",
+    "ScheduleSettings",
+    "StageSettings",
+    "SweepWdSettings",
     "as_written",
     "choices",
     "curve_settings",

@@ -1,16 +1,19 @@
-"""The fields of a recipe, in the order of the file; those of the schedule are in schedule_fields.py.
+"""The fields of a recipe, in the order of the file; the model and the schedule have files of their own.
 
 What changes a result has no default, so that a file says everything; a default exists only where a field belongs to
-one choice of its section (`three_phase` to shape torch) or does not change the result. The bounds refuse what is
-surely a slip (a learning rate of a million), not what is merely unusual.
+one choice of its section (`beta2` to AdamW) or does not change the result. The bounds refuse what is surely a slip (a
+learning rate of a million), not what is merely unusual.
 """
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from onecycle_cli.recipe.field_types import Lr, Momentum, PathText, Section, WeightDecay, WholeNumber
-from onecycle_cli.recipe.schedule_fields import FineTune, Schedule
+from onecycle_cli.recipe.model_fields import AnyModel
+from onecycle_cli.recipe.older_recipes import without_unused
+from onecycle_cli.recipe.schedule_fields import AnySchedule, FineTuneSettings
+from onecycle_cli.recipe.variants import Choice, variants_in
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)]
 # YAML has lists alone, which strict mode would not take for a tuple; what is in them stays strict.
@@ -18,7 +21,7 @@ ChannelStatistics = Annotated[tuple[float, ...], Field(strict=False, min_length=
 Url = Annotated[str, Field(pattern=r"^https?://\S+$")]
 
 
-class Data(Section):
+class DataSettings(Section):
     """Which images, how they are split, batched and augmented."""
 
     source: Literal["cifar10", "image_folder", "digits"]
@@ -63,61 +66,7 @@ class Data(Section):
         return self
 
 
-TORCHVISION = ("resnet18", "resnet34", "resnet50")
-
-
-class Model(Section):
-    """Which network, and what it starts from."""
-
-    source: Literal["onecycle", "torchvision"] = Field(
-        "onecycle", description="Whose networks: ours for small images, or torchvision's for ImageNet."
-    )
-    architecture: Literal[
-        "resnet8",
-        "resnet20",
-        "resnet32",
-        "resnet44",
-        "resnet56",
-        "resnet110",
-        "resnet18",
-        "resnet9",
-        "resnet34",
-        "resnet50",
-    ] = Field(description="Of torchvision: resnet18, resnet34 or resnet50, which last two are its alone.")
-    width: float = Field(ge=0.125, le=16, description="Multiplies the channels of each layer; torchvision's have 1.")
-    shortcut: Literal["A", "B"] = Field(
-        "B", description="Where the shape changes: A zero-pads, B is a 1x1 convolution. ResNet-9 has no such place."
-    )
-    dropout: float = Field(ge=0, lt=1, description="Before the last layer.")
-    pretrained: bool = Field(False, description="Whether to start from ImageNet's weights; torchvision only.")
-    init: PathText | None = Field(
-        None, description="What to start from: the folder of a training, or a safetensors file of one; null: nothing."
-    )
-
-    @property
-    def groups(self) -> tuple[str, ...]:
-        """The layer groups of the network, from the image on."""
-        layers = 4 if self.architecture in TORCHVISION else 3
-        return ("stem", *(f"layer{number}" for number in range(1, layers + 1)), "head")
-
-    @model_validator(mode="after")
-    def _fits_together(self) -> Self:
-        if self.source == "torchvision":
-            if self.architecture not in TORCHVISION:
-                raise ValueError(f"model.source torchvision has {', '.join(TORCHVISION)}, but no {self.architecture}")
-            if self.width != 1 or self.shortcut != "B":
-                raise ValueError("model.width must be 1 and model.shortcut B: torchvision's networks are as they are")
-            if self.pretrained and self.init is not None:
-                raise ValueError("model.pretrained and model.init both say what to start from: leave one of them out")
-            return self
-        if self.architecture in ("resnet34", "resnet50"):
-            raise ValueError(f"{self.architecture} is torchvision's: set model.source to torchvision")
-        if self.pretrained:
-            raise ValueError("model.pretrained is for torchvision's networks: set model.source to torchvision")
-        return self
-
-
-class Optimizer(Section):
+class OptimizerSettings(Section):
     """What is minimized, and how."""
 
     name: Literal["sgd", "adamw"]
@@ -136,7 +85,7 @@ MOST_RANGE_STEPS = 1_000_000
 """The largest `find_lr.num_steps`."""
 
 
-class FindLr(Section):
+class FindLrSettings(Section):
     """The learning rate range test."""
 
     start_lr: Lr
@@ -157,7 +106,7 @@ class FindLr(Section):
         return self
 
 
-class SweepWd(Section):
+class SweepWdSettings(Section):
     """The weight decays that sweep-wd tries."""
 
     weight_decays: tuple[WeightDecay, ...] = Field(strict=False, min_length=1, max_length=100)
@@ -169,7 +118,7 @@ class SweepWd(Section):
         return self
 
 
-class Runtime(Section):
+class RuntimeSettings(Section):
     """What does not change the result, but for the precision."""
 
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda|cuda:\d+|mps)$")] = "auto"
@@ -182,20 +131,27 @@ class Runtime(Section):
     )
 
 
+CHOICES = {
+    "model": Choice(("source",), variants_in(AnyModel)),
+    "schedule": Choice(("policy", "shape"), variants_in(AnySchedule)),
+}
+"""The sections that have variants."""
+
+
 class Recipe(Section):
     """Everything that a run needs to know."""
 
     name: Name
     description: str
     seed: WholeNumber = Field(ge=0, lt=2**32)
-    data: Data
-    model: Model
-    optimizer: Optimizer
-    schedule: Schedule
-    fine_tune: FineTune | None = None
-    find_lr: FindLr
-    sweep_wd: SweepWd
-    runtime: Runtime = Field(default_factory=lambda: Runtime.model_validate({}))
+    data: DataSettings
+    model: AnyModel
+    optimizer: OptimizerSettings
+    schedule: AnySchedule
+    fine_tune: FineTuneSettings | None = None
+    find_lr: FindLrSettings
+    sweep_wd: SweepWdSettings
+    runtime: RuntimeSettings = Field(default_factory=lambda: RuntimeSettings.model_validate({}))
 
     @property
     def frozen(self) -> tuple[str, ...]:
@@ -203,10 +159,20 @@ class Recipe(Section):
         freeze_to, groups = self.fine_tune and self.fine_tune.stages[-1].freeze_to, self.model.groups
         return groups[: groups.index(freeze_to)] if freeze_to else ()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _without_what_older_versions_wrote(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        sections = {name: values[name] for name in CHOICES if isinstance(values.get(name), dict)}
+        return values | {name: without_unused(name, inner, CHOICES[name]) for name, inner in sections.items()}
+
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
-        if self.model.source == "torchvision" and self.data.channels != 3:
-            raise ValueError("data.channels must be 3 for model.source torchvision; a grey image then has three alike")
+        channels, source = self.model.only_channels, self.model.source
+        if channels not in (None, self.data.channels):
+            alike = "; a grey image then has three alike" if channels == 3 else ""
+            raise ValueError(f"data.channels must be {channels} for model.source {source}{alike}")
         if self.fine_tune is None:
             return self
         settings, groups = self.schedule, self.model.groups
@@ -217,7 +183,7 @@ class Recipe(Section):
             if stage.freeze_to not in (None, *groups):
                 has = f"{self.model.architecture} has {', '.join(groups)}"
                 raise ValueError(f"fine_tune.stages has freeze_to {stage.freeze_to}, but {has}")
-        for field in ("legs", "milestones", "step_size_epochs"):
+        for field in settings.in_epochs:
             if getattr(settings, field) is not None:
                 raise ValueError(f"schedule.{field} counts epochs of a single cycle: leave it out beside fine_tune")
         if settings.start_epoch:

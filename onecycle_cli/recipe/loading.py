@@ -1,6 +1,6 @@
 """YAML and overrides in, a validated `Recipe` out, with all errors at once; and a recipe back to YAML."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from onecycle_cli.errors import InputError, all_from_utf8, from_utf8, to_utf8
 from onecycle_cli.recipe.dialect import UNREADABLE, Dumper, Loader
-from onecycle_cli.recipe.fields import Recipe
+from onecycle_cli.recipe.fields import CHOICES, Recipe
 from onecycle_cli.recipe.problems import (
     Field,
     Problem,
@@ -77,9 +77,11 @@ def parse(text: str, source: str, overrides: Sequence[Override] = ()) -> Recipe:
     values, lines = _read_yaml(text, source)
     places = {field: f"line {line}" for field, line in lines.items()}
     problems: list[Problem] = []
+    chosen = _chosen(values)
     for override in overrides:
         places[tuple(override.field.split("."))] = override.flag
         problems += _apply(values, override)
+    _leave_out(values, chosen, [override.field for override in overrides])
     return _validated(values, source, places, problems)
 
 
@@ -107,11 +109,15 @@ def varied(recipe: Recipe, values: Mapping[str, Any], source: str) -> Recipe:
         flag = f"{field}={as_written(value)}"
         places[tuple(field.split("."))] = flag
         problems += _put(changed, field, value, flag)
+    _leave_out(changed, _chosen(recipe.model_dump()), values)
     return _validated(changed, source, places, problems)
 
 
 def with_values(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
-    """`recipe` with some fields replaced, by their dotted names; validated again."""
+    """`recipe` with some fields replaced, by their dotted names; validated again.
+
+    Of another policy, shape or source, what the recipe says of fields that it does not have is left out.
+    """
     changed = recipe.model_dump()
     for field, value in values.items():
         *sections, name = field.split(".")
@@ -119,7 +125,37 @@ def with_values(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
         for section in sections:
             target = target[section]
         target[name] = value
+    _leave_out(changed, _chosen(recipe.model_dump()), values)
     return Recipe.model_validate(changed)
+
+
+def _chosen(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of the fields that decide which variant each section is, by dotted name."""
+    found: dict[str, Any] = {}
+    for section, choice in CHOICES.items():
+        inner = values.get(section)
+        if isinstance(inner, dict):
+            variant = choice.chosen(inner)
+            whole = inner if variant is None else choice.defaults(variant) | inner
+            found |= {f"{section}.{name}": whole.get(name) for name in choice.decided_by}
+    return found
+
+
+def _leave_out(values: dict[str, Any], chosen: Mapping[str, Any], given: Collection[str]) -> None:
+    """Leaves out fields that a section had as one variant and that it does not have as the one it has become.
+
+    `chosen` is what decided before. Only a variant that was `given` leaves out any, and none that were given too.
+    """
+    now = _chosen(values)
+    for section, choice in CHOICES.items():
+        deciding = [f"{section}.{name}" for name in choice.decided_by]
+        if all(field not in given or now.get(field) == chosen.get(field) for field in deciding):
+            continue
+        variant = choice.chosen(values[section]) if isinstance(values[section], dict) else None
+        if variant is not None:
+            for name in choice.foreign(variant) & values[section].keys():
+                if f"{section}.{name}" not in given:
+                    del values[section][name]
 
 
 def to_yaml(recipe: Recipe) -> str:

@@ -9,7 +9,9 @@ from typing import Any, cast, get_args
 from pydantic import BaseModel, ValidationError
 
 from onecycle_cli.errors import InputError, printable
-from onecycle_cli.recipe.fields import Recipe
+from onecycle_cli.recipe.field_types import Section
+from onecycle_cli.recipe.fields import CHOICES, Recipe
+from onecycle_cli.recipe.variants import Choice
 
 Field = tuple[str | int, ...]
 """The way to a value: ("schedule", "max_lr")."""
@@ -33,37 +35,92 @@ def section_in(annotation: object) -> type[BaseModel] | None:
 
 def found_by_pydantic(error: ValidationError, places: Mapping[Field, str]) -> list[Problem]:
     """What pydantic found, each where `places` has the field, or else the section that it is in."""
-    details = error.errors(include_url=False)
-    spare = {_named(detail["loc"]) for detail in details if detail["type"] == "extra_forbidden"}
+    details = [(detail, _place_of(detail)) for detail in error.errors(include_url=False)]
+    spare = {place.field for detail, place in details if detail["type"] == "extra_forbidden" and not place.is_foreign}
     problems = []
-    for detail in details:
-        field = _named(detail["loc"])
+    for detail, place in details:
+        field = place.field
         if detail["type"] == "missing" and any(
             known[:-1] == field[:-1] and difflib.get_close_matches(str(known[-1]), [str(field[-1])]) for known in spare
         ):
             continue  # the misspelt one is told already
         # A field inside a list has its list's line, and a missing one that of its section.
         at = next((field[:n] for n in range(len(field), 0, -1) if field[:n] in places), None)
-        problems.append(Problem(places[at] if at else "", field, _in_words(detail, field)))
+        problems.append(Problem(places[at] if at else "", field, _in_words(detail, place)))
     return problems
 
 
-def _named(location: Field) -> Field:
-    """The way to a value as a recipe has it: pydantic also names the form of a value that has several."""
+@dataclass(frozen=True)
+class _Place:
+    """The way to a value as a recipe has it, and the variant that its section is, where it is known.
+
+    pydantic's own way also names the variant of a section, and the form of a value that has several.
+    """
+
+    field: Field
+    choice: Choice | None = None
+    variant: type[Section] | None = None
+
+    @property
+    def name(self) -> str:
+        return str(self.field[-1])
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether the field is one of another variant of its section."""
+        return (
+            self.choice is not None
+            and self.variant is not None
+            and len(self.field) == 2
+            and self.name in self.choice.foreign(self.variant)
+        )
+
+    @property
+    def is_of_variant(self) -> bool:
+        """Whether the field is of its section's variant, and not of all variants."""
+        if self.choice is None or self.variant is None:
+            return False
+        return any(self.field[1] not in one.model_fields for one in self.choice.variants)
+
+
+def _place_of(detail: Mapping[str, Any]) -> _Place:
+    location: Field = detail["loc"]
+    choice = CHOICES.get(str(location[0])) if location else None
+    if choice is None:
+        return _Place(_without_forms(location))
+    section, *rest = location
+    variants = choice.variants
+    for decider in choice.decided_by:
+        matching = [variant for variant in variants if rest and rest[0] in choice.values(variant, decider)]
+        if matching:
+            variants, rest = tuple(matching), rest[1:]
+    if detail["type"].startswith("union_tag"):
+        rest = [detail["ctx"]["discriminator"].strip("'")]
+    return _Place(_without_forms((section, *rest)), choice, variants[0] if len(variants) == 1 else None)
+
+
+def _without_forms(location: Field) -> Field:
     return tuple(part for before, part in zip((None, *location), location, strict=False) if before != "max_lr")
 
 
-def _in_words(detail: Mapping[str, Any], field: Field) -> str:
-    given, context, kind = detail["input"], detail.get("ctx", {}), detail["type"]
+def _in_words(detail: Mapping[str, Any], place: _Place) -> str:
+    field, given, context, kind = place.field, detail["input"], detail.get("ctx", {}), detail["type"]
+    if kind == "missing" and place.is_of_variant:
+        return f"is missing, and {_which(place)} needs it"
     if kind in _WORDS:
         return _WORDS[kind].format(given=_shown(given))
     match kind:
+        case "extra_forbidden" if place.is_foreign:
+            return _foreign(place)
         case "extra_forbidden":
-            return f"is not a field{did_you_mean(str(field[-1]), _fields_of(field[:-1]))}"
+            return f"is not a field{did_you_mean(str(field[-1]), _fields_of(place))}"
+        case "union_tag_invalid" | "union_tag_not_found":
+            return _undecided(given, place)
         case "literal_error":
             choices = context["expected"].replace("'", "")
             known = re.split(r", | or ", choices)
-            return f"must be {choices}, not {_shown(given)}{did_you_mean(str(given), known)}"
+            hint = _of_another(given, place) or did_you_mean(str(given), known)
+            return f"must be {choices}, not {_shown(given)}{hint}"
         case "greater_than" | "greater_than_equal" | "less_than" | "less_than_equal":
             words = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most"}
             bound = next(f"{words[key]} {value:g}" for key, value in context.items() if key in words)
@@ -85,6 +142,7 @@ _WORDS = {
     "string_unicode": "must be text in UTF-8, not {given}",
     "finite_number": "must be a finite number, not {given}",
     "model_type": "must be a section with fields, not {given}",
+    "model_attributes_type": "must be a section with fields, not {given}",
     "tuple_type": "must be a list, such as [0.1, 0.2], not {given}",
 }
 
@@ -109,9 +167,64 @@ def _shown(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _fields_of(field: Field) -> Sequence[str]:
+def _undecided(section: Mapping[str, Any], place: _Place) -> str:
+    """That a field which decides the variant of its section is missing, or has no value that does."""
+    assert place.choice is not None
+    values = (value for variant in place.choice.variants for value in place.choice.values(variant, place.name))
+    known = list(dict.fromkeys(values))
+    if place.name not in section:
+        return f"is missing: it is {_listed(known)}"
+    value = section[place.name]
+    return f"must be {_listed(known)}, not {_shown(value)}{did_you_mean(str(value), known)}"
+
+
+def _foreign(place: _Place) -> str:
+    """That a field belongs to another variant, and how to have the one or the other."""
+    assert place.choice is not None
+    assert place.variant is not None
+    decider, owners = place.choice.owners(place.name, place.variant)
+    here = " or ".join(place.choice.values(place.variant, decider))
+    fix = f"leave it out, or set {place.field[0]}.{decider} to {_listed(owners)}"
+    return f"is a field of {decider} {_listed(owners)}, not of {here}: {fix}"
+
+
+def _of_another(given: object, place: _Place) -> str:
+    """That another variant has this value of a field, as the end of a sentence; "" where none has."""
+    if place.choice is None or place.variant is None or len(place.field) != 2:
+        return ""
+    having = [other for other in place.choice.variants if given in place.choice.values(other, place.name)]
+    for decider in place.choice.decided_by:
+        here = place.choice.values(place.variant, decider)
+        values = [value for other in having for value in place.choice.values(other, decider) if value not in here]
+        if values:
+            section = place.field[0]
+            return f": that is of {decider} {_listed(values)}, so set {section}.{decider} to {_listed(values)}"
+    return ""
+
+
+def _which(place: _Place) -> str:
+    """A variant by the first value that means it: policy one_cycle."""
+    assert place.choice is not None
+    assert place.variant is not None
+    decider = place.choice.decided_by[0]
+    return f"{decider} {_listed(place.choice.values(place.variant, decider))}"
+
+
+def _listed(words: Sequence[str]) -> str:
+    """Words as a choice: a, b or c."""
+    *first, last = words
+    return f"{', '.join(first)} or {last}" if first else last
+
+
+def _fields_of(place: _Place) -> Sequence[str]:
+    """The fields of the section that a field is in."""
     model: type[BaseModel] = Recipe
-    for name in field:
+    if place.variant is not None and len(place.field) > 1:
+        model = place.variant
+        inner = place.field[1:-1]
+    else:
+        inner = place.field[:-1]
+    for name in inner:
         if isinstance(name, str):  # a number is a place in a list, whose sections are all alike
             model = cast(type[BaseModel], section_in(model.model_fields[name].annotation))  # only sections hold fields
     return list(model.model_fields)

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from onecycle_cli.recipe.fields import Recipe
+from onecycle_cli.recipe.fields import CHOICES, Recipe
 from onecycle_cli.recipe.learning_rates import relative
+from onecycle_cli.recipe.older_recipes import with_unused
 from onecycle_cli.recipe.stages import last_stage
 from onecycle_cli.recipe.writing import as_written
 
@@ -42,6 +43,7 @@ def curve_settings(recipe: Recipe, precision: str) -> dict[str, Any]:
     JSON's, so that those read from a file compare equal.
     """
     sections = recipe.model_dump(mode="json", include={"data", "model", "optimizer"}, exclude={"data": {"mirrors"}})
+    sections = {name: with_unused(name, fields) for name, fields in sections.items()}
     settings = {f"{section}.{name}": value for section, fields in sections.items() for name, value in fields.items()}
     settings["find_lr.momentum"] = finder_momentum(recipe)
     last = last_stage(recipe)
@@ -64,7 +66,7 @@ def result_settings(recipe: Recipe, precision: str) -> dict[str, Any]:
     del sections["data"]["mirrors"]
     if sections["optimizer"]["class_weights"] == "none":
         del sections["optimizer"]["class_weights"]  # so that a sweep that is older than the field can go on
-    there = {section: fields for section, fields in sections.items() if fields is not None}
+    there = {name: with_unused(name, fields) for name, fields in sections.items() if isinstance(fields, dict)}
     settings = {f"{section}.{name}": value for section, fields in there.items() for name, value in fields.items()}
     return settings | {"seed": recipe.seed, "runtime.precision": precision}
 
@@ -76,10 +78,25 @@ def finder_momentum(recipe: Recipe) -> float:
 
 
 def differences(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[Difference]:
-    """The settings that differ, by name."""
+    """The settings that differ, by name.
+
+    A field that one of two policies, shapes or sources does not have is not named: the policy, shape or source is.
+    """
     found, wanted = UNSAID | dict(found), UNSAID | dict(wanted)
+    compared = {*found, *wanted} - _foreign(found) - _foreign(wanted)
     return [
         Difference(field, found.get(field), wanted.get(field))
-        for field in sorted({*found, *wanted})
+        for field in sorted(compared)
         if found.get(field) != wanted.get(field)
     ]
+
+
+def _foreign(settings: Mapping[str, Any]) -> set[str]:
+    """The fields that the policy, shape or source in these settings does not have; older runs kept them too."""
+    fields: set[str] = set()
+    for section, choice in CHOICES.items():
+        deciding = {name: settings.get(f"{section}.{name}") for name in choice.decided_by}
+        variant = choice.chosen(deciding)
+        if variant is not None:
+            fields |= {f"{section}.{name}" for name in choice.foreign(variant)}
+    return fields

@@ -10,7 +10,7 @@ from onecycle_cli.schedules.cyclical import triangular
 from onecycle_cli.schedules.decay import constant, cosine, multistep
 from onecycle_cli.schedules.joined import joined
 from onecycle_cli.schedules.lr_momentum import LrMomentum, Schedule
-from onecycle_cli.schedules.one_cycle import Legs, one_cycle
+from onecycle_cli.schedules.one_cycle import Legs, Shape, one_cycle
 from onecycle_cli.schedules.range_test_lrs import Range
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "LrMomentum",
     "Range",
     "Schedule",
+    "Shape",
     "constant",
     "cosine",
     "joined",

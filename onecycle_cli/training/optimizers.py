@@ -5,7 +5,7 @@ first values. And to make any of them imports torch._dynamo, 1.1 to 2.1 s of eac
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -127,26 +127,35 @@ class AdamW(Optimizer):
         torch._foreach_sub_(decayed, shares)
 
 
+class OptimizerSpec(Protocol):
+    """The settings of an optimizer: its name, "sgd" or "adamw", its weight decay, and what each of the two has."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def weight_decay(self) -> float: ...
+    @property
+    def decay_norm_and_bias(self) -> bool: ...
+    @property
+    def nesterov(self) -> bool: ...
+    @property
+    def beta2(self) -> float: ...
+    @property
+    def eps(self) -> float: ...
+
+
 def build_optimizer(
-    model: nn.Module,
-    name: str,
-    *,
-    weight_decay: float,
-    decay_norm_and_bias: bool,
-    nesterov: bool,
-    beta2: float,
-    eps: float,
-    lr_ratios: Mapping[str, float] | None = None,
+    model: nn.Module, settings: OptimizerSpec, *, lr_ratios: Mapping[str, float] | None = None
 ) -> Optimizer:
-    """The optimizer called `name`, "sgd" or "adamw"; the settings that belong to the other one are not used."""
+    """The optimizer that the settings name, for a model; those that belong to the other one are not used."""
     common: dict[str, Any] = {
-        "weight_decay": weight_decay,
-        "decay_norm_and_bias": decay_norm_and_bias,
+        "weight_decay": settings.weight_decay,
+        "decay_norm_and_bias": settings.decay_norm_and_bias,
         "lr_ratios": lr_ratios,
     }
-    if name == "sgd":
-        return Sgd(model, nesterov=nesterov, **common)
-    return AdamW(model, beta2=beta2, eps=eps, **common)
+    if settings.name == "sgd":
+        return Sgd(model, nesterov=settings.nesterov, **common)
+    return AdamW(model, beta2=settings.beta2, eps=settings.eps, **common)
 
 
 def _zeros_like(tensors: Iterable[Tensor]) -> list[Tensor]:

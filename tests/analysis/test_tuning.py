@@ -51,6 +51,11 @@ stage_lists = st.lists(
 )
 
 
+def test_a_schedule_without_cycles_is_tried_under_constant_momentums_alone() -> None:
+    *_, momentum = stages(512, 1e-3, [1e-3], (0.95, 0.95), images=50_000, cycles=False)
+    assert momentum.values == [{"schedule.max_momentum": 0.9}]
+
+
 @given(
     stages=stage_lists,
     cost=st.builds(Cost, st.integers(8, 512), st.floats(0.1, 50), st.floats(0.1, 100)),

@@ -11,6 +11,7 @@ from typer.testing import Result
 
 from onecycle_cli.cli import app
 from onecycle_cli.cli.options import FIELDS, Overrides, load_recipe, with_overrides
+from onecycle_cli.recipe.model_fields import OnecycleModelSettings
 
 Command = Callable[..., Result]
 SHARED = ("--set", "--epochs", "--batch-size", "--weight-decay", "--init", "--seed", "--device")
@@ -65,6 +66,7 @@ def test_an_option_that_is_given_beats_a_setting() -> None:
     file.touch()
     given = Overrides(["schedule.epochs=3", "model.width=2"], 7, 64, 1e-3, str(file), 5, "cpu")
     recipe = load_recipe("digits", given, max_lr=0.5)
+    assert isinstance(recipe.model, OnecycleModelSettings)
     assert (recipe.schedule.epochs, recipe.model.width, recipe.schedule.max_lr) == (7, 2, 0.5)
     assert (recipe.data.batch_size, recipe.optimizer.weight_decay, recipe.seed) == (64, 1e-3, 5)
     assert (recipe.model.init, recipe.runtime.device) == (str(file.absolute()), "cpu")

@@ -1,7 +1,8 @@
 """From settings to images: which split is what."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -9,14 +10,17 @@ import pytest
 from PIL import Image
 
 from onecycle_cli.data.images import ImageData
-from onecycle_cli.data.open_data import known_train_images, open_data
+from onecycle_cli.data.open_data import DataSpec, known_train_images, open_data
 from onecycle_cli.errors import InputError
-from onecycle_cli.progress import silent
+from onecycle_cli.progress import Report, silent
+from onecycle_cli.recipe import load, shipped_path
 
 Make = Callable[..., Path]
 
 
-def opened(**settings: Any) -> ImageData:
+def opened(
+    *, seed: int = 0, report: Report = silent, elsewhere: Mapping[str, Any] = MappingProxyType({}), **settings: Any
+) -> ImageData:
     plain: dict[str, Any] = {
         "source": "image_folder",
         "path": None,
@@ -27,10 +31,8 @@ def opened(**settings: Any) -> ImageData:
         "valid_fraction": 0.0,
         "mean": None,
         "std": None,
-        "seed": 0,
-        "report": silent,
     }
-    return open_data(**(plain | settings))
+    return open_data(SimpleNamespace(**(plain | settings)), seed=seed, report=report, **elsewhere)
 
 
 def test_without_a_validation_split_the_test_split_is_looked_at_and_not_scored_again(image_folder: Make) -> None:
@@ -116,3 +118,18 @@ def test_grey_images_of_one_level_are_scaled_by_1(image_folder: Make) -> None:
     news: list[object] = []
     assert opened(path=str(path), valid_fraction=0.5, channels=1, report=news.append).std == (1,)
     assert "All training images have 99 of 255 everywhere in grey, which is scaled by 1." in news
+
+
+def test_a_mean_and_std_from_elsewhere_stand_in_where_the_settings_have_none() -> None:
+    elsewhere = {"mean": (0.1,), "std": (0.2,)}
+    digits: dict[str, Any] = {"source": "digits", "channels": 1, "valid_fraction": 0.2, "elsewhere": elsewhere}
+    assert (opened(**digits).mean, opened(**digits).std) == ((0.1,), (0.2,))
+    own = opened(**digits, mean=(0.5,))
+    assert (own.mean, own.std) == ((0.5,), (0.2,))
+
+
+def test_the_data_section_of_a_recipe_is_what_images_are_opened_by() -> None:
+    recipe = load(shipped_path("digits"))
+    settings: DataSpec = recipe.data  # mypy holds the section to it
+    data = open_data(settings, seed=recipe.seed, report=silent)
+    assert (len(data.train), len(data.valid)) == (1437, 360)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from onecycle_cli.experiments.planning import known_steps_per_epoch, recipe_schedule, share_up
+from onecycle_cli.experiments.planning import known_steps_per_epoch, recipe_schedule
 from onecycle_cli.recipe import load, shipped_path, with_values
 from onecycle_cli.schedules import LrMomentum
 
@@ -79,15 +79,3 @@ def test_a_schedule_may_be_made_shorter_than_its_epochs() -> None:
     values = planned({"schedule.pct_start": None, "schedule.legs": [1, 2, 1]}, steps_per_epoch=2.5)
     assert len(values) == 10
     assert max(range(10), key=lambda step: values[step].lr) == 2
-
-
-@pytest.mark.parametrize(
-    ("values", "share"),
-    [
-        ({}, 0.43),
-        ({"schedule.pct_start": None, "schedule.legs": [5, 5, 5]}, 1 / 3),
-        ({"schedule.policy": "constant"}, 1.0),
-    ],
-)
-def test_the_share_of_the_way_up_is_known_of_every_policy(values: dict[str, object], share: float) -> None:
-    assert share_up(with_values(load(shipped_path("digits")), values).schedule) == pytest.approx(share)

@@ -66,3 +66,11 @@ def test_a_short_run_has_at_least_the_epochs_of_a_whole_cycle(tiny: Tiny, images
 def test_a_recipe_that_is_too_short_for_its_own_cycle_is_told(tiny: Tiny) -> None:
     with pytest.raises(InputError, match="at least one step"):
         least_epochs(tiny({"schedule.epochs": 1}), 128)
+
+
+def test_a_schedule_without_cycles_is_tuned_without_the_momentum_of_a_peak(tiny: Tiny) -> None:
+    found = Measured(1437, {128: 100.0}, Cost(128, 1.0, 1.0), 0.0)
+    plan = plan_within(6000, tiny({"schedule.policy": "cosine"}), found)
+    assert [values for stage in plan.stages for values in stage.values if "schedule.max_momentum" in values] == [
+        {"schedule.max_momentum": 0.9}
+    ]

@@ -31,7 +31,9 @@ from onecycle_cli.recipe import (
     to_yaml,
     varied,
     with_largest_max_lr,
+    with_values,
 )
+from onecycle_cli.recipe.fields import CHOICES
 
 MOST_LINES = 24
 """What a terminal shows at once."""
@@ -86,10 +88,14 @@ def section(model: type[BaseModel]) -> st.SearchStrategy[dict[str, Any]]:
 
 
 def fields_of(model: type[BaseModel]) -> dict[tuple[str, ...], st.SearchStrategy[Any]]:
-    """Every field of a recipe, in its sections, by the way to it."""
+    """Every field of a recipe, in its sections and in all their variants, by the way to it."""
     found: dict[tuple[str, ...], st.SearchStrategy[Any]] = {}
     for name, field in model.model_fields.items():
-        if isinstance(field.annotation, type(BaseModel)):
+        if name in CHOICES:
+            for variant in CHOICES[name].variants:
+                for (inner,), values in fields_of(variant).items():
+                    found[name, inner] = found.get((name, inner), st.nothing()) | values
+        elif isinstance(field.annotation, type(BaseModel)):
             found |= {(name, *rest): values for rest, values in fields_of(field.annotation).items()}
         else:
             found[name,] = values_of(field.annotation, tuple(field.metadata))
@@ -120,12 +126,12 @@ def put(values: dict[str, Any], field: tuple[str, ...], value: Any) -> None:
 @st.composite
 def recipes(draw: st.DrawFn) -> Recipe:
     """A shipped recipe under any policy, with any values that are allowed in some of its fields."""
-    values = deepcopy(SHIPPED[draw(st.sampled_from(sorted(SHIPPED)))])
-    values["schedule"] |= draw(st.sampled_from(POLICIES))
+    recipe = Recipe.model_validate(SHIPPED[draw(st.sampled_from(sorted(SHIPPED)))])
+    values = {f"schedule.{name}": value for name, value in draw(st.sampled_from(POLICIES)).items()}
     for field in draw(st.lists(st.sampled_from(sorted(FIELDS)), max_size=6, unique=True)):
-        put(values, field, draw(FIELDS[field]))
+        values[".".join(field)] = draw(FIELDS[field])
     try:
-        return Recipe.model_validate(values)
+        return with_values(recipe, values)
     except ValidationError:
         assume(False)
         raise
@@ -176,13 +182,9 @@ def test_the_schedule_of_any_recipe_stays_within_its_bounds(recipe: Recipe, per_
     for stage in stages(recipe):
         settings, steps = stage.schedule, stage.schedule.epochs * per_epoch
         most, slack = settings.largest_max_lr, 1e-9
-        low = {
-            "one_cycle": (settings.div_factor or 1) * (settings.final_div_factor or 1),
-            "triangular": settings.div_factor or 1,
-            "constant": 1,
-            "multistep": math.inf,
-            "cosine": settings.final_div_factor or 1,
-        }[settings.policy]
+        low = settings.start_divisor * getattr(settings, "final_div_factor", 1)
+        if settings.policy == "multistep":
+            low = math.inf
         some = {*range(min(steps, 50)), *range(max(0, steps - 50), steps), *range(0, steps, max(1, steps // 50))}
         for step in sorted(some):
             lr, momentum = schedule(first + step)

@@ -1,20 +1,23 @@
 """From settings to a network: the seed gives its weights, and its layer groups hold them all."""
 
+import json
 from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
-from onecycle_cli import recipe
-from onecycle_cli.models import CIFAR_BLOCKS, build_model, layer_groups
+from onecycle_cli.errors import InputError
+from onecycle_cli.models import build_model, layer_groups, network_arguments, network_from, pretrained_weights
+from onecycle_cli.models.onecycle import CIFAR_BLOCKS
+from onecycle_cli.recipe.model_fields import ModelSettings, OnecycleModelSettings, TorchvisionModelSettings
 
 ARCHITECTURES = [*CIFAR_BLOCKS, "resnet18", "resnet9"]
 
 
-def model(architecture: str, **settings: Any) -> nn.Module:
-    plain: dict[str, Any] = {"width": 1, "shortcut_kind": "B", "dropout": 0.0, "channels": 3, "classes": 10, "seed": 0}
-    return build_model(architecture, **(plain | settings))
+def model(architecture: str, *, seed: int = 0, **settings: Any) -> nn.Module:
+    plain: dict[str, Any] = {"width": 1, "shortcut_kind": "B", "dropout": 0.0, "channels": 3, "classes": 10}
+    return network_from({"architecture": architecture} | plain | settings, seed=seed)
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -42,5 +45,38 @@ def test_each_parameter_is_in_one_layer_group_in_the_order_of_the_model(architec
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_a_recipe_knows_the_layer_groups_of_its_network(architecture: str) -> None:
-    settings = recipe.Model.model_validate({"architecture": architecture, "width": 1.0, "dropout": 0.0})
+    settings = OnecycleModelSettings.model_validate({"architecture": architecture, "width": 1.0, "dropout": 0.0})
     assert settings.groups == tuple(layer_groups(model(architecture, width=0.125)))
+
+
+OURS = OnecycleModelSettings(architecture="resnet8", width=0.25, shortcut="A", dropout=0.5)
+THEIRS = TorchvisionModelSettings(source="torchvision", architecture="resnet18", dropout=0.0)
+
+
+def test_the_arguments_of_saved_weights_are_those_that_all_versions_kept() -> None:
+    # In this order, so that the files of the same weights are the same.
+    arguments = network_arguments(OURS, channels=1, classes=3)
+    ours = {"source": "onecycle", "architecture": "resnet8", "width": 0.25, "shortcut_kind": "A", "dropout": 0.5}
+    assert json.dumps(arguments) == json.dumps(ours | {"channels": 1, "classes": 3})
+    arguments = network_arguments(THEIRS, channels=3, classes=3)
+    theirs = {"source": "torchvision", "architecture": "resnet18", "width": 1.0, "shortcut_kind": "B", "dropout": 0.0}
+    assert json.dumps(arguments) == json.dumps(theirs | {"channels": 3, "classes": 3})
+
+
+@pytest.mark.parametrize("settings", [OURS, THEIRS])
+def test_a_network_is_built_again_from_its_arguments(settings: ModelSettings) -> None:
+    net = build_model(settings, channels=3, classes=2, seed=4)
+    again = network_from(network_arguments(settings, channels=3, classes=2), seed=4)
+    weights = again.state_dict()
+    assert net.state_dict().keys() == weights.keys()
+    assert all(torch.equal(weight, weights[name]) for name, weight in net.state_dict().items())
+
+
+def test_only_what_asks_for_weights_of_its_source_has_some() -> None:
+    assert pretrained_weights(OURS, pytest.fail) is None
+    assert pretrained_weights(THEIRS, pytest.fail) is None
+
+
+def test_a_network_of_a_source_of_a_later_version_is_refused() -> None:
+    with pytest.raises(InputError, match="There are no networks of source elsewhere"):
+        network_from({"source": "elsewhere", "architecture": "resnet8"}, seed=0)

@@ -7,15 +7,16 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from onecycle_cli.models import CIFAR_BLOCKS, build_model
+from onecycle_cli.models import network_from
 from onecycle_cli.models.networks import shortcut
+from onecycle_cli.models.onecycle import CIFAR_BLOCKS
 
 ARCHITECTURES = [*CIFAR_BLOCKS, "resnet18", "resnet9"]
 
 
 def model(architecture: str, **settings: Any) -> nn.Module:
-    plain: dict[str, Any] = {"width": 1, "shortcut_kind": "B", "dropout": 0.0, "channels": 3, "classes": 10, "seed": 0}
-    return build_model(architecture, **(plain | settings))
+    plain: dict[str, Any] = {"width": 1, "shortcut_kind": "B", "dropout": 0.0, "channels": 3, "classes": 10}
+    return network_from({"architecture": architecture} | plain | settings, seed=0)
 
 
 def parameters(module: nn.Module) -> int:

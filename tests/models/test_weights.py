@@ -9,7 +9,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from onecycle_cli.errors import InputError
-from onecycle_cli.models import build_model
+from onecycle_cli.models import network_from
 from onecycle_cli.models.weights import Header, load_weights, save_weights
 
 MODEL: dict[str, Any] = {
@@ -24,7 +24,7 @@ HEADER = Header(MODEL, ("cat", "größer", "\udcff", "\\xff"), 8, (0.1,), (0.2,)
 
 
 def test_weights_and_header_come_back_as_they_were(tmp_path: Path) -> None:
-    model = build_model(**MODEL, seed=0).to(memory_format=torch.channels_last)
+    model = network_from(MODEL, seed=0).to(memory_format=torch.channels_last)
     save_weights(tmp_path / "m.safetensors", model.state_dict(), HEADER)
     weights, header = load_weights(tmp_path / "m.safetensors")
     assert header == HEADER
@@ -42,7 +42,7 @@ def test_weights_lie_in_a_folder_of_any_name(tmp_path: Path) -> None:
 def test_the_same_weights_are_the_same_file_whose_data_begins_where_it_should(tmp_path: Path) -> None:
     paths = [tmp_path / f"{number}.safetensors" for number in range(5)]
     for path in paths:
-        save_weights(path, build_model(**MODEL, seed=0).state_dict(), HEADER)
+        save_weights(path, network_from(MODEL, seed=0).state_dict(), HEADER)
     assert len({path.read_bytes() for path in paths}) == 1
     assert int.from_bytes(paths[0].read_bytes()[:8], "little") % 8 == 0
 

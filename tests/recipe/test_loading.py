@@ -14,10 +14,10 @@ from pydantic import BaseModel
 from onecycle_cli.errors import InputError
 from onecycle_cli.recipe import (
     BodyAndHead,
-    FineTune,
+    FineTuneSettings,
     Override,
     Recipe,
-    Stage,
+    StageSettings,
     choices,
     dotted_values,
     load,
@@ -27,6 +27,8 @@ from onecycle_cli.recipe import (
     varied,
     with_values,
 )
+from onecycle_cli.recipe.model_fields import OnecycleModelSettings
+from onecycle_cli.recipe.schedule_fields import CyclicSettings
 
 DIGITS = shipped_path("digits").read_text()
 
@@ -81,10 +83,10 @@ find_lr:"""
 
 def test_stages_are_read_and_come_back_from_yaml() -> None:
     recipe = parse(changed("find_lr:", FINE_TUNE), "my.yaml")
-    assert recipe.fine_tune == FineTune(
+    assert recipe.fine_tune == FineTuneSettings(
         stages=(
-            Stage(freeze_to="head", epochs=5, max_lr=0.1),
-            Stage(epochs=10, max_lr=BodyAndHead(body=1e-3, head=1e-2)),
+            StageSettings(freeze_to="head", epochs=5, max_lr=0.1),
+            StageSettings(epochs=10, max_lr=BodyAndHead(body=1e-3, head=1e-2)),
         )
     )
     assert parse(to_yaml(recipe), "again.yaml") == recipe
@@ -114,14 +116,16 @@ def test_stages_that_do_not_fit_are_refused(old: str, new: str, says: str) -> No
     ("old", "new", "says"),
     [
         ("channels: 3", "channels: 1", "data.channels must be 3 for model.source torchvision"),
-        ("width: 1", "width: 0.5", "model.width must be 1 and model.shortcut B"),
-        ("shortcut: B", "shortcut: A", "model.width must be 1 and model.shortcut B"),
+        ("width: 1", "width: 0.5", "model.width: is a field of source onecycle, not of torchvision: leave it out, or"),
+        ("shortcut: B", "shortcut: A", "model.shortcut: is a field of source onecycle, not of torchvision"),
         ("dropout: 0", "dropout: 0\n  init: runs/x", "model.pretrained and model.init both say what to start from"),
     ],
 )
 def test_a_torchvision_network_is_as_it_is(old: str, new: str, says: str) -> None:
+    # Older versions asked for a width of 1 and shortcut B here, which changed nothing.
     text = changed("architecture: resnet8", "architecture: resnet50\n  source: torchvision\n  pretrained: true")
     text = text.replace("channels: 1", "channels: 3")
+    assert "width" not in to_yaml(parse(text, "my.yaml"))
     assert parse(text, "my.yaml").model.groups == ("stem", "layer1", "layer2", "layer3", "layer4", "head")
     assert says in refused(text.replace(old, new))
 
@@ -160,7 +164,24 @@ def numeric_fields(model: type[BaseModel], section: str = "") -> Iterator[str]:
             yield f"{section}{name}"
 
 
-NUMERIC = list(numeric_fields(Recipe))
+POLICIES = {
+    "blog": {},
+    "torch": {"shape": "torch"},
+    "triangular": {"policy": "triangular", "step_size_epochs": "2"},
+    "exp_range": {"policy": "triangular", "step_size": "9", "mode": "exp_range", "gamma": "0.9"},
+    "multistep": {"policy": "multistep", "milestones": "[5]", "gamma": "0.1"},
+    "cosine": {"policy": "cosine"},
+}
+
+
+def under(policy: str) -> list[Override]:
+    return [override(f"schedule.{name}", text) for name, text in POLICIES[policy].items()]
+
+
+SCHEDULES = {policy: type(parse(DIGITS, "my.yaml", under(policy)).schedule) for policy in POLICIES}
+NUMERIC = [("blog", field) for field in numeric_fields(Recipe)]
+NUMERIC += [("blog", field) for field in numeric_fields(OnecycleModelSettings, "model.")]
+NUMERIC += [(policy, field) for policy, model in SCHEDULES.items() for field in numeric_fields(model, "schedule.")]
 MAY_BE_ZERO = {
     *("seed", "data.valid_fraction", "data.padding", "model.dropout", "runtime.checkpoint_seconds"),
     *("optimizer.weight_decay", "optimizer.label_smoothing", "optimizer.beta2"),
@@ -169,17 +190,21 @@ MAY_BE_ZERO = {
 
 
 @pytest.mark.parametrize("number", ["-1", "-1e300", "1e300", "9" * 30, "0"])
-@pytest.mark.parametrize("field", NUMERIC)
-def test_a_number_that_makes_no_sense_is_refused_in_every_field(field: str, number: str) -> None:
-    if number == "0" and field in MAY_BE_ZERO:
-        parse(DIGITS, "my.yaml", [override(field, number)])
+@pytest.mark.parametrize(("policy", "field"), NUMERIC)
+def test_a_number_that_makes_no_sense_is_refused_in_every_field(policy: str, field: str, number: str) -> None:
+    given = [*(one for one in under(policy) if one.field != field), override(field, number)]
+    is_any_momentum = field == "schedule.max_momentum" and not issubclass(SCHEDULES[policy], CyclicSettings)
+    if number == "0" and (field in MAY_BE_ZERO or is_any_momentum):
+        parse(DIGITS, "my.yaml", given)
         return
-    assert field in refused(DIGITS, override(field, number))
+    assert field in refused(DIGITS, *given)
 
 
 def test_the_numeric_fields_are_found() -> None:
-    assert len(NUMERIC) > 30
-    assert set(NUMERIC) >= MAY_BE_ZERO | {"schedule.max_lr", "schedule.legs", "sweep_wd.weight_decays"}
+    fields = {field for _, field in NUMERIC}
+    assert len(fields) > 30
+    assert fields >= MAY_BE_ZERO | {"schedule.max_lr", "schedule.legs", "sweep_wd.weight_decays"}
+    assert ("multistep", "schedule.gamma") in NUMERIC
 
 
 def test_a_file_in_another_encoding_is_refused(tmp_path: Path) -> None:
@@ -281,6 +306,80 @@ def test_a_value_on_the_command_line_that_is_no_yaml_is_told(value: str) -> None
     assert "is not readable as YAML" in refused(DIGITS, override("optimizer.weight_decay", value))
 
 
+def changed_in(recipe: Recipe, other: Recipe) -> set[str]:
+    one, two = (set(to_yaml(each).splitlines()) for each in (recipe, other))
+    return {line.strip() for line in one ^ two}
+
+
+def test_another_policy_on_the_command_line_leaves_out_what_the_file_has_for_its_own() -> None:
+    recipe = parse(DIGITS, "my.yaml", [override("schedule.policy", "cosine")])
+    kept = {"epochs": 15, "max_lr": None, "max_momentum": 0.95, "start_epoch": 0}
+    # The last is a field of both.
+    assert recipe.schedule.model_dump() == {"policy": "cosine"} | kept | {"final_div_factor": 100}
+    assert parse(to_yaml(recipe), "again.yaml") == recipe
+
+
+def test_another_shape_on_the_command_line_leaves_out_what_the_file_has_for_its_own() -> None:
+    torch = changed("shape: blog", "shape: torch\n  three_phase: true")
+    recipe = parse(torch, "my.yaml", [override("schedule.shape", "fastai")])
+    assert changed_in(recipe, parse(DIGITS, "my.yaml")) == {"shape: blog", "shape: fastai"}
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        (["schedule.policy=cosine", "schedule.legs=[5, 5, 5]"], "schedule.legs: is a field of policy one_cycle, not"),
+        (["schedule.milestones=[5]"], "is a field of policy multistep, not of one_cycle: leave it out, or set sched"),
+        (["schedule.policy=multistep"], "schedule.milestones: is missing, and policy multistep needs it"),
+        (
+            ["schedule.shape=blog", "schedule.three_phase=true"],
+            "schedule.three_phase: is a field of shape torch, not",
+        ),
+        (["schedule.policy=one_cycle", "schedule.gamma=0.1"], "field of policy triangular or multistep, not of one"),
+    ],
+)
+def test_a_field_of_another_policy_on_the_command_line_is_refused(given: list[str], says: str) -> None:
+    what = refused(DIGITS, *(override(*setting.split("=")) for setting in given))
+    assert says in what
+
+
+def test_an_override_that_keeps_the_policy_keeps_the_errors_of_the_file() -> None:
+    text = changed("shape: blog", "shape: blog\n  three_phase: true")
+    what = refused(text, override("schedule.policy", "one_cycle"), override("schedule.shape", "blog"))
+    assert "schedule.three_phase: is a field of shape torch" in what
+
+
+def test_another_source_on_the_command_line_leaves_out_what_the_file_has_for_its_own() -> None:
+    given = [override("model.source", "torchvision"), override("data.channels", "3")]
+    given.append(override("model.architecture", "resnet18"))
+    text = changed("width: 1", "width: 2")
+    model = parse(text, "my.yaml", given).model
+    assert model.model_dump(exclude_defaults=True) == {
+        "source": "torchvision",
+        "architecture": "resnet18",
+        "dropout": 0,
+    }
+    assert "model.width: is a field of source onecycle" in refused(text, *given, override("model.width", "2"))
+    again = [override("model.source", "onecycle"), override("model.width", "0.5")]
+    back = to_yaml(parse(text, "my.yaml", [*given, override("model.pretrained", "true")]))
+    assert parse(back, "my.yaml", again).model.source == "onecycle"
+
+
+def test_a_field_that_is_none_stays_an_error_under_another_policy() -> None:
+    text = changed("shape: blog", "shape: blog\n  shpae: blog")
+    assert "schedule.shpae: is not a field" in refused(text, override("schedule.policy", "cosine"))
+
+
+def test_policies_and_shapes_are_varied_by_the_same_rule() -> None:
+    recipe = parse(DIGITS, "my.yaml")
+    for change in (lambda values: varied(recipe, values, "my.yaml"), lambda values: with_values(recipe, values)):
+        assert change({"schedule.policy": "constant"}).schedule.form is None
+        assert change({"schedule.shape": "torch"}).schedule.form == "torch"
+        assert change({"schedule.policy": "one_cycle"}) == recipe
+    with pytest.raises(InputError, match=r"schedule.pct_start=0.2  schedule.pct_start: is a field of policy one_cycle"):
+        varied(recipe, {"schedule.policy": "cosine", "schedule.pct_start": 0.2}, "my.yaml")
+
+
 def test_choices_are_the_values_of_one_field() -> None:
     assert choices("optimizer.weight_decay=1e-2,1e-3", "--param") == ("optimizer.weight_decay", [0.01, 0.001])
     assert choices("schedule.legs=[1, 2, 3],[2,2,2]", "--param") == ("schedule.legs", [[1, 2, 3], [2, 2, 2]])
@@ -289,7 +388,7 @@ def test_choices_are_the_values_of_one_field() -> None:
 
 def test_a_recipe_is_varied_by_values_and_checked_again() -> None:
     recipe = parse(DIGITS, "my.yaml")
-    assert varied(recipe, {"model.width": 2, "seed": 4}, "my.yaml").model.width == 2
+    assert varied(recipe, {"model.dropout": 0.2, "seed": 4}, "my.yaml").model.dropout == 0.2
     assert varied(recipe, {"data.path": "photos"}, "my.yaml").data.path == str(Path("photos").absolute())
     with pytest.raises(InputError, match="my.yaml: one field cannot.*\n  schedule.epochs=0  schedule.epochs"):
         varied(recipe, {"schedule.epochs": 0}, "my.yaml")

@@ -45,33 +45,42 @@ def refused(text: str) -> str:
         ("max_lr: null", "max_lr: {body: 0, head: 1}", "schedule.max_lr.body: must be above 0, not 0"),
         ("max_lr: null", "max_lr: {body: 1}", "schedule.max_lr.head: is missing"),
         ("max_lr: null", "max_lr: {heda: 1, body: 1}", "schedule.max_lr.heda: is not a field; did you mean 'head'?"),
-        ("architecture: resnet8", "architecture: resnet50", "resnet50 is torchvision's: set model.source to"),
-        ("width: 1", "width: 1\n  pretrained: true", "model.pretrained is for torchvision's networks"),
-        ("width: 1", "width: 1\n  source: torchvision", "torchvision has resnet18, resnet34, resnet50, but no resnet8"),
+        (
+            "architecture: resnet8",
+            "architecture: resnet50",
+            "so set model.source to torchvision",
+        ),
+        (
+            "width: 1",
+            "width: 1\n  pretrained: true",
+            "model.pretrained: is a field of source torchvision, not of",
+        ),
+        ("width: 1", "source: torchvision", "'resnet8': that is of source onecycle, so set"),
         ("name: digits", "name: ../digits", "name: cannot be the text '../digits'"),
         ("device: auto", "device: gpu", "runtime.device: cannot be the text 'gpu': it is auto, cpu"),
         ("seed: 0", "seed: -1", "seed: must be at least 0, not -1"),
         ("mean: null", "mean: [125.3]", "data.mean must be from 0 to 1"),
         ("base_momentum: 0.85", "base_momentum: 0.99", "schedule.base_momentum is above schedule.max_momentum"),
         ("pct_start: 0.43", "pct_start: 0.6", "schedule.pct_start must be at most 0.5"),
-        ("pct_start: 0.43", "gamma: 0.1", "policy one_cycle needs either schedule.pct_start or schedule.legs"),
+        ("pct_start: 0.43", "", "policy one_cycle needs either schedule.pct_start or schedule.legs"),
         ("pct_start: 0.43", "pct_start: 0.43\n  legs: [5, 5, 5]", "either schedule.pct_start or schedule.legs"),
         ("pct_start: 0.43", "legs: [5, 5, 6]", "schedule.legs adds up to 16, but schedule.epochs is 15"),
         ("pct_start: 0.43", "legs: [7, 8]", "schedule.legs has 2 numbers, but shape blog has 3 legs"),
         ("pct_start: 0.43", "legs: [7, 0, 8]", "schedule.legs.1: must be above 0, not 0"),
-        ("shape: blog", "", "policy one_cycle needs schedule.shape"),
-        ("policy: one_cycle", "policy: triangular", "either schedule.step_size or schedule.step_size_epochs"),
+        ("shape: blog", "", "schedule.shape: is missing: it is blog, smith, torch or fastai"),
+        (
+            "shape: blog",
+            "shape: blgo",
+            "schedule.shape: must be blog, smith, torch or fastai, not the text 'blgo'",
+        ),
+        ("shape: blog", "shape: null", "schedule.shape: must be blog, smith, torch or fastai, not empty"),
         (
             "policy: one_cycle",
-            "policy: triangular\n  step_size: 9\n  mode: exp_range",
-            "mode exp_range needs schedule.gamma",
+            "",
+            "schedule.policy: is missing: it is one_cycle, triangular, constant,",
         ),
-        ("policy: one_cycle", "policy: multistep", "multistep needs schedule.milestones and schedule.gamma"),
-        (
-            "policy: one_cycle",
-            "policy: multistep\n  gamma: 0.1\n  milestones: [15]",
-            "schedule.milestones must be below schedule.epochs, 15",
-        ),
+        ("policy: one_cycle", "policy: [cosine]", "schedule.policy: must be one_cycle, triangular, "),
+        ("  final_div_factor: 100", "", "schedule.final_div_factor: is missing, and policy one_cycle needs it"),
         ("epochs: 15", "epochs: 15\n  start_epoch: 15", "schedule.start_epoch must be below schedule.epochs, 15"),
         ("policy: one_cycle", "policy: cosin", "did you mean 'cosine'?"),
         ("end_lr: 10", "end_lr: 1e-5", "find_lr.end_lr must be above find_lr.start_lr"),
@@ -114,6 +123,13 @@ def test_a_missing_field_has_the_line_of_its_section() -> None:
 
 def test_a_misspelt_field_is_not_told_as_missing_too() -> None:
     assert "missing" not in refused(changed("weight_decay: 1e-4", "weigth_decay: 1e-4"))
+
+
+def test_a_missing_field_is_told_though_another_policy_has_one_of_a_similar_name() -> None:
+    text = DIGITS.replace("  final_div_factor: 100\n", "").replace("policy: one_cycle", "policy: cosine")
+    what = refused(text)
+    assert "schedule.div_factor: is a field of policy one_cycle or triangular, not of cosine: leave it out, or" in what
+    assert "schedule.final_div_factor: is missing, and policy cosine needs it" in what
 
 
 def test_of_hundreds_of_wrong_fields_twenty_are_told_a_line_each() -> None:

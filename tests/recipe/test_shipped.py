@@ -7,6 +7,7 @@ import yaml
 
 from onecycle_cli.errors import InputError
 from onecycle_cli.recipe import Recipe, find, load, shipped_names, shipped_path
+from onecycle_cli.recipe.schedule_fields import OneCycleSettings
 
 SECTIONS = list(Recipe.model_fields)
 
@@ -30,6 +31,7 @@ def test_a_shipped_recipe_opens_with_its_purpose_its_command_and_what_to_expect(
 def test_the_experiments_of_the_blog_have_its_numbers() -> None:
     def numbers(name: str) -> tuple[object, ...]:
         s = load(shipped_path(name)).schedule
+        assert isinstance(s, OneCycleSettings)
         return (s.epochs, s.max_lr, s.div_factor, s.final_div_factor, s.pct_start, s.max_momentum, s.base_momentum)
 
     assert numbers("cifar10-resnet56") == (95, 0.8, 10, 100, 0.4316, 0.95, 0.85)

@@ -4,13 +4,15 @@ import copy
 import subprocess
 import sys
 from collections.abc import Iterable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from onecycle_cli.training.optimizers import Optimizer, build_optimizer
+from onecycle_cli.recipe import load, shipped_path
+from onecycle_cli.training.optimizers import Optimizer, OptimizerSpec, Sgd, build_optimizer
 
 SETTINGS = {"weight_decay": 1e-2, "decay_norm_and_bias": True, "nesterov": False, "beta2": 0.99, "eps": 1e-6}
 PATH = [(0.001, 0.95), (0.003, 0.9), (0.005, 0.85), (0.002, 0.9), (0.0001, 0.95)]
@@ -23,7 +25,8 @@ def network() -> nn.Sequential:
 
 
 def built(net: nn.Module, name: str, **options: Any) -> Optimizer:
-    return build_optimizer(net, name, **(SETTINGS | options))
+    ratios = options.pop("lr_ratios", None)
+    return build_optimizer(net, SimpleNamespace(name=name, **(SETTINGS | options)), lr_ratios=ratios)
 
 
 def torch_adamw(p: Iterable[Tensor]) -> torch.optim.Optimizer:
@@ -159,13 +162,21 @@ def test_a_reset_optimizer_has_forgotten_its_updates(name: str) -> None:
     assert all(torch.equal(one, other) for one, other in zip(updated(), updated(), strict=True))
 
 
+def test_the_optimizer_section_of_a_recipe_is_what_an_optimizer_is_built_from() -> None:
+    settings: OptimizerSpec = load(shipped_path("digits")).optimizer  # mypy holds the section to it
+    optimizer = build_optimizer(network(), settings)
+    assert isinstance(optimizer, Sgd)
+    assert optimizer.weight_decay.item() == pytest.approx(1e-4)
+
+
 def test_no_part_of_the_compiler_is_imported() -> None:
     code = "import sys, onecycle_cli.experiments.training; sys.exit('torch._dynamo' in sys.modules)"
     program = f"""
 import sys, torch
+from types import SimpleNamespace
 from onecycle_cli.training.optimizers import build_optimizer
 net = torch.nn.Linear(2, 2)
-optimizer = build_optimizer(net, "sgd", **{SETTINGS})
+optimizer = build_optimizer(net, SimpleNamespace(name="sgd", **{SETTINGS}))
 net(torch.ones(1, 2)).sum().backward()
 optimizer.step()
 sys.exit("torch._dynamo" in sys.modules)

@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 from itertools import islice
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from torch.nn import functional as F
 
 from onecycle_cli.data.augmentation import Augmentation
 from onecycle_cli.data.batches import FixedBatches, Normalization, TrainBatches
-from onecycle_cli.models import build_model
+from onecycle_cli.models import network_from
 from onecycle_cli.schedules import LrMomentum
 from onecycle_cli.training import cuda_graphs as graphs
 from onecycle_cli.training.hardware import Hardware
@@ -36,8 +37,8 @@ def batches(images: int = 40, batch_size: int = 16, seed: int = 0) -> TrainBatch
 
 def model(dropout: float = 0.0) -> nn.Module:
     settings: dict[str, Any] = {"width": 0.25, "shortcut_kind": "B", "dropout": dropout}
-    settings |= {"channels": 1, "classes": 3, "seed": 0}
-    return build_model("resnet8", **settings)
+    settings |= {"architecture": "resnet8", "channels": 1, "classes": 3}
+    return network_from(settings, seed=0)
 
 
 def schedule(step: int) -> LrMomentum:
@@ -48,7 +49,7 @@ def trainer(
     net: nn.Module | None = None, source: TrainBatches | None = None, hardware: Hardware = CPU, name: str = "sgd"
 ) -> Trainer:
     net = net or model()
-    optimizer = build_optimizer(net, name, **SGD)
+    optimizer = build_optimizer(net, SimpleNamespace(name=name, **SGD))
     return Trainer(net, optimizer, source or batches(), label_smoothing=0.1, hardware=hardware, report=pytest.fail)
 
 
@@ -137,8 +138,8 @@ def test_scoring_is_the_mean_over_all_images_and_leaves_the_model_as_it_is() -> 
 
 
 def test_from_ten_classes_on_scoring_also_counts_the_five_most_likely() -> None:
-    settings: Any = {"width": 0.25, "shortcut_kind": "B", "dropout": 0.0, "channels": 1, "classes": 10, "seed": 0}
-    net, source = build_model("resnet8", **settings), batches()
+    settings: Any = {"width": 0.25, "shortcut_kind": "B", "dropout": 0.0, "channels": 1, "classes": 10}
+    net, source = network_from({"architecture": "resnet8"} | settings, seed=0), batches()
     score = trainer(net).evaluate(FixedBatches(source.images, source.labels, PLAIN, 16))
     likely = net.eval()(PLAIN(source.images)).detach()
     theirs = top_k_accuracy_score(source.labels, likely, k=5, labels=range(10))
@@ -151,7 +152,7 @@ WEIGHTS = torch.tensor([0.5, 1.0, 4.0])
 
 def weighted(label_smoothing: float) -> Trainer:
     net, source = model(), batches()
-    optimizer = build_optimizer(net, "sgd", **SGD)
+    optimizer = build_optimizer(net, SimpleNamespace(name="sgd", **SGD))
     how: Any = {"label_smoothing": label_smoothing, "class_weights": WEIGHTS, "hardware": CPU, "report": pytest.fail}
     return Trainer(net, optimizer, source, **how)
 
@@ -223,7 +224,8 @@ def test_bfloat16_is_near_float32_and_keeps_its_weights_in_float32() -> None:
 
 def frozen_but_for_the_head(net: nn.Module, *also: str) -> Trainer:
     heads = [name for name, _ in net.named_parameters() if name.startswith("head") or name.startswith(also)]
-    optimizer = build_optimizer(net, "sgd", **(SGD | {"weight_decay": 0.5}), lr_ratios=dict.fromkeys(heads, 1.0))
+    settings = SimpleNamespace(name="sgd", **(SGD | {"weight_decay": 0.5}))
+    optimizer = build_optimizer(net, settings, lr_ratios=dict.fromkeys(heads, 1.0))
     return Trainer(net, optimizer, batches(), label_smoothing=0.1, hardware=CPU, report=pytest.fail)
 
 
@@ -308,7 +310,7 @@ def on_gpu(precision: str, name: str = "sgd", dropout: float = 0.0, weights: Ten
         source.images.cuda(), source.labels.cuda(), normalization, source.augmentation, 16, drop_last=False, seed=0
     )
     net = model(dropout).to("cuda").to(memory_format=torch.channels_last)
-    optimizer = build_optimizer(net, name, **SGD)
+    optimizer = build_optimizer(net, SimpleNamespace(name=name, **SGD))
     weights = None if weights is None else weights.cuda()
     how: Any = {"label_smoothing": 0.1, "class_weights": weights, "hardware": cuda, "report": pytest.fail}
     return Trainer(net, optimizer, moved, **how)

@@ -1,4 +1,4 @@
-"""torchvision's ResNets, and the weights that they have from ImageNet."""
+"""The source "torchvision": torchvision's ResNets, and the weights that they have from ImageNet."""
 
 import contextlib
 import http.client
@@ -6,14 +6,14 @@ import io
 import pickle
 import urllib.error
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from onecycle_cli.errors import InputError, MachineError
+from onecycle_cli.models.building import NetworkSpec, Pretrained
 from onecycle_cli.models.networks import ResNet
 
 WEIGHTS = {
@@ -24,14 +24,27 @@ WEIGHTS = {
 """By name rather than torchvision's default, which changes with its version."""
 
 
-@dataclass(frozen=True)
-class Pretrained:
-    """Weights by the names of `imagenet_resnet`, their classes, and the normalization they were trained with."""
+class TorchvisionSpec(NetworkSpec, Protocol):
+    """The settings of a network of torchvision's."""
 
-    weights: dict[str, Tensor]
-    classes: tuple[str, ...]
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
+    @property
+    def pretrained(self) -> bool: ...
+
+
+def own_arguments(_spec: TorchvisionSpec) -> dict[str, Any]:
+    """The arguments that files of weights have for every network: torchvision's have one width and one shortcut."""
+    return {"width": 1.0, "shortcut_kind": "B"}
+
+
+def build(architecture: str, *, dropout: float, channels: int, classes: int, **_own: Any) -> nn.Module:
+    """A fresh network, for images of 3 channels."""
+    assert channels == 3  # the recipe holds to it
+    return imagenet_resnet(architecture, dropout=dropout, classes=classes)
+
+
+def trained_before(spec: TorchvisionSpec, report: Callable[[str], None]) -> Pretrained | None:
+    """What the network has learned on ImageNet, where the settings ask for it; errors as of `pretrained`."""
+    return pretrained(spec.architecture, report) if spec.pretrained else None
 
 
 def imagenet_resnet(architecture: str, *, dropout: float, classes: int) -> ResNet:
@@ -64,6 +77,7 @@ def pretrained(architecture: str, report: Callable[[str], None]) -> Pretrained:
         ) from None
     normalization = chosen.transforms()
     return Pretrained(
+        f"torchvision's {architecture}, trained on ImageNet",
         _named_as_ours(net, dropout=0).state_dict(),
         tuple(chosen.meta["categories"]),
         tuple(normalization.mean),

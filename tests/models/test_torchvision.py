@@ -7,12 +7,19 @@ import pytest
 import torch
 import torchvision
 
-from onecycle_cli import recipe
 from onecycle_cli.errors import InputError, MachineError
-from onecycle_cli.models import build_model, layer_groups, pretrained
-from onecycle_cli.models.imagenet import WEIGHTS, imagenet_resnet
+from onecycle_cli.models import build_model, layer_groups, pretrained_weights
+from onecycle_cli.models.torchvision import WEIGHTS, TorchvisionSpec, imagenet_resnet, pretrained
+from onecycle_cli.recipe.model_fields import TorchvisionModelSettings
 
-SETTINGS: dict[str, Any] = {"width": 1, "shortcut_kind": "B", "dropout": 0.0, "channels": 3, "source": "torchvision"}
+
+def spec(architecture: str, **more: Any) -> TorchvisionModelSettings:
+    return TorchvisionModelSettings.model_validate(
+        {"source": "torchvision", "architecture": architecture, "dropout": 0.0} | more
+    )
+
+
+SPEC: TorchvisionSpec = spec("resnet18")  # mypy holds the recipe's section to what this source asks for
 
 
 @pytest.mark.parametrize("architecture", WEIGHTS)
@@ -28,17 +35,16 @@ def test_it_computes_what_torchvisions_own_does(architecture: str) -> None:
 
 @pytest.mark.parametrize("architecture", WEIGHTS)
 def test_each_parameter_is_in_one_layer_group_that_a_recipe_knows(architecture: str) -> None:
-    net = build_model(architecture, **SETTINGS, classes=3, seed=0)
+    settings = spec(architecture)
+    net = build_model(settings, channels=3, classes=3, seed=0)
     grouped = [id(parameter) for group in layer_groups(net).values() for parameter in group.parameters()]
     assert grouped == [id(parameter) for parameter in net.parameters()]
-    values = {"source": "torchvision", "architecture": architecture, "width": 1.0, "dropout": 0.0}
-    settings = recipe.Model.model_validate(values)
     assert settings.groups == tuple(layer_groups(net))
 
 
 def test_the_seed_gives_the_weights_and_no_other_draw_is_touched() -> None:
     before = torch.get_rng_state()
-    one, again, other = (build_model("resnet18", **SETTINGS, classes=3, seed=seed) for seed in (0, 0, 1))
+    one, again, other = (build_model(spec("resnet18"), channels=3, classes=3, seed=seed) for seed in (0, 0, 1))
     assert torch.equal(torch.get_rng_state(), before)
     weights, same, others = (net.get_parameter("head.weight") for net in (one, again, other))
     assert torch.equal(weights, same)
@@ -48,6 +54,9 @@ def test_the_seed_gives_the_weights_and_no_other_draw_is_touched() -> None:
 def test_weights_in_the_cache_are_taken_without_a_word(imagenet: dict, capsys: pytest.CaptureFixture) -> None:
     found = pretrained("resnet18", pytest.fail)
     assert capsys.readouterr().out == ""
+    assert found.name == "torchvision's resnet18, trained on ImageNet"
+    asked_for = pretrained_weights(spec("resnet18", pretrained=True), pytest.fail)
+    assert asked_for.weights.keys() == found.weights.keys()
     assert len(found.classes) == 1000
     assert found.classes[0] == "tench"
     assert (found.mean, found.std) == ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
