@@ -1,4 +1,4 @@
-"""From the settings of a recipe's `model` section to a network, and the parts that every network has."""
+"""Builds the network that a recipe's `model` section describes, and names its layer groups."""
 
 import torch
 from torch import nn
@@ -6,8 +6,11 @@ from torch import nn
 from onecycle_cli.models.imagenet import imagenet_resnet
 from onecycle_cli.models.networks import ResNet, ResNet9, small_resnet
 
-# Depth 6n + 2: a stem, three stages of n blocks with two convolutions each, a head.
 CIFAR_BLOCKS = {f"resnet{6 * n + 2}": n for n in (1, 3, 5, 7, 9, 18)}
+"""The number of blocks per stage of each CIFAR ResNet, by architecture.
+
+The depth is 6n + 2: a stem, three stages of n blocks with two convolutions each, a head.
+"""
 
 
 def build_model(
@@ -21,9 +24,10 @@ def build_model(
     seed: int,
     source: str = "onecycle",
 ) -> nn.Module:
-    """A fresh network on the CPU; the weights follow from `seed`, and the state of no other generator changes.
+    """Builds a network on the CPU with initial weights drawn from `seed`; the global random state does not change.
 
-    Of source "torchvision" it is torchvision's own, which has one width and one kind of shortcut, for 3 channels.
+    With `source` "torchvision" it is torchvision's ResNet for images of 3 channels; `width`, `shortcut_kind` and
+    `channels` are ignored.
     """
 
     def widths(*base: int) -> list[int]:
@@ -50,9 +54,9 @@ def build_model(
 
 
 def layer_groups(model: nn.Module) -> dict[str, nn.Module]:
-    """The parts of a network from the image on, which may be frozen or have an lr of their own, by their names.
+    """Returns the layer groups of a network by name, from the input on: stem, layer1, layer2, ..., head.
 
-    These are stem, layer1, layer2, ..., head. Each parameter is in one of them; together they are in the model's order.
+    Each group may be frozen or have a separate lr. Each parameter is in exactly one group, in the order of the model.
     """
     assert isinstance(model, ResNet | ResNet9)
     stem, *layers = (model.stem, *model.stages) if isinstance(model, ResNet) else model.body
