@@ -1,6 +1,6 @@
 r"""Errors for the user, each with an exit code, and text that any terminal and any file can hold.
 
-An error has what is wrong and where (`what`), and how to fix it (`fix`). Any other exception is a bug.
+An error states what is wrong and where (`what`), and how to fix it (`fix`). Any other exception is a bug.
 
 A file name on Linux is any bytes. Python represents a byte that is not UTF-8 as a lone surrogate (`os.fsdecode`), which
 no UTF-8 file can hold. So the files of a run write a byte like 0xff as `\xff`. A backslash that would then be read as

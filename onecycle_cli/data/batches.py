@@ -80,7 +80,7 @@ class TrainBatches:
 
     @property
     def drops_single_image(self) -> bool:
-        """Whether the last batch would have one image and is dropped, because batch norm cannot train on one image."""
+        """Whether the last batch has one image and is dropped, because batch norm cannot train on one image."""
         return not self.drop_last and len(self.labels) % self.batch_size == 1
 
     @property

@@ -166,7 +166,7 @@ def _check_headers(answer: http.client.HTTPResponse, start: int, size: int) -> N
 
 @contextmanager
 def _network() -> Iterator[None]:
-    """Turns errors of the network into `_Unusable` or `_Broken`; an OSError outside this block is one of the disk."""
+    """Turns errors of the network into `_Unusable` or `_Broken`; an OSError outside this block comes from the disk."""
     try:
         yield
     except urllib.error.HTTPError as error:

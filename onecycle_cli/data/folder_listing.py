@@ -30,7 +30,7 @@ MOST_NAMED = 10
 class Skipped:
     """A file or folder that is not used: `what` is the reason, `files` the number of files (0: not counted).
 
-    `split` and `class_name` are those it belongs to, or "".
+    `split` and `class_name` are those of the file or folder, or "".
     """
 
     split: str
