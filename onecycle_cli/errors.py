@@ -1,10 +1,10 @@
-r"""Errors for people, each with its exit code, and text that any terminal and any file can hold.
+r"""Errors for the user, each with an exit code, and text that any terminal and any file can hold.
 
-An error says what is wrong and where (`what`), and how to fix it (`fix`). Any other exception is a bug.
+An error states what is wrong and where (`what`), and how to fix it (`fix`). Any other exception is a bug.
 
-A file name on Linux is any bytes. Python holds a byte that is not UTF-8 as a lone surrogate (`os.fsdecode`), which no
-UTF-8 file can hold. So every file of a run writes such a byte as `\xff`. A backslash that would then be read as the
-start of such a byte is written as `\x5c`. All other text stays as it is.
+A file name on Linux is any bytes. Python represents a byte that is not UTF-8 as a lone surrogate (`os.fsdecode`), which
+no UTF-8 file can hold. So the files of a run write a byte like 0xff as `\xff`. A backslash that would then be read as
+the start of a byte is written as `\x5c`. All other text is unchanged.
 """
 
 import re
@@ -15,7 +15,7 @@ _WRITTEN = re.compile(r"\\x(5c|[89a-f][0-9a-f])")
 
 
 class OnecycleError(Exception):
-    """The root of all errors that are meant to be read by a person."""
+    """The base class of all errors for the user."""
 
     exit_code = 1
 
@@ -26,67 +26,67 @@ class OnecycleError(Exception):
 
 
 class InputError(OnecycleError):
-    """The command line, the recipe or the data cannot be used as they are."""
+    """The command line, the recipe or the data are wrong."""
 
     exit_code = 2
 
 
 class NoSuggestionError(OnecycleError):
-    """The range test gave a curve that no learning rate can be read from."""
+    """The curve of the lr range test does not allow a suggestion."""
 
     exit_code = 4
 
 
 class MachineError(OnecycleError):
-    """The machine refused: disk, permission, memory, network."""
+    """The machine failed: disk, permission, memory or network."""
 
     exit_code = 5
 
 
 class Terminated(BaseException):
-    """SIGTERM came. Like KeyboardInterrupt, it is no Exception, so that nothing swallows it on the way out."""
+    """Raised on SIGTERM. Like KeyboardInterrupt, it is not an Exception, so that no `except Exception` catches it."""
 
     exit_code = 143
 
 
 def printable(text: str, but: str = "") -> str:
-    r"""`text` as a terminal can show it: what a person did not write, such as a file's name, may be commands to it.
+    r"""Escapes unprintable characters of `text`, because a file name, for instance, may contain terminal commands.
 
-    A byte of a name that is not UTF-8 becomes `\xff`, as in our files. `but` holds marks that stay as they are.
+    A byte of a name that is not UTF-8 becomes `\xff`, as in the files of a run. Characters in `but` are not escaped.
     """
     if text.isprintable():
         return text
-    return "".join(mark if mark.isprintable() or mark in but else _escape(mark) for mark in text)
+    return "".join(char if char.isprintable() or char in but else _escape(char) for char in text)
 
 
-def _escape(mark: str) -> str:
-    return f"\\x{ord(mark) - 0xDC00:02x}" if "\udc80" <= mark <= "\udcff" else repr(mark)[1:-1]
+def _escape(char: str) -> str:
+    return f"\\x{ord(char) - 0xDC00:02x}" if "\udc80" <= char <= "\udcff" else repr(char)[1:-1]
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Whether memory ran out, of the machine or of a GPU.
+    """Returns whether the machine or a GPU is out of memory.
 
-    torch says so with OutOfMemoryError or a RuntimeError of CUDA, cuBLAS or cuDNN on a GPU, and with a RuntimeError of
-    its allocator on a CPU.
+    On a GPU, torch raises OutOfMemoryError or a RuntimeError of CUDA, cuBLAS or cuDNN; on a CPU, a RuntimeError of its
+    allocator.
     """
-    told = ("can't allocate memory", "out of memory", "ALLOC_FAILED")
+    phrases = ("can't allocate memory", "out of memory", "ALLOC_FAILED")
     return isinstance(error, MemoryError) or (
-        isinstance(error, RuntimeError) and any(say in str(error) for say in told)
+        isinstance(error, RuntimeError) and any(phrase in str(error) for phrase in phrases)
     )
 
 
 def to_utf8(text: str) -> str:
-    r"""`text` as a UTF-8 file can hold it: the byte 0xff of a name becomes `\xff`. `from_utf8` gives `text` back."""
+    r"""Escapes `text` for a UTF-8 file: the byte 0xff of a file name becomes `\xff`. `from_utf8` is the inverse."""
     return _NOT_UTF8.sub(lambda found: f"\\x{ord(found[0]) & 0xFF:02x}", text)
 
 
 def from_utf8(text: str) -> str:
-    """The text that `to_utf8` was given; `os.fsencode` of it gives the bytes of the file name."""
+    """Returns the text that `to_utf8` escaped; its `os.fsencode` is the bytes of the file name."""
     return _WRITTEN.sub(lambda found: bytes.fromhex(found[1]).decode("utf-8", "surrogateescape"), text)
 
 
 def all_from_utf8(value: Any) -> Any:
-    """`from_utf8` of every text in a value that was read from JSON or YAML, whose keys may be other than text."""
+    """Applies `from_utf8` to every string in a value from JSON or YAML, keys included; keys may be of any type."""
     if isinstance(value, dict):
         return {all_from_utf8(key): all_from_utf8(inner) for key, inner in value.items()}
     if isinstance(value, list):

@@ -1,7 +1,7 @@
-"""What an experiment tells the person who waits for it: one callable takes it all.
+"""Progress reports and notes of an experiment.
 
-A `str` is a note worth a line of its own; a `Progress` moves a bar. Experiments and data sources call it, the console
-shows it, a test collects it, and `silent` drops it.
+Experiments and data sources call a `Report` with a `Progress`, which moves a progress bar, or with a `str`, which is a
+note on a separate line. The console shows both, a test collects them, and `silent` ignores them.
 """
 
 from collections.abc import Callable
@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a piece of work has come; `done` equals `total` once, at its end.
+    """The progress of a piece of work; `done` equals `total` once, at its end.
 
-    `unit` is what is counted ("steps", "images", "bytes"). `loss` and `lr` are the latest, where there are any, and
-    `images_per_second` the rate since the previous report of this work.
+    `unit` is what is counted ("steps", "images", "bytes"). `loss` and `lr` are the latest values, None without any.
+    `images_per_second` is the rate since the previous report of this work.
     """
 
     work: str
@@ -26,7 +26,8 @@ class Progress:
 
 
 Report = Callable[[Progress | str], None]
+"""A function that receives progress and notes."""
 
 
 def silent(_: Progress | str) -> None:
-    """Tells nobody."""
+    """Ignores every report."""

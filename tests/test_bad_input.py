@@ -198,7 +198,7 @@ def test_a_hundred_files_that_are_no_images(onecycle: Command, image_folder: Cal
         (("train/a",), "holds images in the folder 'a' only"),
         (("a",), "holds images in the folder 'a' only"),
         (("training/a", "testing/a"), "sound like splits, not classes"),
-        (("train/a", "train/b", "test/a", "test/stranger"), "no class of the training images: stranger"),
+        (("train/a", "train/b", "test/a", "test/stranger"), "not classes of the training images: stranger"),
         (("train/a", "train/b", "test/"), "test holds no images in class folders"),
     ],
 )

@@ -1,6 +1,6 @@
-"""Images: where they come from, how they are split, and how they become batches on a device.
+"""Image data: the sources, the splits, and the batches on a device.
 
-`open_data.py` is the way in. The sources (`cifar10.py`, `image_folder.py`, `digits.py`) give plain numpy arrays;
-`batches.py` and `augmentation.py` are the torch side. Nothing here imports torch before it is needed: the processes
-that decode images load this package too.
+Start at `open_data.py`. The sources (`cifar10.py`, `image_folder.py`, `digits.py`) return numpy arrays; `batches.py`
+and `augmentation.py` work on torch tensors. The other modules import torch only when they need it, because the worker
+processes that decode images import this package too.
 """

@@ -1,7 +1,7 @@
-"""Random crops and flips of whole batches, on the device where the images lie.
+"""Random crops and flips of whole batches, on the device that holds the images.
 
-Padding, crop and flip together are one gather: for each pixel of the result it is computed which pixel of the image it
-shows, so that nothing is padded and nothing is copied twice.
+Padding, crop and flip are one gather: the index of the source pixel is computed for each pixel of the result. No padded
+image is made, and each image is copied once.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What is done at random to a training image; `padding` is in pixels on each side, of which a crop leaves some."""
+    """The random changes to a training image; `padding` is in pixels on each side, added before the crop."""
 
     horizontal_flip: bool = False
     random_crop: bool = False
@@ -22,9 +22,10 @@ class Augmentation:
 
 @dataclass(frozen=True)
 class Draws:
-    """What was drawn for a number of images: where each crop starts in the padded image, and whether it is mirrored.
+    """The random crop and flip of each image.
 
-    `top` and `left` are int64 from 0 to twice the padding, `flip` is bool; all of shape (images,).
+    `top` and `left` are where the crop starts in the padded image, int64 from 0 to twice the padding. `flip` is bool:
+    whether the image is mirrored. All have the shape (images,).
     """
 
     top: Tensor
@@ -32,14 +33,15 @@ class Draws:
     flip: Tensor
 
     def at(self, positions: slice) -> "Draws":
-        """The draws of some of the images."""
+        """Selects the draws of the images in the slice `positions`."""
         return Draws(self.top[positions], self.left[positions], self.flip[positions])
 
 
 def draw(images: int, augmentation: Augmentation, generator: torch.Generator) -> Draws:
-    """Uniform crops and fair flips for `images` images, as torchvision's RandomCrop and RandomHorizontalFlip draw them.
+    """Draws a uniform crop and a flip with probability 0.5 for each of `images` images.
 
-    On the CPU, whatever the device of the images, so that every device sees the same.
+    The distributions are those of torchvision's RandomCrop and RandomHorizontalFlip. The draws are made on the CPU, so
+    that they are the same for every device.
     """
     places = 2 * augmentation.padding + 1 if augmentation.random_crop else 1
     top, left = (torch.randint(places, (images,), generator=generator) for _ in range(2))
@@ -50,7 +52,7 @@ def draw(images: int, augmentation: Augmentation, generator: torch.Generator) ->
 
 
 def augmented(images: Tensor, draws: Draws, augmentation: Augmentation) -> Tensor:
-    """The images, each padded, cropped and flipped as drawn; uint8 (B, height, width, channels), as is the result."""
+    """Pads, crops and flips each image as drawn; input and result are uint8 (B, height, width, channels)."""
     if not (augmentation.random_crop or augmentation.horizontal_flip):
         return images
     height, width = images.shape[1:3]
@@ -69,5 +71,5 @@ def augmented(images: Tensor, draws: Draws, augmentation: Augmentation) -> Tenso
 
 
 def _reflected(position: Tensor, size: int) -> Tensor:
-    """Positions outside 0 to `size - 1` folded back, the edge itself not repeated."""
+    """Reflects positions outside 0 to `size - 1` back into that range, without repeating the edge."""
     return (size - 1) - ((size - 1) - position.abs()).abs()

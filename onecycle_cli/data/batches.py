@@ -1,4 +1,4 @@
-"""Batches on a device. What an epoch looks like follows from (seed, epoch) alone, so any step can be the first."""
+"""Batches on a device. An epoch depends on (seed, epoch) alone, so training can start at any step."""
 
 import hashlib
 from collections.abc import Iterator
@@ -14,42 +14,42 @@ from onecycle_cli.data.epochs import check_batch_size, steps_per_epoch
 
 
 def derived_seed(*parts: int | str) -> int:
-    """A seed of 63 bits that follows from all the parts: two uses of one recipe's seed share no draws."""
+    """Hashes all parts to a seed of 63 bits, so that two uses of one recipe's seed draw independent numbers."""
     digest = hashlib.blake2b(repr(parts).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") >> 1
 
 
 @dataclass(frozen=True)
 class Normalization:
-    """`(pixel / 255 - mean) / std` for each channel, on one device."""
+    """Normalizes pixels: `(pixel / 255 - mean) / std` for each channel, on one device."""
 
     shift: Tensor
     scale: Tensor
 
     @staticmethod
     def of(mean: tuple[float, ...], std: tuple[float, ...], device: torch.device) -> "Normalization":
-        """From the mean and std of each channel, on a scale from 0 to 1."""
+        """Builds a normalization from the mean and std of each channel, on a scale from 0 to 1."""
         return Normalization(
             torch.tensor([255 * value for value in mean], device=device),
             torch.tensor([1 / (255 * value) for value in std], device=device),
         )
 
     def __call__(self, pixels: Tensor) -> Tensor:
-        """uint8 (B, height, width, channels) to float32 (B, channels, height, width), channels last in memory."""
+        """Maps uint8 (B, height, width, channels) to float32 (B, channels, height, width), channels last in memory."""
         return (pixels.to(self.shift.device) - self.shift).mul_(self.scale).permute(0, 3, 1, 2)
 
 
 class Batch(NamedTuple):
-    """`images` is float32 (B, channels, height, width), `labels` int64 (B,)."""
+    """A batch for the network: `images` is float32 (B, channels, height, width), `labels` is int64 (B,)."""
 
     images: Tensor
     labels: Tensor
 
 
 class Drawn(NamedTuple):
-    """A batch before its augmentation: what was drawn for each of its images, on the device.
+    """A batch before augmentation, with the random draws for each image, on the device.
 
-    `pixels` is uint8 (B, height, width, channels), `labels` int64 (B,); the others are as in `Draws`.
+    `pixels` is uint8 (B, height, width, channels), `labels` is int64 (B,). The other fields are those of `Draws`.
     """
 
     pixels: Tensor
@@ -61,10 +61,10 @@ class Drawn(NamedTuple):
 
 @dataclass(frozen=True)
 class TrainBatches:
-    """The training images as an endless row of augmented batches, epoch after epoch.
+    """An endless sequence of augmented training batches; each epoch is one permutation of the images.
 
-    `images` is uint8 (N, height, width, channels), on the device, or on the host where that is too small for them. One
-    epoch is one permutation.
+    `images` is uint8 (N, height, width, channels), on the device, or on the host if the device has too little memory.
+    `InputError` when `batch_size` is larger than the number of images.
     """
 
     images: Tensor
@@ -80,15 +80,16 @@ class TrainBatches:
 
     @property
     def drops_single_image(self) -> bool:
-        """Whether the last batch would be one image, which batch norm cannot learn from, and is left out for that."""
+        """Whether the last batch has one image and is dropped, because batch norm cannot train on one image."""
         return not self.drop_last and len(self.labels) % self.batch_size == 1
 
     @property
     def steps_per_epoch(self) -> int:
+        """The number of batches in an epoch."""
         return steps_per_epoch(len(self.labels), self.batch_size, drop_last=self.drop_last)
 
     def drawn(self, step: int) -> Iterator[Drawn]:
-        """What makes the batches of `step` and all later ones, without end."""
+        """Yields the batch of `step` and every later one before augmentation, without end; `step` counts from 0."""
         first_epoch, first_position = divmod(step, self.steps_per_epoch)
         for epoch in count(first_epoch):
             order, draws = self._epoch(epoch)
@@ -99,13 +100,13 @@ class TrainBatches:
                 yield Drawn(pixels, labels, draws.top[part], draws.left[part], draws.flip[part])
 
     def batch(self, drawn: Drawn) -> Batch:
-        """The batch itself: cropped, flipped and normalized. It waits for nothing, so that a graph can hold it."""
+        """Crops, flips and normalizes a batch; never waits for the device, so that a CUDA graph can record the call."""
         pixels = augmented(drawn.pixels, Draws(drawn.top, drawn.left, drawn.flip), self.augmentation)
         return Batch(self.normalization(pixels), drawn.labels)
 
     @property
     def device(self) -> torch.device:
-        """Where the batches are used."""
+        """The device that the batches are on."""
         return self.normalization.shift.device
 
     def _epoch(self, epoch: int) -> tuple[Tensor, Draws]:
@@ -119,7 +120,10 @@ class TrainBatches:
 
 @dataclass(frozen=True)
 class FixedBatches:
-    """Images as they are, in their order: what validation and test are scored on."""
+    """Batches of unchanged images in a fixed order, to score validation and test images.
+
+    `images` is uint8 (N, height, width, channels), `labels` is int64 (N,).
+    """
 
     images: Tensor
     labels: Tensor
@@ -127,7 +131,7 @@ class FixedBatches:
     batch_size: int
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Pixels, uint8 (B, height, width, channels), and labels, on the device."""
+        """Yields pixels, uint8 (B, height, width, channels), and labels, int64 (B,), on the device."""
         for start in range(0, len(self.labels), self.batch_size):
             part = slice(start, start + self.batch_size)
             pixels, labels = _to(self.normalization.shift.device, self.images[part], self.labels[part])
@@ -135,7 +139,7 @@ class FixedBatches:
 
 
 def _to(device: torch.device, *tensors: Tensor) -> tuple[Tensor, ...]:
-    """The tensors on the device; from the host through pinned memory, so that the copy waits for nothing."""
+    """Copies tensors to the device; from the host through pinned memory, so that the copy is asynchronous."""
     if device.type != "cuda":
         return tuple(tensor.to(device) for tensor in tensors)
     return tuple(tensor if tensor.is_cuda else tensor.pin_memory().to(device, non_blocking=True) for tensor in tensors)

@@ -1,4 +1,4 @@
-"""CIFAR-10 from its original archive, checked before anything in it is read, and read through torchvision."""
+"""CIFAR-10: downloads the original archive, checks its md5 before reading, and reads it with torchvision."""
 
 import shutil
 import tarfile
@@ -36,12 +36,12 @@ UNPACKED = "cifar-10-batches-py"
 
 
 def read_cifar10(folder: Path, mirrors: Sequence[str], report: Report, archive: Archive = ARCHIVE) -> Source:
-    """50,000 training and 10,000 test images of 32x32 pixels in colour, fetched to `folder` where it has them not.
+    """Reads 50,000 training and 10,000 test images of 32x32 pixels in colour; downloads them to `folder` if missing.
 
-    `mirrors` are tried before the list that we know. `MachineError` where the archive cannot be had.
+    `mirrors` are URLs that are tried before those of `archive`. `MachineError` when no URL delivers the archive.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    # Forty runs started at once fetch and unpack once.
+    # Forty runs that start at once download and unpack once.
     with FileLock(folder / ".lock"):
         parts = _unpacked(folder, report)
         if parts is None:
@@ -53,26 +53,28 @@ def read_cifar10(folder: Path, mirrors: Sequence[str], report: Report, archive: 
 
 
 def _unpacked(folder: Path, report: Report) -> "list[CIFAR10] | None":
-    """Training and test images as torchvision reads them; None where they are not there, or damaged and set aside."""
+    """Reads training and test images with torchvision; None if they are missing, or damaged and now set aside."""
     from torchvision.datasets import CIFAR10
 
     if not (folder / UNPACKED).is_dir():
         return None
     try:
-        # torchvision compares the md5 of each unpacked file before it reads it.
+        # torchvision checks the md5 of each unpacked file before reading.
         return [CIFAR10(folder, train=train) for train in (True, False)]
     except RuntimeError:
         aside = _set_aside(folder / UNPACKED)
-        report(f"{folder / UNPACKED} is damaged; it is unpacked again, the damaged one is {aside}.")
+        report(f"{folder / UNPACKED} is damaged and is unpacked again. The damaged folder is now {aside}.")
         return None
 
 
 def _archive(folder: Path, mirrors: Sequence[str], report: Report, archive: Archive) -> Path:
-    """The archive in `folder`, fetched where it is not there or not what it should be."""
+    """Returns the archive in `folder`, downloaded if it is missing or has another md5."""
     file = folder / archive.name
     if file.exists() and md5_of(file) != archive.md5:
         aside = _set_aside(file)
-        report(f"{file} is damaged (its md5 is not {archive.md5}); it is fetched again, the damaged one is {aside}.")
+        report(
+            f"{file} is damaged: its md5 is not {archive.md5}. It is downloaded again. The damaged file is now {aside}."
+        )
     if not file.exists():
         try:
             fetch(replace(archive, urls=(*mirrors, *archive.urls)), folder, report)
@@ -83,18 +85,18 @@ def _archive(folder: Path, mirrors: Sequence[str], report: Report, archive: Arch
 
 
 def _set_aside(path: Path) -> Path:
-    """Moves what is damaged to a name that nothing has: it may be a person's own."""
+    """Renames a damaged file or folder to an unused name; it is not deleted, since it may belong to the user."""
     names = (path.with_name(f"{path.name}.damaged{number}") for number in ("", *range(2, 1000)))
     aside = next(name for name in names if not name.exists())
     return path.rename(aside)
 
 
 def _unpack(file: Path, folder: Path) -> None:
-    """Unpacks beside and renames, so that a folder that is there is whole; nothing can leave it (PEP 706's filter)."""
+    """Unpacks the archive, then renames the folder, so that it is never incomplete; no file can escape it (PEP 706)."""
     beside = folder / ".unpacking"
     shutil.rmtree(beside, ignore_errors=True)
     with tarfile.open(file) as tar:
-        # Not as an argument, which Python has since 3.11.4 only. What is unpacked has the md5 of the original anyway.
+        # The `filter` argument exists only since Python 3.11.4. The md5 of the archive was checked anyway.
         tar.extraction_filter = getattr(tarfile, "data_filter", None)
         tar.extractall(beside)
     (beside / UNPACKED).replace(folder / UNPACKED)
@@ -102,11 +104,11 @@ def _unpack(file: Path, folder: Path) -> None:
 
 
 def check_cifar10(folder: Path, archive: Archive = ARCHIVE) -> Path:
-    """The archive in `folder`; `MachineError` unless it is there with the right md5."""
+    """Returns the path of the archive in `folder`; `MachineError` when it is missing or has another md5."""
     file = folder / archive.name
-    fix = "`onecycle data get cifar10-resnet56` fetches it."
+    fix = "Download it with `onecycle data get cifar10-resnet56`."
     if not file.exists():
-        raise MachineError(f"{file} is not there.", fix)
+        raise MachineError(f"{file} is missing.", fix)
     if (found := md5_of(file)) != archive.md5:
         raise MachineError(f"{file} is damaged: its md5 is {found}, not {archive.md5}.", fix)
     return file

@@ -4,5 +4,5 @@ import os
 
 
 def cores() -> int:
-    """The cores this process may use; macOS knows no affinity."""
+    """Returns the number of cores in this process's affinity mask; macOS has none, so all cores there."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,4 +1,4 @@
-"""Decoded images in a file: made once by as many processes as there are cores, then mapped by every run."""
+"""A cache file of decoded images: written once by one worker process per core, then memory-mapped by every run."""
 
 import json
 import multiprocessing
@@ -19,26 +19,27 @@ from onecycle_cli.errors import InputError
 from onecycle_cli.progress import Progress, Report
 
 CHUNK = 256
-"""Images that one process decodes between two reports."""
+"""The number of images that a worker process decodes between two progress reports."""
 
 DECODING_VERSION = 3
-"""Raised when `decode` gives other pixels or the files of the cache change, so that caches are made again."""
+"""The version of the pixels from `decode` and of the cache files; a change rebuilds every cache."""
 
 ALONE = 2_000
-"""Up to so many images are decoded in this process: a CIFAR-sized one takes 0.1 ms, another process 0.3 s to start."""
+"""The largest number of images decoded without workers: one of CIFAR size takes 0.1 ms, starting a worker 0.3 s."""
 
 MOST_NAMED = 10
-"""Unreadable files that the message names."""
+"""The largest number of unreadable files that the error message names."""
 
 Rows = list[tuple[int, Path]]
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """The decoded images of a folder, mapped from its cache.
+    """The decoded images of a folder, memory-mapped from its cache.
 
-    `images` is uint8 (N, height, width, channels), `contents` has a hash of each. `deep_images` of them have more than
-    8 bits a channel and were mapped by `value_range`, which is None where there are none.
+    `images` is uint8 (N, height, width, channels); `contents` is uint64 (N,), a hash of each image. `deep_images` is
+    the number of images with more than 8 bits per channel. `value_range` is the range that became 0 to 255 in these
+    images, None without any.
     """
 
     images: Pixels
@@ -56,10 +57,10 @@ def decoded_images(
     channels: int,
     report: Report,
 ) -> Decoded:
-    """The images of `files`, square and in this order, decoded now if `cache` does not hold them for this signature.
+    """Returns the images of `files` as squares, in this order; decodes them if `cache` lacks them for `signature`.
 
-    The first `trained` files are the training images, whose values decide how images with more than 8 bits become 8.
-    `InputError` names the files that cannot be read.
+    The first `trained` files are the training images, whose values set the range that maps images with more than 8 bits
+    to 8. `InputError` when files cannot be read; it names them.
     """
     entry = cache / f"{image_size}px-{channels}ch"
     current = f"{signature} decoding {DECODING_VERSION}"
@@ -73,7 +74,7 @@ def decoded_images(
         np.save(beside / "contents.npy", contents_of(np.load(beside / "images.npy", mmap_mode="r")))
         known = {"signature": current, "value_range": value_range, "deep_images": deep_images}
         (beside / "decoded.json").write_text(json.dumps(known))
-        # A run that has the old array mapped keeps it: its file lives on until it is let go.
+        # Safe while another run has the old array mapped: the system keeps a deleted file until the last map is closed.
         shutil.rmtree(entry, ignore_errors=True)
         beside.replace(entry)
         found = _read(entry, current, shape)
@@ -82,10 +83,10 @@ def decoded_images(
 
 
 def _read(entry: Path, signature: str, shape: tuple[int, ...]) -> Decoded | None:
-    """What the cache holds; None where it is of other images, missing, or not as long as it was."""
+    """Opens the cache; None if it is missing, truncated, or of other images."""
     try:
         known = json.loads((entry / "decoded.json").read_text())
-        # Copy-on-write: torch wants writable memory, the file stays as it is.
+        # Copy-on-write: torch needs writable memory, and the file must not change.
         images = np.lib.format.open_memmap(entry / "images.npy", mode="c")
         contents = np.lib.format.open_memmap(entry / "contents.npy", mode="c")
         fits = known["signature"] == signature and images.shape == shape and contents.shape == shape[:1]
@@ -98,10 +99,10 @@ def _read(entry: Path, signature: str, shape: tuple[int, ...]) -> Decoded | None
 def _decode_all(
     files: Sequence[Path], trained: int, target: Path, shape: tuple[int, ...], report: Report
 ) -> tuple[ValueRange | None, int]:
-    """Decodes `files` to the rows of a new npy array; gives the range of values used, and for how many images."""
+    """Decodes `files` into the rows of a new npy file; returns the value range and the number of images that use it."""
     np.lib.format.open_memmap(target, mode="w+", dtype=np.uint8, shape=shape).flush()
-    if hasattr(os, "posix_fallocate"):  # macOS lacks it
-        # The file is sparse so far. Writing through the map of a full disk would kill the process; this raises OSError.
+    if hasattr(os, "posix_fallocate"):  # missing on macOS
+        # The file is sparse so far. On a full disk, writing to the map would kill the process; this raises OSError.
         with target.open("r+b") as file:
             os.posix_fallocate(file.fileno(), 0, target.stat().st_size)
     unreadable: list[tuple[Path, str]] = []
@@ -122,7 +123,7 @@ def _decode_all(
             unreadable += part.unreadable
             report(Progress("decoding", done, len(files), "images"))
     with target.open("rb") as file:
-        os.fsync(file.fileno())  # else a loss of power may leave black images under their whole size
+        os.fsync(file.fileno())  # without it, a power loss may leave a file of full size with black images
     if unreadable:
         named = "\n".join(f"  {path}: {why}" for path, why in sorted(unreadable)[:MOST_NAMED])
         more = f"\n  and {len(unreadable) - MOST_NAMED} more" if len(unreadable) > MOST_NAMED else ""
@@ -136,8 +137,8 @@ def _decode(rows: Rows, target: Path, shape: tuple[int, ...], value_range: Value
     if len(rows) <= ALONE:
         yield from (decode_into(target, chunk, image_size, channels, value_range) for chunk in chunks)
         return
-    # Threads would be slower than one: for small images it is Python, not the decoder, that takes the time (measured
-    # on 5,000 CIFAR-10 images: 107 us each alone, 222 us with two threads). Spawned, since torch's threads may be
+    # Processes, not threads: for small images Python, not the decoder, takes most of the time (measured on 5,000
+    # CIFAR-10 images: 107 us per image with one thread, 222 us with two). Spawned, because torch's threads may be
     # running and do not survive a fork.
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(cores(), spawn, initializer=_leave_interrupts_to_the_parent) as pool:

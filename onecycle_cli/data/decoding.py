@@ -1,4 +1,4 @@
-"""One image file to pixels, in whatever format Pillow reads. Runs in processes of its own, so it imports no torch."""
+"""Decoding of one image file to pixels with Pillow. Runs in worker processes, so it does not import torch."""
 
 import warnings
 from collections.abc import Sequence
@@ -15,27 +15,26 @@ from onecycle_cli.data.images import Pixels, ValueRange
 Values = NDArray[Any]
 
 DRAFT = 2
-"""JPEG is decoded at the smallest scale that is still this many times the size wanted; the resize does the rest."""
+"""The least size of a decoded JPEG in multiples of the requested size; the smallest such JPEG scale is decoded."""
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "JPEG2000", "AVIF", "MPO", "TGA", "ICO", "PCX")
-"""Those that hold pixels alone, whatever a file is called: Pillow has PostScript run by Ghostscript, as a program."""
+"""The formats that may be opened, by content: pixels only. For PostScript, Pillow would run Ghostscript."""
 
 LONGEST = 8
-"""Times the shorter side that a longer one may have in the resize; few images have as many."""
-
+"""The largest ratio of the longer to the shorter side before a resize; few images exceed it."""
 
 TAIL = 0.001
-"""The share of the values on each side that a `ValueRange` leaves out: one hot pixel must not take the contrast."""
+"""The share of values that a `ValueRange` ignores at each end, so that a hot pixel does not spoil the contrast."""
 
 SAMPLED = 1024
-"""Values of each image that a `ValueRange` is computed from."""
+"""The number of values sampled from each image to compute a `ValueRange`."""
 
 
 class MoreThan8Bits(ValueError):
-    """An image with more than 8 bits a channel was decoded without a `ValueRange`; `values` is a sample of its own."""
+    """An image with more than 8 bits per channel needs a `ValueRange` to be decoded; `values` is a sample of it."""
 
     def __init__(self, values: Values) -> None:
-        super().__init__("it has more than 8 bits a channel, and there is no range of values from the training images")
+        super().__init__("it has more than 8 bits per channel, but there is no range of values of the training images")
         self.values = sampled(values)
 
     def __reduce__(self) -> tuple[type["MoreThan8Bits"], tuple[Values]]:
@@ -43,16 +42,16 @@ class MoreThan8Bits(ValueError):
 
 
 def decode(path: Path, image_size: int, channels: int, value_range: ValueRange | None = None) -> Pixels:
-    """The image as uint8 (image_size, image_size, channels): shorter side resized, then the centre.
+    """Decodes an image to uint8 (image_size, image_size, channels): resizes the shorter side, then crops the centre.
 
-    EXIF rotation is applied, palettes become colours, and what is transparent lies on white. An image with more than 8
-    bits (modes I, I;16 and F of Pillow) is mapped to 8 by `value_range`, linearly, and clipped outside of it. Raises
-    `MoreThan8Bits` where that is None, and else whatever Pillow raises.
+    EXIF rotation is applied, palettes become colours, and transparent pixels are laid on white. An image with more than
+    8 bits per channel (modes I, I;16 and F of Pillow) is mapped linearly from `value_range` to 8 bits; values outside
+    are clipped. `MoreThan8Bits` when `value_range` is None; all other errors are Pillow's.
     """
     with warnings.catch_warnings():
-        # A broken tag or an odd palette is no news to the person; what cannot be read at all raises.
+        # Nothing to do about a broken tag or an odd palette; an unreadable image raises an error.
         warnings.simplefilter("ignore", UserWarning)
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # twice as many pixels are an error
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # Pillow raises at twice as many pixels
         with Image.open(path, formats=_formats()) as opened:
             values = deep_values(opened)
             if values is None:
@@ -74,31 +73,31 @@ def decode(path: Path, image_size: int, channels: int, value_range: ValueRange |
 
 
 def deep_values(opened: Image.Image) -> Values | None:
-    """The values of an image with one channel of more than 8 bits, (height, width); None where it has 8 or fewer.
+    """Returns the values of an image whose one channel has more than 8 bits, (height, width); None for 8 or fewer.
 
-    ValueError where several channels have 16 bits, of which Pillow keeps 8, and where some values are not finite.
+    ValueError when several channels have 16 bits, of which Pillow keeps 8, or when a value is not finite.
     """
     kinds = [_kind(tile.args) for tile in getattr(opened, "tile", [])]
     if not (opened.mode.startswith("I") or opened.mode == "F"):
         if any(";16" in kind for kind in kinds):
-            raise ValueError("it has 16 bits in each of several channels, of which only 8 can be read: save it with 8")
+            raise ValueError("it has several channels of 16 bits, of which only 8 can be read: save it with 8 bits")
         return None
     values: Values = np.asarray(opened)
-    if any(kind == "I;32N" for kind in kinds):  # Pillow has unsigned integers of 32 bits as signed ones
+    if any(kind == "I;32N" for kind in kinds):  # Pillow reads unsigned 32-bit integers as signed
         values = values.view(np.uint32)
     if not np.isfinite(values).all():
-        raise ValueError("it holds values that are not finite")
+        raise ValueError("it has values that are not finite")
     return values
 
 
 def _kind(arguments: Any) -> str:
-    """How Pillow names the layout of raw pixels in the arguments of a decoder, such as "RGB;16B"; it comes first."""
+    """Returns Pillow's name for the raw pixel layout, such as "RGB;16B": the first argument of a decoder."""
     first = arguments[0] if isinstance(arguments, tuple) and arguments else arguments
     return first if isinstance(first, str) else ""
 
 
 def sampled(values: Values) -> Values:
-    """Some of the values, float64: all up to 1,024, else so many drawn evenly, the same for images of the same size."""
+    """Samples values as float64: all if at most 1,024, else 1,024 drawn uniformly, the same for images of one size."""
     flat = values.ravel()
     if flat.size > SAMPLED:
         flat = flat[np.random.default_rng(flat.size).integers(flat.size, size=SAMPLED)]
@@ -106,9 +105,10 @@ def sampled(values: Values) -> Values:
 
 
 def value_range_of(samples: Sequence[Values]) -> ValueRange:
-    """The range that keeps the contrast of all images that the samples are of: their 0.1 % and 99.9 % quantiles.
+    """Returns the 0.1 % and 99.9 % quantiles of all samples: a range that keeps the contrast of the images.
 
-    Where those are equal, the least and the greatest value; where these are equal too, that value becomes 0.
+    If the quantiles are equal, returns the least and the greatest value. If these are equal too, the range starts there
+    and has the length 1, so that this value becomes 0.
     """
     values = np.concatenate(samples)
     low, high = (float(value) for value in np.quantile(values, [TAIL, 1 - TAIL]))
@@ -124,19 +124,19 @@ def _with_8_bits(values: Values, value_range: ValueRange) -> Image.Image:
 
 
 def image_endings() -> frozenset[str]:
-    """The endings of the formats that are read, in lower case, with their dot."""
+    """Returns the file name endings of all supported formats, in lower case, with the dot."""
     formats = _formats()
     return frozenset(ending for ending, name in Image.registered_extensions().items() if name in formats)
 
 
 def _formats() -> list[str]:
-    """Those of `FORMATS` that this Pillow was built with."""
+    """Returns the `FORMATS` that this build of Pillow supports."""
     Image.init()
     return [name for name in FORMATS if name in Image.OPEN]
 
 
 def _middle(image: Image.Image) -> Image.Image:
-    """The image without most of what will be cut off: resized whole, a line of 65,000x1 pixels would take 200 GB."""
+    """Crops the centre before the resize: without this, resizing an image of 65,000x1 pixels would take 200 GB."""
     side, (width, height) = LONGEST * min(image.size), image.size
     if max(width, height) <= side:
         return image
@@ -154,9 +154,10 @@ def _plain(image: Image.Image, mode: str) -> Image.Image:
 
 @dataclass(frozen=True)
 class DecodedRows:
-    """What became of some files: how many were tried, which cannot be read and why, and which have more than 8 bits.
+    """The result of decoding some files: how many were tried, which failed and why, and which have more than 8 bits.
 
-    `deep` holds the row, the path and a sample of the values of each image that wants a `ValueRange` to be decoded.
+    `unreadable` has the path and the reason of each failure. `deep` has the row, the path and a sample of the values of
+    each image that needs a `ValueRange` to be decoded.
     """
 
     tried: int
@@ -167,7 +168,7 @@ class DecodedRows:
 def decode_into(
     file: Path, rows: Sequence[tuple[int, Path]], image_size: int, channels: int, value_range: ValueRange | None
 ) -> DecodedRows:
-    """Decodes images into rows of the npy array in `file`, each into the row that stands beside its path."""
+    """Decodes each image of `rows`, pairs of row number and path, into that row of the npy array in `file`."""
     array = np.load(file, mmap_mode="r+")
     decoded = DecodedRows(len(rows), [], [])
     for row, path in rows:
@@ -175,6 +176,6 @@ def decode_into(
             array[row] = decode(path, image_size, channels, value_range)
         except MoreThan8Bits as deep:
             decoded.deep.append((row, path, deep.values))
-        except Exception as error:  # Pillow's plugins raise anything: OSError, SyntaxError, ValueError, struct.error
+        except Exception as error:  # Pillow's plugins also raise SyntaxError, struct.error and others
             decoded.unreadable.append((path, str(error) or type(error).__name__))
     return decoded

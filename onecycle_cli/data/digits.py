@@ -5,11 +5,12 @@ import numpy as np
 from onecycle_cli.data.images import Source, Split
 
 IMAGES = 1797
-HIGHEST = 16  # scikit-learn gives each pixel as a count from 0 to 16
+HIGHEST = 16
+"""The largest value of a pixel in scikit-learn's data, which counts from 0 to 16."""
 
 
 def read_digits() -> Source:
-    """All digits as one training split; there is no other, so a part of it has to be held out."""
+    """Reads all digits as one training split of uint8 (1797, 8, 8, 1); a part must be held out for validation."""
     from sklearn.datasets import load_digits
 
     images, labels = load_digits(return_X_y=True)

@@ -1,7 +1,7 @@
-"""Fetching one file of known md5 from several byte-identical sources.
+"""Download of one file of known md5 from several byte-identical sources.
 
-What was fetched is kept in `NAME.part`; since all sources hold the same bytes, any of them may go on where another
-stopped. A source that crawls is left for the next; when all crawl, the fastest is taken as it is.
+A partial download is kept in `NAME.part`. All sources hold the same bytes, so any source can resume it. A slow source
+is skipped; if all are slow, the fastest is used.
 """
 
 import hashlib
@@ -19,13 +19,15 @@ from onecycle_cli.errors import MachineError
 from onecycle_cli.progress import Progress, Report
 
 CHUNK = 1 << 16
+"""The number of bytes in one read."""
+
 TRIES = 3
-"""Broken connections in a row, each with next to nothing gained, before a source is given up."""
+"""The number of tries per source: connections in a row that break after at most `CHUNK` bytes."""
 
 
 @dataclass(frozen=True)
 class Archive:
-    """A file that is known to the byte: `size` in bytes, `md5` in hexadecimal, `urls` in the order to try them."""
+    """A file to download: `size` in bytes, `md5` in hexadecimal, `urls` of identical copies in the order to try."""
 
     name: str
     size: int
@@ -35,37 +37,39 @@ class Archive:
 
 @dataclass(frozen=True)
 class Patience:
-    """When a source counts as crawling: below `bytes_per_second` over `seconds`. No answer for `seconds` is a break.
+    """The limits of a download: a source below `bytes_per_second` over `seconds` is slow.
 
-    The original CIFAR-10 server gives 55 to 85 kB/s since 2026-06 (pytorch/vision issue 9536), others some MB/s.
+    A connection without an answer for `seconds` is broken. The original CIFAR-10 server sends 55 to 85 kB/s since
+    2026-06 (pytorch/vision issue 9536), the others some MB/s.
     """
 
     bytes_per_second: float = 300_000
     seconds: float = 10
 
 
-class _Crawls(Exception):
-    """The source is too slow; the argument is its bytes per second."""
+class _TooSlow(Exception):
+    """The source is too slow; the argument is its speed in bytes per second."""
 
 
 class _Broken(Exception):
-    """The connection was refused, lost, or silent for too long; the argument says which."""
+    """The connection was refused, lost or silent for too long; the argument is the reason."""
 
 
 class _Unusable(Exception):
-    """The source does not give the file; the argument says why."""
+    """The source does not deliver the file; the argument is the reason."""
 
 
 def md5_of(path: Path) -> str:
-    """The md5 of a file as hexadecimal digits."""
+    """Returns the md5 of a file in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "md5").hexdigest()
 
 
 def fetch(archive: Archive, folder: Path, report: Report, patience: Patience = Patience()) -> Path:
-    """Fetches `archive` into `folder` from the first source that gives it; it appears whole and checked, or not at all.
+    """Downloads `archive` to `folder` from the first source that delivers it, and returns the path of the file.
 
-    `MachineError` where no source gives it, with what each one said.
+    The file appears under its name only when it is complete and its md5 is right. `MachineError` when every source
+    fails, with the reason of each.
     """
     target = folder / archive.name
     failures: dict[str, str] = {}
@@ -73,64 +77,65 @@ def fetch(archive: Archive, folder: Path, report: Report, patience: Patience = P
     for url in archive.urls:
         try:
             return _from_source(url, archive, target, report, patience)
-        except _Crawls as crawl:
-            speeds[url] = crawl.args[0]
-            failures[url] = f"gives only {crawl.args[0] / 1000:.0f} kB/s"
+        except _TooSlow as slow:
+            speeds[url] = slow.args[0]
+            failures[url] = f"too slow, {slow.args[0] / 1000:.0f} kB/s"
         except _Unusable as reason:
             failures[url] = str(reason)
         report(f"{url}: {failures[url]}.")
     for url in sorted(speeds, key=speeds.__getitem__, reverse=True):
-        report(f"No faster source is left; {url} goes on at its own pace.")
+        report(f"No source is faster; the download continues from {url}.")
         try:
             return _from_source(url, archive, target, report, Patience(0, patience.seconds))
         except _Unusable as reason:
             failures[url] = str(reason)
-    said = "\n".join(f"  {url}: {why}" for url, why in failures.items())
+    reasons = "\n".join(f"  {url}: {why}" for url, why in failures.items())
     raise MachineError(
-        f"{archive.name} could not be fetched:\n{said}",
-        f"Put the file there by hand: {target} ({archive.size:,} bytes, md5 {archive.md5}).",
+        f"{archive.name} could not be downloaded:\n{reasons}",
+        f"Download it yourself to {target} ({archive.size:,} bytes, md5 {archive.md5}).",
     )
 
 
 def _from_source(url: str, archive: Archive, target: Path, report: Report, patience: Patience) -> Path:
-    """Goes on from one source until the file is whole, then checks it and moves it to `target`."""
+    """Completes the partial download from one source, checks the md5, and renames the file to `target`."""
     part = target.with_name(target.name + ".part")
-    begun_elsewhere = _size(part) > 0
+    resumed = _size(part) > 0
     _fill(url, part, archive, report, patience)
     if md5_of(part) != archive.md5:
-        # Which bytes are wrong cannot be told, so none is kept. Those that were there before may be to blame.
+        # Nobody can say which bytes are wrong, so all are deleted. If some came from an earlier download, they may be
+        # the wrong ones, and this source gets another try.
         part.unlink()
-        if begun_elsewhere:
+        if resumed:
             return _from_source(url, archive, target, report, patience)
-        raise _Unusable("gave other bytes than the original (md5 differs)")
+        raise _Unusable("sent other bytes than the original (md5 differs)")
     return part.replace(target)
 
 
 def _fill(url: str, part: Path, archive: Archive, report: Report, patience: Patience) -> None:
-    """Appends to `part` until it has the size of the archive, over as many connections as that takes."""
-    in_vain = 0
+    """Appends to `part` until it has the size of the archive; connects again after a broken connection."""
+    failed_tries = 0
     while (held := _size(part)) < archive.size:
         try:
             for done in _receive(url, part, archive.size, patience):
-                report(Progress(f"fetching {archive.name}", done, archive.size, "bytes"))
-            why = f"broke off after {_size(part):,} of {archive.size:,} bytes"
+                report(Progress(f"downloading {archive.name}", done, archive.size, "bytes"))
+            why = f"closed the connection after {_size(part):,} of {archive.size:,} bytes"
         except _Broken as error:
             why = str(error)
-        in_vain = 0 if _size(part) - held > CHUNK else in_vain + 1
-        if in_vain == TRIES:
+        failed_tries = 0 if _size(part) - held > CHUNK else failed_tries + 1
+        if failed_tries == TRIES:
             raise _Unusable(why)
 
 
 def _receive(url: str, part: Path, size: int, patience: Patience) -> Iterator[int]:
-    """Appends what `url` gives to `part`; yields the bytes held so far."""
+    """Downloads `url` over one connection, appends to `part`, and yields the size of `part` after each read."""
     held = _size(part)
     headers = {"User-Agent": "onecycle"} | ({"Range": f"bytes={held}-"} if held else {})
     with _network():
         answer = urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=patience.seconds)
     with answer:
-        # A server that knows no ranges answers 200 and starts from the beginning.
+        # A server without range support answers 200 and starts at the first byte.
         resumed = answer.status == HTTPStatus.PARTIAL_CONTENT
-        _must_be_the_file(answer, held if resumed else 0, size)
+        _check_headers(answer, held if resumed else 0, size)
         with part.open("ab" if resumed else "wb") as file:
             done = held if resumed else 0
             since, then = time.monotonic(), done
@@ -146,26 +151,26 @@ def _receive(url: str, part: Path, size: int, patience: Patience) -> Iterator[in
                 if elapsed >= patience.seconds:
                     speed = (done - then) / elapsed
                     if speed < patience.bytes_per_second and done < size:
-                        raise _Crawls(speed)
+                        raise _TooSlow(speed)
                     since, then = time.monotonic(), done
 
 
-def _must_be_the_file(answer: http.client.HTTPResponse, start: int, size: int) -> None:
-    """Refuses a page that stands in for the file before any of it is kept: what is announced has another size."""
+def _check_headers(answer: http.client.HTTPResponse, start: int, size: int) -> None:
+    """Raises `_Unusable` when the announced size or range is wrong, such as for an HTML page in place of the file."""
     length = answer.headers.get("Content-Length")
     if length is not None and start + int(length) != size:
         raise _Unusable(f"announced {start + int(length):,} bytes, but the file has {size:,}")
     if start and not answer.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
-        raise _Unusable(f"answered another range than asked for ({answer.headers.get('Content-Range')})")
+        raise _Unusable(f"answered with another range than requested ({answer.headers.get('Content-Range')})")
 
 
 @contextmanager
 def _network() -> Iterator[None]:
-    """Tells what the network raises from what the disk raises: both are OSError."""
+    """Turns errors of the network into `_Unusable` or `_Broken`; an OSError outside this block comes from the disk."""
     try:
         yield
     except urllib.error.HTTPError as error:
-        error.close()  # it is the answer, too, with its connection open
+        error.close()  # the error is also the response, and its connection is open
         raise _Unusable(f"answered {error.code} {error.reason}") from None
     except (OSError, http.client.HTTPException) as error:
         raise _Broken(f"{getattr(error, 'reason', error) or type(error).__name__}") from None

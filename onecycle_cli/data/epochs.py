@@ -1,10 +1,10 @@
-"""How many steps an epoch has."""
+"""The number of steps in an epoch."""
 
 from onecycle_cli.errors import InputError
 
 
 def check_batch_size(batch_size: int, images: int) -> None:
-    """Refuses a batch that the training images cannot fill."""
+    """Raises `InputError` when the batch size is larger than the number of training images."""
     if batch_size > images:
         raise InputError(
             f"data.batch_size {batch_size} is larger than the {images} training images.",
@@ -13,6 +13,6 @@ def check_batch_size(batch_size: int, images: int) -> None:
 
 
 def steps_per_epoch(images: int, batch_size: int, *, drop_last: bool) -> int:
-    """Batches in an epoch of `images` images; a last batch of a single image is never one."""
+    """Returns the number of batches in an epoch of `images` images; a last batch of one image is never counted."""
     whole, left = divmod(images, batch_size)
     return whole + (left > 1 and not drop_last)

@@ -1,8 +1,8 @@
-"""Which bytes a file holds, known without reading it each time.
+"""Hashes of file contents, without reading unchanged files again.
 
-The content of each file is hashed once and kept in an index beside the decoded images. A file is read again when its
-size, its times of modification and of change, or its inode differ from what the index has. The time of change (ctime)
-is set by the kernel alone: `cp -p`, `touch -d` and archives that are unpacked set other times as they like, not this.
+The hash of each file is kept in an index beside the decoded images. A file is read again when its size, mtime, ctime,
+inode or device differ from the index. Only the kernel sets the ctime: `cp -p`, `touch -d` and unpacking an archive can
+set the mtime to any value, but not the ctime.
 """
 
 import hashlib
@@ -17,18 +17,20 @@ from onecycle_cli.errors import InputError
 from onecycle_cli.progress import Progress, Report
 
 UNSETTLED_NS = 2 * 10**9
-"""Nanoseconds since its last change for which a file is read again: within the tick of a coarse clock (2 s on FAT) it
-may be written to a second time without a trace in its times."""
+"""The age in nanoseconds, since the last change, below which a file is not indexed and so is read again next time.
+
+A second write within one tick of a coarse clock (2 s on FAT) does not change the times of a file.
+"""
 
 REPORT_EVERY = 1_000
-"""Files between two reports of progress."""
+"""The number of files between two progress reports."""
 
 
 def content_digests(files: Sequence[Path], index: Path, report: Report) -> list[str]:
-    """The digest of the content of each file, in order: 32 hexadecimal digits of BLAKE2b.
+    """Returns the hash of the content of each file, in order: 32 hexadecimal digits of BLAKE2b.
 
-    `index` is the JSON file that keeps what is known; it is written again where something changed, if it can be.
-    `InputError` names the files that cannot be read, and those that are pipes, sockets or devices.
+    `index` is the JSON file that keeps the known hashes; it is written again when an entry changes. `InputError` when a
+    file cannot be read, or is a pipe, a socket or a device; it names the files.
     """
     known = _read_index(index)
     digests, now_known, unreadable = [], {}, []
@@ -36,14 +38,14 @@ def content_digests(files: Sequence[Path], index: Path, report: Report) -> list[
     for done, file in enumerate(files, start=1):
         try:
             stat = file.stat()
-            if not S_ISREG(stat.st_mode):  # reading a pipe would wait for ever
-                raise InputError(f"{file} is no file: it is a pipe, a socket or a device.", "Remove it.")
+            if not S_ISREG(stat.st_mode):  # reading from a pipe may wait forever
+                raise InputError(f"{file} is not a regular file: it is a pipe, a socket or a device.", "Remove it.")
             state = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino, stat.st_dev]
             entry = known.get(str(file))
             if entry is None or entry[:-1] != state:
                 unread += 1
                 entry = [*state, hashlib.blake2b(file.read_bytes(), digest_size=16).hexdigest()]
-        except OSError as error:  # also a link that leads nowhere
+        except OSError as error:  # also a broken link
             unreadable.append(f"{file} cannot be read: {error.strerror}")
             continue
         digests.append(str(entry[-1]))
@@ -62,7 +64,7 @@ def content_digests(files: Sequence[Path], index: Path, report: Report) -> list[
 
 
 def _read_index(index: Path) -> dict[str, list[int | str]]:
-    """What is known of each file by its path; nothing where the index is missing or damaged."""
+    """Returns the entry of each file by its path; no entries if the index is missing or damaged."""
     try:
         found = json.loads(index.read_text(encoding="ascii"))
     except (OSError, ValueError):

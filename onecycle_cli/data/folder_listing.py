@@ -1,7 +1,7 @@
-"""What lies in a folder of images: its layout, its classes, the images of each split, and what is not used and why.
+"""The contents of a folder of images: layout, classes, the images of each split, and what is not used and why.
 
-Two layouts: `splits`, which is `path/train/<class>/*` with `path/test/<class>/*` and perhaps a validation folder, and
-`flat`, which is `path/<class>/*`. Nothing is read here but names; no image is opened.
+There are two layouts: `splits` is `path/train/<class>/*`, with optional test and validation folders beside `train`;
+`flat` is `path/<class>/*`. Only names are read here; no image is opened.
 """
 
 import os
@@ -14,25 +14,23 @@ from onecycle_cli.data.decoding import image_endings
 from onecycle_cli.errors import InputError
 
 VALID_FOLDERS = ("valid", "val", "validation")
-"""The names under which a validation split is found, in the order in which they are looked for."""
+"""The folder names of a validation split, in order of priority."""
 
 SPLIT_LIKE = {"train", "training", "test", "testing", "tests", "dev", "eval", "holdout", *VALID_FOLDERS}
-"""Names, in lower case, of folders that are more likely splits than classes."""
+"""The folder names, in lower case, that are more likely splits than classes."""
 
 SYSTEM_FOLDERS = {"__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information", "lost+found"}
-"""Folders that operating systems and network drives make by themselves; thumbnails in them are no images of a class."""
-
-WAY_OUT = "If they are classes, say so with --set data.layout=flat."
+"""The folders that operating systems and network drives create; thumbnails in them belong to no class."""
 
 MOST_NAMED = 10
-"""Files that one message names."""
+"""The largest number of files or folders that one message names."""
 
 
 @dataclass(frozen=True)
 class Skipped:
-    """Something below the folder that is not used: `what` it is, at `path`, and how many files (0: none were counted).
+    """A file or folder that is not used: `what` is the reason, `files` the number of files (0: not counted).
 
-    `split` and `class_name` say where it belongs; empty where it belongs to none.
+    `split` and `class_name` are those of the file or folder, or "".
     """
 
     split: str
@@ -48,27 +46,27 @@ class Skipped:
 
 @dataclass(frozen=True)
 class Listing:
-    """The images of a folder in order: split by split, class by class, by name; each with the number of its class."""
+    """The images of a folder: for each split, paths and class numbers, sorted by class name and then by path."""
 
     classes: tuple[str, ...]
     splits: dict[str, list[tuple[Path, int]]]
     skipped: list[Skipped] = field(default_factory=list)
 
     def files(self) -> list[tuple[Path, int]]:
-        """The images of all splits, in the order of the splits."""
+        """Returns paths and class numbers of the images of all splits, in the order of the splits."""
         return [file for files in self.splits.values() for file in files]
 
     def counts(self) -> dict[tuple[str, str], int]:
-        """The number of images by split and class, also where it is 0."""
+        """Returns the number of images by (split, class name), including the zeros."""
         found = Counter((split, label) for split, files in self.splits.items() for _, label in files)
         return {(split, name): found[split, n] for split in self.splits for n, name in enumerate(self.classes)}
 
 
 def list_folder(path: Path, layout: str = "auto") -> Listing:
-    """Lists the images below `path`; `layout` is "flat", "splits", or "auto", which goes by a folder called train.
+    """Lists the images below `path`; `layout` is "flat", "splits" or "auto" (splits if there is a folder `train`).
 
-    A class is a folder with images in it. `InputError` where there are fewer than two, where another split has a class
-    that the training images lack, and where the layout cannot be told.
+    A class is a folder that contains images. `InputError` when `path` is not a folder, there are fewer than two
+    classes, another split has no classes or has one that the training split lacks, or the layout is not clear.
     """
     must_be_folder(path)
     skipped: list[Skipped] = []
@@ -93,14 +91,17 @@ def list_folder(path: Path, layout: str = "auto") -> Listing:
     used = {name for name in folders.values() if name is not None}
     for folder in _folders(path):
         if folder.name not in used:
-            looks = "looks like a split" if folder.name.lower() in SPLIT_LIKE else "is no split"
+            looks = "looks like a split" if folder.name.lower() in SPLIT_LIKE else "is not a split"
             skipped.append(Skipped("", "", folder, f"{looks}, and is not used"))
     _note_loose_images(path, "", skipped)
     return _joined(splits, skipped)
 
 
 def list_class_folder(path: Path, classes: tuple[str, ...]) -> Listing:
-    """Lists a folder of class folders, which must all be among `classes`; a class may be missing."""
+    """Lists the class folders in `path`; a class may be missing.
+
+    `InputError` when a folder with images is not one of `classes`, or when there are no images.
+    """
     must_be_folder(path)
     skipped: list[Skipped] = []
     found = _class_folders(path, "", skipped)
@@ -122,7 +123,7 @@ def must_be_folder(path: Path) -> None:
 
 
 def images_below(folder: Path) -> list[Path]:
-    """All files below `folder` that may be images, sorted by path."""
+    """Returns all files below `folder` whose ending is that of an image format, sorted by path."""
     return _images_among(_walk(folder, _Seen(folder)))
 
 
@@ -137,12 +138,12 @@ def _joined(splits: dict[str, dict[str, list[Path]]], skipped: list[Skipped]) ->
 
 
 def _folders(path: Path) -> list[Path]:
-    """The folders in `path` that may mean something, by name; links to folders are folders."""
+    """Returns the folders in `path` that are not hidden, links to folders included, sorted by name."""
     return sorted(entry for entry in path.iterdir() if entry.name[0] != "." and entry.is_dir())
 
 
 def _class_folders(path: Path, split: str, skipped: list[Skipped]) -> dict[str, list[Path]]:
-    """The images of each class folder in `path`, by the name of the class; folders without images are skipped."""
+    """Returns the images of each class folder in `path` by class name; appends what is not used to `skipped`."""
     classes = {}
     for folder in _folders(path):
         if folder.name in SYSTEM_FOLDERS:
@@ -158,23 +159,23 @@ def _class_folders(path: Path, split: str, skipped: list[Skipped]) -> dict[str, 
 
 
 class _Seen:
-    """The folders that a walk has been in, so that links are followed and nothing is walked twice."""
+    """The folders that a walk has visited, so that the walk can follow links without visiting a folder twice."""
 
     def __init__(self, root: Path) -> None:
-        # A link to a folder above would lead round in a circle, through the other classes.
+        # A link to a folder above would make the walk endless, and take it through the other classes.
         self._above = {_identity(folder) for folder in (root.resolve(), *root.resolve().parents)}
         self._inside: set[tuple[int, int]] = set()
 
     def refusal(self, folder: Path) -> str | None:
-        """Why `folder` is not walked; None where it is, and it counts as walked from now on."""
+        """Returns the reason not to visit `folder`; otherwise records it as visited and returns None."""
         try:
             identity = _identity(folder)
         except OSError as error:
             return f"cannot be opened ({error.strerror})"
         if identity in self._above:
-            return "a link to a folder that it lies in itself"
+            return "a link to a folder above it"
         if identity in self._inside:
-            return "leads to a folder that was counted already"
+            return "leads to a folder that is already counted"
         self._inside.add(identity)
         return None
 
@@ -185,12 +186,12 @@ def _identity(folder: Path) -> tuple[int, int]:
 
 
 def _walk(folder: Path, seen: _Seen, refused: list[tuple[Path, str]] | None = None) -> Iterator[Path]:
-    """The files below `folder`, through links too; hidden names are left out, `refused` takes folders not walked."""
+    """Yields files below `folder`, through links too; skips hidden names, appends skipped folders to `refused`."""
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError as error:
         raise InputError(
-            f"{folder} cannot be listed: {error.strerror}.", "Change its permissions, or move it."
+            f"{folder} cannot be listed: {error.strerror}.", "Change its permissions, or move it away."
         ) from None
     for entry in entries:
         if entry.name[0] == ".":
@@ -209,49 +210,52 @@ def _walk(folder: Path, seen: _Seen, refused: list[tuple[Path, str]] | None = No
 
 
 def _is_folder(entry: "os.DirEntry[str]") -> bool:
-    """Whether it is a folder or a link to one; a link that leads round in a circle is none."""
+    """Returns whether `entry` is a folder or a link to a folder; False for a circular link."""
     try:
-        return entry.is_dir()  # asks the system only about links
+        return entry.is_dir()  # a system call only for links
     except OSError:
         return False
 
 
 def _images_among(files: Iterable[Path]) -> list[Path]:
-    """Those that may be images by their endings, sorted by path."""
+    """Returns the files whose ending is that of an image format, sorted by path."""
     endings = image_endings()
     return sorted(file for file in files if file.suffix.lower() in endings)
 
 
 def _images_of_class(folder: Path, split: str) -> tuple[list[Path], list[Skipped]]:
-    """The images below a class folder, and what else lies there."""
+    """Returns the images below a class folder, and the files and folders there that are not used."""
     refused: list[tuple[Path, str]] = []
     files = list(_walk(folder, _Seen(folder), refused))
     images = _images_among(files)
     skipped = [Skipped(split, folder.name, path, why) for path, why in refused]
     others = sorted({*files} - {*images})
-    lost = [file for file in others if file.is_symlink() and not file.exists()]
-    skipped += [Skipped(split, folder.name, file, "a link that leads nowhere") for file in lost]
-    if len(others) > len(lost):
-        endings = sorted({file.suffix.lower() or "none" for file in others if file not in lost})
+    broken_links = [file for file in others if file.is_symlink() and not file.exists()]
+    skipped += [Skipped(split, folder.name, file, "a broken link") for file in broken_links]
+    if len(others) > len(broken_links):
+        endings = sorted({file.suffix.lower() or "none" for file in others if file not in broken_links})
         shown = ", ".join(endings[:5]) + (", ..." if len(endings) > 5 else "")
         what = f"not of an image format (endings: {shown})"
-        skipped.append(Skipped(split, folder.name, folder, what, len(others) - len(lost)))
+        skipped.append(Skipped(split, folder.name, folder, what, len(others) - len(broken_links)))
     return images, skipped
 
 
 def _note_loose_images(path: Path, split: str, skipped: list[Skipped]) -> None:
     loose = _loose_images(path)
     if loose:
-        skipped.append(Skipped(split, "", path, "images that lie in no class folder", loose))
+        skipped.append(Skipped(split, "", path, "images outside the class folders", loose))
 
 
 def _loose_images(path: Path) -> int:
-    """The number of images that lie in `path` itself."""
+    """Returns the number of images directly in `path`."""
     return len(_images_among(file for file in path.iterdir() if file.name[0] != "." and not file.is_dir()))
 
 
 def _must_have_classes(folder: Path, classes: dict[str, list[Path]], split: str, layout: str) -> None:
-    """Refuses a split without class folders that hold images; train needs two, and may be a class of a flat folder."""
+    """Raises `InputError` when a split has no class folders with images, or train fewer than two.
+
+    With layout "auto", images directly in train may mean that train is a class of the layout "flat".
+    """
     if split != "train":
         if not classes:
             raise InputError(
@@ -262,8 +266,8 @@ def _must_have_classes(folder: Path, classes: dict[str, list[Path]], split: str,
     if len(classes) < 2 and layout == "auto" and _loose_images(folder):
         raise InputError(
             f"{folder} holds images, but not in class folders: is train a split, or a class?",
-            f"Put the images of each class in {folder}/<class>/. If train is a class like the folders beside it, say "
-            "so with --set data.layout=flat.",
+            f"Put the images of each class in {folder}/<class>/. If train is a class like the folders beside it, use "
+            "--set data.layout=flat.",
         )
     _must_be_several(folder, classes)
 
@@ -273,7 +277,8 @@ def _must_be_classes(path: Path, classes: dict[str, list[Path]], layout: str) ->
     if splits and layout == "auto":
         raise InputError(
             f"{path} has no folder 'train', but it has {' and '.join(splits)}, which sound like splits, not classes.",
-            f"Name them train, valid and test, each with a folder for each class. {WAY_OUT}",
+            "Name them train, valid and test, each with a folder for each class. If they are classes, use --set "
+            "data.layout=flat.",
         )
     _must_be_several(path, classes)
 
@@ -288,11 +293,11 @@ def _must_be_several(path: Path, classes: dict[str, list[Path]]) -> None:
 
 
 def _must_be_known(path: Path, found: dict[str, list[Path]], classes: tuple[str, ...]) -> None:
-    strangers = [name for name in found if name not in classes]
-    if strangers:
+    unknown = [name for name in found if name not in classes]
+    if unknown:
         known = ", ".join(classes[:MOST_NAMED]) + (", ..." if len(classes) > MOST_NAMED else "")
         raise InputError(
-            f"{path} holds folders that are no class of the training images: {', '.join(strangers[:MOST_NAMED])}"
-            + (f" and {len(strangers) - MOST_NAMED} more." if len(strangers) > MOST_NAMED else "."),
+            f"{path} holds folders that are not classes of the training images: {', '.join(unknown[:MOST_NAMED])}"
+            + (f" and {len(unknown) - MOST_NAMED} more." if len(unknown) > MOST_NAMED else "."),
             f"The classes are {known}. Rename the folders, or move them away.",
         )

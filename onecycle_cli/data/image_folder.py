@@ -1,4 +1,4 @@
-"""A person's own folder of images as arrays: listed, decoded once to a file beside it, and mapped from there."""
+"""A user's folder of images as arrays: listed, decoded once to a cache, and memory-mapped from there."""
 
 import hashlib
 import json
@@ -17,17 +17,17 @@ from onecycle_cli.data.images import Source, Split
 from onecycle_cli.progress import Report, silent
 
 NOT_USED = "Not used: "
-"""How a note on something in the folder that is skipped begins."""
+"""The prefix of a note on a skipped file or folder."""
 
-MOST_TOLD = 5
-"""Lines on what is skipped; `onecycle data check` shows all."""
+MOST_LISTED = 5
+"""The largest number of notes on skipped files and folders; `onecycle data check` shows all."""
 
 
 @dataclass(frozen=True)
 class ImageFolder:
-    """A folder of images that was read: its arrays, what lies in it, and how its images became 8 bits a channel.
+    """A folder of images after reading: the arrays in `source`, the file names, and the number of deep images.
 
-    `deep_images` counts those with more than 8 bits, of whose values `source.value_range` is the range.
+    `deep_images` counts the images with more than 8 bits per channel; `source.value_range` maps their values to 8 bits.
     """
 
     source: Source
@@ -36,11 +36,11 @@ class ImageFolder:
 
 
 def read_image_folder(path: Path, layout: str, image_size: int, channels: int, report: Report) -> ImageFolder:
-    """The images below `path`, `image_size` square, as arrays mapped from the cache.
+    """Reads the images below `path`, `image_size` square, as arrays memory-mapped from a cache.
 
-    The cache lies beside the folder, or in the user's cache where it cannot be written there; it is made again when the
-    content of a file, its name, the size or the channels change. `InputError` names the files that cannot be read, and
-    what a folder lacks.
+    The cache is beside the folder, or in the user's cache if that place is read-only. It is rebuilt when a file's
+    content or name changes, or `image_size` or `channels`. `InputError` when a file cannot be read or the folder has no
+    valid layout.
     """
     listing = list_folder(path, layout)
     files = listing.files()
@@ -62,25 +62,25 @@ def read_image_folder(path: Path, layout: str, image_size: int, channels: int, r
 
 
 def notes_on(folder: ImageFolder) -> list[str]:
-    """What a person should know of a folder of images before training on it, a line each."""
-    told = [str(skipped) for skipped in folder.listing.skipped]
-    if len(told) > MOST_TOLD:
-        told = [*told[: MOST_TOLD - 1], f"and {len(told) - MOST_TOLD + 1} more; `onecycle data check` lists all"]
-    notes = [f"{NOT_USED}{line}." for line in told]
+    """Returns notes on a folder of images for the user, one line each: skipped files, empty classes, mapped values."""
+    lines = [str(skipped) for skipped in folder.listing.skipped]
+    if len(lines) > MOST_LISTED:
+        lines = [*lines[: MOST_LISTED - 1], f"and {len(lines) - MOST_LISTED + 1} more; `onecycle data check` lists all"]
+    notes = [f"{NOT_USED}{line}." for line in lines]
     for (split, name), images in folder.listing.counts().items():
         if not images:
             notes.append(f"The {split} split holds no image of class '{name}'.")
     if folder.source.value_range is not None:
         low, high = folder.source.value_range
         notes.append(
-            f"{folder.deep_images:,} images have more than 8 bits a channel: their values from {low:g} to {high:g}, "
+            f"{folder.deep_images:,} images have more than 8 bits per channel: their values from {low:g} to {high:g}, "
             "the 0.1 % and 99.9 % quantiles of the training images, become 0 to 255."
         )
     return notes
 
 
 def folder_signature(path: Path, layout: str) -> str:
-    """A hash that changes when an image comes, goes, is renamed, or has another content."""
+    """Returns a hash that changes when an image is added, removed, renamed or edited."""
     folder = _cache_beside(path)
     listing = list_folder(path, layout)
     folder.mkdir(parents=True, exist_ok=True)
@@ -89,7 +89,7 @@ def folder_signature(path: Path, layout: str) -> str:
 
 
 def _signature(path: Path, listing: Listing, cache: Path, report: Report) -> str:
-    digest, above = hashlib.sha256(), len(str(path))  # os.path.relpath would take half of the time
+    digest, above = hashlib.sha256(), len(str(path))  # os.path.relpath would take half of the total time
     contents = iter(content_digests([file for file, _ in listing.files()], cache / "contents.json", report))
     for split, files in listing.splits.items():
         for file, label in files:

@@ -1,4 +1,4 @@
-"""Plain values: images and labels as numpy arrays, split and named."""
+"""Images and labels as numpy arrays, in splits with class names."""
 
 import hashlib
 from dataclasses import dataclass
@@ -9,17 +9,18 @@ from numpy.typing import NDArray
 Pixels = NDArray[np.uint8]
 Labels = NDArray[np.int64]
 Contents = NDArray[np.uint64]
-"""A hash of the pixels of each image: equal images have equal ones, and among a million others hardly ever do."""
+"""A hash of the pixels of each image: equal for equal images; different images hardly ever collide among a million."""
 
 ValueRange = tuple[float, float]
-"""The values of images with more than 8 bits a channel that become 0 and 255; those between become levels between."""
+"""The two values that become 0 and 255 in images with more than 8 bits per channel; the mapping between is linear."""
 
 
 @dataclass(frozen=True)
 class Split:
-    """`images` is uint8 of shape (N, height, width, channels), in memory or mapped from a file; `labels` is (N,).
+    """The images and labels of one split.
 
-    `known_contents` are the hashes of the images where they were computed before; `contents` has them in any case.
+    `images` is uint8 (N, height, width, channels), in memory or memory-mapped; `labels` is int64 (N,).
+    `known_contents` are the hashes of the images if they were computed before, else None; `contents` computes them.
     """
 
     images: Pixels
@@ -30,28 +31,28 @@ class Split:
         return len(self.labels)
 
     def at(self, index: NDArray[np.int64]) -> "Split":
-        """The images at these positions, copied."""
+        """Returns a copy of the images at these positions."""
         contents = None if self.known_contents is None else self.known_contents[index]
         return Split(self.images[index], self.labels[index], contents)
 
     @property
     def contents(self) -> Contents:
-        """A hash of each image, uint64 (N,); computing it takes about 0.2 s for 60,000 images of 32x32 pixels."""
+        """A hash of each image, uint64 (N,). Hashing 60,000 images of 32x32 pixels takes about 0.2 s."""
         return contents_of(self.images) if self.known_contents is None else self.known_contents
 
 
 def contents_of(images: Pixels) -> Contents:
-    """A hash of the pixels of each image, uint64 (N,): the first 8 bytes of BLAKE2b, little-endian."""
+    """Hashes the pixels of each image to uint64 (N,): BLAKE2b with a digest of 8 bytes, little-endian."""
     digests = b"".join(hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=8).digest() for image in images)
     return np.frombuffer(digests, dtype="<u8")
 
 
 @dataclass(frozen=True)
 class Source:
-    """What a source holds, before anything is held out; `valid` and `test` are None where it has no such split.
+    """The splits of a data source, before images are held out; `valid` and `test` are None if the source lacks them.
 
-    `signature` changes with the images; "" where they never do. `value_range` is that of the images with more than 8
-    bits a channel, None where there are none.
+    `signature` changes when the images change; it is "" if they never change. `value_range` maps images with more than
+    8 bits per channel; it is None if there are none.
     """
 
     train: Split
@@ -64,13 +65,13 @@ class Source:
 
 @dataclass(frozen=True)
 class ImageData:
-    """What a run works on.
+    """The images of a run, split and measured.
 
-    `train` is optimized on, `valid` is looked at each epoch, `test` is scored once at the end (None where `valid` is
-    the test split, or the source has none). `valid_is` says what `valid` is: "validation split", "test split" or
-    "held out for validation". `mean` and `std` are of each channel, on a scale from 0 to 1. `signature` changes with
-    the files of a folder of images; of the other sources, which never change, it is the name. `value_range` is that of
-    images with more than 8 bits a channel, None where there are none.
+    `train` is optimized on, `valid` is scored each epoch, `test` is scored once at the end (None if `valid` is the test
+    split, or the source has no test split). `valid_is` names what `valid` is: "validation split", "test split" or "held
+    out for validation". `mean` and `std` have one value per channel, on a scale from 0 to 1. `signature` changes with
+    the files of a folder of images; the other sources never change, and their signature is their name. `value_range`
+    maps images with more than 8 bits per channel; it is None if there are none.
     """
 
     train: Split
@@ -85,15 +86,16 @@ class ImageData:
 
     @property
     def splits(self) -> dict[str, Split]:
-        """The splits that there are, by name: train, valid, and test where it is another than valid."""
+        """The splits by name: train, valid, and test if it is not None."""
         return {"train": self.train, "valid": self.valid} | ({"test": self.test} if self.test is not None else {})
 
 
 def channel_statistics(images: Pixels) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation of each channel over all pixels, on a scale from 0 to 1.
+    """Returns the mean and standard deviation of each channel over all pixels, on a scale from 0 to 1.
 
-    From a histogram of the 256 levels, so that it is exact and a memory-mapped array is read once, in order. The
-    standard deviation of a channel that has one level everywhere is exactly 0.
+    `images` is uint8 (N, height, width, channels). Both come from a histogram of the 256 levels: the result is exact,
+    and a memory-mapped array is read once, in order. A channel with the same level everywhere has a standard deviation
+    of exactly 0.
     """
     channels = images.shape[-1]
     counts = np.zeros((channels, 256), dtype=np.int64)
@@ -105,14 +107,14 @@ def channel_statistics(images: Pixels) -> tuple[tuple[float, ...], tuple[float, 
     share = counts / counts.sum(axis=1, keepdims=True)
     mean = share @ levels
     variance = np.maximum(share @ levels**2 - mean**2, 0)
-    variance[(counts > 0).sum(axis=1) == 1] = 0  # where rounding leaves 1e-17
+    variance[(counts > 0).sum(axis=1) == 1] = 0  # rounding would leave 1e-17
     return tuple(map(float, mean)), tuple(map(float, np.sqrt(variance)))
 
 
 def resized(images: Pixels, image_size: int, channels: int) -> Pixels:
-    """Square images brought to `image_size` and to 1 or 3 channels; the same array where nothing is to be done.
+    """Resizes square images to `image_size` and converts them to 1 or 3 channels; returns the same array if unchanged.
 
-    Colour becomes grey as Pillow's "L" mode weighs it (ITU-R 601); the resize is bilinear with antialiasing.
+    Grey uses the weights of Pillow's mode "L" (ITU-R 601); the resize is bilinear with antialiasing.
     """
     if images.shape[-1] == 1 and channels == 3:
         images = np.repeat(images, 3, axis=-1)

@@ -1,4 +1,4 @@
-"""The way in: from the settings of a recipe's `data` section to images, split and measured."""
+"""The entry point: opens the images that a recipe's `data` section describes, split and measured."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -45,12 +45,15 @@ def open_data(
     mean: tuple[float, ...] | None = None,
     std: tuple[float, ...] | None = None,
 ) -> ImageData:
-    """The images of a recipe, downloaded or decoded where need be.
+    """Opens the images of a recipe; downloads or decodes them if needed.
 
-    With `valid_fraction` 0, validation is the source's validation split where it has one, else its test split; above
-    0, that share of each class of the training images, fixed by the seed. Where the settings have no mean or std, it is
-    the one given here; where there is none either, it is that of the training images that are left. A std of 0 becomes
-    1, since a channel without variation cannot be scaled. What a person should know of the images goes to `report`.
+    With `valid_fraction` 0, the validation images are the source's validation split, or its test split if it has none.
+    Above 0, they are that share of each class of the training images, chosen by `seed`. If the settings have no mean or
+    std, `mean` and `std` are used; if these are None too, they are computed from the remaining training images. A std
+    of 0 becomes 1, because a channel without variation cannot be scaled. Notes for the user go to `report`.
+
+    `InputError` when the source has no validation images, or `valid_fraction` does not fit the images. `MachineError`
+    when a download fails.
     """
     mean, std = settings.mean or mean, settings.std or std
     found = _read(settings, report)
@@ -83,28 +86,29 @@ def _read(settings: DataSpec, report: Report) -> Source:
 
 
 CHANNEL_NAMES = {1: ("grey",), 3: ("red", "green", "blue")}
+"""The names of the channels, by their number."""
 
 
 def _constant_channels(mean: tuple[float, ...], std: tuple[float, ...]) -> list[str]:
-    """A note for each level that some channels have everywhere, with the names of these channels."""
+    """Returns a note for each level that fills whole channels, with the names of these channels."""
     by_level: dict[int, list[str]] = {}
     for name, level, deviation in zip(CHANNEL_NAMES[len(std)], mean, std, strict=True):
         if deviation == 0:
             by_level.setdefault(round(255 * level), []).append(name)
     return [
-        f"All training images have {level} of 255 everywhere in {' and '.join(names)}, which is scaled by 1."
+        f"All training pixels are {level} of 255 in {' and '.join(names)}: the std 0 is replaced by 1."
         for level, names in by_level.items()
     ]
 
 
 def known_train_images(source: str, valid_fraction: float) -> int | None:
-    """How many images are trained on, where that is known without opening the data."""
+    """Returns the number of training images, or None if it is not known without opening the data."""
     images = {"cifar10": TRAIN_IMAGES, "digits": IMAGES}.get(source)
     return None if images is None else images - held_out_size(images, valid_fraction)
 
 
 def source_signature(source: str, path: str | None, layout: str) -> str:
-    """The `signature` of the images of a source, without decoding them."""
+    """Returns the `signature` of a source's images without decoding them."""
     return folder_signature(Path(path), layout) if source == "image_folder" and path is not None else source
 
 
@@ -118,11 +122,11 @@ def _resized(source: Source, image_size: int, channels: int) -> Source:
 
 
 def _split(source: Source, valid_fraction: float, seed: int) -> tuple[Split, Split, str, Split | None]:
-    """Training images, validation images, what those are, and test images."""
+    """Returns training images, validation images, `valid_is` of `ImageData`, and test images."""
     if valid_fraction > 0:
         if source.valid is not None:
             raise InputError(
-                f"The folder has a validation split of {len(source.valid)} images, and data.valid_fraction is "
+                f"The folder has a validation split of {len(source.valid)} images, but data.valid_fraction is "
                 f"{valid_fraction:g}.",
                 "Set data.valid_fraction to 0 to use the folder's split.",
             )

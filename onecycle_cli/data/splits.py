@@ -1,4 +1,4 @@
-"""Holding out a part of the training images."""
+"""The validation split that is held out of the training images."""
 
 import numpy as np
 
@@ -7,12 +7,15 @@ from onecycle_cli.errors import InputError
 
 
 def held_out_size(images: int, valid_fraction: float) -> int:
-    """How many of `images` training images are held out; rounded up, as scikit-learn does."""
+    """Returns how many of `images` training images are held out; rounded up, as scikit-learn does."""
     return int(np.ceil(round(images * valid_fraction, 9)))
 
 
 def hold_out(split: Split, valid_fraction: float, seed: int) -> tuple[Split, Split]:
-    """`split` in two, training and validation: the same share of each class, fixed by the seed, order kept."""
+    """Splits `split` into training and validation images: the same share of each class, chosen by `seed`, in order.
+
+    `InputError` when a class has fewer than two images, or a part would have fewer images than there are classes.
+    """
     from sklearn.model_selection import train_test_split
 
     size = held_out_size(len(split), valid_fraction)
@@ -20,7 +23,7 @@ def hold_out(split: Split, valid_fraction: float, seed: int) -> tuple[Split, Spl
     classes = int((counts > 0).sum())
     if counts[counts > 0].min() < 2 or min(size, len(split) - size) < classes:
         raise InputError(
-            f"data.valid_fraction {valid_fraction:g} cannot be taken of each class: there are {len(split)} training "
+            f"data.valid_fraction {valid_fraction:g} cannot be held out of each class: there are {len(split)} training "
             f"images in {classes} classes, and the smallest class has {counts[counts > 0].min()}.",
             "Add images, remove the smallest class, or change data.valid_fraction.",
         )

@@ -1,6 +1,6 @@
-"""From the settings of a recipe's `model` section to a network, and the parts that every network has.
+"""Builds the network that a recipe's `model` section describes, and names its layer groups.
 
-Each source of networks has a file of its name in this folder, with the three functions of `_Source`.
+Each source of networks is a file in this folder, named as the source, with the three functions of `_Source`.
 """
 
 from collections.abc import Callable, Mapping
@@ -28,7 +28,11 @@ class NetworkSpec(Protocol):
 
 @dataclass(frozen=True)
 class Pretrained:
-    """Weights that a source has for its network, what they are called, their classes, and their normalization."""
+    """Trained weights of a source: their name in messages, their classes, and their normalization.
+
+    `weights` has the parameter names of the built network. `mean` and `std` have one value per channel, on a scale from
+    0 to 1.
+    """
 
     name: str
     weights: dict[str, Tensor]
@@ -38,16 +42,16 @@ class Pretrained:
 
 
 class _Source(Protocol):
-    """The file of a source of networks."""
+    """The functions of a source's file."""
 
     def own_arguments(self, spec: Any) -> dict[str, Any]:
-        """The arguments of `build` that are not in `NetworkSpec`, from settings."""
+        """Returns the arguments of `build` that are not in `NetworkSpec`, from the settings."""
 
     def build(self, architecture: str, *, dropout: float, channels: int, classes: int, **own: Any) -> nn.Module:
-        """A fresh network."""
+        """Builds a network with random initial weights."""
 
     def trained_before(self, spec: Any, report: Callable[[str], None]) -> Pretrained | None:
-        """The weights that settings ask for; None where they ask for none."""
+        """Returns the trained weights that the settings ask for, or None."""
 
 
 def _source(name: str) -> _Source:
@@ -61,18 +65,18 @@ def _source(name: str) -> _Source:
 
 
 def build_model(spec: NetworkSpec, *, channels: int, classes: int, seed: int) -> nn.Module:
-    """A fresh network on the CPU; the weights follow from `seed`, and the state of no other generator changes."""
+    """Builds a network on the CPU with initial weights drawn from `seed`; the global random state does not change."""
     return network_from(network_arguments(spec, channels=channels, classes=classes), seed=seed)
 
 
 def network_arguments(spec: NetworkSpec, *, channels: int, classes: int) -> dict[str, Any]:
-    """What a network is built from, as JSON has it: saved weights keep it, and `network_from` builds it again."""
+    """Returns the arguments that a network is built from, as JSON values, for `network_from` and saved weights."""
     arguments = {"source": spec.source, "architecture": spec.architecture} | _source(spec.source).own_arguments(spec)
     return arguments | {"dropout": spec.dropout, "channels": channels, "classes": classes}
 
 
 def network_from(arguments: Mapping[str, Any], *, seed: int) -> nn.Module:
-    """A fresh network from `network_arguments`; those of files from before there were sources name none."""
+    """Builds a network from `network_arguments`, with weights drawn from `seed`. Old files name no source."""
     arguments = {"source": "onecycle"} | dict(arguments)
     source = arguments.pop("source")
     with torch.random.fork_rng(devices=[]):
@@ -81,14 +85,14 @@ def network_from(arguments: Mapping[str, Any], *, seed: int) -> nn.Module:
 
 
 def pretrained_weights(spec: NetworkSpec, report: Callable[[str], None]) -> Pretrained | None:
-    """The weights of its source that a network is to start from, downloaded where need be; None where it has none."""
+    """Returns the trained weights of its source that a network starts from, downloaded if needed; else None."""
     return _source(spec.source).trained_before(spec, report)
 
 
 def layer_groups(model: nn.Module) -> dict[str, nn.Module]:
-    """The parts of a network from the image on, which may be frozen or have an lr of their own, by their names.
+    """Returns the layer groups of a network by name, from the input on: stem, layer1, layer2, ..., head.
 
-    These are stem, layer1, layer2, ..., head. Each parameter is in one of them; together they are in the model's order.
+    Each group may be frozen or have a separate lr. Each parameter is in exactly one group, in the order of the model.
     """
     assert isinstance(model, ResNet | ResNet9)
     stem, *layers = (model.stem, *model.stages) if isinstance(model, ResNet) else model.body

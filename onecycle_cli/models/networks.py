@@ -1,7 +1,7 @@
-"""The networks: ResNets for CIFAR-sized images, ResNet-18 with a stem to match, and ResNet-9.
+"""The networks for small images: CIFAR ResNets, ResNet-18 with a 3x3 stem, and ResNet-9.
 
-All take images of any size from 8x8, with any number of channels and classes, and start from torch's default
-initialization, as the seed experiment does.
+All accept images of 8x8 pixels or more, with any number of channels and classes. Their initial weights are torch's
+default initialization, as in the seed experiment.
 """
 
 from collections.abc import Sequence
@@ -13,15 +13,15 @@ from torch.nn import functional as F
 
 
 def conv3x3(in_channels: int, out_channels: int, stride: int = 1) -> nn.Conv2d:
-    """A 3x3 convolution that keeps the size, or divides it by `stride`; batch norm follows, so it has no bias."""
+    """Returns a 3x3 convolution that divides the image size by `stride`; without bias, because batch norm follows."""
     return nn.Conv2d(in_channels, out_channels, 3, stride, padding=1, bias=False)
 
 
 class _Subsample(torch.autograd.Function):
-    """Slicing whose gradient stays channels last.
+    """A strided slice whose gradient is channels last in memory.
 
-    Left to autograd, the gradient of a slice is row-major whatever the image was, and so are all gradients before it,
-    which slows each operation on them on a CPU (see benchmarks/README.md).
+    autograd makes the gradient of a slice row-major, whatever the layout of the image, and so all gradients of earlier
+    layers. This slows down each operation on them on a CPU (see benchmarks/README.md).
     """
 
     @staticmethod
@@ -39,7 +39,7 @@ class _Subsample(torch.autograd.Function):
 
 
 class Subsample(nn.Module):
-    """Every `stride`-th pixel of every `stride`-th row."""
+    """Selects every `stride`-th pixel of every `stride`-th row."""
 
     def __init__(self, stride: int) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ class Subsample(nn.Module):
 
 
 class PadChannels(nn.Module):
-    """Puts `new_channels` channels of zeros around those that are there, half of them before."""
+    """Adds `new_channels` channels of zeros, half of them before and half after the existing channels."""
 
     def __init__(self, new_channels: int) -> None:
         super().__init__()
@@ -62,12 +62,13 @@ class PadChannels(nn.Module):
 
 
 def shortcut(kind: str, in_channels: int, out_channels: int, stride: int) -> nn.Module:
-    """The way around a block: the identity where the shape stays, else kind A (zero-padded) or B (1x1 convolution).
+    """Returns the shortcut of a block: the identity if the shape does not change, else kind A or B.
 
-    A 1x1 convolution with a stride looks at the subsampled pixels alone, so it is written as such. Left to the
-    convolution, the stride crashes oneDNN: its AVX-512 kernel for the gradient of the weights writes where it should
-    not for 16 output channels or fewer and a batch that its threads do not share evenly (torch 2.15, two threads,
-    batches of 1, 5 and 29: 63 of 936 shapes crashed or gave wrong gradients; none of 936 without a stride).
+    Kind A pads with zero channels, kind B is a 1x1 convolution (options A and B of He et al. 2015). The convolution
+    follows a `Subsample` and has no stride, which is the same function. A stride in the convolution crashes oneDNN: its
+    AVX-512 kernel for the gradient of the weights writes out of bounds for 16 output channels or fewer and a batch
+    that its threads cannot share evenly (torch 2.15, two threads, batches of 1, 5 and 29: 63 of 936 shapes crashed or
+    gave wrong gradients; none of 936 without a stride).
     """
     if stride == 1 and in_channels == out_channels:
         return nn.Identity()
@@ -78,7 +79,7 @@ def shortcut(kind: str, in_channels: int, out_channels: int, stride: int) -> nn.
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions and a shortcut, with the ReLU after the addition."""
+    """A residual block: two 3x3 convolutions and a shortcut, with the last ReLU after the addition."""
 
     def __init__(self, in_channels: int, out_channels: int, stride: int, shortcut_kind: str) -> None:
         super().__init__()
@@ -96,7 +97,7 @@ class BasicBlock(nn.Module):
 
 
 class ResNet(nn.Module):
-    """A stem, stages of blocks, global average pool, dropout, linear head."""
+    """A ResNet: stem, stages of blocks, global average pool, dropout, linear head."""
 
     def __init__(
         self, stem: nn.Module, stages: Sequence[nn.Module], *, features: int, dropout: float, classes: int
@@ -108,7 +109,7 @@ class ResNet(nn.Module):
         self.head = nn.Linear(features, classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, channels, height, width) to logits (B, classes)."""
+        """Returns the logits (B, classes) of images (B, channels, height, width)."""
         features = self.stages(self.stem(x)).mean((2, 3))
         logits: Tensor = self.head(self.dropout(features))
         return logits
@@ -123,9 +124,10 @@ def small_resnet(
     channels: int,
     classes: int,
 ) -> ResNet:
-    """A ResNet for small images: a 3x3 stem, stages of basic blocks, each stage but the first at half the size.
+    """Builds a ResNet for small images: a 3x3 stem, then stages of basic blocks.
 
-    `blocks[i]` blocks of `widths[i]` channels make stage i. Source: He et al. 2015, section 4.2.
+    Stage i has `blocks[i]` blocks of `widths[i]` channels. Each stage but the first halves the image size. Source: He
+    et al. 2015, section 4.2.
     """
     stem = nn.Sequential(conv3x3(channels, widths[0]), nn.BatchNorm2d(widths[0]), nn.ReLU(inplace=True))
     stages = []
@@ -145,7 +147,7 @@ def _conv_norm_relu(in_channels: int, out_channels: int) -> nn.Sequential:
 
 
 class Residual(nn.Module):
-    """`x` plus two convolutions of it, each with norm and ReLU."""
+    """A residual block of ResNet-9: two 3x3 convolutions, each with batch norm and ReLU, added to the input."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -156,7 +158,7 @@ class Residual(nn.Module):
 
 
 class ResNet9(nn.Module):
-    """The small wide network that won DAWNBench in 2018: 64, 128, 256, 512 channels, max pools, scaled logits.
+    """ResNet-9, which won DAWNBench in 2018: 64, 128, 256 and 512 channels, max pools, scaled logits.
 
     Source: Page, "How to train your ResNet", and davidcpage/cifar10-fast. Logits are an eighth of the head's output.
     """
@@ -176,7 +178,7 @@ class ResNet9(nn.Module):
         self.head = nn.Linear(fourth, classes, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, channels, height, width) to logits (B, classes)."""
+        """Returns the logits (B, classes) of images (B, channels, height, width)."""
         features = self.body(x).amax((2, 3))
         logits: Tensor = self.head(self.dropout(features)) * self.LOGIT_SCALE
         return logits

@@ -8,12 +8,15 @@ from torch import nn
 from onecycle_cli.models.building import NetworkSpec, Pretrained
 from onecycle_cli.models.networks import ResNet9, small_resnet
 
-# Depth 6n + 2: a stem, three stages of n blocks with two convolutions each, a head.
 CIFAR_BLOCKS = {f"resnet{6 * n + 2}": n for n in (1, 3, 5, 7, 9, 18)}
+"""The number of blocks per stage of each CIFAR ResNet, by architecture.
+
+The depth is 6n + 2: a stem, three stages of n blocks with two convolutions each, a head.
+"""
 
 
 class OnecycleSpec(NetworkSpec, Protocol):
-    """The settings of a network of ours."""
+    """The settings of a network of source "onecycle"."""
 
     @property
     def width(self) -> float: ...
@@ -22,14 +25,14 @@ class OnecycleSpec(NetworkSpec, Protocol):
 
 
 def own_arguments(spec: OnecycleSpec) -> dict[str, Any]:
-    """The arguments of `build` that other sources do not have."""
+    """Returns the arguments of `build` that other sources lack."""
     return {"width": spec.width, "shortcut_kind": spec.shortcut}
 
 
 def build(
     architecture: str, *, width: float, shortcut_kind: str, dropout: float, channels: int, classes: int
 ) -> nn.Module:
-    """A fresh network; `width` multiplies the channels of each layer."""
+    """Builds a network with random initial weights. `width` multiplies the channels of each layer."""
 
     def widths(*base: int) -> list[int]:
         return [max(1, round(width * number)) for number in base]
@@ -46,5 +49,5 @@ def build(
 
 
 def trained_before(_spec: OnecycleSpec, _report: Callable[[str], None]) -> Pretrained | None:
-    """None: there are no weights of ours but those of a person's own trainings."""
+    """Returns None: this source has no trained weights."""
     return None

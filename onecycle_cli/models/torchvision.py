@@ -1,4 +1,4 @@
-"""The source "torchvision": torchvision's ResNets, and the weights that they have from ImageNet."""
+"""The source "torchvision": torchvision's ResNets and their ImageNet weights."""
 
 import contextlib
 import http.client
@@ -21,44 +21,44 @@ WEIGHTS = {
     "resnet34": "ResNet34_Weights.IMAGENET1K_V1",
     "resnet50": "ResNet50_Weights.IMAGENET1K_V2",
 }
-"""By name rather than torchvision's default, which changes with its version."""
+"""The weights of each architecture by name, because torchvision's default weights change between versions."""
 
 
 class TorchvisionSpec(NetworkSpec, Protocol):
-    """The settings of a network of torchvision's."""
+    """The settings of a torchvision network."""
 
     @property
     def pretrained(self) -> bool: ...
 
 
 def own_arguments(_spec: TorchvisionSpec) -> dict[str, Any]:
-    """The arguments that files of weights have for every network: torchvision's have one width and one shortcut."""
+    """Returns the width and the shortcut, which are fixed here, but which files of weights have for every network."""
     return {"width": 1.0, "shortcut_kind": "B"}
 
 
 def build(architecture: str, *, dropout: float, channels: int, classes: int, **_own: Any) -> nn.Module:
-    """A fresh network, for images of 3 channels."""
-    assert channels == 3  # the recipe holds to it
+    """Builds a network for images of 3 channels, with random initial weights."""
+    assert channels == 3  # the recipe ensures it
     return imagenet_resnet(architecture, dropout=dropout, classes=classes)
 
 
 def trained_before(spec: TorchvisionSpec, report: Callable[[str], None]) -> Pretrained | None:
-    """What the network has learned on ImageNet, where the settings ask for it; errors as of `pretrained`."""
+    """Returns the ImageNet weights if the settings ask for them. Errors as in `pretrained`."""
     return pretrained(spec.architecture, report) if spec.pretrained else None
 
 
 def imagenet_resnet(architecture: str, *, dropout: float, classes: int) -> ResNet:
-    """torchvision's network, its parts called as ours are; for images of 3 channels, made for 224x224 pixels."""
+    """Builds torchvision's network as a `ResNet`, untrained; for images of 3 channels, designed for 224x224 pixels."""
     import torchvision
 
     net = torchvision.models.get_model(architecture, weights=None, num_classes=classes)
-    return _named_as_ours(net, dropout)
+    return _as_resnet(net, dropout)
 
 
 def pretrained(architecture: str, report: Callable[[str], None]) -> Pretrained:
-    """What torchvision's network has learned on ImageNet, from torch.hub's cache or, once, from the internet.
+    """Loads the ImageNet weights of `architecture` from torch.hub's cache; downloads them if missing.
 
-    `MachineError` where they cannot be had, `InputError` where the file in the cache is none of theirs.
+    `MachineError` when the download fails. `InputError` when the cached file does not hold these weights.
     """
     import torchvision
 
@@ -66,30 +66,30 @@ def pretrained(architecture: str, report: Callable[[str], None]) -> Pretrained:
     net = torchvision.models.get_model(architecture, weights=None)
     file = Path(torch.hub.get_dir()) / "checkpoints" / chosen.url.rpartition("/")[2]
     if not file.is_file():
-        report(f"Fetching the ImageNet weights of {architecture} from {chosen.url}.")
-        _fetch(chosen, architecture, file)
+        report(f"Downloading the ImageNet weights of {architecture} from {chosen.url}.")
+        _download(chosen, architecture, file)
     try:
         net.load_state_dict(chosen.get_state_dict(progress=False, map_location="cpu", weights_only=True))
     except (RuntimeError, ValueError, EOFError, AttributeError, TypeError, pickle.UnpicklingError) as error:
         why = str(error).partition("\n")[0] or type(error).__name__
         raise InputError(
-            f"{file} does not hold the ImageNet weights of {architecture}: {why}", "Remove it, to fetch it again."
+            f"{file} does not hold the ImageNet weights of {architecture}: {why}", "Delete it to download it again."
         ) from None
     normalization = chosen.transforms()
     return Pretrained(
         f"torchvision's {architecture}, trained on ImageNet",
-        _named_as_ours(net, dropout=0).state_dict(),
+        _as_resnet(net, dropout=0).state_dict(),
         tuple(chosen.meta["categories"]),
         tuple(normalization.mean),
         tuple(normalization.std),
     )
 
 
-def _fetch(chosen: Any, architecture: str, file: Path) -> None:
-    """Puts the weights into the cache, if they have the hash that their name ends with."""
+def _download(chosen: Any, architecture: str, file: Path) -> None:
+    """Downloads the weights to torch.hub's cache and checks the hash, which is the end of the file name."""
     why = None
     try:
-        with contextlib.redirect_stdout(io.StringIO()):  # torch.hub tells of it where results are printed
+        with contextlib.redirect_stdout(io.StringIO()):  # torch.hub prints to stdout, which is for results
             chosen.get_state_dict(progress=False, check_hash=True, map_location="cpu", weights_only=True)
     except (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError) as error:
         why = str(getattr(error, "reason", None) or error or type(error).__name__)
@@ -97,15 +97,17 @@ def _fetch(chosen: Any, architecture: str, file: Path) -> None:
         why = str(error)
     if why is not None:
         raise MachineError(
-            f"The ImageNet weights of {architecture} are not in {file}, and {chosen.url} does not give them: {why}.",
-            f"Mend the network, or fetch that address elsewhere and put the file into {file.parent}. TORCH_HOME names "
-            "another folder.",
+            f"{file} with the ImageNet weights of {architecture} is missing, and downloading {chosen.url} failed: "
+            f"{why}.",
+            f"Check the network, or download that file on another machine and put it into {file.parent}. To use "
+            "another folder, set TORCH_HOME.",
         )
 
 
-def _named_as_ours(net: Any, dropout: float) -> ResNet:
+def _as_resnet(net: Any, dropout: float) -> ResNet:
+    """Moves the layers of torchvision's network into a `ResNet`, which gives them its parameter names."""
     stem = nn.Sequential(net.conv1, net.bn1, net.relu, net.maxpool)
     stages = [net.layer1, net.layer2, net.layer3, net.layer4]
-    ours = ResNet(stem, stages, features=net.fc.in_features, dropout=dropout, classes=net.fc.out_features)
-    ours.head = net.fc
-    return ours
+    resnet = ResNet(stem, stages, features=net.fc.in_features, dropout=dropout, classes=net.fc.out_features)
+    resnet.head = net.fc
+    return resnet

@@ -1,4 +1,4 @@
-"""Trained weights as safetensors, with all that is needed to use them in the file's header."""
+"""Trained weights as a safetensors file, whose header holds all that is needed to use them."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -16,10 +16,10 @@ from onecycle_cli.errors import InputError, from_utf8, to_utf8
 
 @dataclass(frozen=True)
 class Header:
-    """What the weights are of: `model` holds the `network_arguments`, `mean` and `std` are from 0 to 1.
+    """The model and the preprocessing that belong to the weights: `model` holds the `network_arguments`.
 
-    `value_range` is what images with more than 8 bits a channel are mapped to 8 bits by; None where it was trained on
-    none, and in files of older versions.
+    `mean` and `std` have one value per channel, on a scale from 0 to 1. `value_range` maps images with more than 8 bits
+    per channel to 8 bits; it is None if there were none in training, and in files of older versions.
     """
 
     model: dict[str, Any]
@@ -31,30 +31,30 @@ class Header:
 
 
 def as_bytes(tensors: Mapping[str, Tensor], entries: Mapping[str, str]) -> bytes:
-    """A safetensors file of what `as_stored` gave, with `entries` in its header: the same bytes for the same values.
+    """Returns the bytes of a safetensors file with `entries` in its header; equal input gives equal bytes.
 
-    To be written by ourselves: safetensors tells a disk that refuses as an error of the format. It also shuffles the
-    entries, anew in each process; here they are sorted.
+    `tensors` are those of `as_stored`. The caller writes the file, because safetensors reports an error of the disk as
+    an error of the format. safetensors also orders the entries differently in each process; here they are sorted.
     """
     shuffled = save(dict(tensors), dict(entries))
-    end = 8 + int.from_bytes(shuffled[:8], "little")  # the header's length comes first
+    end = 8 + int.from_bytes(shuffled[:8], "little")  # the first 8 bytes are the length of the header
     header = json.dumps(json.loads(shuffled[8:end]), sort_keys=True, separators=(",", ":")).encode()
     header += b" " * (-len(header) % 8)  # the tensors begin at a multiple of 8 bytes
     return len(header).to_bytes(8, "little") + header + shuffled[end:]
 
 
 def from_bytes(written: bytes) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """The tensors and the header's entries of a safetensors file.
+    """Returns the tensors and the header entries of a safetensors file.
 
-    safetensors can open a path itself, but not one that is not UTF-8.
+    It takes bytes, because safetensors cannot open a path that is not UTF-8.
     """
-    tensors = load(written)  # it checks the header
+    tensors = load(written)  # raises on a bad header
     header = json.loads(written[8 : 8 + int.from_bytes(written[:8], "little")])
     return tensors, header.get("__metadata__", {})
 
 
 def as_stored(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors as safetensors keeps them: on the CPU and row-major; on the device they may lie channels last."""
+    """Copies tensors to the CPU, row-major, as safetensors needs them; on the device they may be channels last."""
     return {
         name: tensor.detach().cpu().contiguous(memory_format=torch.contiguous_format)
         for name, tensor in tensors.items()
@@ -62,13 +62,13 @@ def as_stored(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def save_weights(path: Path, weights: Mapping[str, Tensor], header: Header) -> None:
-    """Writes the weights (a model's `state_dict`) and their header; each header entry is JSON."""
+    """Writes the weights (a model's `state_dict`) and the header to a safetensors file; each header entry is JSON."""
     entries = vars(header) | {"classes": [to_utf8(name) for name in header.classes]}
     path.write_bytes(as_bytes(as_stored(weights), {name: json.dumps(value) for name, value in entries.items()}))
 
 
 def load_weights(path: Path) -> tuple[dict[str, Tensor], Header]:
-    """The weights in a file that `save_weights` wrote; `InputError` where it is none."""
+    """Reads a file of `save_weights`; `InputError` when it is missing or is not such a file."""
     fix = "Name a run of `onecycle train` that has ended."
     if not path.is_file():
         raise InputError(f"There are no weights at {path}.", fix)

@@ -1,1 +1,1 @@
-"""The training step: one loop with its optimizers, its hardware, CUDA graphs, checkpoint file, signals and threads."""
+"""The training loop, optimizers, hardware settings, CUDA graphs, the checkpoint file, signals and threads."""

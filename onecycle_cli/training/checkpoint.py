@@ -1,4 +1,4 @@
-"""A checkpoint as one file: tensors and a JSON object, with a checksum over both. Nothing in it can run code."""
+"""A checkpoint as one file: tensors and a JSON object with a checksum over both. Reading it never runs code."""
 
 import hashlib
 import json
@@ -15,20 +15,20 @@ from onecycle_cli.models.weights import as_bytes, as_stored, from_bytes
 
 
 def write_checkpoint(path: Path, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
-    """Writes tensors of any device, and `values`, whose floats keep every bit."""
+    """Writes tensors of any device and the JSON object `values`; floats keep every bit."""
     stored, text = as_stored(tensors), json.dumps(values)
     path.write_bytes(as_bytes(stored, {"values": text, "sha256": _checksum(stored, text)}))
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """What `write_checkpoint` wrote, on the CPU; `InputError` where a byte of it has changed."""
+    """Reads the tensors, on the CPU, and `values` of `write_checkpoint`; `InputError` when the file is damaged."""
     try:
         tensors, entries = from_bytes(path.read_bytes())
         text, checksum = entries["values"], entries["sha256"]
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise _damaged(path, str(error) or type(error).__name__) from None
     if _checksum(tensors, text) != checksum:
-        raise _damaged(path, "its checksum is another")
+        raise _damaged(path, "its checksum does not match")
     return tensors, json.loads(text)
 
 

@@ -1,9 +1,9 @@
-"""Replaying a function of tensors as a CUDA graph.
+"""Replay of a function of tensors as a CUDA graph.
 
-On a GPU the networks of this house are bound by the launches of their kernels, some thousands a step, and a graph
-launches them all at once. Of the ways to let lr and momentum move under a graph (scalars on the device in foreach
-updates; an eager update after a captured backward pass; torch.compile) the first is taken: nothing stays eager, and
-nothing is compiled, which takes longer than a whole range test. Not measured yet.
+On a GPU, kernel launches limit the speed of these networks: some thousands per step. A graph launches them all at once.
+There are three ways to change lr and momentum under a graph: scalars on the device with foreach updates, an eager
+update after a recorded backward pass, and torch.compile. The first is used: no part stays eager, and nothing is
+compiled, which takes longer than a whole range test. Not measured yet.
 """
 
 import gc
@@ -15,10 +15,10 @@ from torch import Tensor
 
 Function = Callable[..., tuple[Tensor, ...]]
 Record = Callable[[tuple[Tensor, ...]], tuple[Callable[[], None], tuple[Tensor, ...]]]
-"""Records one call on given inputs: gives what replays it, and the outputs that a replay fills."""
+"""A function that records one call on given inputs; returns a replay function and the outputs that it fills."""
 
 WARM_UP = 3
-"""Calls with inputs of one shape before they are recorded: the first ones choose kernels and allocate workspaces."""
+"""The number of eager calls per shape before recording: the first calls choose kernels and allocate workspaces."""
 
 
 class _Recording(NamedTuple):
@@ -28,11 +28,11 @@ class _Recording(NamedTuple):
 
 
 class Replayed:
-    """A function of tensors that runs as it is at first, and is then recorded once for each shape of its first input.
+    """A function of tensors that runs eagerly at first, and is then recorded once per shape of its first input.
 
-    The function may change other tensors (weights, statistics, moments) in place; their addresses must stay. Where
-    recording fails, or recordings leave no memory for a call of another shape, `report` is told, and the function goes
-    on as it is.
+    The function may change other tensors (weights, statistics, moments) in place; their addresses must not change. If
+    recording fails, or the recordings leave no memory for a call of another shape, `report` gets a message and the
+    function runs eagerly from then on.
     """
 
     def __init__(self, function: Function, record: Record, report: Callable[[str], None]) -> None:
@@ -47,47 +47,46 @@ class Replayed:
         if calls > WARM_UP and shape not in self._recordings and not self._impossible:
             self._try_to_record(inputs)
         if shape not in self._recordings:
-            return self._as_it_is(inputs)
+            return self._run_eagerly(inputs)
         recording = self._recordings[shape]
         for kept, given in zip(recording.inputs, inputs, strict=True):
             kept.copy_(given)
         recording.replay()
-        # The next replay writes to the same places.
+        # Copies, because the next replay writes to the same memory.
         return tuple(output.clone() for output in recording.outputs)
 
-    def _as_it_is(self, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    def _run_eagerly(self, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         try:
             return self._function(*inputs)
         except torch.OutOfMemoryError:
             if not self._recordings:
                 raise
-        # The recordings hold as much memory as a call of theirs needs, and nothing else can use it.
-        self._give_up("their memory is needed")
+        # Each recording holds the memory of a call of its shape, and nothing else can use that memory.
+        self._stop_recording("their memory is needed")
         torch.cuda.empty_cache()
         return self._function(*inputs)
 
-    def _give_up(self, why: str) -> None:
-        # All of them: a graph that goes takes the workspace of its stream with it, which the others use (pytorch issue
-        # 193402).
+    def _stop_recording(self, why: str) -> None:
+        # All graphs: deleting one frees the workspace of its stream, which the others use (pytorch issue 193402).
         self._recordings.clear()
         self._impossible = True
-        self._report(f"There are no CUDA graphs from here on, so steps are slower: {why}.")
+        self._report(f"CUDA graphs are off from here on, so steps are slower: {why}.")
 
     def _try_to_record(self, inputs: tuple[Tensor, ...]) -> None:
-        gc.collect()  # a graph that dies while another is recorded may spoil it
+        gc.collect()  # a graph that is deleted during a recording may break the recording
         kept = tuple(given.clone() for given in inputs)
         try:
             self._recordings[inputs[0].shape] = _Recording(kept, *self._record(kept))
         except RuntimeError as error:
-            self._give_up(str(error).splitlines()[0])
+            self._stop_recording(str(error).splitlines()[0])
 
 
 def replayed(function: Function, device: torch.device, report: Callable[[str], None]) -> Function:
-    """`function`, replayed on a CUDA device and as it is on any other.
+    """Returns `function` as a `Replayed` on a CUDA device, and unchanged on other devices.
 
-    It runs and is recorded on one stream of its own: libraries keep a workspace for each stream, and would have to make
-    a new one while they are recorded, which is not allowed (pytorch pull request 187745). All recordings share one pool
-    of memory, since they are replayed one at a time and their outputs are copied.
+    Eager calls and recordings use one separate stream: libraries keep a workspace per stream, and on a new stream they
+    would allocate one during recording, which is not allowed (pytorch pull request 187745). All recordings share one
+    memory pool, because they are replayed one at a time and their outputs are copied.
     """
     if device.type != "cuda":
         return function

@@ -1,4 +1,4 @@
-"""The device and the precision that a run computes in, and the settings of torch and the C library for them."""
+"""The device and the precision of a run, and the settings of torch and the C library for them."""
 
 import ctypes
 import os
@@ -12,27 +12,28 @@ from onecycle_cli.errors import InputError
 
 @dataclass(frozen=True)
 class Hardware:
-    """Where a run computes, and in which precision: "float32" or "bfloat16" (autocast; weights stay float32)."""
+    """The device and the precision of a run: "float32" or "bfloat16" (autocast; weights stay float32)."""
 
     device: torch.device
     precision: str
 
     def autocast(self) -> AbstractContextManager[object]:
-        """The context in which a forward pass runs."""
+        """Returns the autocast context for a forward pass."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16")
 
     @property
     def name(self) -> str:
-        """The name of the processor, for the record."""
+        """The name of the GPU or CPU."""
         if self.device.type == "cuda":
             return torch.cuda.get_device_name(self.device)
         return str(torch.cpu.get_capabilities().get("cpu_name", "")) or self.device.type
 
 
 def resolve_hardware(device: str, precision: str) -> Hardware:
-    """What `auto` means on this machine: CUDA where there is one, bfloat16 where the processor computes in it.
+    """Resolves a device and a precision; "auto" is CUDA if available, and bfloat16 if the device computes in it.
 
-    On a CPU that is AVX-512 BF16, AMX or ARM's BF16; without them bfloat16 is emulated, and slower than float32.
+    A CPU computes in bfloat16 with AVX-512 BF16, AMX or ARM's BF16; without them it is emulated and slower than
+    float32. `InputError` when torch does not find the device.
     """
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -56,37 +57,38 @@ def _computes_in_bfloat16(device: torch.device) -> bool:
     if device.type == "cpu":
         capabilities = torch.cpu.get_capabilities()
         known = any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
-        return known and torch.backends.mkldnn.is_available()  # it is oneDNN that computes in them
+        return known and torch.backends.mkldnn.is_available()  # oneDNN uses these instructions
     return False
 
 
 def configure_process(hardware: Hardware, *, deterministic: bool) -> None:
-    """Sets what torch and the C library keep in globals, for a training on `hardware`: all of it is set here.
+    """Sets all global settings of torch and the C library for training on `hardware`.
 
-    On a CPU, freed memory is kept for later tensors. On a GPU, float32 matrix products use TF32, and with
-    `deterministic` every operation gives the same bits each time, or raises an error where torch knows no such form.
-    A CPU gives the same bits anyway.
+    On a CPU, the process keeps freed memory for later tensors; results are deterministic anyway. On a GPU, float32
+    matrix products use TF32. With `deterministic`, every GPU operation returns the same bits each time, or torch raises
+    an error if it has no deterministic implementation.
     """
     if hardware.device.type == "cpu":
         _keep_freed_memory()
     if hardware.device.type == "cuda":
-        torch.set_float32_matmul_precision("high")  # TF32, which convolutions use anyway
-        # torch reads this once a process, at the first matrix product. A later run in the process may ask for it.
+        torch.set_float32_matmul_precision("high")  # TF32, which is the default for convolutions
+        # torch reads this once per process, at the first matrix product. A later run in this process may need it.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(deterministic)
         torch.backends.cudnn.deterministic = deterministic
-        torch.backends.cudnn.benchmark = False  # the algorithm that is fastest may differ each time
+        torch.backends.cudnn.benchmark = False  # benchmarking may choose a different algorithm each time
 
 
 def _keep_freed_memory() -> None:
-    """Makes the C library keep freed memory for later tensors. Only for glibc; does nothing elsewhere.
+    """Makes glibc keep freed memory for later tensors; does nothing with other C libraries.
 
-    glibc gives each block above 32 MB back to the system at once, and smaller ones now and then; a new block then comes
-    as pages that the system clears one by one. A step of ResNet-20 at batch 512 met 180,000 to 312,000 such pages in
-    float32 and some 50,000 in bfloat16, on two cores; what that costs stands in benchmarks/README.md.
+    By default glibc returns each freed block above 32 MB to the system at once, and smaller blocks now and then. The
+    pages of a new block then cause page faults, and the system clears them one by one. A step of ResNet-20 at batch
+    size 512 had 180,000 to 312,000 page faults in float32 and some 50,000 in bfloat16, on two cores; their cost is in
+    benchmarks/README.md.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         trim_threshold, mmap_max = -1, -4  # M_TRIM_THRESHOLD and M_MMAP_MAX of malloc.h
-        mallopt(trim_threshold, -1)  # never give back from the end of the heap
-        mallopt(mmap_max, 0)  # no block outside of it
+        mallopt(trim_threshold, -1)  # never return memory from the end of the heap
+        mallopt(mmap_max, 0)  # allocate no block outside of the heap

@@ -1,7 +1,8 @@
-"""SGD and AdamW whose lr, momentum and weight decay are scalars on the device.
+"""SGD and AdamW with lr, momentum and weight decay as scalars on the device.
 
-torch's own optimizers take them as Python numbers (SGD's momentum always), which a captured CUDA graph freezes at their
-first values. And to make any of them imports torch._dynamo, 1.1 to 2.1 s of each start (torch 2.15, two cores).
+torch's optimizers take Python numbers (SGD's momentum always), and a CUDA graph freezes these at their first values.
+Constructing one of torch's optimizers also imports torch._dynamo, which adds 1.1 to 2.1 s to each start (torch 2.15,
+two cores).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,12 +15,12 @@ T = TypeVar("T")
 
 
 class Optimizer:
-    """What both have in common: the parameters, and the scalars that an update uses.
+    """The base class of `Sgd` and `AdamW`: the trained parameters and the scalars of an update.
 
-    `lr_ratios` holds the parameters of the model that it trains, by name, each with its lr over the one that is set;
-    None: all of them, alike. The others are not touched; they do not decay either. `momentum` is AdamW's beta1. Without
-    `decay_norm_and_bias`, parameters of one dimension (norm layers and biases) do not decay. `memory` is what is
-    remembered of earlier updates. All updates are foreach operations: a kernel for many parameters at once, and no wait
+    `lr_ratios` maps the name of each trained parameter to the ratio of its lr to the lr that `set` takes; None trains
+    all parameters with ratio 1. Other parameters do not change, and do not decay. `momentum` is beta1 for AdamW.
+    Without `decay_norm_and_bias`, parameters with one dimension (norm layers and biases) do not decay. `memory` holds
+    the state of earlier updates. All updates are foreach operations: one kernel for many parameters, without waiting
     for the device.
     """
 
@@ -35,7 +36,7 @@ class Optimizer:
         if lr_ratios is None:
             lr_ratios = dict.fromkeys(named, 1.0)
         self.parameters: list[Tensor] = [named[name] for name in lr_ratios]
-        # Where all are alike, they cost no kernel.
+        # None saves a kernel when all ratios are 1.
         self.lr_ratios = list(lr_ratios.values()) if set(lr_ratios.values()) != {1.0} else None
         self.decayed = [number for number, p in enumerate(self.parameters) if decay_norm_and_bias or p.ndim > 1]
         device = self.parameters[0].device
@@ -43,17 +44,17 @@ class Optimizer:
         self.memory: list[Tensor] = []
 
     def set(self, lr: float, momentum: float) -> None:
-        """Sets the lr and the momentum of the next update; the device is told, not waited for."""
+        """Sets the lr and the momentum of the next update, without waiting for the device."""
         self.lr.fill_(lr)
         self.momentum.fill_(momentum)
 
     @torch.no_grad()
     def step(self) -> None:
-        """Updates every parameter from its gradient; the gradients are used up."""
+        """Updates every parameter from its gradient; overwrites the gradients."""
         self._update([_gradient(parameter) for parameter in self.parameters])
 
     def reset(self, weight_decay: float) -> None:
-        """Forgets all updates, in place."""
+        """Sets the weight decay, and the state of earlier updates to zero, in place."""
         self.weight_decay.fill_(weight_decay)
         for tensor in self.memory:
             tensor.zero_()
@@ -65,14 +66,14 @@ class Optimizer:
         return [values[number] for number in self.decayed]
 
     def _take(self, steps: list[Tensor] | tuple[Tensor, ...]) -> None:
-        """Adds steps of the lr that was set to the parameters, each as long as its own lr makes it."""
+        """Adds `steps`, computed for the lr that `set` took, to the parameters, each times its lr ratio."""
         if self.lr_ratios is not None:
             torch._foreach_mul_(steps, self.lr_ratios)
         torch._foreach_add_(self.parameters, steps)
 
 
 class Sgd(Optimizer):
-    """Gradient descent with momentum; weight decay is L2, added to the gradient, as torch's SGD has it."""
+    """SGD with momentum, equal to torch's SGD: weight decay is L2, added to the gradient."""
 
     def __init__(self, model: nn.Module, *, nesterov: bool, **common: Any) -> None:
         super().__init__(model, **common)
@@ -93,7 +94,7 @@ class Sgd(Optimizer):
 
 
 class AdamW(Optimizer):
-    """Adam with weight decay apart from the gradient (Loshchilov and Hutter 2017), as torch's AdamW has it."""
+    """AdamW (Loshchilov and Hutter 2017), equal to torch's AdamW: weight decay is separate from the gradient."""
 
     def __init__(self, model: nn.Module, *, beta2: float, eps: float, **common: Any) -> None:
         super().__init__(model, **common)
@@ -117,7 +118,7 @@ class AdamW(Optimizer):
         self._take(steps)
 
     def _decay(self) -> None:
-        """Takes the share `lr x weight_decay` of each parameter that decays, by its own lr."""
+        """Reduces each parameter that decays by the share `lr x lr ratio x weight_decay`."""
         decayed = self._of_decayed(self.parameters)
         if self.lr_ratios is None:
             torch._foreach_mul_(decayed, 1 - self.lr * self.weight_decay)
@@ -147,7 +148,7 @@ class OptimizerSpec(Protocol):
 def build_optimizer(
     model: nn.Module, settings: OptimizerSpec, *, lr_ratios: Mapping[str, float] | None = None
 ) -> Optimizer:
-    """The optimizer that the settings name, for a model; those that belong to the other one are not used."""
+    """Builds the optimizer that the settings name, "sgd" or "adamw"; ignores the settings of the other one."""
     common: dict[str, Any] = {
         "weight_decay": settings.weight_decay,
         "decay_norm_and_bias": settings.decay_norm_and_bias,
@@ -163,5 +164,5 @@ def _zeros_like(tensors: Iterable[Tensor]) -> list[Tensor]:
 
 
 def _gradient(parameter: Tensor) -> Tensor:
-    assert parameter.grad is not None  # every parameter of a network of ours takes part in each step
+    assert parameter.grad is not None  # every parameter of the networks takes part in each step
     return parameter.grad

@@ -1,4 +1,4 @@
-"""Interrupts (Ctrl-C, SIGTERM, a terminal that closes) that wait until the work in hand can be left."""
+"""Delayed interrupts (Ctrl-C, SIGTERM, a closed terminal): they act only where the work can stop safely."""
 
 import signal
 import threading
@@ -10,7 +10,7 @@ Handler = Callable[[int, FrameType | None], object]
 
 
 class Held:
-    """What has come so far: nothing, or the first interrupt, which `let_go` lets act."""
+    """The first interrupt since `held_back` started, if any; `let_go` lets it act."""
 
     def __init__(self) -> None:
         self._before: dict[int, Handler] = {}
@@ -18,11 +18,11 @@ class Held:
 
     @property
     def came(self) -> bool:
-        """Whether there was an interrupt."""
+        """Whether an interrupt is waiting."""
         return self._came is not None
 
     def let_go(self) -> None:
-        """Does what the interrupt does elsewhere, which is to raise; nothing where there was none."""
+        """Calls the original handler of a waiting interrupt, which raises; does nothing without an interrupt."""
         if self._came is not None:
             number, self._came = self._came, None
             self._before[number](number, None)
@@ -36,15 +36,16 @@ class Held:
 
 @contextmanager
 def held_back() -> Iterator[Held]:
-    """Holds the first interrupt back until the block ends or lets it go; a second one acts at once.
+    """Delays the first interrupt until the block ends or calls `let_go`; a second interrupt acts at once.
 
-    What is ignored stays ignored, and what would end the process on the spot still does. Python hears of signals in the
-    main thread alone; in others nothing is held back.
+    Only signals with a Python handler are delayed: an ignored signal stays ignored, and a signal whose default is to
+    end the process still does. Python runs signal handlers in the main thread only; in other threads nothing is
+    delayed.
     """
     held = Held()
     if threading.current_thread() is threading.main_thread():
         handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-        # SIG_IGN and SIG_DFL are no functions.
+        # SIG_IGN and SIG_DFL are not callable.
         held._before = {number: handler for number, handler in handlers.items() if callable(handler)}
     for number in held._before:
         signal.signal(number, held._take)

@@ -1,4 +1,4 @@
-"""Steps as they come to the host: a block at a time, since each look at a loss waits for the device."""
+"""Copies the results of steps to the host in blocks, because reading a loss waits for the device."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from onecycle_cli.training.trainer import Step
 
 @dataclass(frozen=True)
 class LoggedStep:
-    """What `steps.csv` says of a step."""
+    """A row of `steps.csv`."""
 
     step: int
     epoch: int
@@ -24,7 +24,7 @@ class LoggedStep:
 
 @dataclass(frozen=True)
 class SeenStep(LoggedStep):
-    """A step whose loss, weight and count of right answers have come to the host."""
+    """A step whose loss, weight and number of correct answers are on the host."""
 
     images: int
     weight: float
@@ -33,16 +33,16 @@ class SeenStep(LoggedStep):
 
 @dataclass(frozen=True)
 class Block:
-    """Steps that came to the host together, and how fast they were."""
+    """Steps that were copied to the host together, and their speed."""
 
     steps: list[SeenStep]
     images_per_second: float
 
 
 def in_blocks(steps: Iterator[Step], hardware: Hardware, log_every: int) -> Iterator[Block]:
-    """Takes steps and looks at them a block at a time: each look waits for the device once.
+    """Takes steps and yields them in blocks of `log_every`; each block waits for the device once.
 
-    A CPU is never waited for, so there each step is a block of its own. What a step says does not depend on the block.
+    On a CPU there is no wait, so each step is one block. The values of a step do not depend on the block.
     """
     size = 1 if hardware.device.type == "cpu" else log_every
     while True:

@@ -1,9 +1,9 @@
-"""Sharing the cores of a machine: how many threads a training step uses, and turns between processes that use them all.
+"""Sharing CPU cores between processes: the number of threads of a training step, and turns between processes.
 
-Two processes with as many threads as there are cores do not run half as fast each, but ten times slower: the threads of
-a step wait for each other in short loops without sleeping, and on a core that is taken each such wait lasts until the
-system switches (measured in benchmarks/results/side_by_side.csv). So a small step uses one thread, and processes whose
-steps use most of the cores take turns, step by step. What other processes do never changes a bit of a result.
+Two processes with one thread per core each are not two but ten times slower. The threads of a step wait for each other
+in busy loops; on a core that another process uses, each wait lasts until the system switches between them (measured in
+benchmarks/results/side_by_side.csv). So a small step uses one thread, and processes whose steps use most of the cores
+take turns, step by step. Other processes never change a bit of a result.
 """
 
 import os
@@ -23,23 +23,23 @@ if TYPE_CHECKING:
     from torch import nn
 
 SMALL_STEP = 100_000_000
-"""Multiply-adds of the forward passes of a batch, below which a step uses one thread: a second one gains nothing."""
+"""The multiply-adds in the forward pass of a batch below which a step uses one thread: a second one gains nothing."""
 
 PATIENCE_SECONDS = 120.0
-"""A process that waited so long for its turn goes on without: the one whose turn it is may have been suspended."""
+"""The longest wait for a turn; after it, the process continues, since the process with the turn may be suspended."""
 
 REST_SECONDS = 600.0
-"""So long it then takes no turns."""
+"""The time without turns after a wait of `PATIENCE_SECONDS`, or after an error with a lock file."""
 
 POLL_SECONDS = 0.001
-"""Between two looks at whether the turn has come."""
+"""The time between two checks for the turn."""
 
 
 def multiply_adds(model: "nn.Module", image: "torch.Tensor") -> int:
-    """The multiply-adds of convolutions and linear layers in one forward pass of a batch with one image.
+    """Returns the multiply-adds of convolutions and linear layers in one forward pass of one image.
 
-    `image` is float32 (1, channels, height, width). Nothing is computed, and no memory is taken: the pass runs on the
-    device `meta` of torch. The mode and the statistics of `model` stay as they are.
+    `image` is float32 (1, channels, height, width). The pass runs on torch's `meta` device, which computes nothing and
+    allocates no memory. The mode and the statistics of `model` do not change.
     """
     import torch
     from torch import nn
@@ -68,7 +68,7 @@ def multiply_adds(model: "nn.Module", image: "torch.Tensor") -> int:
 
 
 def threads_of(step: int) -> int:
-    """The threads for a step of so many multiply-adds: one where it is small, else all that torch may use."""
+    """Returns the threads for a step of `step` multiply-adds: 1 below `SMALL_STEP`, else torch's number of threads."""
     import torch
 
     return 1 if step < SMALL_STEP else torch.get_num_threads()
@@ -76,7 +76,7 @@ def threads_of(step: int) -> int:
 
 @contextmanager
 def using_threads(threads: int) -> Iterator[None]:
-    """Has torch compute with so many threads inside the block."""
+    """Sets torch's number of threads to `threads` inside the block."""
     import torch
 
     before = torch.get_num_threads()
@@ -91,10 +91,10 @@ def using_threads(threads: int) -> Iterator[None]:
 
 
 class Turns:
-    """Turns between the processes of one user on one machine: a block runs while no other process is in such a block.
+    """Turns between the processes of one user on one machine: only one process at a time runs a `taken` block.
 
-    A queue lock, taken before the turn lock and given back after it, lets those who wait go first. Without `threads` on
-    most of the cores of this process there is nothing to take turns for.
+    A process takes the queue lock before the turn lock, so that waiting processes go before the one that had the last
+    turn. A process takes turns only if `threads` is more than half of its cores.
     """
 
     def __init__(self, threads: int) -> None:
@@ -108,7 +108,7 @@ class Turns:
 
     @contextmanager
     def taken(self) -> Iterator[None]:
-        """Waits for the turn, and gives it back after the block; where none can be had, the block runs all the same."""
+        """Waits for the turn and releases it after the block; if waiting fails, the block runs without a turn."""
         got = self._shared and monotonic() >= self._resting_until and self._wait()
         try:
             yield
@@ -120,7 +120,7 @@ class Turns:
         try:
             with self._queue.acquire(poll_interval=POLL_SECONDS):
                 self._turn.acquire(poll_interval=POLL_SECONDS)
-        except (Timeout, OSError):  # no such folder, or a file of somebody else
+        except (Timeout, OSError):  # a missing folder, or a lock file of another user
             self._resting_until = monotonic() + REST_SECONDS
             return False
         return True

@@ -1,7 +1,7 @@
-"""The one training loop, and scoring.
+"""The training loop, and scoring.
 
-The loop is a generator: it takes a step and yields what is known of it, with the loss still on the device. Whoever
-drains it decides how often to look, and may leave at any step. Nothing in a step waits for the device.
+The loop is a generator: it takes a step and yields the result, with the loss still on the device. The caller decides
+how often to read a loss, and may stop after any step. Nothing in a step waits for the device.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -24,10 +24,11 @@ from onecycle_cli.training.threads import Turns, multiply_adds, threads_of, usin
 
 @dataclass(frozen=True)
 class Step:
-    """One update; `loss` (the batch's mean), `weight` and `correct` are scalars on the device, of before the update.
+    """One update; `loss`, `weight` and `correct` are scalars on the device, computed before the update.
 
-    `weight` is what the images weigh together in an epoch's mean loss: their number, or the sum of their class weights.
-    `correct` is a count.
+    `step` counts from 0, `epoch` from 1. `loss` is the mean over the batch. `weight` is the weight of the batch in an
+    epoch's mean loss: the number of images, or the sum of their class weights. `correct` is the number of correct
+    answers.
     """
 
     step: int
@@ -42,7 +43,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Score:
-    """Mean cross-entropy (without label smoothing and class weights) and the answers.
+    """The score of a network on a set of images: mean cross-entropy (no label smoothing, no class weights) and answers.
 
     `top5_accuracy` is the share of images whose class is among the five most likely; None with fewer than ten classes.
     """
@@ -53,17 +54,17 @@ class Score:
 
     @property
     def accuracy(self) -> float:
-        """The share of right answers."""
+        """The share of correct answers."""
         return self.answers.accuracy
 
     @property
     def balanced_accuracy(self) -> float:
-        """The mean recall over the classes that have images."""
+        """The mean recall over all classes with images."""
         return self.answers.balanced_accuracy
 
 
 class _Clock:
-    """The time since it was last asked, with the device waited for."""
+    """A clock that measures the time between calls of `lap`, each after waiting for the device."""
 
     def __init__(self, device: torch.device) -> None:
         self._device, self._since = device, perf_counter()
@@ -71,20 +72,21 @@ class _Clock:
     def lap(self) -> float:
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
-        elapsed, self._since = perf_counter() - self._since, perf_counter()
-        return elapsed
+        etimesd, self._since = perf_counter() - self._since, perf_counter()
+        return etimesd
 
 
 class Trainer:
-    """A network, its optimizer and the step of both on one device, for one training after another.
+    """A network with its optimizer on one device, which can run several trainings in a row.
 
-    What the optimizer does not train is frozen: it needs no gradient, and norms keep their statistics. `reset` makes
-    all fresh in place. On CUDA the step and the scoring are graphs, made once and good for every training that follows:
-    a range test, the training after it, each value of a sweep. `report` is told where there can be none. On a CPU a
-    step uses `threads` threads, which follow from its size, and takes turns with other processes (cores.py).
+    Parameters that the optimizer does not train are frozen: they have no gradient, and their norm layers keep their
+    statistics. `reset` starts a new training in place. On CUDA, step and scoring are recorded once as CUDA graphs,
+    which all later trainings use: a range test, the training after it, each value of a sweep. `report` gets a message
+    if this fails. On a CPU, a step uses `threads` threads, which depend on its size, and takes turns with other
+    processes (threads.py).
 
-    The train loss of a batch is the mean over its images, each with the weight of its class in `class_weights` (float32
-    (classes,), on the device), as in `torch.nn.CrossEntropyLoss(weight)`; a plain mean where they are None.
+    The train loss of a batch is the mean over its images, weighted by `class_weights` (float32 (classes,), on the
+    device) as in `torch.nn.CrossEntropyLoss(weight)`, or unweighted if they are None.
     """
 
     def __init__(
@@ -107,40 +109,44 @@ class Trainer:
         self.threads, self._turns = torch.get_num_threads(), Turns(0)
         if hardware.device.type == "cpu":
             _, height, width, channels = batches.images.shape
-            one = multiply_adds(model, torch.zeros(1, channels, height, width))
-            self.threads = threads_of(batches.batch_size * one)
+            per_image = multiply_adds(model, torch.zeros(1, channels, height, width))
+            self.threads = threads_of(batches.batch_size * per_image)
             self._turns = Turns(self.threads)
         self._take = replayed(self._step, hardware.device, report)
         self._score = replayed(self._scored, hardware.device, report)
 
     def reset(self, weights: Mapping[str, Tensor], weight_decay: float, batches: TrainBatches) -> None:
-        """Begins anew from `weights` (a model's `state_dict`), with nothing remembered of earlier steps.
+        """Starts a new training from `weights` (a model's `state_dict`), with a fresh optimizer state.
 
-        `batches` may differ from those before in their seed alone: a graph keeps how a batch is made of what was drawn.
+        `batches` may differ from the earlier batches only in the seed, because a CUDA graph has recorded how a batch is
+        made from its draws.
         """
         self.batches = batches
         self.model.load_state_dict(weights)
         self.optimizer.reset(weight_decay)
 
     def state(self) -> dict[str, Tensor]:
-        """What the next step depends on, beside its number: weights, statistics, what the optimizer remembers.
+        """Returns all tensors that the next step depends on: weights, norm statistics, optimizer state.
 
-        The tensors themselves, not copies: the next step changes them.
+        These are not copies; the next step changes them.
         """
         model = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
         return model | {f"optimizer.{number}": tensor for number, tensor in enumerate(self.optimizer.memory)}
 
     @torch.no_grad()
     def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Goes back to where `state` was taken, of a trainer of the same network and optimizer, in place."""
-        own = self.state()
-        if {name: tensor.shape for name, tensor in own.items()} != {name: t.shape for name, t in state.items()}:
-            raise ValueError("the state is of another network, or of another optimizer")
-        for name, tensor in own.items():
+        """Copies `state`, from a trainer with the same network and optimizer, into this trainer.
+
+        ValueError when names or shapes differ.
+        """
+        current = self.state()
+        if {name: tensor.shape for name, tensor in current.items()} != {name: t.shape for name, t in state.items()}:
+            raise ValueError("the state belongs to another network or optimizer")
+        for name, tensor in current.items():
             tensor.copy_(state[name])
 
     def steps(self, schedule: Schedule, *, first_step: int = 0) -> Iterator[Step]:
-        """Takes one optimizer step after another, from `first_step`, for as long as it is asked to."""
+        """Takes optimizer steps from `first_step` on and yields each, without end; `schedule` gives lr and momentum."""
         self._begin()
         for step, drawn in enumerate(self.batches.drawn(first_step), start=first_step):
             lr, momentum = schedule(step)
@@ -155,7 +161,7 @@ class Trainer:
             yield Step(step, epoch, lr, momentum, len(drawn.labels), loss, weight, correct)
 
     def evaluate(self, batches: FixedBatches) -> Score:
-        """Scores the network on all images; looks at the device once, at the end."""
+        """Scores the network on all images; waits for the device once, at the end."""
         self.model.eval()
         scored = []
         for pixels, labels in batches:
@@ -168,10 +174,10 @@ class Trainer:
         return Score(float(loss) / total, answers, int(in_top_5) / total if has_top_5 else None)
 
     def parts_of_a_step(self, steps: int) -> dict[str, float]:
-        """Seconds that each part of a step takes, the mean of so many steps: data, forward, backward, update, other.
+        """Returns the mean seconds over `steps` steps of each part: data, forward, backward, update, other.
 
-        The device is waited for after each part, and no graph is replayed; the parts sum up to such a step. It trains
-        the network: `reset` it afterwards.
+        Each part ends with a wait for the device, and no CUDA graph is used; the parts sum to the time of such a step.
+        This trains the network: call `reset` afterwards.
         """
         seconds = dict.fromkeys(("data", "forward", "backward", "update", "other"), 0.0)
         self._begin()
@@ -179,23 +185,23 @@ class Trainer:
         for number in range(-WARM_UP, steps):
             clock = _Clock(self.hardware.device)
             self.model.zero_grad()
-            lapse = {"other": clock.lap()}
+            times = {"other": clock.lap()}
             batch = self.batches.batch(next(drawn))
-            lapse["data"] = clock.lap()
+            times["data"] = clock.lap()
             loss, _ = self._loss(self._logits(batch), batch.labels)
-            lapse["forward"] = clock.lap()
+            times["forward"] = clock.lap()
             loss.backward()
-            lapse["backward"] = clock.lap()
+            times["backward"] = clock.lap()
             self.optimizer.step()
-            lapse["update"] = clock.lap()
+            times["update"] = clock.lap()
             loss.item()
-            lapse["other"] += clock.lap()
+            times["other"] += clock.lap()
             if number >= 0:
-                seconds = {part: total + lapse[part] / steps for part, total in seconds.items()}
+                seconds = {part: total + times[part] / steps for part, total in seconds.items()}
         return seconds
 
     def _begin(self) -> None:
-        """Training mode, but for what is frozen; another trainer of the same network may have left it otherwise."""
+        """Sets training mode and `requires_grad` for the trained parts; another trainer may have changed both."""
         self.model.train()
         for module in self._frozen:
             module.eval()
@@ -213,10 +219,10 @@ class Trainer:
 
     @torch.no_grad()
     def _scored(self, pixels: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The sum of the losses; images, answers and right answers by class, (3, classes); those in the top 5."""
+        """Returns the summed loss; images, answers and correct answers by class, (3, classes); the top-5 count."""
         logits = self._logits(Batch(self.batches.normalization(pixels), labels))
         classes = torch.arange(logits.shape[1], device=logits.device)
-        # Compared rather than counted by bincount, which looks at the device and so cannot be part of a graph.
+        # Not bincount, which waits for the device and so cannot be part of a CUDA graph.
         of_class, answered = labels[:, None] == classes, logits.argmax(1, keepdim=True) == classes
         by_class = torch.stack([one.sum(0) for one in (of_class, answered, of_class & answered)])
         in_top_5 = (logits.topk(min(5, len(classes))).indices == labels[:, None]).sum()
@@ -228,17 +234,17 @@ class Trainer:
         return cast(Tensor, logits.float())
 
     def _loss(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """The train loss of a batch, and what its images weigh together."""
+        """Returns the train loss of a batch, and the weight of the batch in an epoch's mean loss."""
         smoothing = self.label_smoothing
         if self.class_weights is None:
             return F.cross_entropy(logits, labels, label_smoothing=smoothing), logits.new_full((), len(labels))
-        # An image has one weight, whatever its smoothed label says of other classes. torch weighs each class of it, so
-        # that with label smoothing a rare class of weight 500 would draw the answers on all images to itself.
+        # An image has one weight, whatever its smoothed label. torch weights each class of a smoothed label, so that
+        # with label smoothing a rare class of weight 500 would attract the answers on all images.
         weights = self.class_weights[labels]
         losses = F.cross_entropy(logits, labels, label_smoothing=smoothing, reduction="none")
         return (weights * losses).sum() / weights.sum(), weights.sum()
 
 
 def _has_parameters_but_none_of(module: nn.Module, trained: set[int]) -> bool:
-    own = [id(parameter) in trained for parameter in module.parameters(recurse=False)]
-    return bool(own) and not any(own)
+    is_trained = [id(parameter) in trained for parameter in module.parameters(recurse=False)]
+    return bool(is_trained) and not any(is_trained)

@@ -47,7 +47,7 @@ def test_check_tells_what_is_not_there(onecycle: Command, tmp_path: Path) -> Non
     assert "There is no folder" in missing.stderr
     archive = onecycle("data", "check", "cifar10-resnet56")
     assert archive.exit_code == 5
-    assert "cifar-10-python.tar.gz is not there" in archive.stderr
+    assert "cifar-10-python.tar.gz is missing" in archive.stderr
     assert "onecycle data get" in archive.stderr
 
 

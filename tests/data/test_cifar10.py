@@ -128,5 +128,5 @@ def test_with_no_network_it_says_where_to_put_the_archive_and_what_needs_none(tm
         read_cifar10(tmp_path, (), silent, nowhere)
     assert str(tmp_path / "x.tar.gz") in caught.value.fix
     assert "`digits` needs no download" in caught.value.fix
-    with pytest.raises(MachineError, match="is not there"):
+    with pytest.raises(MachineError, match="is missing"):
         check_cifar10(tmp_path, nowhere)

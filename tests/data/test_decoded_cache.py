@@ -60,7 +60,7 @@ def test_images_of_8_bits_among_deep_ones_stay_as_they_are(tmp_path: Path) -> No
 def test_a_deep_test_image_is_refused_where_no_training_image_is_deep(tmp_path: Path) -> None:
     plain = np.zeros((8, 8), np.uint8)
     files = [saved(tmp_path / "a.png", plain), saved(tmp_path / "deep.png", plain.astype(np.uint16))]
-    with pytest.raises(InputError, match=r"deep\.png: it has more than 8 bits a channel"):
+    with pytest.raises(InputError, match=r"deep\.png: it has more than 8 bits per channel"):
         decoded(tmp_path, files, 1)
 
 

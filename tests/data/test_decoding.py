@@ -140,7 +140,7 @@ def test_16_bits_in_several_channels_are_refused_rather_than_cut_to_8(tmp_path: 
         png_with_16_bits(path, values)
     else:
         tiff_of(path, values.astype("<u2"), bits=16)
-    with pytest.raises(ValueError, match="16 bits in each of several channels, of which only 8 can be read"):
+    with pytest.raises(ValueError, match="several channels of 16 bits, of which only 8 can be read"):
         decode(path, 8, 3, (0, 4095))
 
 

@@ -93,7 +93,7 @@ def test_a_good_source_gives_the_file_and_tells_how_far_it_is(tmp_path: Path, so
     assert got == tmp_path / "file.bin"
     assert got.read_bytes() == BODY
     assert list(tmp_path.iterdir()) == [got]
-    assert news[-1] == Progress("fetching file.bin", len(BODY), len(BODY), "bytes")
+    assert news[-1] == Progress("downloading file.bin", len(BODY), len(BODY), "bytes")
 
 
 def test_a_broken_download_goes_on_where_it_stopped(tmp_path: Path, source: Callable) -> None:
@@ -120,7 +120,7 @@ def test_a_crawling_source_is_left_for_the_next_which_goes_on_where_it_was(tmp_p
     assert (tmp_path / "file.bin").read_bytes() == BODY
     assert len(slow.ranges) == 1
     assert int(good.ranges[0].removeprefix("bytes=").removesuffix("-")) > 0
-    assert "gives only" in news[0]
+    assert "too slow" in news[0]
     assert slow.url in news[0]
 
 
@@ -130,7 +130,7 @@ def test_when_all_crawl_the_fastest_is_taken_as_it_is(tmp_path: Path, source: Ca
     news: list[str] = []
     fetch(archive(slower, slow), tmp_path, lambda one: news.append(one) if isinstance(one, str) else None, QUICK)
     assert (tmp_path / "file.bin").read_bytes() == BODY
-    assert f"No faster source is left; {slow.url} goes on" in news[-1]
+    assert f"No source is faster; the download continues from {slow.url}." in news[-1]
 
 
 def test_a_source_that_says_nothing_is_left_for_the_next(tmp_path: Path, source: Callable) -> None:
@@ -143,7 +143,7 @@ def test_a_source_that_says_nothing_is_left_for_the_next(tmp_path: Path, source:
 @pytest.mark.parametrize(
     ("wrong", "says"),
     [
-        (BODY[:-1] + b"!", "gave other bytes than the original"),
+        (BODY[:-1] + b"!", "sent other bytes than the original"),
         (BODY + b"more", "announced 1,024,004 bytes, but the file has 1,024,000"),
         (b"<html>not found</html>", "announced 22 bytes"),
     ],

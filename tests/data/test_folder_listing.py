@@ -30,8 +30,8 @@ def skipped(listing: Listing) -> list[tuple[str, str]]:
     [
         (("train/a",), "images in the folder 'a' only, but a classifier needs at least two classes"),
         (("a",), "images in the folder 'a' only"),
-        (("train/a", "train/b", "test/a", "test/stranger"), "no class of the training images: stranger"),
-        (("train/a", "train/b", "valid/a", "valid/stranger"), "no class of the training images: stranger"),
+        (("train/a", "train/b", "test/a", "test/stranger"), "not classes of the training images: stranger"),
+        (("train/a", "train/b", "valid/a", "valid/stranger"), "not classes of the training images: stranger"),
     ],
 )
 def test_what_a_folder_lacks_is_told(image_folder: Make, classes: tuple[str, ...], what: str) -> None:
@@ -129,11 +129,11 @@ def test_links_do_not_lead_round_in_circles_or_count_twice(image_folder: Make) -
     listing = list_folder(path)
     assert counts(listing) == {"train/a": 4, "train/b": 4}
     assert dict(skipped(listing)) == {
-        "up": "a link to a folder that it lies in itself",
-        "itself": "leads to a folder that was counted already",
-        "twice": "leads to a folder that was counted already",
-        "root": "a link to a folder that it lies in itself",
-        "loop": "a link that leads nowhere",
+        "up": "a link to a folder above it",
+        "itself": "leads to a folder that is already counted",
+        "twice": "leads to a folder that is already counted",
+        "root": "a link to a folder above it",
+        "loop": "a broken link",
     }
 
 
@@ -142,7 +142,7 @@ def test_a_folder_of_classes_to_be_scored_holds_known_ones_alone(image_folder: M
     (path / "empty").mkdir()
     listing = list_class_folder(path, ("a", "b", "c"))
     assert listing.files() == [(path / "b/0.png", 1), (path / "c/0.png", 2)]
-    with pytest.raises(InputError, match="no class of the training images: c"):
+    with pytest.raises(InputError, match="not classes of the training images: c"):
         list_class_folder(path, ("a", "b"))
 
 

@@ -171,7 +171,7 @@ def test_a_link_to_nowhere_is_named(image_folder: Make) -> None:
 def test_a_pipe_is_refused_rather_than_waited_for(image_folder: Make) -> None:
     path = image_folder("a", "b")
     os.mkfifo(path / "a" / "pipe.png")
-    assert "a/pipe.png is no file: it is a pipe" in refused(path).what
+    assert "a/pipe.png is not a regular file: it is a pipe" in refused(path).what
 
 
 def test_links_that_go_round_in_circles_are_not_followed(image_folder: Make) -> None:
@@ -241,4 +241,4 @@ def test_images_with_more_than_8_bits_are_noted(image_folder: Make) -> None:
     deep = (np.arange(144).reshape(12, 12) * 20).astype(np.uint16)
     Image.fromarray(deep).save(path / "a" / "deep.png")
     (note,) = notes(path)
-    assert note.startswith("1 images have more than 8 bits a channel: their values from 2.86 to 2857.14, the 0.1 %")
+    assert note.startswith("1 images have more than 8 bits per channel: their values from 2.86 to 2857.14, the 0.1 %")

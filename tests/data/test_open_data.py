@@ -106,7 +106,7 @@ def test_a_channel_without_variation_is_scaled_by_1_and_named(image_folder: Make
     data = opened(path=str(path), valid_fraction=0.5, report=news.append)
     assert data.std[2] == 1
     assert data.mean[2] == pytest.approx(level / 255)
-    assert f"All training images have {level} of 255 everywhere in blue, which is scaled by 1." in news
+    assert f"All training pixels are {level} of 255 in blue: the std 0 is replaced by 1." in news
     given = opened(path=str(path), valid_fraction=0.5, std=(0.1, 0.2, 0.3))
     assert given.std == (0.1, 0.2, 0.3)
 
@@ -117,7 +117,7 @@ def test_grey_images_of_one_level_are_scaled_by_1(image_folder: Make) -> None:
         Image.new("L", (8, 8), 99).save(file)
     news: list[object] = []
     assert opened(path=str(path), valid_fraction=0.5, channels=1, report=news.append).std == (1,)
-    assert "All training images have 99 of 255 everywhere in grey, which is scaled by 1." in news
+    assert "All training pixels are 99 of 255 in grey: the std 0 is replaced by 1." in news
 
 
 def test_a_mean_and_std_from_elsewhere_stand_in_where_the_settings_have_none() -> None:

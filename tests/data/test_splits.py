@@ -43,5 +43,5 @@ def test_the_size_is_rounded_up_but_not_by_floating_point(images: int, fraction:
 
 @pytest.mark.parametrize(("classes", "fraction"), [((1, 20), 0.5), ((5, 5, 5), 0.1)])
 def test_a_class_too_small_to_share_is_told(classes: tuple[int, ...], fraction: float) -> None:
-    with pytest.raises(InputError, match="cannot be taken of each class"):
+    with pytest.raises(InputError, match="cannot be held out of each class"):
         hold_out(numbered(*classes), fraction, 0)

@@ -32,7 +32,7 @@ def test_each_class_of_each_split_and_all_that_is_not_used_has_a_row(
         CheckedClass("train", "b", 4, ""),
         CheckedClass("test", "a", 4, ""),
         CheckedClass("test", "b", 0, ""),
-        CheckedClass("", "", None, f"{path / 'validations'}: is no split, and is not used"),
+        CheckedClass("", "", None, f"{path / 'validations'}: is not a split, and is not used"),
     ]
 
 
@@ -45,7 +45,7 @@ def test_images_without_contrast_are_remarked(
         Image.new("RGB", (8, 8), (100, 100, 100 + number % 2)).save(file)
     found = measure_images(of_folder(path), silent)
     assert found.std[0] == 0
-    assert found.remarks[0] == "All training images have 100 of 255 everywhere in red and green, which is scaled by 1."
+    assert found.remarks[0] == "All training pixels are 100 of 255 in red and green: the std 0 is replaced by 1."
     assert found.remarks[1].startswith("The training images are nearly constant")
     assert found.remarks[2] == "4 of 4 training images are of a single colour."
 
@@ -69,5 +69,5 @@ def test_copies_between_the_splits_are_remarked(
 
 
 def test_a_missing_archive_is_told_before_anything_is_downloaded(tiny: Tiny) -> None:
-    with pytest.raises(MachineError, match="is not there"):
+    with pytest.raises(MachineError, match="is missing"):
         check_files(tiny({"data.source": "cifar10", "data.image_size": 32, "data.channels": 3}))

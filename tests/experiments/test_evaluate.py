@@ -92,7 +92,7 @@ def test_a_folder_of_some_of_the_classes_can_be_scored(scored: Callable, image_f
 
 
 def test_a_folder_with_another_class_is_refused(scored: Callable, image_folder: Callable) -> None:
-    with pytest.raises(InputError, match="no class of the training images: zebra"):
+    with pytest.raises(InputError, match="not classes of the training images: zebra"):
         scored(folder=image_folder("3", "zebra", name="others"))
 
 

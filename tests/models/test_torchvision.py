@@ -83,10 +83,11 @@ def test_without_a_network_it_is_told_where_they_were_looked_for_and_what_to_do(
         pretrained("resnet18", told.append)
     address = "https://download.pytorch.org/models/resnet18-f37072fd.pth"
     folder = tmp_path / "torch" / "hub" / "checkpoints"
-    assert told == [f"Fetching the ImageNet weights of resnet18 from {address}."]
-    assert f"are not in {folder / 'resnet18-f37072fd.pth'}, and {address} does not give them" in caught.value.what
+    assert told == [f"Downloading the ImageNet weights of resnet18 from {address}."]
+    assert caught.value.what.startswith(f"{folder / 'resnet18-f37072fd.pth'} with the ImageNet weights of")
+    assert f"downloading {address} failed: " in caught.value.what
     assert "refused" in caught.value.what
-    assert f"put the file into {folder}" in caught.value.fix
+    assert f"put it into {folder}" in caught.value.fix
     assert capsys.readouterr().out == ""
 
 

@@ -82,7 +82,7 @@ def test_where_recording_fails_it_goes_on_as_it_is_and_says_why_once() -> None:
     assert float(result[0]) == 40
     assert function.runs == 10
     why = "operation not permitted when stream is capturing"
-    assert told == [f"There are no CUDA graphs from here on, so steps are slower: {why}."]
+    assert told == [f"CUDA graphs are off from here on, so steps are slower: {why}."]
 
 
 def test_recordings_make_room_for_a_call_that_finds_no_memory() -> None:
@@ -101,7 +101,7 @@ def test_recordings_make_room_for_a_call_that_finds_no_memory() -> None:
     for size in (*[4] * 6, 2, 4):
         result = fast(torch.ones(size), torch.ones(()))
     assert float(result[0]) == 30
-    assert told == ["There are no CUDA graphs from here on, so steps are slower: their memory is needed."]
+    assert told == ["CUDA graphs are off from here on, so steps are slower: their memory is needed."]
     alone = Large()
     with pytest.raises(torch.OutOfMemoryError):
         Replayed(alone, recorder(alone), pytest.fail)(torch.ones(2), torch.ones(()))
