@@ -183,6 +183,8 @@ SETTINGS = st.builds(
 @example("running", LONG, [], [(0.1, 2.0 / n, 0.9, n if n < 9 else math.inf, 0.5) for n in range(1, 10)])
 @example("finished", replace(LONG, epochs=4), [], [(0.1, 2.0 / n**2, 0.9, math.inf, 0.5) for n in range(1, 5)])
 @example("finished", TIMID, [], [(1e-9, 2.2, 0.2, math.inf if n == 0 else 2.3 - 0.01 * n, 0.2) for n in range(8)])
+@example("finished", replace(LONG, epochs=1, label_smoothing=0.75, classes=2), [], [(0.0, 0.0, 0.0, -math.inf, 0.0)])
+@example("finished", replace(LONG, epochs=1, tail_share=0.0), [], [(0.0, 2.0, 0.0, -math.inf, 0.0)])
 def test_any_training_is_diagnosed(status: str, settings: Settings, steps: list, rows: list) -> None:
     assume(status != "diverged" or steps)  # a run that diverged had a step that did
     seen = [Step(number, *step) for number, step in enumerate(steps)]

@@ -193,7 +193,8 @@ def smoothing_too_strong(run: TrainingRun) -> Statement | None:
     last, settings = run.epochs[-1], run.settings
     unsure = settings.unsure_loss
     # A validation loss that is not finite has no share.
-    if not (run.complete and unsure >= SMOOTHED_LOSS and unsure >= SMOOTHED_SHARE * last.valid_loss):
+    share_is_known = run.complete and math.isfinite(last.valid_loss)
+    if not (share_is_known and unsure >= SMOOTHED_LOSS and unsure >= SMOOTHED_SHARE * last.valid_loss):
         return None
     return Statement(
         "regularization-too-strong",
