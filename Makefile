@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-lowest test-processors coverage chaos fuzz lint types docs benchmark benchmark-suggestion clean
+.PHONY: help demo test test-slow test-lowest test-processors coverage chaos fuzz lint types docs benchmark benchmark-suggestion clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*##/ #/' | awk -F' #' '{printf "make %-22s%s\n", $$1, $$2}'
@@ -13,6 +13,9 @@ demo: .venv/installed  ## install, find a learning rate for the embedded digits,
 
 test: lint types  ## lint, types and tests, what CI runs
 	$(BIN)/pytest
+
+test-slow: .venv/installed-dev  ## the long forms of some tests: many processes, kills at random moments
+	$(BIN)/pytest -m "slow and not gpu and not network"
 
 # What decides which instructions torch's own kernels, oneDNN, MKL and numpy use.
 AVX2 := ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_ENABLE_INSTRUCTIONS=AVX2 OPENBLAS_CORETYPE=Haswell

@@ -1,6 +1,8 @@
 """What several tests start from: tiny recipes, folders of images, and the command itself."""
 
+import io
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from typer.testing import CliRunner, Result
 from onecycle_cli.recipe import Recipe, load, shipped_path, with_values
 
 # A slow machine is no failure, and the same commit gives the same answer.
-settings.register_profile("onecycle", deadline=None, derandomize=True)
+settings.register_profile("onecycle", deadline=None, derandomize=True, max_examples=25)
 settings.load_profile("onecycle")
 # `make fuzz`: other examples each time, and many of them.
 settings.register_profile("fuzz", deadline=None, max_examples=5_000, print_blob=True)
@@ -60,6 +62,15 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             pytest.skip("no CUDA device")
 
 
+def _blank() -> bytes:
+    made = io.BytesIO()
+    Image.new("L", (1, 1)).save(made, format="PNG")
+    return made.getvalue()
+
+
+BLANK = _blank()
+"""A PNG of one pixel."""
+
 TINY = {
     "model.width": 0.25,
     "schedule.epochs": 2,
@@ -80,6 +91,16 @@ def _own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ONECYCLE_DATA", str(tmp_path / "cache"))
     monkeypatch.setenv("COLUMNS", "100")
+
+
+@pytest.fixture(autouse=True)
+def _blank_figures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures of runs are composed and not rendered: that takes twice as long as a tiny run; `draws` marks who does."""
+    if request.node.get_closest_marker("draws"):
+        return
+    from matplotlib.figure import Figure
+
+    monkeypatch.setattr(Figure, "savefig", lambda _, path, **__: Path(path).write_bytes(BLANK))
 
 
 @pytest.fixture
@@ -108,6 +129,31 @@ def onecycle() -> Callable[..., Result]:
 def tiny_digits() -> list[str]:
     """The words that make the digits recipe tiny on the command line."""
     return ["digits", *(word for field, value in TINY.items() for word in ("--set", f"{field}={value}"))]
+
+
+@pytest.fixture(scope="session")
+def _made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    return tmp_path_factory.mktemp("made"), {}
+
+
+@pytest.fixture
+def once(_made: tuple[Path, dict[str, Any]], tmp_path: Path) -> Callable[..., Any]:
+    """Has runs made once for several tests, of which each gets a copy: `once("suggested", make)`.
+
+    `make` fills runs/; what it returns is what each test gets.
+    """
+    folder, results = _made
+
+    def copied(name: str, make: Callable[[], Any]) -> Any:
+        if name not in results:
+            found = make()
+            shutil.copytree(tmp_path / "runs", folder / name)
+            results[name] = found
+        else:
+            shutil.copytree(folder / name, tmp_path / "runs")
+        return results[name]
+
+    return copied
 
 
 @pytest.fixture

@@ -87,23 +87,25 @@ FILES = {str(path.relative_to(PACKAGE)): path for path in sorted(PACKAGE.rglob("
 INNER = {name: path for name, path in FILES.items() if room_of(path) not in ("__init__", "__main__", "cli")}
 
 
-@pytest.mark.parametrize("name", INNER)
-def test_a_room_imports_only_the_rooms_below_it(name: str) -> None:
-    room = room_of(INNER[name])
-    used = {
-        module.split(".")[1]
-        for module in imports(ast.parse(INNER[name].read_text()))
-        if module.startswith("onecycle_cli.")
-    }
-    assert used - {"__version__", room} <= ROOMS[room]
+@pytest.fixture(scope="module")
+def trees() -> dict[str, ast.Module]:
+    """Each file, read once."""
+    return {name: ast.parse(path.read_text()) for name, path in FILES.items()}
 
 
-@pytest.mark.parametrize("name", FILES)
-def test_a_library_is_used_only_where_it_lives(name: str) -> None:
-    room = room_of(FILES[name])
-    for module in imports(ast.parse(FILES[name].read_text())):
-        library = module.split(".")[0]
-        assert room in LIBRARIES.get(library, {room}), f"{library} in {name}"
+def test_a_room_imports_only_the_rooms_below_it(trees: dict[str, ast.Module]) -> None:
+    for name, path in INNER.items():
+        room = room_of(path)
+        used = {module.split(".")[1] for module in imports(trees[name]) if module.startswith("onecycle_cli.")}
+        assert used - {"__version__", room} <= ROOMS[room], name
+
+
+def test_a_library_is_used_only_where_it_lives(trees: dict[str, ast.Module]) -> None:
+    for name, path in FILES.items():
+        room = room_of(path)
+        for module in imports(trees[name]):
+            library = module.split(".")[0]
+            assert room in LIBRARIES.get(library, {room}), f"{library} in {name}"
 
 
 LIGHT_FILES = [
@@ -113,10 +115,10 @@ LIGHT_FILES = [
 ]
 
 
-@pytest.mark.parametrize("name", LIGHT_FILES)
-def test_a_light_room_loads_no_large_library(name: str) -> None:
-    top = {module.split(".")[0] for module in imports(ast.parse(FILES[name].read_text()), at_top=True)}
-    assert not top & {"torch", "torchvision", "numpy", "pandas", "matplotlib", "scipy", "sklearn", "PIL"}
+def test_a_light_room_loads_no_large_library(trees: dict[str, ast.Module]) -> None:
+    for name in LIGHT_FILES:
+        top = {module.split(".")[0] for module in imports(trees[name], at_top=True)}
+        assert not top & {"torch", "torchvision", "numpy", "pandas", "matplotlib", "scipy", "sklearn", "PIL"}, name
 
 
 def test_the_arrows_go_round_in_no_circle() -> None:
@@ -133,12 +135,12 @@ def test_every_room_is_in_the_plan() -> None:
     assert len(rooms) <= MOST_ROOMS
 
 
-def test_an_experiment_imports_only_the_layers_above_it() -> None:
+def test_an_experiment_imports_only_the_layers_above_it(trees: dict[str, ast.Module]) -> None:
     layer_of = {name: number for number, layer in enumerate(EXPERIMENTS) for name in layer}
-    files = {path.stem: path for name, path in FILES.items() if room_of(path) == "experiments"}
+    files = {path.stem: name for name, path in FILES.items() if room_of(path) == "experiments"}
     assert set(files) - {"__init__"} == set(layer_of)
     for name, number in layer_of.items():
-        modules = [module.split(".") for module in imports(ast.parse(files[name].read_text()))]
+        modules = [module.split(".") for module in imports(trees[files[name]])]
         used = {parts[2] for parts in modules if parts[:2] == ["onecycle_cli", "experiments"] and len(parts) > 2}
         assert all(layer_of[one] < number for one in used), name
 

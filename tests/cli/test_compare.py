@@ -15,13 +15,17 @@ Command = Callable[..., Result]
 
 
 @pytest.fixture
-def trained(onecycle: Command, tiny_digits: list[str]) -> dict[str, dict[str, object]]:
+def trained(once: Callable, onecycle: Command, tiny_digits: list[str]) -> dict[str, dict[str, object]]:
     """Two max_lrs with two seeds each: the summary of each run, by its folder."""
-    for max_lr in (0.1, 0.01):
-        for seed in (0, 1):
-            name = f"20260101-{seed}{max_lr}-train-digits"
-            onecycle("train", *tiny_digits, "--max-lr", max_lr, "--seed", seed, "--name", name)
-    return {str(path): json.loads((path / "summary.json").read_text()) for path in sorted(Path("runs").iterdir())}
+
+    def make() -> dict[str, dict[str, object]]:
+        for max_lr in (0.1, 0.01):
+            for seed in (0, 1):
+                name = f"20260101-{seed}{max_lr}-train-digits"
+                onecycle("train", *tiny_digits, "--max-lr", max_lr, "--seed", seed, "--name", name)
+        return {str(path): json.loads((path / "summary.json").read_text()) for path in sorted(Path("runs").iterdir())}
+
+    return once("two max_lrs with two seeds", make)
 
 
 def blocks(text: str) -> list[list[list[str]]]:
@@ -64,6 +68,7 @@ def test_csv_and_json_have_every_number(onecycle: Command, trained: dict[str, di
     assert found["left_out"] == []
 
 
+@pytest.mark.draws
 def test_files_are_written_once_and_told(onecycle: Command, trained: dict[str, dict[str, Any]]) -> None:
     words = ("compare", *trained, "--csv", "a.csv", "--plot", "a.png")
     assert blocks(onecycle(*words).stdout)[-1] == [["table", "a.csv"], ["figure", "a.png"]]

@@ -19,6 +19,7 @@ from onecycle_cli.recipe import load, to_yaml
 
 Command = Callable[..., Result]
 RUNS = Path("runs")
+README = Path(__file__).parent.parent.parent / "README.md"
 
 
 def only_run() -> Path:
@@ -26,6 +27,7 @@ def only_run() -> Path:
     return run
 
 
+@pytest.mark.draws
 def test_find_lr_prints_its_result_and_where_everything_is(onecycle: Command, tiny_digits: list[str]) -> None:
     result = onecycle("find-lr", *tiny_digits)
     assert result.exit_code == 0
@@ -81,6 +83,7 @@ def test_the_options_of_find_lr_reach_the_recipe_of_the_run(onecycle: Command, t
     assert "valid_loss" in pd.read_csv("elsewhere/mine/lr_range.csv").columns
 
 
+@pytest.mark.draws
 def test_train_prints_scores_and_paths(onecycle: Command, tiny_digits: list[str]) -> None:
     result = onecycle("train", *tiny_digits, "--max-lr", "5e-2", "--epochs", 1)
     assert result.exit_code == 0
@@ -266,7 +269,14 @@ def test_train_whose_own_range_test_is_refused_has_the_reason_in_its_json(
     assert (quiet.exit_code, quiet.stdout, "never fell" in quiet.stderr) == (4, "", True)
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [
+        (signal.SIGINT, 130),
+        (signal.SIGTERM, 143),
+        pytest.param(signal.SIGHUP, 143, marks=pytest.mark.slow),
+    ],
+)
 def test_an_interrupted_run_says_so_and_keeps_its_rows(
     tmp_path: Path, tiny_digits: list[str], number: int, code: int
 ) -> None:
@@ -341,10 +351,10 @@ def test_what_does_not_go_with_resume_is_refused(onecycle: Command, words: tuple
     assert (result.exit_code, says in result.stderr) == (2, True)
 
 
-def test_the_shell_idioms_of_the_readme_work_in_a_shell_without_a_terminal(tiny_digits: list[str]) -> None:
-    """As they are printed there, but for a smaller network: a pipe, no TERM, no display, no install."""
-    checkout = Path(__file__).parent.parent.parent
-    idioms = re.findall(r"^```sh\n(.*?)^```", (checkout / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+@pytest.fixture
+def printed(tiny_digits: list[str]) -> Callable[[int], list[list[str]]]:
+    """What a shell idiom of the README prints, but for a smaller network: a pipe, no TERM, no display, no install."""
+    idioms = re.findall(r"^```sh\n(.*?)^```", README.read_text(), re.MULTILINE | re.DOTALL)
     assert len(idioms) == 2
     _, *smaller = tiny_digits
     start = f"""
@@ -352,17 +362,38 @@ def test_the_shell_idioms_of_the_readme_work_in_a_shell_without_a_terminal(tiny_
         python() {{ "{sys.executable}" "$@"; }}
         onecycle() {{ python -m onecycle_cli "$@" {shlex.join(smaller)}; }}
     """
-    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(checkout), "HOME": str(Path.cwd())}
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(README.parent), "HOME": str(Path.cwd())}
 
-    def printed(idiom: str) -> list[list[str]]:
-        words = ["sh", "-c", start + idiom]
+    def run(number: int) -> list[list[str]]:
+        words = ["sh", "-c", start + idioms[number]]
         done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=240)
         assert done.returncode == 0, done.stderr
         return [line.split() for line in done.stdout.splitlines()]
 
-    ((accuracy,),) = printed(idioms[0])
+    return run
+
+
+def test_the_first_shell_idiom_of_the_readme_works_in_a_shell_without_a_terminal(printed: Callable) -> None:
+    ((accuracy,),) = printed(0)
     assert 0 <= float(accuracy) <= 1
-    *max_lrs, first, second, third = printed(idioms[1])
+
+
+def test_what_follows_the_loop_of_the_readme_reads_its_range_tests(
+    onecycle: Command, tiny_digits: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    weight_decays = ["1e-2", "1e-3", "1e-4"]
+    for wd in weight_decays:
+        onecycle("find-lr", *tiny_digits, "--set", f"optimizer.weight_decay={wd}", "--name", f"digits-{wd}", "--quiet")
+    (program,) = re.findall(r"python -c '\n(.*?)'", README.read_text(), re.DOTALL)
+    exec(program, {})
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert [row[0] for row in rows] == weight_decays
+    assert all(1e-3 <= float(row[1]) <= 1000 for row in rows)
+
+
+@pytest.mark.slow
+def test_the_loop_of_the_readme_works_in_a_shell_without_a_terminal(printed: Callable) -> None:
+    *max_lrs, first, second, third = printed(1)
     assert len(max_lrs) == 3
     assert [first[0], second[0], third[0]] == ["1e-2", "1e-3", "1e-4"]
     assert all(1e-3 <= float(row[1]) <= 1000 for row in (first, second, third))

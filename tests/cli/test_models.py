@@ -14,11 +14,15 @@ Command = Callable[..., Result]
 
 
 @pytest.fixture
-def trained(onecycle: Command, tiny_digits: list[str]) -> str:
-    assert onecycle("train", *tiny_digits, "--name", "trained").exit_code == 0
-    return "trained"
+def trained(once: Callable, onecycle: Command, tiny_digits: list[str]) -> str:
+    def make() -> str:
+        assert onecycle("train", *tiny_digits, "--name", "trained").exit_code == 0
+        return "trained"
+
+    return once("a training of models", make)
 
 
+@pytest.mark.draws
 def test_evaluate_prints_a_row_a_class_and_where_the_matrix_is(onecycle: Command, trained: str) -> None:
     result = onecycle("evaluate", trained)
     assert result.exit_code == 0
@@ -117,6 +121,7 @@ def test_evaluate_names_all_files_that_cannot_be_read(onecycle: Command, trained
     assert all(f"{file} cannot be read" in result.stderr for file in bad)
 
 
+@pytest.mark.draws
 def test_a_class_of_any_name_passes_through_training_evaluation_and_prediction(
     onecycle: Command, image_folder: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -34,15 +34,19 @@ def test_runs_as_json_are_read_by_scripts(onecycle: Command, tiny_digits: list[s
 
 
 @pytest.fixture
-def suggested(onecycle: Command, tiny_digits: list[str]) -> dict[str, float]:
+def suggested(once: Callable, onecycle: Command, tiny_digits: list[str]) -> dict[str, float]:
     """A range test, a sweep of two values and a training that found its own max_lr: each max_lr by its run."""
-    onecycle("find-lr", *tiny_digits, "--name", "found")
-    onecycle("sweep-wd", *tiny_digits, "--name", "swept", "--weight-decays", "1e-3,1e-4")
-    auto = ("--max-lr", "auto", "--epochs", 3, "--batch-size", 64)
-    onecycle("train", *tiny_digits, *auto, "--name", "trained")
-    onecycle("train", *tiny_digits, "--name", "told")
-    paths = [f"runs/{name}" for name in ("found", "swept/weight_decay=1e-3", "swept/weight_decay=1e-4", "trained")]
-    return {path: json.loads(Path(path, "suggestion.json").read_text())["max_lr"] for path in paths}
+
+    def make() -> dict[str, float]:
+        onecycle("find-lr", *tiny_digits, "--name", "found")
+        onecycle("sweep-wd", *tiny_digits, "--name", "swept", "--weight-decays", "1e-3,1e-4")
+        auto = ("--max-lr", "auto", "--epochs", 3, "--batch-size", 64)
+        onecycle("train", *tiny_digits, *auto, "--name", "trained")
+        onecycle("train", *tiny_digits, "--name", "told")
+        paths = [f"runs/{name}" for name in ("found", "swept/weight_decay=1e-3", "swept/weight_decay=1e-4", "trained")]
+        return {path: json.loads(Path(path, "suggestion.json").read_text())["max_lr"] for path in paths}
+
+    return once("suggestions of runs", make)
 
 
 def test_for_a_recipe_each_suggestion_fits_or_has_its_differences_below(

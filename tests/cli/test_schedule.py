@@ -44,6 +44,7 @@ def test_stages_are_shown_one_after_another(onecycle: Callable) -> None:
     assert lrs[5 * 23] == pytest.approx(0.03)
 
 
+@pytest.mark.draws
 def test_files_are_written_once(onecycle: Command) -> None:
     words = ("schedule", "digits", "--max-lr", 1, "--csv", "a.csv", "--plot", "a.png")
     assert onecycle(*words).exit_code == 0

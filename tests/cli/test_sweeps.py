@@ -13,6 +13,7 @@ from onecycle_cli.run_dir.run import RunDir
 Command = Callable[..., Result]
 
 
+@pytest.mark.draws
 def test_sweep_wd_prints_a_table_the_choice_and_the_command_that_follows(
     onecycle: Command, tiny_digits: list[str]
 ) -> None:
@@ -56,6 +57,7 @@ def test_sweep_wd_without_any_suggestion_exits_with_4(onecycle: Command, tiny_di
     assert "No weight decay" in found["reason"]
 
 
+@pytest.mark.draws
 def test_sweep_prints_means_over_seeds_a_verdict_and_the_training_that_follows(
     onecycle: Command, tiny_digits: list[str]
 ) -> None:

@@ -18,7 +18,7 @@ Tiny = Callable[..., Recipe]
 RUN = RunDir(Path("runs/mine"))
 
 LIMITED = """
-import resource
+import contextlib, io, json, resource, sys
 import torch
 from onecycle_cli import cli
 from onecycle_cli.experiments import range_test
@@ -26,17 +26,23 @@ from onecycle_cli.experiments import range_test
 pages = int(open("/proc/self/statm").read().split()[0])
 most = pages * resource.getpagesize() + 4 * 2**30
 resource.setrlimit(resource.RLIMIT_AS, (most, most))
-cli.main()
+ends = []
+for words in json.loads(sys.argv[1]):
+    sys.argv[1:] = words
+    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
+        try:
+            cli.main()
+        except SystemExit as end:
+            ends.append((end.code, out.getvalue(), err.getvalue()))
+print(json.dumps(ends))
 """
+COMMANDS = {"find-lr": [], "train": ["--max-lr", "0.1"]}
+FILES = {"find-lr": {"lr_range.csv"}, "train": {"epochs.csv", "steps.csv", "images.npy"}}
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the limit on memory is Linux's")
-@pytest.mark.parametrize(
-    ("command", "tables"),
-    [(["find-lr"], ["lr_range.csv"]), (["train", "--max-lr", "0.1"], ["epochs.csv", "steps.csv"])],
-)
 def test_the_batch_size_the_guess_and_the_command_are_told_and_nothing_is_half_written(
-    tmp_path: Path, tiny: Tiny, image_folder: Callable[..., Path], command: list[str], tables: list[str]
+    tmp_path: Path, tiny: Tiny, image_folder: Callable[..., Path]
 ) -> None:
     folder = image_folder("train/a", "train/b", "test/a", "test/b", images=10)
     images = {"data.source": "image_folder", "data.path": str(folder), "data.valid_fraction": 0.0}
@@ -44,20 +50,22 @@ def test_the_batch_size_the_guess_and_the_command_are_told_and_nothing_is_half_w
     huge = {"data.image_size": 1024, "data.batch_size": 20, "model.width": 16}
     recipe = tiny(images | huge | {"schedule.epochs": 4})  # of one step each, since a cycle takes more than two
     (tmp_path / "recipe.yaml").write_text(to_yaml(recipe))
-    words = [sys.executable, "-c", LIMITED, *command, "recipe.yaml", "--name", "mine"]
-    done = subprocess.run(words, capture_output=True, text=True)
-    assert done.returncode == 5, done.stderr
-    *_, what, fix = done.stderr.splitlines()
-    assert what.startswith("error: Out of memory with data.batch_size 20, of images of 1024x1024 pixels: can't alloc")
-    assert fix.startswith("Half of it, --batch-size 8, is a guess; `onecycle find-batch-size runs/mine/recipe.yaml`")
-    assert done.stdout == ""
-    kept = ["images.npy"] if command[0] == "train" else []
-    files = {path.name: path.read_text(errors="replace") for path in (tmp_path / "runs/mine").iterdir()}
-    assert files.keys() - {".lock"} == {*tables, *kept, "recipe.yaml", "run.json"}
-    facts = json.loads(files["run.json"])
-    assert facts["status"] == "failed"
-    assert "Out of memory with data.batch_size 20" in facts["error"]
-    assert all(files[table].count("\n") == 1 for table in tables)
+    words = [[command, "recipe.yaml", *more, "--name", command] for command, more in COMMANDS.items()]
+    done = subprocess.run([sys.executable, "-c", LIMITED, json.dumps(words)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    for command, (code, out, err) in zip(COMMANDS, json.loads(done.stdout), strict=True):
+        assert (code, out) == (5, ""), err
+        *_, what, fix = err.splitlines()
+        where = "with data.batch_size 20, of images of 1024x1024 pixels"
+        assert what.startswith(f"error: Out of memory {where}: can't alloc")
+        told = f"Half of it, --batch-size 8, is a guess; `onecycle find-batch-size runs/{command}/recipe.yaml`"
+        assert fix.startswith(told)
+        files = {path.name: path.read_text(errors="replace") for path in (tmp_path / "runs" / command).iterdir()}
+        assert files.keys() - {".lock"} == FILES[command] | {"recipe.yaml", "run.json"}
+        facts = json.loads(files["run.json"])
+        assert facts["status"] == "failed"
+        assert "Out of memory with data.batch_size 20" in facts["error"]
+        assert all(text.count("\n") == 1 for name, text in files.items() if name.endswith(".csv"))
 
 
 @pytest.mark.parametrize("bug", [ValueError("bug"), RuntimeError("bug"), InputError("Wrong.", "Fix it.")])

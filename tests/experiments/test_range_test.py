@@ -55,6 +55,7 @@ def test_lr_grows_as_the_recipe_says_and_the_average_is_of_the_losses(tested: Ca
     assert curve["smoothed_loss"].to_numpy() == pytest.approx([smooth(loss) for loss in curve["train_loss"]], rel=1e-7)
 
 
+@pytest.mark.draws
 def test_the_loss_falls_then_rises_and_a_suggestion_with_all_files_comes_out(tested: Callable) -> None:
     run, curve, suggestion = tested()
     assert curve["smoothed_loss"].min() < 0.95 * curve["smoothed_loss"][0]

@@ -52,10 +52,17 @@ def resumed(run: RunDir, **how: Any) -> dict[str, Any]:
     return resume(run, silent, **how).summary
 
 
-def whole(folder: Path, recipe: Recipe, **how: Any) -> RunDir:
-    run = new_run(folder, recipe)
-    train(recipe, Session(run, CPU, silent), **how)
-    return run
+WHOLE: dict[str, dict[str, object]] = {}
+
+
+def whole(folder: Path, recipe: Recipe, **how: Any) -> dict[str, object]:
+    """The results of the training that nobody stops, which several tests ask for."""
+    key = f"{how} {to_yaml(recipe)}"
+    if key not in WHOLE:
+        run = new_run(folder, recipe)
+        train(recipe, Session(run, CPU, silent), **how)
+        WHOLE[key] = results(run)
+    return WHOLE[key]
 
 
 def results(run: RunDir) -> dict[str, object]:
@@ -86,7 +93,7 @@ def test_it_ends_with_the_same_bits_wherever_it_was_stopped(
     recipe = tiny({"schedule.epochs": 3, "runtime.checkpoint_seconds": 0} | values)
     run = stopped(tmp_path, recipe, step + 12 * recipe.schedule.start_epoch)
     resumed(run)
-    assert results(run) == results(whole(tmp_path, recipe))
+    assert results(run) == whole(tmp_path, recipe)
     assert run.status == "finished"
 
 
@@ -102,7 +109,7 @@ def test_it_may_be_stopped_again_and_again(tmp_path: Path, tiny: Tiny) -> None:
         with pytest.raises(Stopped):
             resume(run, stop)
     resumed(run)
-    assert results(run) == results(whole(tmp_path, recipe))
+    assert results(run) == whole(tmp_path, recipe)
 
 
 def test_rows_past_the_checkpoint_are_cut_and_there_is_one_header(tmp_path: Path, tiny: Tiny) -> None:
@@ -122,14 +129,14 @@ def test_the_epochs_before_the_checkpoint_are_written_again(tmp_path: Path, tiny
     run = stopped(tmp_path, recipe, 15)
     (run.path / "epochs.csv").write_text(damaged)
     resumed(run)
-    assert results(run) == results(whole(tmp_path, recipe))
+    assert results(run) == whole(tmp_path, recipe)
 
 
 def test_without_a_checkpoint_it_begins_again_in_the_same_folder(tmp_path: Path, tiny: Tiny) -> None:
     recipe = tiny({"runtime.checkpoint_seconds": 1e6})
     run = stopped(tmp_path, recipe, 15)
     resumed(run)
-    assert results(run) == results(whole(tmp_path, recipe))
+    assert results(run) == whole(tmp_path, recipe)
     assert any("begins again" in note for note in run.facts["notes"])
 
 
@@ -143,7 +150,7 @@ def test_a_range_test_that_was_stopped_is_run_again_and_one_that_ended_is_not(
     before = (run.path / "lr_range.csv").stat().st_mtime_ns
     resumed(run)
     assert ((run.path / "lr_range.csv").stat().st_mtime_ns == before) is (work == "training")
-    assert results(run) == results(whole(tmp_path, recipe, auto=True))
+    assert results(run) == whole(tmp_path, recipe, auto=True)
 
 
 def test_a_run_of_another_precision_than_the_machine_would_choose_keeps_it(tmp_path: Path, tiny: Tiny) -> None:
@@ -251,7 +258,7 @@ def test_a_damaged_checkpoint_is_told_and_the_one_before_is_used(tmp_path: Path,
     assert resumption(run, told.append).checkpoint.position.step == 14
     assert "checkpoint-15.safetensors is damaged: its checksum does not match" in str(told[0])
     resumed(run)
-    assert results(run) == results(whole(tmp_path, recipe))
+    assert results(run) == whole(tmp_path, recipe)
 
 
 def test_where_all_checkpoints_are_damaged_it_does_not_begin_again_unasked(tmp_path: Path, tiny: Tiny) -> None:
@@ -294,7 +301,7 @@ def test_a_run_whose_table_of_epochs_is_of_an_older_version_begins_again_with_al
     run = stopped(tmp_path, tiny(), 2)
     (run.path / "epochs.csv").write_text("epoch,step,lr,momentum,train_loss\n")
     resumed(run)
-    assert results(run) == results(whole(tmp_path, tiny()))
+    assert results(run) == whole(tmp_path, tiny())
 
 
 def test_a_run_that_was_killed_between_its_last_checkpoint_and_its_end_ends_the_same(
@@ -308,4 +315,4 @@ def test_a_run_that_was_killed_between_its_last_checkpoint_and_its_end_ends_the_
     (run.path / "model.safetensors").unlink()
     run.update(status="interrupted")
     resumed(run)
-    assert results(run) == results(expected)
+    assert results(run) == expected

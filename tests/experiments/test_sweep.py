@@ -1,6 +1,5 @@
 """A sweep as a whole: its table, its ranking, and that an interrupt leaves no trace in them."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
+from typer.testing import Result
 
 from onecycle_cli.errors import InputError
 from onecycle_cli.experiments.session import Session
@@ -81,32 +81,13 @@ def test_range_tests_have_what_their_curves_say_and_an_overlay(new_run: Callable
     assert result.ranking == []
 
 
-def test_a_sweep_that_was_killed_goes_on_and_ends_with_the_same_table(tmp_path: Path) -> None:
-    words = [
-        sys.executable,
-        "-m",
-        "onecycle_cli",
-        "sweep",
-        "digits",
-        "--max-lr",
-        "0.1",
-        "--epochs",
-        "2",
-        "--seeds",
-        "3",
-    ]
-    words += ["--set", "model.width=0.25", "--param", "optimizer.weight_decay=1e-3,1e-4", "--device", "cpu"]
-    words += ["--set", "runtime.precision=float32", "--name"]
-
-    def start(name: str) -> subprocess.Popen:
-        return subprocess.Popen(
-            [*words, name], cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE, env=os.environ
-        )
-
-    whole = start("whole")
-    _, err = whole.communicate()
-    assert whole.returncode == 0, err
-    killed = start("killed")
+def test_a_sweep_that_was_killed_goes_on_and_ends_with_the_same_table(
+    onecycle: Callable[..., Result], tiny_digits: list[str], tmp_path: Path
+) -> None:
+    words = ["sweep", *tiny_digits, "--seeds", "3", "--param", "optimizer.weight_decay=1e-3,1e-4", "--name"]
+    assert onecycle(*words, "whole").exit_code == 0
+    command = [sys.executable, "-m", "onecycle_cli", *words, "killed"]
+    killed = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE)
     table = tmp_path / "runs" / "killed" / "sweep.csv"
     while killed.poll() is None and not (table.is_file() and len(table.read_text().splitlines()) > 2):
         time.sleep(0.01)
@@ -115,9 +96,8 @@ def test_a_sweep_that_was_killed_goes_on_and_ends_with_the_same_table(tmp_path: 
     assert killed.returncode == -signal.SIGKILL
     before = len(table.read_text().splitlines())
     assert before < 7
-    again = start("killed")
-    _, err = again.communicate()
-    assert again.returncode == 0, err
+    again = onecycle(*words, "killed")
+    assert again.exit_code == 0, again.stderr
     for name in ("sweep.csv", "ranking.csv"):
         expected = (tmp_path / "runs" / "whole" / name).read_bytes()
         assert (tmp_path / "runs" / "killed" / name).read_bytes() == expected

@@ -1,15 +1,16 @@
 """Tuning on real digits: what it leaves, that it goes on, and that it keeps to its budget's plan."""
 
-import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from typer.testing import Result
 
 from onecycle_cli.analysis.tuning import FINAL_REPEATS
 from onecycle_cli.errors import InputError, NoSuggestionError
@@ -74,33 +75,46 @@ def test_it_leaves_a_whole_recipe_a_report_of_each_decision_and_a_run_of_each_tr
     assert len(runs) == len(trials) + len(found) + 1
 
 
-def test_what_was_run_before_an_interrupt_is_not_run_again(tmp_path: Path, easy: Callable) -> None:
+def test_what_was_run_before_an_interrupt_is_not_run_again(
+    onecycle: Callable[..., Result], tmp_path: Path, easy: Callable
+) -> None:
     (tmp_path / "easy.yaml").write_text(to_yaml(easy()))
-    words = [sys.executable, "-m", "onecycle_cli", "tune", "easy.yaml", "--budget", "24h", "--name", "mine"]
-
-    def start() -> subprocess.Popen:
-        return subprocess.Popen(words, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE, env=os.environ)
+    words = ["tune", "easy.yaml", "--budget", "24h", "--name", "mine"]
 
     def ended() -> dict[str, bytes]:
         # What is killed between its summary and its status goes on, and has another summary: with other seconds.
         paths = [path for path in tmp_path.glob("runs/mine/*/summary.json") if RunDir(path.parent).status == "finished"]
         return {path.parent.name: path.read_bytes() for path in paths}
 
-    killed = start()
+    command = [sys.executable, "-m", "onecycle_cli", *words]
+    killed = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE)
     while killed.poll() is None and len(ended()) < 2:
         time.sleep(0.01)
     killed.send_signal(signal.SIGKILL)
     killed.communicate()
     before = ended()
-    again = start()
-    _, err = again.communicate()
-    assert again.returncode == 0, err
+    again = onecycle(*words)
+    assert again.exit_code == 0, again.stderr
     assert {name: ended()[name] for name in before} == before
     assert (tmp_path / "runs" / "mine" / "tuned.yaml").is_file()
 
 
 def tune_in(run: RunDir, recipe: Recipe) -> Tuned:
     return tune(recipe, Session(run, CPU, silent), budget=PLENTY, source="easy")
+
+
+@pytest.fixture
+def first(once: Callable, tmp_path: Path, easy: Callable) -> tuple[RunDir, Recipe, Tuned]:
+    """A run of tune that came to its end, its recipe and its result; the images stay where the first test made them."""
+
+    def make() -> tuple[str, Recipe, Tuned]:
+        recipe = easy()
+        run = new_run(tmp_path / "runs", recipe)
+        return run.path.name, recipe, tune_in(run, recipe)
+
+    name, recipe, result = once("tune", make)
+    run = RunDir(tmp_path / "runs" / name)
+    return run, recipe, replace(result, summary=result.summary | {"recipe": str(run.path / "tuned.yaml")})
 
 
 def last_range_tests(run: RunDir) -> list[RunDir]:
@@ -116,11 +130,9 @@ def refuse(tests: list[RunDir]) -> None:
 
 
 def test_where_the_last_range_tests_give_no_max_lr_they_are_repeated_and_then_it_is_that_of_the_short_runs(
-    tmp_path: Path, easy: Callable
+    first: tuple[RunDir, Recipe, Tuned],
 ) -> None:
-    recipe = easy()
-    run = new_run(tmp_path, recipe)
-    first = tune_in(run, recipe)
+    run, recipe, result = first
     (test,) = last_range_tests(run)
     refuse([test])
     repeated = tune_in(run, recipe)
@@ -129,7 +141,7 @@ def test_where_the_last_range_tests_give_no_max_lr_they_are_repeated_and_then_it
     assert repeated.max_lr == retry.summary["max_lr"]
     refuse([retry])
     last = tune_in(run, recipe)
-    assert first.decisions == repeated.decisions == last.decisions
+    assert result.decisions == repeated.decisions == last.decisions
     decision = last.decisions[-1]
     (short_run,) = [trial for trial in decision.trials if decision.chosen.items() <= trial.values.items()]
     assert last.max_lr == short_run.max_lr
@@ -153,14 +165,12 @@ def test_without_a_max_lr_and_a_short_run_there_is_a_report_of_what_was_tried(tm
     assert not (run.path / "tuned.yaml").exists()
 
 
-def test_what_was_begun_is_gone_on_with_though_the_budget_is_used_up(tmp_path: Path, easy: Callable) -> None:
-    recipe = easy()
-    run = new_run(tmp_path, recipe)
-    first = tune_in(run, recipe)
-    assert [decision.stage for decision in first.decisions] == ["batch size", "momentum"]
+def test_what_was_begun_is_gone_on_with_though_the_budget_is_used_up(first: tuple[RunDir, Recipe, Tuned]) -> None:
+    run, recipe, result = first
+    assert [decision.stage for decision in result.decisions] == ["batch size", "momentum"]
     for path in run.path.glob("*/run.json"):
         RunDir(path.parent).update(seconds=PLENTY)
-    assert tune_in(run, recipe) == first
+    assert tune_in(run, recipe) == result
 
 
 def test_a_budget_that_is_too_short_for_anything_is_told(tuned: Callable) -> None:

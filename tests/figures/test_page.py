@@ -13,6 +13,8 @@ from onecycle_cli.figures import plots
 from onecycle_cli.figures.page import new_page
 from onecycle_cli.figures.plots import Overlaid, Trained
 
+pytestmark = pytest.mark.draws
+
 HOSTILE = (
     *(
         "$x_$",

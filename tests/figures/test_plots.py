@@ -30,6 +30,8 @@ from onecycle_cli.figures.plots import (
     plot_training,
 )
 
+pytestmark = pytest.mark.draws
+
 LRS = list(np.geomspace(1e-4, 10, 50))
 LOSSES = list(2.3 - np.linspace(0, 1, 50) + np.linspace(0, 1.2, 50) ** 8)
 PEERS = {"steep": 0.01, "valley": 0.02, "slide": None, "minimum": 0.3}

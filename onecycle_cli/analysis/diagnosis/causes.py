@@ -3,17 +3,28 @@
 How the thresholds were found, on which runs they were proved, and what cannot be told is in docs/diagnose.md.
 """
 
+import math
+
 from onecycle_cli.analysis.diagnosis.curves import (
     SURE,
     Settings,
     TrainingRun,
+    best_on_validation,
     falls_always,
     gap_is_sure,
     longest_stall,
     standard_error,
     underfits,
 )
-from onecycle_cli.analysis.diagnosis.statement import Place, Statement, higher_lr, losses, lower_lr, together
+from onecycle_cli.analysis.diagnosis.statement import (
+    Place,
+    Statement,
+    higher_lr,
+    in_words,
+    losses,
+    lower_lr,
+    together,
+)
 from onecycle_cli.analysis.weight_decay import MOST_SHRINKAGE
 
 STALL_SHARE, STALL_EPOCHS = 0.2, 3
@@ -74,15 +85,16 @@ def collapsed(run: TrainingRun) -> Statement | None:
     evidence = losses(run) | {"least_train_loss": best.train_loss, "max_lr": settings.max_lr}
     advice = lower_lr(settings)
     if last.train_loss < settings.chance:
-        best = min(run.epochs, key=lambda epoch: epoch.valid_loss)
+        best = best_on_validation(run.epochs)
         place = Place("epoch", best.epoch, last.epoch)
         text = (
-            f"What was learned is of no use on the validation images: their loss ended at {last.valid_loss:.3g}, where "
-            f"guessing costs {settings.valid_chance:.3g}, and the answers are no better than chance. The train loss "
-            f"ended at {last.train_loss:.3g}; guessing costs {settings.chance:.3g} there."
+            f"What was learned is of no use on the validation images: their loss ended at {in_words(last.valid_loss)}, "
+            f"where guessing costs {settings.valid_chance:.3g}, and the answers are no better than chance. The train "
+            f"loss ended at {last.train_loss:.3g}; guessing costs {settings.chance:.3g} there."
         )
         evidence |= {"valid_chance": settings.valid_chance, "least_valid_loss": best.valid_loss}
-        advice = "Check that the labels fit the images; if they do, train on more images, or for longer."
+        if math.isfinite(last.valid_loss):
+            advice = "Check that the labels fit the images; if they do, train on more images, or for longer."
     if settings.fitting_shrinkage > HEAVY:
         return Statement("collapsed", place, f"{text} {_decay(settings)}", evidence, _decay_less(settings))
     if _is_far_below(settings):
@@ -150,8 +162,9 @@ def lr_too_small(run: TrainingRun) -> Statement | None:
     return Statement(
         "lr-too-small",
         Place("epoch", first.epoch, last.epoch),
-        f"Around the peak of lr the validation loss fell in each epoch, from {first.valid_loss:.3g} to "
-        f"{last.valid_loss:.3g}, where an lr that does its work makes it jump. {together(run)} {_max_lr(settings)}",
+        f"Around the peak of lr the validation loss fell in each epoch, from {in_words(first.valid_loss)} to "
+        f"{in_words(last.valid_loss)}, where an lr that does its work makes it jump. {together(run)} "
+        f"{_max_lr(settings)}",
         losses(run) | {"falls": len(near) - 1, "max_lr": settings.max_lr, "fitting_max_lr": settings.fitting_max_lr},
         higher_lr(settings),
     )
@@ -180,7 +193,8 @@ def smoothing_too_strong(run: TrainingRun) -> Statement | None:
     last, settings = run.epochs[-1], run.settings
     unsure = settings.unsure_loss
     # A validation loss that is not finite has no share.
-    if not (run.complete and unsure >= SMOOTHED_LOSS and unsure >= SMOOTHED_SHARE * last.valid_loss):
+    share_is_known = run.complete and math.isfinite(last.valid_loss)
+    if not (share_is_known and unsure >= SMOOTHED_LOSS and unsure >= SMOOTHED_SHARE * last.valid_loss):
         return None
     return Statement(
         "regularization-too-strong",
@@ -201,7 +215,8 @@ def tail_too_long(run: TrainingRun) -> Statement | None:
     train_fell, valid_fell = _fall(first.train_loss, last.train_loss), _fall(first.valid_loss, last.valid_loss)
     if last.train_loss < TAIL_RATIO * last.valid_loss:
         found = (
-            f"it ends with the train images learned by heart, at {last.train_loss:.2g} against {last.valid_loss:.3g}"
+            f"it ends with the train images learned by heart, at {last.train_loss:.2g} against "
+            f"{in_words(last.valid_loss)}"
         )
     elif train_fell > TAIL_FALL and valid_fell < TAIL_GAIN * train_fell and gap_is_sure(run):
         found = (

@@ -152,6 +152,11 @@ def falls_always(epochs: Sequence[Epoch]) -> bool:
     return all(after.valid_loss < before.valid_loss for before, after in pairwise(epochs))
 
 
+def best_on_validation(epochs: Sequence[Epoch]) -> Epoch:
+    """The first epoch of the least validation loss; one that is nan is above any other."""
+    return min(epochs, key=lambda epoch: math.inf if math.isnan(epoch.valid_loss) else epoch.valid_loss)
+
+
 def level_reached(epochs: Sequence[Epoch], within: float) -> Epoch:
     """The first epoch whose validation loss is the last one's, or less, give or take a share of `within`."""
     level = (1 + within) * epochs[-1].valid_loss

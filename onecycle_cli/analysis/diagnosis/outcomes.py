@@ -10,12 +10,13 @@ from onecycle_cli.analysis.diagnosis.curves import (
     Epoch,
     Settings,
     TrainingRun,
+    best_on_validation,
     gap_is_sure,
     level_reached,
     standard_error,
     underfits,
 )
-from onecycle_cli.analysis.diagnosis.statement import Place, Statement, higher_lr, losses, together
+from onecycle_cli.analysis.diagnosis.statement import Place, Statement, higher_lr, in_words, losses, together
 from onecycle_cli.analysis.weight_decay import MOST_SHRINKAGE
 
 SINCE_SHARE, SINCE_EPOCHS = 0.2, 3
@@ -83,8 +84,9 @@ def _stays(run: TrainingRun) -> Statement | None:
     if not (_is_long_ago(run, reached) and _learned_on(run, reached)):
         return None
     text = (
-        f"The validation loss was at its last level in epoch {reached.epoch} already, {reached.valid_loss:.3g}, and "
-        f"ended at {last.valid_loss:.3g}; the train loss fell from {reached.train_loss:.3g} to {last.train_loss:.3g}."
+        f"The validation loss was at its last level in epoch {reached.epoch} already, "
+        f"{in_words(reached.valid_loss)}, and ended at {in_words(last.valid_loss)}; the train loss fell "
+        f"from {reached.train_loss:.3g} to {last.train_loss:.3g}."
     )
     return _overfitting(run, text, reached)
 
@@ -94,16 +96,15 @@ def _turned_up(run: TrainingRun) -> Statement | None:
     recent = max(TURNED_EPOCHS, math.ceil(SINCE_SHARE * run.settings.epochs))
     if len(run.epochs) <= recent:
         return None
-    least = min(run.epochs[:-recent], key=lambda epoch: epoch.valid_loss)
-    now = min(epoch.valid_loss for epoch in run.epochs[-recent:])
+    least, now = best_on_validation(run.epochs[:-recent]), [epoch.valid_loss for epoch in run.epochs[-recent:]]
     # A validation loss that is no number has not turned up.
-    if not (now >= (1 + TURNED_UP) * least.valid_loss and _learned_on(run, least)):
+    if not (all(loss >= (1 + TURNED_UP) * least.valid_loss for loss in now) and _learned_on(run, least)):
         return None
     last = run.epochs[-1]
     text = (
-        f"The validation loss turned up: from {least.valid_loss:.3g} in epoch {least.epoch} to {last.valid_loss:.3g}, "
-        f"and {now:.3g} at least in the last {recent} epochs; the train loss fell from {least.train_loss:.3g} to "
-        f"{last.train_loss:.3g}."
+        f"The validation loss turned up: from {in_words(least.valid_loss)} in epoch {least.epoch} to "
+        f"{in_words(last.valid_loss)}, and {in_words(min(now))} at least in the last {recent} epochs; the train loss "
+        f"fell from {least.train_loss:.3g} to {last.train_loss:.3g}."
     )
     return _overfitting(run, text, least)
 
@@ -113,7 +114,8 @@ def _by_heart(run: TrainingRun) -> Statement | None:
     if known is None:
         return None
     text = (
-        f"{_knows(known)}; the validation loss ended at {last.valid_loss:.3g}, the train loss at {last.train_loss:.2g}."
+        f"{_knows(known)}; the validation loss ended at {in_words(last.valid_loss)}, "
+        f"the train loss at {last.train_loss:.2g}."
     )
     return _overfitting(run, text, known)
 

@@ -1,5 +1,6 @@
 """What a rule says of a run, and the words and numbers that several rules share."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -45,11 +46,16 @@ def losses(run: TrainingRun) -> dict[str, float]:
     return {"train_loss": last.train_loss, "valid_loss": last.valid_loss, "chance": run.settings.chance}
 
 
+def in_words(loss: float) -> str:
+    """A loss as a statement tells it: a validation loss may be nan or infinite, where a network has overflowed."""
+    return f"{loss:.3g}" if math.isfinite(loss) else "a value that is not finite"
+
+
 def together(run: TrainingRun) -> str:
     """That the train images are not learned, in words."""
     last = run.epochs[-1]
     return (
-        f"Train and validation loss are together at {last.train_loss:.3g} and {last.valid_loss:.3g}; "
+        f"Train and validation loss are together at {last.train_loss:.3g} and {in_words(last.valid_loss)}; "
         f"guessing costs {run.settings.chance:.3g}."
     )
 

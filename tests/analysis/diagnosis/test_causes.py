@@ -36,6 +36,16 @@ def test_a_collapsed_run_tells_when_it_knew_most(run_of: Run) -> None:
     assert collapsed(run_of([2.0, 1.5, 2.4], [2.0] * 3)) is None
 
 
+def test_a_collapsed_run_whose_validation_loss_is_not_finite_says_so_and_when_it_was_least(run_of: Run) -> None:
+    for last in (float("nan"), float("inf")):
+        losses = [float("nan"), 1.9, 2.0, last]
+        found = collapsed(run_of([2.0, 1.5, 1.2, 1.0], losses, status="collapsed", accuracies=[(0.5, 0.1)] * 4))
+        assert found.place == Place("epoch", 2, 4)
+        assert found.evidence["least_valid_loss"] == 1.9
+        assert "their loss ended at a value that is not finite, where guessing costs 2.3, and" in found.text
+        assert "lower --max-lr" in found.advice  # labels that do not fit let no network overflow
+
+
 def test_a_run_that_never_moved_has_too_small_a_lr(run_of: Run) -> None:
     found = collapsed(run_of([2.4, 2.4], [2.3] * 2, status="collapsed", max_lr=1e-6))
     assert found.rule == "lr-too-small"

@@ -1,10 +1,11 @@
 """Rules on how a run comes out, each on curves made for it."""
 
+import math
 from collections.abc import Callable
 
 import pytest
 
-from onecycle_cli.analysis.diagnosis import Place, TrainingRun
+from onecycle_cli.analysis.diagnosis import Place, Statement, TrainingRun
 from onecycle_cli.analysis.diagnosis.outcomes import cycle_too_long, overfitting, underfitting
 
 Run = Callable[..., TrainingRun]
@@ -42,6 +43,19 @@ def test_while_a_run_goes_on_the_validation_loss_has_to_turn_up(run_of: Run) -> 
     jumps = [2.0, 1.7, 1.5, 1.3, 1.3, 1.5, 1.5, 1.3, 1.7, 9.0]
     assert overfitting(run_of(LEARNING, jumps, planned=20, status="running")) is None
     assert overfitting(run_of(LEARNING, turned, planned=30, status="running")) is None  # a fifth of them is 6
+
+
+def test_a_validation_loss_that_is_nan_has_not_turned_up_and_an_infinite_one_has(run_of: Run) -> None:
+    def turned(first: float, last: float) -> list[float]:
+        return [first, 1.7, 1.5, 1.3, 1.3, 1.5, 1.5, 1.6, 1.7, last]
+
+    def found(losses: list[float]) -> Statement | None:
+        accuracies = [(0.9, 0.5)] * 10
+        return overfitting(run_of(LEARNING, losses, accuracies=accuracies, planned=20, status="running"))
+
+    assert found(turned(2.0, math.nan)) is None
+    assert "to a value that is not finite, and 1.5 at least" in found(turned(2.0, math.inf)).text
+    assert found(turned(math.nan, 1.8)).place == Place("epoch", 4, 10)
 
 
 @pytest.mark.parametrize(

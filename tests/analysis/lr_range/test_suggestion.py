@@ -162,7 +162,7 @@ def test_where_no_number_can_be_trusted_the_reason_is_told(losses: Sequence[floa
     assert says in suggestion.reason
 
 
-@pytest.mark.parametrize("steps", [40, 100, 400])
+@pytest.mark.parametrize("steps", [40, 100, pytest.param(400, marks=pytest.mark.slow)])
 def test_noise_alone_gives_a_number_three_times_in_a_hundred_at_most_and_low_confidence(steps: int) -> None:
     lrs = np.geomspace(3e-4, 10, steps)
     draw = np.random.default_rng(0)
