@@ -37,14 +37,16 @@ NOISY = [*outcomes(1, 0.40, 0.50, 0.60), *outcomes(2, 0.45, 0.55, 0.65), *outcom
 
 def test_a_difference_of_many_standard_errors_is_told_as_one() -> None:
     told = verdict(ranked(CLEAR), 1000)
-    assert told.startswith("The first is better than all others by more than noise")
+    assert told.startswith("The first value is better than all others by more than noise")
     # The standard error of each mean is 0.01 / sqrt(3), of the difference 0.01 x sqrt(2 / 3).
-    assert "0.1 behind in validation loss, with a standard error of 0.0082" in told
+    assert "validation loss is 0.1 higher, with a standard error of 0.0082" in told
 
 
 def test_a_difference_within_noise_is_told_as_noise() -> None:
     assert verdict(ranked(NOISY), 1000).startswith("The differences are within noise")
-    assert verdict(ranked([*NOISY, *outcomes(4, 5.0, 5.1, 5.2)]), 1000).startswith("The first 3 are within noise")
+    assert verdict(ranked([*NOISY, *outcomes(4, 5.0, 5.1, 5.2)]), 1000).startswith(
+        "The first 3 values are within noise"
+    )
 
 
 def test_the_border_is_that_of_welchs_test() -> None:
@@ -63,7 +65,7 @@ def test_one_run_each_says_how_little_it_says() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rows", "says"), [([*outcomes(1, None)], "No value finished"), ([*outcomes(1, 0.5)], "nothing that finished")]
+    ("rows", "says"), [([*outcomes(1, None)], "No value finished"), ([*outcomes(1, 0.5)], "Only one value finished")]
 )
 def test_where_nothing_can_be_compared_it_says_so(rows: list[Outcome], says: str) -> None:
     assert says in verdict(ranked(rows), 100)

@@ -106,8 +106,8 @@ DECAYS = Stage("weight decay", [{WEIGHT_DECAY: 1e-2}, {WEIGHT_DECAY: 1e-4}])
         (0.5, [0.45, 0.3], 1e-4, "Better by more than noise: validation loss 0.3000 against 0.5000"),
         (0.5, [0.45, 0.6], 1e-3, "not better by more than noise: validation loss 0.4500 against 0.5000"),
         (0.5, [None, 0.3], 1e-4, "Better by more than noise"),
-        (0.5, [None, None], 1e-3, "Nothing else came to its end."),
-        (None, [0.9, None], 1e-2, "The start did not come to its end."),
+        (0.5, [None, None], 1e-3, "No other run finished."),
+        (None, [0.9, None], 1e-2, "The run with the current values did not finish."),
     ],
 )
 def test_a_value_is_changed_for_a_gain_beyond_noise(

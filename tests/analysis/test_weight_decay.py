@@ -45,7 +45,7 @@ def test_a_weight_decay_that_takes_too_much_of_the_weights_in_a_step_is_passed_o
     assert read(rows, gain=1).chosen.weight_decay == 1e-3
     reading = read(rows, gain=1 / 0.15)
     assert reading.chosen.weight_decay == 1e-4
-    assert "Left out: 0.001, 0.01, which would take over 0.1% of the weights in a step" in reading.reason
+    assert "Left out: 0.001, 0.01, which would remove over 0.1% of the weights in one step" in reading.reason
     too_much = read(rows, gain=1000)
     assert too_much.chosen.weight_decay == 1e-4
     assert "all of them" in too_much.reason

@@ -1,7 +1,7 @@
-"""Reading training runs: curves in, statements with their evidence out. Pure, and free of torch and of files.
+"""Diagnosis of training runs: curves in, statements with their evidence out. Pure, without torch or file access.
 
-`curves.py` holds what a run looks like and what is measured on it, `causes.py` and `outcomes.py` the rules, and
-`reading.py` their order.
+`curves.py` holds the curves and their measurements, `causes.py` and `outcomes.py` the rules, and `reading.py` the order
+of the rules.
 """
 
 from onecycle_cli.analysis.diagnosis.curves import Epoch, Settings, Step, TrainingRun

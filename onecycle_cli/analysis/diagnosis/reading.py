@@ -1,4 +1,4 @@
-"""Which rules are asked, and in which order they have the word."""
+"""The rules of a diagnosis, in the order of their importance."""
 
 from onecycle_cli.analysis.diagnosis.causes import (
     collapsed,
@@ -27,11 +27,11 @@ OUTCOMES: tuple[Rule, ...] = (overfitting, cycle_too_long)
 
 
 def diagnose(run: TrainingRun) -> list[Statement]:
-    """What the curves of a run say, the most important first; nothing where they say nothing.
+    """Return the statements on a run's curves, the most important first; empty if no rule applies.
 
-    A run that failed is not read any further, nor one of several cycles or none: under a constant lr a loss that stands
-    still is no fault. Else causes come first, since mending one changes what follows from it, then how the run came
-    out. Underfitting is said only where no cause was found.
+    A failed run gets the failure statement only. A run with several cycles or without one gets no other statements:
+    with a constant lr, a loss that stops falling is normal. Otherwise causes come first, since fixing a cause changes
+    the ending, then statements on how the run ended. Underfitting is reported only if no cause was found.
     """
     if failure := _asked(FAILURES, run):
         return failure[:1]

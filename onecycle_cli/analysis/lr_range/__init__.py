@@ -1,4 +1,4 @@
-"""Reading learning rate range tests: curves in, a suggested `max_lr` with its reason out. Pure, and free of torch."""
+"""Learning rate range tests: curves in, a suggested `max_lr` with its reason out. Pure, without torch."""
 
 from onecycle_cli.analysis.lr_range.basin import Shape, Turn, has_risen, shape_of, turn_of
 from onecycle_cli.analysis.lr_range.curve import Curve, has_diverged, smoother

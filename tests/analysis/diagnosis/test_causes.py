@@ -52,7 +52,7 @@ def test_a_train_loss_that_stalls_at_the_peak_is_due_to_a_large_lr(run_of: Run) 
     found = stalled(run_of(STALLING, [2.0] * 10, max_lr=2.0))
     assert (found.rule, found.place) == ("lr-too-large", Place("epoch", 3, 7))
     assert found.evidence["share_of_epochs"] == 0.4
-    assert "max_lr is 2; 0.11 is usual." in found.text
+    assert "max_lr is 2; the usual value is 0.11." in found.text
     assert stalled(run_of(FALLING, [2.0] * 10, max_lr=2.0)) is None
 
 
@@ -152,6 +152,6 @@ def test_a_collapse_of_unequal_classes_is_judged_by_their_shares(run_of: Run) ->
 def test_train_images_learned_by_heart_are_a_collapse_that_no_lr_mends(run_of: Run) -> None:
     found = collapsed(run_of([0.3, 0.2, 0.1], [0.3, 0.2, 0.35], **UNEQUAL))
     assert (found.rule, found.place) == ("collapsed", Place("epoch", 2, 3))
-    assert "ended at 0.35, where guessing costs 0.199" in found.text
+    assert "ended at 0.35 (guessing: 0.199)" in found.text
     assert "labels" in found.advice
     assert "max-lr" not in found.advice

@@ -32,7 +32,7 @@ def read(*losses: Losses) -> Suggestion:
         (trough(2e-5, 1), "low", "falls from the first steps on"),
         (2.3 + 5 * np.exp(-np.arange(141) / 8), "low", "falls from the first steps on"),
         (np.where(LRS > 1, 1.6, trough(0.01, 1)), "medium", "risen by only 30% of its fall in the end"),
-        ([*np.linspace(2.3, 1, 80), math.nan], "medium", "still at its least when it was suddenly not finite"),
+        ([*np.linspace(2.3, 1, 80), math.nan], "medium", "still at its least when it suddenly became infinite or NaN"),
     ],
     ids=["clear", "noisy", "very noisy", "falling at once", "a transient at the start", "cut short", "ends falling"],
 )
