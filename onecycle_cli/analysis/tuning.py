@@ -31,7 +31,7 @@ class Stage:
 
 
 @dataclass(frozen=True)
-class Trial:
+class TuningRun:
     """A short training run with its `values`, its max_lr, and its validation loss at the end.
 
     `valid_loss` is None if the run learned nothing or was not started; `problem` then holds the reason.
@@ -51,7 +51,7 @@ class Decision:
     was: Mapping[str, Any]
     chosen: Mapping[str, Any]
     reason: str
-    trials: Sequence[Trial]
+    trials: Sequence[TuningRun]
 
 
 def stages(
@@ -127,7 +127,7 @@ def noise(losses: Sequence[float]) -> float | None:
     return math.sqrt(2) * stdev(losses) if len(losses) > 1 else None
 
 
-def decided(stage: Stage, start: Trial, others: Sequence[Trial], noise: float | None) -> Decision:
+def decided(stage: Stage, start: TuningRun, others: Sequence[TuningRun], noise: float | None) -> Decision:
     """Choose the value with the least validation loss if it beats the start by more than one standard error.
 
     If the start run did not reach its end, any run that did replaces it. If the noise is unknown, a start run that
@@ -155,7 +155,7 @@ def decided(stage: Stage, start: Trial, others: Sequence[Trial], noise: float | 
     return decision(was, f"No other value is better by more than noise: {told}.")
 
 
-def best_with(values: Mapping[str, Any], trials: Sequence[Trial]) -> Trial | None:
+def best_with(values: Mapping[str, Any], trials: Sequence[TuningRun]) -> TuningRun | None:
     """Return the short run with all of `values` and the least validation loss; None if no such run reached its end."""
     ended = [t for t in trials if t.valid_loss is not None and values.items() <= t.values.items()]
     return min(ended, key=lambda trial: trial.valid_loss or 0.0, default=None)

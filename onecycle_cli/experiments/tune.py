@@ -15,7 +15,7 @@ from onecycle_cli.analysis.tuning import (
     Decision,
     Plan,
     Stage,
-    Trial,
+    TuningRun,
     best_with,
     decided,
     noise,
@@ -157,7 +157,7 @@ class _Bench:
     ) -> None:
         self.recipe, self.session, self.source = recipe, session, source
         self.budget, self.found, self.plan = budget, found, plan
-        self.trials: list[Trial] = []
+        self.trials: list[TuningRun] = []
         self.range_tests: dict[int, dict[str, Any]] = {}
 
     def epochs(self, batch_size: int, epochs: int) -> int:
@@ -166,22 +166,22 @@ class _Bench:
             epochs, self.found.speeds[self.recipe.data.batch_size], self.found.speeds[batch_size]
         )
 
-    def trial(self, values: Values, seed: int) -> Trial:
+    def trial(self, values: Values, seed: int) -> TuningRun:
         """A short run."""
         made = self._trial(values, seed)
         self.trials.append(made)
         return made
 
-    def _trial(self, values: Values, seed: int) -> Trial:
+    def _trial(self, values: Values, seed: int) -> TuningRun:
         test = self._range_test_of(values[BATCH_SIZE])
         if test["max_lr"] is None:
-            return Trial(values, None, problem=f"no max_lr: {_why(test)}")
+            return TuningRun(values, None, problem=f"no max_lr: {_why(test)}")
         max_lr = self._at_same_pace(test["max_lr"], values[BASE_MOMENTUM])
         length = of_length(self.recipe, self.epochs(values[BATCH_SIZE], self.plan.epochs))
         row = self._row({**values, **length, "schedule.max_lr": max_lr, "seed": seed}, "train", 1)
         if row["status"] == "finished":
-            return Trial(values, row["valid_loss"], max_lr)
-        return Trial(values, None, max_lr, row["status"] if row.get("error") is None else _why(row))
+            return TuningRun(values, row["valid_loss"], max_lr)
+        return TuningRun(values, None, max_lr, row["status"] if row.get("error") is None else _why(row))
 
     def _range_test_of(self, batch_size: int) -> dict[str, Any]:
         """The range test whose max_lr the short runs of a batch size have."""

@@ -14,7 +14,7 @@ from onecycle_cli.analysis.tuning import (
     WEIGHT_DECAY,
     Cost,
     Stage,
-    Trial,
+    TuningRun,
     best_with,
     decided,
     noise,
@@ -93,8 +93,8 @@ def test_noise_is_the_standard_error_of_a_difference_of_two_runs() -> None:
     assert noise([]) is None
 
 
-def trial(weight_decay: float, loss: float | None) -> Trial:
-    return Trial({**NOW, WEIGHT_DECAY: weight_decay}, loss)
+def trial(weight_decay: float, loss: float | None) -> TuningRun:
+    return TuningRun({**NOW, WEIGHT_DECAY: weight_decay}, loss)
 
 
 DECAYS = Stage("weight decay", [{WEIGHT_DECAY: 1e-2}, {WEIGHT_DECAY: 1e-4}])
@@ -114,7 +114,7 @@ def test_a_value_is_changed_for_a_gain_beyond_noise(
     start: float | None, losses: list[float | None], chosen: float, says: str
 ) -> None:
     others = [trial(value, loss) for value, loss in zip((1e-2, 1e-4), losses, strict=True)]
-    decision = decided(DECAYS, Trial(NOW, start), others, noise=0.1)
+    decision = decided(DECAYS, TuningRun(NOW, start), others, noise=0.1)
     assert decision.chosen == {WEIGHT_DECAY: chosen}
     assert decision.was == {WEIGHT_DECAY: 1e-3}
     assert says in decision.reason
@@ -123,7 +123,7 @@ def test_a_value_is_changed_for_a_gain_beyond_noise(
 
 @pytest.mark.parametrize(("start", "chosen"), [(0.5, 1e-3), (None, 1e-2)])
 def test_where_the_noise_is_not_known_a_start_that_ended_stays(start: float | None, chosen: float) -> None:
-    decision = decided(DECAYS, Trial(NOW, start), [trial(1e-2, 0.1), trial(1e-4, 0.2)], noise=None)
+    decision = decided(DECAYS, TuningRun(NOW, start), [trial(1e-2, 0.1), trial(1e-4, 0.2)], noise=None)
     assert decision.chosen == {WEIGHT_DECAY: chosen}
     assert (start is None) or "not known: validation loss 0.1000 against 0.5000" in decision.reason
 

@@ -1,15 +1,17 @@
 """The report of a tuning, as text."""
 
-from onecycle_cli.analysis.tuning import Decision, Trial
+from onecycle_cli.analysis.tuning import Decision, TuningRun
 from onecycle_cli.experiments.tune_report import TuneReport, told
 
 
 def test_it_has_each_decision_with_the_max_lr_and_the_loss_of_each_trial_or_what_it_lacks() -> None:
     was, chosen = {"data.batch_size": 64}, {"data.batch_size": 32}
     trials = [
-        Trial({"data.batch_size": 64, "optimizer.weight_decay": 1e-4}, None, problem="no max_lr: The loss never fell."),
-        Trial({"data.batch_size": 32, "optimizer.weight_decay": 1e-4}, 0.51234, 0.25),
-        Trial({"data.batch_size": 128, "optimizer.weight_decay": 1e-4}, None, 0.5, "diverged"),
+        TuningRun(
+            {"data.batch_size": 64, "optimizer.weight_decay": 1e-4}, None, problem="no max_lr: The loss never fell."
+        ),
+        TuningRun({"data.batch_size": 32, "optimizer.weight_decay": 1e-4}, 0.51234, 0.25),
+        TuningRun({"data.batch_size": 128, "optimizer.weight_decay": 1e-4}, None, 0.5, "diverged"),
     ]
     decision = Decision("batch size", was, chosen, "The run with the current values did not finish.", trials)
     report = TuneReport("digits", 60, 41.3, 0.0123, "max_lr 0.25, confidence high.", [decision], ["momentum"])
