@@ -23,7 +23,7 @@ SPARE = 0.1
 
 
 @dataclass(frozen=True)
-class Stage:
+class TuningStage:
     """A stage of tuning: fields that are decided together, with the `values` to try besides the current ones."""
 
     name: str
@@ -56,7 +56,7 @@ class Decision:
 
 def stages(
     batch_size: int, weight_decay: float, weight_decays: Sequence[float], momentum: tuple[float, float], images: int
-) -> list[Stage]:
+) -> list[TuningStage]:
     """Return the stages in Smith's order: batch size, weight decay, momentum (max, base).
 
     Batch sizes are a quarter, half and twice that of the start, if they leave an epoch of `images` training images
@@ -67,9 +67,9 @@ def stages(
     decays = [value for value in weight_decays if value != weight_decay]
     momentums = [pair for pair in ((0.95, 0.85), (0.95, 0.95), (0.9, 0.9)) if pair != momentum]
     found = [
-        Stage("batch size", [{BATCH_SIZE: size} for size in sizes]),
-        Stage("weight decay", [{WEIGHT_DECAY: value} for value in decays]),
-        Stage("momentum", [{MAX_MOMENTUM: high, BASE_MOMENTUM: low} for high, low in momentums]),
+        TuningStage("batch size", [{BATCH_SIZE: size} for size in sizes]),
+        TuningStage("weight decay", [{WEIGHT_DECAY: value} for value in decays]),
+        TuningStage("momentum", [{MAX_MOMENTUM: high, BASE_MOMENTUM: low} for high, low in momentums]),
     ]
     return [stage for stage in found if stage.values]
 
@@ -82,7 +82,7 @@ class Cost:
     range_test: float
     epoch: float
 
-    def range_tests(self, stage: Stage) -> float:
+    def range_tests(self, stage: TuningStage) -> float:
         """Return the seconds of the stage's range tests: one per batch size tried, with a cost in proportion to it."""
         sizes = [values[BATCH_SIZE] for values in stage.values if BATCH_SIZE in values]
         return float(sum(self.range_test * size / self.batch_size for size in sizes))
@@ -93,11 +93,11 @@ class Plan:
     """The epochs of each short run, the stages that fit the time budget, and the names of those left out."""
 
     epochs: int
-    stages: Sequence[Stage]
+    stages: Sequence[TuningStage]
     left_out: Sequence[str]
 
 
-def planned(stages: Sequence[Stage], cost: Cost, budget: float, epochs: int, least: int = 1) -> Plan | None:
+def planned(stages: Sequence[TuningStage], cost: Cost, budget: float, epochs: int, least: int = 1) -> Plan | None:
     """Plan the longest short runs, up to `epochs`, that allow every run of each stage within `budget` seconds.
 
     If runs of `least` epochs do not fit, the last stages are left out, momentum first since it matters least. Returns
@@ -127,7 +127,7 @@ def noise(losses: Sequence[float]) -> float | None:
     return math.sqrt(2) * stdev(losses) if len(losses) > 1 else None
 
 
-def decided(stage: Stage, start: TuningRun, others: Sequence[TuningRun], noise: float | None) -> Decision:
+def decided(stage: TuningStage, start: TuningRun, others: Sequence[TuningRun], noise: float | None) -> Decision:
     """Choose the value with the least validation loss if it beats the start by more than one standard error.
 
     If the start run did not reach its end, any run that did replaces it. If the noise is unknown, a start run that

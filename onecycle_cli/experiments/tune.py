@@ -14,8 +14,8 @@ from onecycle_cli.analysis.tuning import (
     WEIGHT_DECAY,
     Decision,
     Plan,
-    Stage,
     TuningRun,
+    TuningStage,
     best_with,
     decided,
     noise,
@@ -224,7 +224,7 @@ class _Bench:
         self.session.report(f"{_why(row)} The range test is repeated with more steps.")
         return self._row({**values, **retry}, "range", RETRY_SEEDS)
 
-    def has_time_for(self, stage: Stage) -> bool:
+    def has_time_for(self, stage: TuningStage) -> bool:
         """Whether the trials of a stage and the last range tests fit into what is left of the budget."""
         cost = self.found.cost
         trials = len(stage.values) * self.plan.epochs * cost.epoch

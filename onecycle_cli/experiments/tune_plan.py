@@ -6,7 +6,16 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
-from onecycle_cli.analysis.tuning import BATCH_SIZE, FINAL_REPEATS, NOISE_SEEDS, Cost, Plan, Stage, planned, stages
+from onecycle_cli.analysis.tuning import (
+    BATCH_SIZE,
+    FINAL_REPEATS,
+    NOISE_SEEDS,
+    Cost,
+    Plan,
+    TuningStage,
+    planned,
+    stages,
+)
 from onecycle_cli.data.epochs import steps_per_epoch
 from onecycle_cli.errors import InputError, MachineError
 from onecycle_cli.experiments.batch_size import try_batch_size
@@ -107,14 +116,14 @@ def least_epochs(recipe: Recipe, images: int) -> int:
     return recipe.schedule.epochs
 
 
-def _stages(recipe: Recipe, images: int) -> list[Stage]:
+def _stages(recipe: Recipe, images: int) -> list[TuningStage]:
     schedule, decay = recipe.schedule, recipe.optimizer.weight_decay
     momentum = (schedule.max_momentum, schedule.at_peak)
     return stages(recipe.data.batch_size, decay, recipe.sweep_wd.weight_decays, momentum, images)
 
 
-def _fitting(stage: Stage, found: Measured) -> Stage:
+def _fitting(stage: TuningStage, found: Measured) -> TuningStage:
     """The stage without the batch sizes that do not fit in memory."""
-    return Stage(
+    return TuningStage(
         stage.name, [values for values in stage.values if values.get(BATCH_SIZE, found.cost.batch_size) in found.speeds]
     )

@@ -13,8 +13,8 @@ from onecycle_cli.analysis.tuning import (
     SPARE,
     WEIGHT_DECAY,
     Cost,
-    Stage,
     TuningRun,
+    TuningStage,
     best_with,
     decided,
     noise,
@@ -45,8 +45,8 @@ def test_a_stage_with_nothing_to_try_is_none() -> None:
 
 
 stage_lists = st.lists(
-    st.builds(lambda n: Stage("s", [{"f": i} for i in range(n)]), st.integers(1, 5))
-    | st.builds(lambda sizes: Stage("b", [{BATCH_SIZE: size} for size in sizes]), st.lists(st.integers(8, 999))),
+    st.builds(lambda n: TuningStage("s", [{"f": i} for i in range(n)]), st.integers(1, 5))
+    | st.builds(lambda sizes: TuningStage("b", [{BATCH_SIZE: size} for size in sizes]), st.lists(st.integers(8, 999))),
     max_size=4,
 )
 
@@ -58,11 +58,11 @@ stage_lists = st.lists(
     epochs=st.integers(1, 50),
 )
 def test_a_plan_keeps_within_the_budget_and_no_longer_run_would(
-    stages: list[Stage], cost: Cost, budget: float, epochs: int
+    stages: list[TuningStage], cost: Cost, budget: float, epochs: int
 ) -> None:
     plan, usable = planned(stages, cost, budget, epochs), (1 - SPARE) * budget
 
-    def seconds(length: int, kept: list[Stage]) -> float:
+    def seconds(length: int, kept: list[TuningStage]) -> float:
         trials = NOISE_SEEDS + sum(len(stage.values) for stage in kept)
         sizes = [values[BATCH_SIZE] for stage in kept for values in stage.values if BATCH_SIZE in values]
         tests = 1 + FINAL_REPEATS + sum(sizes) / cost.batch_size
@@ -97,7 +97,7 @@ def trial(weight_decay: float, loss: float | None) -> TuningRun:
     return TuningRun({**NOW, WEIGHT_DECAY: weight_decay}, loss)
 
 
-DECAYS = Stage("weight decay", [{WEIGHT_DECAY: 1e-2}, {WEIGHT_DECAY: 1e-4}])
+DECAYS = TuningStage("weight decay", [{WEIGHT_DECAY: 1e-2}, {WEIGHT_DECAY: 1e-4}])
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_the_best_run_with_some_values_is_of_those_that_ended() -> None:
 
 
 def test_runs_are_no_shorter_than_a_whole_cycle() -> None:
-    stage, cost = [Stage("s", [{"f": 1}])], Cost(64, range_test=1.0, epoch=1.0)
+    stage, cost = [TuningStage("s", [{"f": 1}])], Cost(64, range_test=1.0, epoch=1.0)
     # Four range tests and three runs: 4 + 3 x 2 = 10 s of 0.9 x 12.
     assert planned(stage, cost, 12, epochs=9, least=2).epochs == 2
     assert planned(stage, cost, 12, epochs=9, least=2).left_out == ["s"]
