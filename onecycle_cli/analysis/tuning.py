@@ -89,7 +89,7 @@ class Cost:
 
 
 @dataclass(frozen=True)
-class Plan:
+class TuningPlan:
     """The epochs of each short run, the stages that fit the time budget, and the names of those left out."""
 
     epochs: int
@@ -97,8 +97,8 @@ class Plan:
     left_out: Sequence[str]
 
 
-def planned(stages: Sequence[TuningStage], cost: Cost, budget: float, epochs: int, least: int = 1) -> Plan | None:
-    """Plan the longest short runs, up to `epochs`, that allow every run of each stage within `budget` seconds.
+def planned(stages: Sequence[TuningStage], cost: Cost, budget: float, epochs: int, least: int = 1) -> TuningPlan | None:
+    """TuningPlan the longest short runs, up to `epochs`, that allow every run of each stage within `budget` seconds.
 
     If runs of `least` epochs do not fit, the last stages are left out, momentum first since it matters least. Returns
     None if the budget is too small for the start runs alone.
@@ -109,7 +109,7 @@ def planned(stages: Sequence[TuningStage], cost: Cost, budget: float, epochs: in
         trials = NOISE_SEEDS + sum(len(stage.values) for stage in kept)
         length = math.floor(((1 - SPARE) * budget - tests) / trials / cost.epoch)
         if length >= least:
-            return Plan(min(length, epochs), kept, [stage.name for stage in stages[count:]])
+            return TuningPlan(min(length, epochs), kept, [stage.name for stage in stages[count:]])
     return None
 
 

@@ -13,7 +13,7 @@ from onecycle_cli.analysis.tuning import (
     NOISE_SEEDS,
     WEIGHT_DECAY,
     Decision,
-    Plan,
+    TuningPlan,
     TuningRun,
     TuningStage,
     best_with,
@@ -153,7 +153,7 @@ class _Bench:
         source: str,
         budget: float,
         found: Measured,
-        plan: Plan,
+        plan: TuningPlan,
     ) -> None:
         self.recipe, self.session, self.source = recipe, session, source
         self.budget, self.found, self.plan = budget, found, plan

@@ -11,7 +11,7 @@ from onecycle_cli.analysis.tuning import (
     FINAL_REPEATS,
     NOISE_SEEDS,
     Cost,
-    Plan,
+    TuningPlan,
     TuningStage,
     planned,
     stages,
@@ -87,7 +87,7 @@ def _measure(recipe: Recipe, session: Session) -> dict[str, Any]:
     return {"images": images, "speeds": speeds, "cost": vars(cost), "seconds": perf_counter() - started}
 
 
-def plan_within(budget: float, recipe: Recipe, found: Measured) -> Plan:
+def plan_within(budget: float, recipe: Recipe, found: Measured) -> TuningPlan:
     """How long the short runs are, and which stages there are; `InputError` where the budget is too short for any."""
     cost, least = found.cost, least_epochs(recipe, found.images)
     tried = [_fitting(stage, found) for stage in _stages(recipe, found.images)]
