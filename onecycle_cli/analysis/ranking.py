@@ -12,7 +12,7 @@ trials."""
 
 
 @dataclass(frozen=True)
-class Outcome:
+class CellResult:
     """The result of one sweep cell.
 
     `values` are the cell's varied fields, without the seed. The scores are None if the run did not reach its end.
@@ -40,21 +40,21 @@ class Ranked:
     not_finished: int
 
 
-def ranked(outcomes: Sequence[Outcome]) -> list[Ranked]:
+def ranked(cells: Sequence[CellResult]) -> list[Ranked]:
     """Return one row per combination of values, in ascending order of mean validation loss.
 
     Values with a run that did not finish come after all others, however low the loss of their other runs.
     """
-    groups: dict[tuple[tuple[str, str], ...], list[Outcome]] = {}
-    for outcome in outcomes:
-        groups.setdefault(tuple((field, repr(value)) for field, value in outcome.values.items()), []).append(outcome)
+    groups: dict[tuple[tuple[str, str], ...], list[CellResult]] = {}
+    for cell in cells:
+        groups.setdefault(tuple((field, repr(value)) for field, value in cell.values.items()), []).append(cell)
     rows = [_row(group) for group in groups.values()]
     return sorted(rows, key=lambda row: (row.not_finished > 0, math.inf if row.valid_loss is None else row.valid_loss))
 
 
-def _row(group: Sequence[Outcome]) -> Ranked:
-    losses = [outcome.valid_loss for outcome in group if outcome.valid_loss is not None]
-    accuracies = [outcome.valid_accuracy for outcome in group if outcome.valid_accuracy is not None]
+def _row(group: Sequence[CellResult]) -> Ranked:
+    losses = [cell.valid_loss for cell in group if cell.valid_loss is not None]
+    accuracies = [cell.valid_accuracy for cell in group if cell.valid_accuracy is not None]
     return Ranked(
         group[0].values,
         n=len(losses),
