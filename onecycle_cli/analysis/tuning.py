@@ -98,7 +98,7 @@ class TuningPlan:
 
 
 def planned(stages: Sequence[TuningStage], cost: Cost, budget: float, epochs: int, least: int = 1) -> TuningPlan | None:
-    """TuningPlan the longest short runs, up to `epochs`, that allow every run of each stage within `budget` seconds.
+    """Plan the longest short runs, up to `epochs`, that allow every run of each stage within `budget` seconds.
 
     If runs of `least` epochs do not fit, the last stages are left out, momentum first since it matters least. Returns
     None if the budget is too small for the start runs alone.
