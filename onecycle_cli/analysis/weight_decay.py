@@ -34,14 +34,14 @@ class SweepRow:
 
 
 @dataclass(frozen=True)
-class Reading:
+class WeightDecayChoice:
     """The chosen weight decay (None if no row gave a suggestion), and a sentence with the numbers that decided it."""
 
     chosen: SweepRow | None
     reason: str
 
 
-def read_weight_decay(rows: Sequence[SweepRow], gain: float) -> Reading:
+def read_weight_decay(rows: Sequence[SweepRow], gain: float) -> WeightDecayChoice:
     """Choose the largest weight decay that still allows a high lr: its reach is within a factor of 1.3 of the highest.
 
     Source: Gugger's reading of Smith ("pick the largest one that will still let us train at a high maximum learning
@@ -53,16 +53,16 @@ def read_weight_decay(rows: Sequence[SweepRow], gain: float) -> Reading:
     """
     usable = sorted((row for row in rows if row.max_lr and row.reach_lr), key=lambda row: row.weight_decay)
     if not usable:
-        return Reading(None, "No weight decay gave a curve with a readable max_lr.")
+        return WeightDecayChoice(None, "No weight decay gave a curve with a readable max_lr.")
     light = [row for row in usable if gain * (row.max_lr or 0) * row.weight_decay <= MOST_SHRINKAGE]
     heavy = ", ".join(f"{row.weight_decay:g}" for row in usable if row not in light)
     told = f"would remove over {MOST_SHRINKAGE:.1%} of the weights in one step at the peak"
     if not light:
-        return Reading(usable[0], f"The smallest: all of them ({heavy}) {told}. Try smaller ones.")
+        return WeightDecayChoice(usable[0], f"The smallest: all of them ({heavy}) {told}. Try smaller ones.")
     highest = max(row.reach_lr or 0 for row in light)
     chosen = [row for row in light if (row.reach_lr or 0) * WITHIN >= highest][-1]
     listed = ", ".join(f"{row.reach_lr:.3g} at {row.weight_decay:g}" for row in light)
-    return Reading(
+    return WeightDecayChoice(
         chosen,
         (f"Left out: {heavy}, which {told}. Of the rest, the" if heavy else "The")
         + " largest whose reach, the highest lr with the loss below half of its fall, is within a factor of "

@@ -1,10 +1,10 @@
-"""Reading a weight decay sweep."""
+"""The weight decay that is chosen from a sweep."""
 
 import math
 
 import pytest
 
-from onecycle_cli.analysis.weight_decay import WITHIN, Reading, SweepRow, bisected, read_weight_decay
+from onecycle_cli.analysis.weight_decay import WITHIN, SweepRow, WeightDecayChoice, bisected, read_weight_decay
 
 
 def row(weight_decay: float, reach_lr: float | None, max_lr: float | None = 0.02) -> SweepRow:
@@ -12,7 +12,7 @@ def row(weight_decay: float, reach_lr: float | None, max_lr: float | None = 0.02
     return SweepRow(weight_decay, 1.0, 2.0, reach_lr, None, max_lr, status)
 
 
-def read(rows: list[SweepRow], gain: float = 1.0) -> Reading:
+def read(rows: list[SweepRow], gain: float = 1.0) -> WeightDecayChoice:
     return read_weight_decay(rows, gain)
 
 
