@@ -7,7 +7,7 @@ import numpy as np
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from onecycle_cli.analysis.diagnosis import Epoch, Settings, Step, TrainingRun, diagnose
+from onecycle_cli.analysis.diagnosis import CurveEpoch, CurveStep, Settings, TrainingRun, diagnose
 from onecycle_cli.analysis.lr_range import (
     Curve,
     Plan,
@@ -160,8 +160,8 @@ SETTINGS = st.builds(
 )
 def test_any_training_is_diagnosed(status: str, settings: Settings, steps: list, rows: list) -> None:
     assume(status != "diverged" or steps)  # a run that diverged had a step that did
-    seen = [Step(number, *step) for number, step in enumerate(steps)]
-    epochs = [Epoch(number, *row) for number, row in enumerate(rows[: settings.epochs], start=1)]
+    seen = [CurveStep(number, *step) for number, step in enumerate(steps)]
+    epochs = [CurveEpoch(number, *row) for number, row in enumerate(rows[: settings.epochs], start=1)]
     for found in diagnose(TrainingRun(status, settings, seen, epochs)):
         assert found.text.endswith(".")
         assert found.advice.endswith(".")

@@ -4,8 +4,8 @@
 of the rules.
 """
 
-from onecycle_cli.analysis.diagnosis.curves import Epoch, Settings, Step, TrainingRun
+from onecycle_cli.analysis.diagnosis.curves import CurveEpoch, CurveStep, Settings, TrainingRun
 from onecycle_cli.analysis.diagnosis.reading import diagnose
 from onecycle_cli.analysis.diagnosis.statement import Place, Statement
 
-__all__ = ["Epoch", "Place", "Settings", "Statement", "Step", "TrainingRun", "diagnose"]
+__all__ = ["CurveEpoch", "Place", "Settings", "Statement", "CurveStep", "TrainingRun", "diagnose"]

@@ -29,7 +29,7 @@ USUAL_GAIN = 1 / (1 - 0.85)
 
 
 @dataclass(frozen=True)
-class Step:
+class CurveStep:
     """The columns of a row of `steps.csv` that a diagnosis uses."""
 
     step: int
@@ -38,7 +38,7 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Epoch:
+class CurveEpoch:
     """The columns of a row of `epochs.csv` that a diagnosis uses; `lr` is that of the epoch's last step."""
 
     epoch: int
@@ -128,36 +128,36 @@ class TrainingRun:
 
     status: str
     settings: Settings
-    steps: Sequence[Step]
-    epochs: Sequence[Epoch]
+    steps: Sequence[CurveStep]
+    epochs: Sequence[CurveEpoch]
 
     @property
     def complete(self) -> bool:
         """Whether the last planned epoch is recorded; without it, rules about the end of a run are skipped."""
         return bool(self.epochs) and self.epochs[-1].epoch == self.settings.epochs
 
-    def excess(self, epoch: Epoch) -> float:
+    def excess(self, epoch: CurveEpoch) -> float:
         """Return the train loss of the epoch minus its lower bound, `least_train_loss`."""
         return epoch.train_loss - self.settings.least_train_loss
 
-    def near_peak(self) -> list[Epoch]:
+    def near_peak(self) -> list[CurveEpoch]:
         """Return the epochs that ended with lr at half of the peak or more."""
         return [epoch for epoch in self.epochs if epoch.lr >= 0.5 * self.settings.max_lr]
 
 
-def longest_stall(run: TrainingRun) -> tuple[Epoch, Epoch] | None:
+def longest_stall(run: TrainingRun) -> tuple[CurveEpoch, CurveEpoch] | None:
     """Return the first and last epoch of the longest span near the peak without a fall of the train loss, or None."""
     near = run.near_peak()
     ways = [(a, b) for i, a in enumerate(near) for b in near[i + 1 :] if not b.train_loss < a.train_loss]
     return max(ways, key=lambda way: way[1].epoch - way[0].epoch, default=None)
 
 
-def falls_always(epochs: Sequence[Epoch]) -> bool:
+def falls_always(epochs: Sequence[CurveEpoch]) -> bool:
     """Whether the validation loss fell from each of the epochs to the next."""
     return all(after.valid_loss < before.valid_loss for before, after in pairwise(epochs))
 
 
-def level_reached(epochs: Sequence[Epoch], within: float) -> Epoch:
+def level_reached(epochs: Sequence[CurveEpoch], within: float) -> CurveEpoch:
     """Return the first epoch whose validation loss is at most `1 + within` times the last one."""
     level = (1 + within) * epochs[-1].valid_loss
     return next((epoch for epoch in epochs if epoch.valid_loss <= level), epochs[-1])  # a NaN loss has no level

@@ -7,7 +7,7 @@ import math
 
 from onecycle_cli.analysis.diagnosis.causes import FAR_BELOW
 from onecycle_cli.analysis.diagnosis.curves import (
-    Epoch,
+    CurveEpoch,
     Settings,
     TrainingRun,
     gap_is_sure,
@@ -122,7 +122,7 @@ def _by_heart(run: TrainingRun) -> Statement | None:
     return _overfitting(run, text, known)
 
 
-def _known_by_heart(run: TrainingRun) -> Epoch | None:
+def _known_by_heart(run: TrainingRun) -> CurveEpoch | None:
     """Return the first epoch with memorized train images, if most of the run came after it."""
     known = next((epoch for epoch in run.epochs if epoch.train_accuracy >= BY_HEART), None)
     if known is None or run.epochs[-1].epoch - known.epoch < MOST_OF_RUN * run.settings.epochs:
@@ -130,19 +130,19 @@ def _known_by_heart(run: TrainingRun) -> Epoch | None:
     return known
 
 
-def _knows(known: Epoch) -> str:
+def _knows(known: CurveEpoch) -> str:
     return f"The train images are memorized from epoch {known.epoch} on ({known.train_accuracy:.1%} right)"
 
 
-def _is_long_ago(run: TrainingRun, epoch: Epoch) -> bool:
+def _is_long_ago(run: TrainingRun, epoch: CurveEpoch) -> bool:
     return run.epochs[-1].epoch - epoch.epoch >= max(SINCE_EPOCHS, SINCE_SHARE * run.settings.epochs)
 
 
-def _learned_on(run: TrainingRun, since: Epoch) -> bool:
+def _learned_on(run: TrainingRun, since: CurveEpoch) -> bool:
     return run.excess(run.epochs[-1]) <= (1 - LEARNED_ON) * run.excess(since)
 
 
-def _overfitting(run: TrainingRun, text: str, since: Epoch) -> Statement:
+def _overfitting(run: TrainingRun, text: str, since: CurveEpoch) -> Statement:
     last, settings = run.epochs[-1], run.settings
     error = standard_error(last.valid_accuracy, settings.valid_images)
     gap = last.train_accuracy - last.valid_accuracy
@@ -158,7 +158,7 @@ def _overfitting(run: TrainingRun, text: str, since: Epoch) -> Statement:
     )
 
 
-def _regularize(settings: Settings, since: Epoch) -> str:
+def _regularize(settings: Settings, since: CurveEpoch) -> str:
     """Return advice against overfitting: a larger lr first, then augmentation, then a larger weight decay.
 
     A large lr regularizes (Smith's report).

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from onecycle_cli.analysis.diagnosis import Place, Step, TrainingRun
+from onecycle_cli.analysis.diagnosis import CurveStep, Place, TrainingRun
 from onecycle_cli.analysis.diagnosis.causes import (
     collapsed,
     decays_too_much,
@@ -19,7 +19,7 @@ from onecycle_cli.analysis.diagnosis.causes import (
 Run = Callable[..., TrainingRun]
 STALLING = [2.0, 1.8, 1.7, 1.75, 1.72, 1.8, 1.7, 1.6, 1.5, 1.4]
 FALLING = [2.2, 2.1, 2.0, 1.9, 1.8, 1.7, 1.6, 1.5, 1.4, 1.3]
-STEPS = [Step(0, 0.1, 2.3), Step(1, 0.2, 5.0), Step(2, 0.3, float("nan"))]
+STEPS = [CurveStep(0, 0.1, 2.3), CurveStep(1, 0.2, 5.0), CurveStep(2, 0.3, float("nan"))]
 
 
 def test_a_diverged_run_tells_the_step_and_its_lr(run_of: Run) -> None:
