@@ -1,6 +1,6 @@
 """Diagnosis of training runs: curves in, statements with their evidence out. Pure, without torch or file access.
 
-`curves.py` holds the curves and their measurements, `causes.py` and `outcomes.py` the rules, and `reading.py` the order
+`curves.py` holds the curves and their measurements, `causes.py` and `endings.py` the rules, and `reading.py` the order
 of the rules.
 """
 

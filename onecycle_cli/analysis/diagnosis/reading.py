@@ -11,7 +11,7 @@ from onecycle_cli.analysis.diagnosis.causes import (
     tail_too_long,
 )
 from onecycle_cli.analysis.diagnosis.curves import TrainingRun
-from onecycle_cli.analysis.diagnosis.outcomes import cycle_too_long, overfitting, underfitting
+from onecycle_cli.analysis.diagnosis.endings import cycle_too_long, overfitting, underfitting
 from onecycle_cli.analysis.diagnosis.statement import Rule, Statement
 
 FAILURES: tuple[Rule, ...] = (diverged, collapsed)
@@ -23,7 +23,7 @@ CAUSES: tuple[Rule, ...] = (
     smoothing_too_strong,
     tail_too_long,
 )
-OUTCOMES: tuple[Rule, ...] = (overfitting, cycle_too_long)
+ENDINGS: tuple[Rule, ...] = (overfitting, cycle_too_long)
 
 
 def diagnose(run: TrainingRun) -> list[Statement]:
@@ -38,7 +38,7 @@ def diagnose(run: TrainingRun) -> list[Statement]:
     if not (run.epochs and run.settings.single_cycle):
         return []
     causes = _asked(CAUSES, run)
-    return causes + _asked(OUTCOMES if causes else (*OUTCOMES, underfitting), run)
+    return causes + _asked(ENDINGS if causes else (*ENDINGS, underfitting), run)
 
 
 def _asked(rules: tuple[Rule, ...], run: TrainingRun) -> list[Statement]:

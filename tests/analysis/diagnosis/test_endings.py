@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from onecycle_cli.analysis.diagnosis import Place, TrainingRun
-from onecycle_cli.analysis.diagnosis.outcomes import cycle_too_long, overfitting, underfitting
+from onecycle_cli.analysis.diagnosis.endings import cycle_too_long, overfitting, underfitting
 
 Run = Callable[..., TrainingRun]
 LEARNING = [2.0, 1.6, 1.3, 1.0, 0.8, 0.6, 0.5, 0.4, 0.3, 0.2]
