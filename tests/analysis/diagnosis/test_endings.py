@@ -1,4 +1,4 @@
-"""Rules on how a run comes out, each on curves made for it."""
+"""Rules on how a run ends, each on curves made for it."""
 
 from collections.abc import Callable
 

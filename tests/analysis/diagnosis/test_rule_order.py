@@ -1,4 +1,4 @@
-"""What is said of recorded runs: the planted fault first, and nothing of healthy runs."""
+"""The statements on recorded runs: the planted fault first, and nothing on healthy runs."""
 
 import runpy
 from collections.abc import Callable
