@@ -25,7 +25,7 @@ from rows import COMMITTED, csv_file, results
 from tasks import TASKS, Task
 from truth import Truth, truth_of
 
-from onecycle_cli.analysis.lr_range import Curve, Plan, Trial, suggest, verified
+from onecycle_cli.analysis.lr_range import Curve, Plan, VerificationCycle, suggest, verified
 from onecycle_cli.analysis.lr_range.basin import Basin, basin_of, turn_of
 from onecycle_cli.analysis.lr_range.curve import median_curve
 from onecycle_cli.analysis.lr_range.peers import PEERS, peer_answers
@@ -169,7 +169,7 @@ def with_verify(tests: Tests, short: pd.DataFrame) -> Iterator[Answer]:
                 yield "onecycle `basin`, `--verify`", "recipe", task, 10 * seed + verify_seed % 10, None, None
                 continue
             trials = [
-                Trial(lr, 1, float(np.interp(np.log(lr), np.log(grid.max_lr), losses)), np.nan)
+                VerificationCycle(lr, 1, float(np.interp(np.log(lr), np.log(grid.max_lr), losses)), np.nan)
                 for lr in (factor * suggestion.max_lr for factor in FACTORS)
             ]
             enough = grid.steps.max() >= FEWEST_STEPS

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
-from onecycle_cli.analysis.lr_range import Curve, Plan, Trial, suggest, verified
+from onecycle_cli.analysis.lr_range import Curve, Plan, VerificationCycle, suggest, verified
 from onecycle_cli.errors import InputError
 from onecycle_cli.recipe import Difference, Recipe, curve_settings, differences, load, with_largest_max_lr
 from onecycle_cli.run_dir.files import LR_RANGE, RECIPE, SUGGESTION, VERIFY
@@ -100,12 +100,14 @@ def _seed(row: dict[str, str]) -> str | None:
     return row.get("seed")  # runs of before there were repeats have no such column
 
 
-def saved_trials(found: RunDir) -> list[Trial]:
+def saved_trials(found: RunDir) -> list[VerificationCycle]:
     """The short cycles in `verify.csv`."""
     rows = found.read_table(VERIFY)
     with numbers_in(found, VERIFY):
         return [
-            Trial(float(row["max_lr"]), int(row["steps"]), float(row["valid_loss"]), float(row["valid_accuracy"]))
+            VerificationCycle(
+                float(row["max_lr"]), int(row["steps"]), float(row["valid_loss"]), float(row["valid_accuracy"])
+            )
             for row in rows
         ]
 

@@ -11,7 +11,7 @@ from onecycle_cli.analysis.diagnosis import CurveEpoch, CurveStep, Settings, Tra
 from onecycle_cli.analysis.lr_range import (
     Curve,
     Plan,
-    Trial,
+    VerificationCycle,
     has_diverged,
     has_risen,
     shape_of,
@@ -125,7 +125,10 @@ def clear_troughs(draw: st.DrawFn) -> list[Curve]:
 def test_any_short_cycles_leave_a_suggestion(curves: list[Curve], losses: list[float], div_factor: float) -> None:
     found = suggest(curves, Plan("sgd", div_factor))
     assert found.max_lr is not None
-    trials = [Trial(found.max_lr * factor, 16, loss, 0.5) for factor, loss in zip((0.5, 1, 2), losses, strict=True)]
+    trials = [
+        VerificationCycle(found.max_lr * factor, 16, loss, 0.5)
+        for factor, loss in zip((0.5, 1, 2), losses, strict=True)
+    ]
     after = verify(found, trials, div_factor=div_factor)
     assert is_lr(after.max_lr)
     assert is_lr(after.initial_lr)

@@ -3,7 +3,7 @@
 from onecycle_cli.analysis.lr_range.basin import Shape, Turn, has_risen, shape_of, turn_of
 from onecycle_cli.analysis.lr_range.curve import Curve, has_diverged, smoother
 from onecycle_cli.analysis.lr_range.suggestion import TYPICAL, Plan, Suggestion, suggest
-from onecycle_cli.analysis.lr_range.verification import Trial, verified
+from onecycle_cli.analysis.lr_range.verification import VerificationCycle, verified
 
 __all__ = [
     "TYPICAL",
@@ -11,8 +11,8 @@ __all__ = [
     "Plan",
     "Shape",
     "Suggestion",
-    "Trial",
     "Turn",
+    "VerificationCycle",
     "has_diverged",
     "has_risen",
     "shape_of",

@@ -26,7 +26,7 @@ learn."""
 
 
 @dataclass(frozen=True)
-class Trial:
+class VerificationCycle:
     """The result of a short cycle: its peak, its length, and its validation scores, which are NaN if it diverged."""
 
     max_lr: float
@@ -35,7 +35,7 @@ class Trial:
     valid_accuracy: float
 
 
-def verified(suggestion: Suggestion, trials: Sequence[Trial], *, div_factor: float) -> Suggestion:
+def verified(suggestion: Suggestion, trials: Sequence[VerificationCycle], *, div_factor: float) -> Suggestion:
     """Return `suggestion`, moved halfway towards the best max_lr of the trials' validation losses.
 
     The best max_lr is where a parabola through the losses over log lr has its minimum. Confidence is low if the trial
@@ -70,7 +70,7 @@ def verified(suggestion: Suggestion, trials: Sequence[Trial], *, div_factor: flo
     )
 
 
-def _pointed_at(trials: Sequence[Trial], losses: Columns) -> float:
+def _pointed_at(trials: Sequence[VerificationCycle], losses: Columns) -> float:
     """Return the lr of the minimum of a parabola through the losses over log lr, within the trials, or the best lr."""
     logs = np.log([trial.max_lr for trial in trials])
     curvature, slope, _ = np.polyfit(logs, losses, 2)

@@ -4,13 +4,13 @@ import math
 
 import pytest
 
-from onecycle_cli.analysis.lr_range import Suggestion, Trial, verified
+from onecycle_cli.analysis.lr_range import Suggestion, VerificationCycle, verified
 
 PLAIN = Suggestion(0.3, 0.1, 0.03, "medium", None, "basin", "Because.", {})
 
 
 def judged(*losses: float) -> Suggestion:
-    trials = [Trial(lr, 40, loss, 0.5) for lr, loss in zip((0.1, 0.3, 0.9), losses, strict=True)]
+    trials = [VerificationCycle(lr, 40, loss, 0.5) for lr, loss in zip((0.1, 0.3, 0.9), losses, strict=True)]
     return verified(PLAIN, trials, div_factor=10)
 
 
