@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
-from onecycle_cli.analysis.lr_range import Curve, Plan, VerificationCycle, suggest, verified
+from onecycle_cli.analysis.lr_range import Curve, CyclePlan, VerificationCycle, suggest, verified
 from onecycle_cli.errors import InputError
 from onecycle_cli.recipe import Difference, Recipe, curve_settings, differences, load, with_largest_max_lr
 from onecycle_cli.run_dir.files import LR_RANGE, RECIPE, SUGGESTION, VERIFY
@@ -15,9 +15,9 @@ from onecycle_cli.run_dir.finding import find_run, latest_suggestions
 from onecycle_cli.run_dir.run import RunDir
 
 
-def suggestion_plan(recipe: Recipe) -> Plan:
+def suggestion_plan(recipe: Recipe) -> CyclePlan:
     """What a suggestion has to know of the run that the recipe plans."""
-    return Plan(recipe.optimizer.name, recipe.schedule.start_divisor)
+    return CyclePlan(recipe.optimizer.name, recipe.schedule.start_divisor)
 
 
 @dataclass(frozen=True)

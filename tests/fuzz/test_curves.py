@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from onecycle_cli.analysis.diagnosis import CurveEpoch, CurveStep, Settings, TrainingRun, diagnose
 from onecycle_cli.analysis.lr_range import (
     Curve,
-    Plan,
+    CyclePlan,
     VerificationCycle,
     has_diverged,
     has_risen,
@@ -66,7 +66,7 @@ def is_lr(number: float | None) -> bool:
 @example([Curve([0.1], [math.nan])], "sgd", 10.0)
 @example([Curve([0.1, 0.2], [1.0, 1.0])], "sgd", 10.0)
 def test_any_range_test_gives_a_suggestion_or_a_reason(curves: list[Curve], optimizer: str, div_factor: float) -> None:
-    found = suggest(curves, Plan(optimizer, div_factor))
+    found = suggest(curves, CyclePlan(optimizer, div_factor))
     assert found.reason.endswith(".")
     assert all(answer is None or is_lr(answer) for answer in found.peers.values())
     if found.max_lr is None:
@@ -123,7 +123,7 @@ def clear_troughs(draw: st.DrawFn) -> list[Curve]:
     st.floats(1, 1e6),
 )
 def test_any_short_cycles_leave_a_suggestion(curves: list[Curve], losses: list[float], div_factor: float) -> None:
-    found = suggest(curves, Plan("sgd", div_factor))
+    found = suggest(curves, CyclePlan("sgd", div_factor))
     assert found.max_lr is not None
     trials = [
         VerificationCycle(found.max_lr * factor, 16, loss, 0.5)

@@ -2,13 +2,13 @@
 
 from onecycle_cli.analysis.lr_range.basin import Shape, Turn, has_risen, shape_of, turn_of
 from onecycle_cli.analysis.lr_range.curve import Curve, has_diverged, smoother
-from onecycle_cli.analysis.lr_range.suggestion import TYPICAL, Plan, Suggestion, suggest
+from onecycle_cli.analysis.lr_range.suggestion import TYPICAL, CyclePlan, Suggestion, suggest
 from onecycle_cli.analysis.lr_range.verification import VerificationCycle, verified
 
 __all__ = [
     "TYPICAL",
     "Curve",
-    "Plan",
+    "CyclePlan",
     "Shape",
     "Suggestion",
     "Turn",

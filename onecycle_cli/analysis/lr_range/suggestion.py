@@ -32,7 +32,7 @@ CONSERVATIVE_SHARE = 0.25
 
 
 @dataclass(frozen=True)
-class Plan:
+class CyclePlan:
     """The optimizer and `div_factor` of the planned run, which a suggestion depends on."""
 
     optimizer: str
@@ -57,7 +57,7 @@ class Suggestion:
     peers: dict[str, float | None]
 
 
-def suggest(curves: Sequence[Curve], plan: Plan) -> Suggestion:
+def suggest(curves: Sequence[Curve], plan: CyclePlan) -> Suggestion:
     """Suggest the `max_lr` of a planned 1cycle run from range tests over the same lrs, with the rule `basin`.
 
     `max_lr` is a multiple of the middle of the basin: the mean of log lr, weighted by the squared depth of the loss.

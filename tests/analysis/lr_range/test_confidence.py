@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from onecycle_cli.analysis.lr_range import Curve, Plan, Suggestion, suggest
+from onecycle_cli.analysis.lr_range import Curve, CyclePlan, Suggestion, suggest
 
 Losses = Sequence[float] | NDArray[np.float64]
 
@@ -20,7 +20,7 @@ def trough(left: float, right: float, noise_level: float = 0.0) -> np.ndarray:
 
 
 def read(*losses: Losses) -> Suggestion:
-    return suggest([Curve(LRS[: len(one)].tolist(), list(one)) for one in losses], Plan("sgd", 10))
+    return suggest([Curve(LRS[: len(one)].tolist(), list(one)) for one in losses], CyclePlan("sgd", 10))
 
 
 @pytest.mark.parametrize(
