@@ -104,7 +104,7 @@ DECAYS = TuningStage("weight decay", [{WEIGHT_DECAY: 1e-2}, {WEIGHT_DECAY: 1e-4}
     ("start", "losses", "chosen", "says"),
     [
         (0.5, [0.45, 0.3], 1e-4, "Better by more than noise: validation loss 0.3000 against 0.5000"),
-        (0.5, [0.45, 0.6], 1e-3, "not better by more than noise: validation loss 0.4500 against 0.5000"),
+        (0.5, [0.45, 0.6], 1e-3, "No other value is better by more than noise: validation loss 0.4500 against 0.5000"),
         (0.5, [None, 0.3], 1e-4, "Better by more than noise"),
         (0.5, [None, None], 1e-3, "No other run finished."),
         (None, [0.9, None], 1e-2, "The run with the current values did not finish."),
@@ -125,7 +125,7 @@ def test_a_value_is_changed_for_a_gain_beyond_noise(
 def test_where_the_noise_is_not_known_a_start_that_ended_stays(start: float | None, chosen: float) -> None:
     decision = decided(DECAYS, TuningRun(NOW, start), [trial(1e-2, 0.1), trial(1e-4, 0.2)], noise=None)
     assert decision.chosen == {WEIGHT_DECAY: chosen}
-    assert (start is None) or "not known: validation loss 0.1000 against 0.5000" in decision.reason
+    assert (start is None) or "unknown: validation loss 0.1000 against 0.5000" in decision.reason
 
 
 def test_the_best_run_with_some_values_is_of_those_that_ended() -> None:

@@ -30,7 +30,7 @@ def test_what_stays_and_a_noise_that_is_not_known_are_told() -> None:
     decision = Decision("batch size", was, was, "No other run finished.", [])
     text = TuneReport("digits", 60, 41.3, None, "No max_lr.", [decision], []).to_markdown()
     assert "The noise between seeds is not known" in text
-    assert "data.batch_size 64 stays. Nothing else" in text
+    assert "data.batch_size 64 stays. No other run finished" in text
     assert "lack of time" not in text
 
 

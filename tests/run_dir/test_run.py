@@ -64,7 +64,7 @@ def test_a_name_is_taken_once(make: Make) -> None:
     run = make(name="mine")
     assert run.path.name == "mine"
     (run.path / "kept").write_text("x")
-    with pytest.raises(InputError, match="a run named 'mine' already"):
+    with pytest.raises(InputError, match="A run named 'mine' already exists"):
         make(name="mine")
     assert (run.path / "kept").read_text() == "x"
 

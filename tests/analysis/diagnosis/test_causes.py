@@ -136,7 +136,7 @@ def test_the_tail_of_the_published_short_cycle_is_too_long_and_that_of_the_long_
     # E1 and E2 of the 1cycle blog post's notebook: 93.53 % and 92.58 %
     assert tail_too_long(published(run_of, 0.1368, 0.0094, 0.2691, 0.9353)) is None
     found = tail_too_long(published(run_of, 0.5, 0.0047, 0.3540, 0.9258))
-    assert "0.0047 against 0.354" in found.text
+    assert "train loss 0.0047, validation loss 0.354" in found.text
 
 
 UNEQUAL = {"classes": 2, "train_counts": (152, 8), "valid_counts": (38, 2), "status": "collapsed"}

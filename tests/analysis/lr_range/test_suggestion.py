@@ -123,7 +123,7 @@ def test_a_single_test_that_cannot_be_read_is_told_and_left_out_of_the_spread(us
     assert suggestion.max_lr == pytest.approx(MIDDLE, rel=0.15)
     assert suggestion.spread == 1
     assert suggestion.confidence == "medium"
-    assert "1 of the single tests cannot be read" in suggestion.reason
+    assert "1 of the single tests gave no max_lr" in suggestion.reason
 
 
 @pytest.mark.parametrize("seed", range(20))
