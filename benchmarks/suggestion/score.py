@@ -25,7 +25,7 @@ from rows import COMMITTED, csv_file, results
 from tasks import TASKS, Task
 from truth import Truth, truth_of
 
-from onecycle_cli.analysis.lr_range import Curve, Plan, Trial, suggest, verified
+from onecycle_cli.analysis.lr_range import Curve, CyclePlan, VerificationCycle, suggest, verified
 from onecycle_cli.analysis.lr_range.basin import Basin, basin_of, turn_of
 from onecycle_cli.analysis.lr_range.curve import median_curve
 from onecycle_cli.analysis.lr_range.peers import PEERS, peer_answers
@@ -124,9 +124,9 @@ def scored(curves: pd.DataFrame, runs: pd.DataFrame, short: pd.DataFrame) -> pd.
     return pd.DataFrame(rows)
 
 
-def plan_of(task: Task) -> Plan:
+def plan_of(task: Task) -> CyclePlan:
     """What the rule is told of a task's cycle."""
-    return Plan(task.changes.get("optimizer.name", "sgd"), div_factor=10)
+    return CyclePlan(task.changes.get("optimizer.name", "sgd"), div_factor=10)
 
 
 def _ours(tests: Tests, kind: str) -> Iterator[tuple[str, int, Curve]]:
@@ -169,7 +169,7 @@ def with_verify(tests: Tests, short: pd.DataFrame) -> Iterator[Answer]:
                 yield "onecycle `basin`, `--verify`", "recipe", task, 10 * seed + verify_seed % 10, None, None
                 continue
             trials = [
-                Trial(lr, 1, float(np.interp(np.log(lr), np.log(grid.max_lr), losses)), np.nan)
+                VerificationCycle(lr, 1, float(np.interp(np.log(lr), np.log(grid.max_lr), losses)), np.nan)
                 for lr in (factor * suggestion.max_lr for factor in FACTORS)
             ]
             enough = grid.steps.max() >= FEWEST_STEPS
@@ -283,7 +283,7 @@ def decay_scores(grid: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _swept(weight_decay: float, curves: list[Curve], plan: Plan) -> SweepRow:
+def _swept(weight_decay: float, curves: list[Curve], plan: CyclePlan) -> SweepRow:
     suggestion, turn = suggest(curves, plan), turn_of(curves)
     reach = turn.reach_lr if turn else None
     return SweepRow(weight_decay, None, None, reach, None, suggestion.max_lr, "finished")

@@ -1,31 +1,32 @@
-"""Searching for a batch size, given what tries one: the largest that fits, or the smallest that is fast. Pure."""
+"""Batch size search, given a function that tries a size: the largest that fits, or the smallest that is fast. Pure."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 MULTIPLE = 8
-"""A GPU multiplies matrices in tiles; sizes that are multiples of 8 fill them."""
+"""The number that tried batch sizes are multiples of. A GPU multiplies matrices in tiles, which multiples of 8 fill."""
 
 SMALLEST_FAST = 16
-"""The first size whose speed is measured."""
+"""The first batch size whose speed is measured."""
 
 MARGIN = 0.1
-"""Of the largest batch that fits, that is left free: memory is a little different in each run, and others may use some.
-"""
+"""The share of the largest batch size that `with_margin` leaves free. Memory use differs a little between runs, and
+other processes may need some."""
 
 RESOLUTION = 32
-"""The search ends with sizes that are nearer to each other than a 32nd, well within the margin."""
+"""The resolution of `largest_that_fits`: the search ends when the gap is at most 1/32 of the size, well within the
+margin."""
 
 GAIN = 0.05
-"""A speed that is less than 5 % higher is no gain; medians of a few steps are not more exact."""
+"""The smallest relative gain in speed that counts. Medians of a few steps are no more exact than 5 %."""
 
 
 def largest_that_fits(fits: Callable[[int], bool], limit: int) -> int | None:
-    """The largest batch size that fits, to a 32nd, at most `limit`; None where the smallest does not.
+    """Return the largest batch size up to `limit` that fits, to within 1/32; None if the smallest does not fit.
 
-    Sizes double from 8 until one does not fit, then the gap between the last that did and that one is halved. With
-    `fits` true up to some size and false beyond, what comes is a size that fits, and the next one that was tried, at
-    most a 32nd or 8 above it, does not.
+    Sizes double from 8 until one does not fit; then the gap between the last size that fits and the first that does not
+    is halved repeatedly. If `fits` is true up to some size and false above it, the returned size fits, and a size at
+    most 1/32 or 8 larger was tried and does not fit.
     """
     size, fit = min(MULTIPLE, limit), None
     while fits(size):
@@ -46,27 +47,27 @@ def largest_that_fits(fits: Callable[[int], bool], limit: int) -> int | None:
 
 
 def with_margin(largest: int) -> int:
-    """A tenth less than the largest that fits, as a multiple of 8; no less than 8 where that fits."""
+    """Reduce the largest size that fits by a tenth, to a multiple of 8, but not below 8 if 8 fits."""
     return max(_multiple(int((1 - MARGIN) * largest)), min(MULTIPLE, largest))
 
 
 def half(batch_size: int) -> int | None:
-    """Half of a size that does not fit, as a multiple of 8; None where there is none smaller."""
+    """Halve a batch size that does not fit, to a multiple of 8; None if that is 0."""
     return _multiple(batch_size // 2) or None
 
 
 FEWEST_BATCHES = 4
-"""In an epoch of a batch size that is worth a training; with fewer a cycle has hardly any steps."""
+"""The fewest batches an epoch must have for its batch size to be tried; with fewer, a cycle has hardly any steps."""
 
 
 def sizes_around(batch_size: int, factors: Sequence[float], images: int) -> list[int]:
-    """The batch size times each of the factors, where that is no less than 8 and leaves an epoch some steps."""
+    """Return the batch size times each factor, if at least 8 and at most a fourth of an epoch's `images`."""
     sizes = [int(factor * batch_size) for factor in factors]
     return [size for size in sizes if size >= MULTIPLE and size * FEWEST_BATCHES <= images]
 
 
 def epochs_in_equal_time(epochs: int, speed: float, other: float) -> int:
-    """The epochs at the `other` speed (images a second) that take as long as `epochs` at `speed`; at least one."""
+    """Return the epochs at `other` images per second that take as long as `epochs` at `speed`; at least one."""
     return max(1, round(epochs * other / speed))
 
 
@@ -76,17 +77,17 @@ def _multiple(size: int) -> int:
 
 @dataclass(frozen=True)
 class Speed:
-    """What was measured of one batch size."""
+    """The measured training speed of one batch size."""
 
     batch_size: int
     images_per_second: float
 
 
 def measured_speeds(images_per_second: Callable[[int], float | None], limit: int) -> list[Speed]:
-    """The speeds of sizes that double from 16, at most `limit`, as long as they grow.
+    """Measure the speeds of batch sizes that double from 16 up to `limit`, as long as the speed grows.
 
-    It ends where two sizes in a row brought no gain over the fastest before them, or where one does not fit in memory
-    (None).
+    Stops after two sizes in a row without a gain over the fastest size before them, or at the first size that does not
+    fit in memory (None).
     """
     speeds: list[Speed] = []
     size, without_gain, best = min(SMALLEST_FAST, limit), 0, 0.0
@@ -102,6 +103,6 @@ def measured_speeds(images_per_second: Callable[[int], float | None], limit: int
 
 
 def smallest_fast(speeds: Sequence[Speed]) -> Speed:
-    """The smallest size that no other one gains on; `speeds` in ascending order of size."""
+    """Return the smallest size whose speed is within `GAIN` of the best; `speeds` is in ascending order of size."""
     best = max(speed.images_per_second for speed in speeds)
     return next(speed for speed in speeds if (1 + GAIN) * speed.images_per_second >= best)

@@ -1,4 +1,4 @@
-"""Comparing runs: which of their settings differ, what to call them, and what several seeds reach together. Pure."""
+"""Run comparison: the settings that differ, names for the runs, and means of results over seeds. Pure."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,35 +12,35 @@ from onecycle_cli.recipe import as_written
 from onecycle_cli.recipe.grid import column_names
 
 WITHOUT_EFFECT = ("name", "description", "data.mirrors", "runtime.log_every", "runtime.save_best")
-"""Fields of a recipe that change no result."""
+"""Recipe fields that do not change any result."""
 
 NOT_USED = {
     "train": ("find_lr.", "sweep_wd."),
     "find-lr": ("schedule.max_lr", "sweep_wd."),
 }
-"""Further fields that a run of each command does not go by, or how their names begin.
+"""Recipe fields, or prefixes of field names, that each command ignores.
 
-A training that found its own max_lr has the number in its recipe.
+`train` keeps `schedule.max_lr`: a training run with an automatic max_lr has the number it found in its recipe.
 """
 
 ENDED = ("finished", "collapsed")
-"""Statuses of runs that came to their end, so that what they reached can be averaged."""
+"""The statuses of runs that reached their last step, so that their results can be averaged."""
 
 AVERAGED = {
     "train": ("valid_loss", "valid_accuracy", "test_loss", "test_accuracy"),
     "find-lr": ("max_lr",),
 }
-"""The results of each command that are worth a mean over seeds."""
+"""The results of each command that are averaged over seeds."""
 
 SEED = "seed"
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run as it is compared: where it lies, the settings it goes by (their dotted names), and what came out so far.
+    """A run to compare: its folder, its settings by dotted name, and its results so far.
 
-    A range test inside a sweep is one of find-lr. `results` are numbers and words by their names in the summary; None
-    where there is none (yet).
+    A range test inside a sweep has the command "find-lr". `results` holds numbers and text by their names in the
+    summary; None for a result that does not exist (yet).
     """
 
     path: str
@@ -51,7 +51,7 @@ class Run:
 
 
 def settings_of(command: str, recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a recipe, by their dotted names, that a run of `command` goes by."""
+    """Return the recipe fields, by dotted name, that have an effect on a run of `command`."""
     return {field: value for field, value in recipe.items() if _goes_by(command, field)}
 
 
@@ -60,9 +60,9 @@ def _goes_by(command: str, field: str) -> bool:
 
 
 def differing(runs: Sequence[Run]) -> list[str]:
-    """The settings that are not the same in all runs that go by them, in the order of the recipe, the seed last.
+    """Return the settings that differ between the runs they affect, in recipe order, with the seed last.
 
-    Where a run's recipe has no such field, as in one of an older version, that is a value of its own.
+    If a run's recipe lacks a field, as one of an older version may, the missing value differs from every other value.
     """
     fields = dict.fromkeys(field for run in runs for field in run.settings)
     found = [field for field in fields if not _same([run for run in runs if _goes_by(run.command, field)], field)]
@@ -78,28 +78,28 @@ def _same(runs: Sequence[Run], field: str) -> bool:
 
 
 def short_names(fields: Sequence[str], taken: Sequence[str]) -> dict[str, str]:
-    """What each dotted field is called in a table, as in a sweep's, or all of it where its short name is `taken`."""
+    """Return a short column name per dotted field, as in a sweep's table, or the field itself if that is `taken`."""
     return {field: field if short in taken else short for field, short in column_names(fields).items()}
 
 
 def distinct_names(paths: Sequence[str]) -> tuple[list[str], str]:
-    """What tells the paths apart, without the words that all of them begin or end with; and these around a `*`.
+    """Return the distinguishing part of each path, and a pattern of the shared start and end around a `*`.
 
     `["runs/1010-train-digits", "runs/1020-train-digits"]` gives `["1010", "1020"]` and `"runs/*-train-digits"`.
     """
     words = [_WORD_ENDS.split(path) for path in paths]
-    most = min(map(len, words)) - 1  # one word at least is left of each
+    most = min(map(len, words)) - 1  # each name keeps at least one word
     begin = _shared(words, most)
     end = _shared([path[::-1] for path in words], most - begin)
     names = ["".join(path[begin : len(path) - end]) for path in words]
     first, last = "".join(words[0][:begin]), "".join(words[0][len(words[0]) - end :])
-    # What parts the names from the words they share belongs to neither, but to the pattern.
+    # A separator before the shared end goes to the pattern, not to the names.
     mark = next((mark for mark in "-/" if end and all(name.endswith(mark) for name in names)), "")
     return [name.removesuffix(mark) for name in names], f"{first}*{mark}{last}"
 
 
 _WORD_ENDS = re.compile(r"(?<=/)|(?<=-)(?<!\de-)")
-"""After a slash or a hyphen; that of 1e-3 is no hyphen."""
+"""The word boundaries in a path: after a slash or a hyphen, but not the hyphen of a number such as 1e-3."""
 
 
 def _shared(words: Sequence[Sequence[str]], most: int) -> int:
@@ -109,16 +109,16 @@ def _shared(words: Sequence[Sequence[str]], most: int) -> int:
 
 @dataclass(frozen=True)
 class Group:
-    """Runs that differ in their seed alone, one a seed, and the settings that set them apart from other groups."""
+    """Runs that differ only in their seed, one per seed, with the settings that distinguish them from other groups."""
 
     settings: Mapping[str, Any]
     runs: tuple[Run, ...]
 
 
 def groups(runs: Sequence[Run], fields: Sequence[str]) -> list[Group]:
-    """The runs by their settings but for the seed; `fields` are those that differ among all of them.
+    """Group the runs by command and by their settings except the seed; `fields` are the settings that differ.
 
-    A second run of the same seed takes the place of the first: it is no further draw.
+    If two runs have the same seed, the later one replaces the earlier: it is not an independent sample.
     """
     found: list[tuple[tuple[str, dict[str, Any]], dict[Any, Run]]] = []
     for run in runs:
@@ -133,10 +133,10 @@ def groups(runs: Sequence[Run], fields: Sequence[str]) -> list[Group]:
 
 @dataclass(frozen=True)
 class Spread:
-    """A result over seeds: how many of the group's runs came to their end, and what these reached.
+    """A result over the seeds of a group: `runs` in the group, and the mean over the `n` that reached their end.
 
-    `standard_deviation` is the sample's (divided by n - 1), `standard_error` that of the mean, the standard deviation
-    divided by the root of n; both None where n is 1.
+    `standard_deviation` is the sample standard deviation (divided by n - 1). `standard_error` is that of the mean: the
+    standard deviation divided by the square root of n. Both are None if n is 1.
     """
 
     settings: Mapping[str, Any]
@@ -149,9 +149,9 @@ class Spread:
 
 
 def over_seeds(groups: Sequence[Group]) -> list[Spread]:
-    """The mean of each result over the seeds of each group; not of a result that no group has two values of.
+    """Return the mean of each result over the seeds of each group, for results with two values in some group.
 
-    Runs that diverged or were stopped reached nothing that could be averaged: they count in `runs`, not in `n`.
+    Runs that diverged or were stopped have no final result: they count in `runs`, not in `n`.
     """
     spreads = [spread for group in groups for spread in _spreads(group)]
     several = {spread.result for spread in spreads if spread.n > 1}
@@ -169,10 +169,10 @@ def _spreads(group: Group) -> Iterator[Spread]:
 
 
 def labels(runs: Sequence[Run], fields: Sequence[str], names: Mapping[str, str]) -> list[str]:
-    """What to call each run beside its curve: the settings that set it apart, such as "max_lr 0.1, width 2".
+    """Return a label for each run's curve: the settings that distinguish the run, such as "max_lr 0.1, width 2".
 
-    Runs that differ in their seed alone share a label, which then says how many they are, unless there are no others.
-    `names` has the short name of each of the `fields` that differ.
+    Runs that differ only in their seed share a label that ends with their number; if all runs do, the label is the
+    seed. `names` maps each of the differing `fields` to its short name.
     """
     told = [_told(run, [field for field in fields if field != SEED], names) for run in runs]
     if len(set(told)) > 1:

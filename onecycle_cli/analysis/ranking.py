@@ -1,4 +1,4 @@
-"""Which values did best, over seeds, and whether that is more than noise."""
+"""Ranking of sweep values by their mean validation loss over seeds, with a test against noise. Pure."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -7,14 +7,15 @@ from statistics import fmean, stdev
 from typing import Any
 
 LEVEL = 0.05
-"""Two means differ where chance alone would set them so far apart in fewer than one of twenty trials."""
+"""The significance level of the test of two means: chance alone exceeds the difference in fewer than one of twenty
+trials."""
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """How one cell ended.
+class CellResult:
+    """The result of one sweep cell.
 
-    `values` are those of the fields that vary, but for the seed; a run that did not end has no scores.
+    `values` are the cell's varied fields, without the seed. The scores are None if the run did not reach its end.
     """
 
     values: Mapping[str, Any]
@@ -24,9 +25,10 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Ranked:
-    """The cells that share their values: means over `n` seeds, and standard deviations where there are two or more.
+    """The combined result of the cells with equal values: means and standard deviations over `n` seeds.
 
-    `not_finished` counts those that diverged, collapsed or failed.
+    The standard deviations are None if `n` is less than 2. `not_finished` counts the cells that diverged, collapsed or
+    failed.
     """
 
     values: Mapping[str, Any]
@@ -38,21 +40,21 @@ class Ranked:
     not_finished: int
 
 
-def ranked(outcomes: Sequence[Outcome]) -> list[Ranked]:
-    """One row for each combination of values, the least mean validation loss first.
+def ranked(cells: Sequence[CellResult]) -> list[Ranked]:
+    """Return one row per combination of values, in ascending order of mean validation loss.
 
-    Values under which some run did not finish come after all others, however low the loss of the rest.
+    Values with a run that did not finish come after all others, however low the loss of their other runs.
     """
-    groups: dict[tuple[tuple[str, str], ...], list[Outcome]] = {}
-    for outcome in outcomes:
-        groups.setdefault(tuple((field, repr(value)) for field, value in outcome.values.items()), []).append(outcome)
+    groups: dict[tuple[tuple[str, str], ...], list[CellResult]] = {}
+    for cell in cells:
+        groups.setdefault(tuple((field, repr(value)) for field, value in cell.values.items()), []).append(cell)
     rows = [_row(group) for group in groups.values()]
     return sorted(rows, key=lambda row: (row.not_finished > 0, math.inf if row.valid_loss is None else row.valid_loss))
 
 
-def _row(group: Sequence[Outcome]) -> Ranked:
-    losses = [outcome.valid_loss for outcome in group if outcome.valid_loss is not None]
-    accuracies = [outcome.valid_accuracy for outcome in group if outcome.valid_accuracy is not None]
+def _row(group: Sequence[CellResult]) -> Ranked:
+    losses = [cell.valid_loss for cell in group if cell.valid_loss is not None]
+    accuracies = [cell.valid_accuracy for cell in group if cell.valid_accuracy is not None]
     return Ranked(
         group[0].values,
         n=len(losses),
@@ -65,38 +67,38 @@ def _row(group: Sequence[Outcome]) -> Ranked:
 
 
 def verdict(rows: Sequence[Ranked], valid_images: int) -> str:
-    """Whether the first row is better than the others by more than noise, in a sentence with the numbers."""
+    """Return a sentence that says whether the first row beats the others by more than noise, with the numbers."""
     complete = [row for row in rows if row.valid_loss is not None and not row.not_finished]
     if not complete:
-        return "No value finished under every seed, so none is the best."
+        return "No value finished with every seed, so there is no best value."
     best, *others = complete
     if not others:
-        return "There is nothing that finished to compare it with."
+        return "Only one value finished with every seed, so there is nothing to compare it with."
     if best.valid_loss_sd is None:
         accuracy = best.valid_accuracy or 0
         error = math.sqrt(accuracy * (1 - accuracy) / valid_images)
         return (
-            f"One run each, so how much of a difference is noise is not known: the standard error of an accuracy on "
-            f"{valid_images:,} images alone is {100 * error:.2f} points. --seeds 3 tells more."
+            f"With one run per value, the noise between runs is unknown: the standard error of an accuracy on "
+            f"{valid_images:,} images alone is {100 * error:.2f} points. Use --seeds 3 to measure it."
         )
     alike = [row for row in others if not _differ(best, row)]
     second = others[0]
     gap, error = (second.valid_loss or 0) - (best.valid_loss or 0), _standard_error(best, second)
-    told = f"the second is {gap:.3g} behind in validation loss, with a standard error of {error:.2g}"
+    told = f"the second value's validation loss is {gap:.3g} higher, with a standard error of {error:.2g}"
     if not alike:
-        return f"The first is better than all others by more than noise: {told}."
+        return f"The first value is better than all others by more than noise: {told}."
     if len(alike) == len(others):
         return f"The differences are within noise: {told}."
-    return f"The first {len(alike) + 1} are within noise of each other: {told}."
+    return f"The first {len(alike) + 1} values are within noise of each other: {told}."
 
 
 def _standard_error(one: Ranked, other: Ranked) -> float:
-    """Of the difference of two means."""
+    """Return the standard error of the difference between two mean validation losses."""
     return math.sqrt(sum((row.valid_loss_sd or 0) ** 2 / row.n for row in (one, other)))
 
 
 def _differ(one: Ranked, other: Ranked) -> bool:
-    """Welch's t-test of the validation losses, two-sided."""
+    """Whether two mean validation losses differ by a two-sided Welch's t-test at `LEVEL`."""
     from scipy.stats import ttest_ind_from_stats
 
     if other.valid_loss_sd is None:

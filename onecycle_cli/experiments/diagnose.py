@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from onecycle_cli.analysis.diagnosis import Epoch, Settings, Step, TrainingRun
+from onecycle_cli.analysis.diagnosis import CurveEpoch, CurveStep, Settings, TrainingRun
 from onecycle_cli.analysis.lr_range import TYPICAL
 from onecycle_cli.data.epochs import steps_per_epoch
 from onecycle_cli.errors import InputError
@@ -43,14 +43,14 @@ def read_training(run: RunDir, range_test: RunDir | None = None) -> TrainingRun:
     return TrainingRun(status, settings, *_read_curves(run, growing=status not in WHOLE))
 
 
-def _read_curves(run: RunDir, *, growing: bool) -> tuple[list[Step], list[Epoch]]:
+def _read_curves(run: RunDir, *, growing: bool) -> tuple[list[CurveStep], list[CurveEpoch]]:
     read = run.read_growing_table if growing else run.read_table
     steps, epochs = read(STEPS), read(EPOCHS)
     with numbers_in(run, STEPS):
-        read_steps = [Step(int(row["step"]), float(row["lr"]), float(row["train_loss"])) for row in steps]
+        read_steps = [CurveStep(int(row["step"]), float(row["lr"]), float(row["train_loss"])) for row in steps]
     with numbers_in(run, EPOCHS):
         return read_steps, [
-            Epoch(
+            CurveEpoch(
                 int(row["epoch"]),
                 *(float(row[name]) for name in ("lr", "train_loss", "train_accuracy", "valid_loss", "valid_accuracy")),
             )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
-from onecycle_cli.analysis.lr_range import Curve, Plan, Trial, suggest, verified
+from onecycle_cli.analysis.lr_range import Curve, CyclePlan, VerificationCycle, suggest, verified
 from onecycle_cli.errors import InputError
 from onecycle_cli.recipe import Difference, Recipe, curve_settings, differences, load, with_largest_max_lr
 from onecycle_cli.run_dir.files import LR_RANGE, RECIPE, SUGGESTION, VERIFY
@@ -15,9 +15,9 @@ from onecycle_cli.run_dir.finding import find_run, latest_suggestions
 from onecycle_cli.run_dir.run import RunDir
 
 
-def suggestion_plan(recipe: Recipe) -> Plan:
+def suggestion_plan(recipe: Recipe) -> CyclePlan:
     """Returns what a suggestion needs to know of the planned run: the optimizer and the div_factor."""
-    return Plan(recipe.optimizer.name, recipe.schedule.start_divisor)
+    return CyclePlan(recipe.optimizer.name, recipe.schedule.start_divisor)
 
 
 @dataclass(frozen=True)
@@ -100,12 +100,14 @@ def _seed(row: dict[str, str]) -> str | None:
     return row.get("seed")  # runs of older versions have no such column
 
 
-def saved_trials(found: RunDir) -> list[Trial]:
+def saved_trials(found: RunDir) -> list[VerificationCycle]:
     """Reads the short cycles in `verify.csv`."""
     rows = found.read_table(VERIFY)
     with numbers_in(found, VERIFY):
         return [
-            Trial(float(row["max_lr"]), int(row["steps"]), float(row["valid_loss"]), float(row["valid_accuracy"]))
+            VerificationCycle(
+                float(row["max_lr"]), int(row["steps"]), float(row["valid_loss"]), float(row["valid_accuracy"])
+            )
             for row in rows
         ]
 

@@ -9,7 +9,7 @@ from typing import Any
 from onecycle_cli.analysis.batch_size import epochs_in_equal_time, sizes_around
 from onecycle_cli.analysis.comparison import differing, labels
 from onecycle_cli.analysis.lr_range import shape_of
-from onecycle_cli.analysis.ranking import Outcome, Ranked, ranked, verdict
+from onecycle_cli.analysis.ranking import CellResult, Ranked, ranked, verdict
 from onecycle_cli.errors import InputError
 from onecycle_cli.experiments.batch_size import try_batch_size
 from onecycle_cli.experiments.cells import Cell, Mode, fingerprint, plan_cells, row_of, run_cells
@@ -168,7 +168,7 @@ def _read(plan: SweepPlan, cells: Sequence[Cell], session: Session) -> Sweep:
     if plan.mode == "range":
         draw_curves(plan.recipe.name, cells, rows, session, chosen=None)
     else:
-        ranking = ranked([_outcome(cell, row) for cell, row in zip(cells, rows, strict=True)])
+        ranking = ranked([_cell_result(cell, row) for cell, row in zip(cells, rows, strict=True)])
         _write_ranking(plan.fields, ranking, run)
         _draw_trainings(cells, session)
         told, best = verdict(ranking, _valid_images(cells, run)), _best(cells, ranking)
@@ -242,10 +242,10 @@ def as_cell(value: Any) -> Any:
     return value if isinstance(value, int | float) and not isinstance(value, bool) else as_written(value)
 
 
-def _outcome(cell: Cell, row: Row) -> Outcome:
+def _cell_result(cell: Cell, row: Row) -> CellResult:
     values = {field: value for field, value in cell.values.items() if field != "seed"}
     ended = row["status"] == "finished"
-    return Outcome(values, row["valid_loss"] if ended else None, row["valid_accuracy"] if ended else None)
+    return CellResult(values, row["valid_loss"] if ended else None, row["valid_accuracy"] if ended else None)
 
 
 def _write_ranking(fields: Sequence[str], ranking: Sequence[Ranked], run: RunDir) -> None:

@@ -78,9 +78,10 @@ def first_statement(
     settings: Settings, status: Status, seen: Sequence[LoggedStep], epochs: Sequence[Epoch]
 ) -> Statement | None:
     """Returns the most important statement of the diagnosis; None if there is none."""
-    steps = [diagnosis.Step(step.step, step.lr, step.train_loss) for step in seen]
+    steps = [diagnosis.CurveStep(step.step, step.lr, step.train_loss) for step in seen]
     rows = [
-        diagnosis.Epoch(e.epoch, e.lr, e.train_loss, e.train_accuracy, e.valid_loss, e.valid_accuracy) for e in epochs
+        diagnosis.CurveEpoch(e.epoch, e.lr, e.train_loss, e.train_accuracy, e.valid_loss, e.valid_accuracy)
+        for e in epochs
     ]
     return next(iter(diagnosis.diagnose(diagnosis.TrainingRun(status, settings, steps, rows))), None)
 

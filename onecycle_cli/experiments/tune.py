@@ -13,9 +13,9 @@ from onecycle_cli.analysis.tuning import (
     NOISE_SEEDS,
     WEIGHT_DECAY,
     Decision,
-    Plan,
-    Stage,
-    Trial,
+    TuningPlan,
+    TuningRun,
+    TuningStage,
     best_with,
     decided,
     noise,
@@ -156,11 +156,11 @@ class _Bench:
         source: str,
         budget: float,
         found: Measured,
-        plan: Plan,
+        plan: TuningPlan,
     ) -> None:
         self.recipe, self.session, self.source = recipe, session, source
         self.budget, self.found, self.plan = budget, found, plan
-        self.trials: list[Trial] = []
+        self.trials: list[TuningRun] = []
         self.range_tests: dict[int, dict[str, Any]] = {}
 
     def epochs(self, batch_size: int, epochs: int) -> int:
@@ -169,22 +169,22 @@ class _Bench:
             epochs, self.found.speeds[self.recipe.data.batch_size], self.found.speeds[batch_size]
         )
 
-    def trial(self, values: Values, seed: int) -> Trial:
+    def trial(self, values: Values, seed: int) -> TuningRun:
         """Trains a short run with these values and this seed."""
         made = self._trial(values, seed)
         self.trials.append(made)
         return made
 
-    def _trial(self, values: Values, seed: int) -> Trial:
+    def _trial(self, values: Values, seed: int) -> TuningRun:
         test = self._range_test_of(values[BATCH_SIZE])
         if test["max_lr"] is None:
-            return Trial(values, None, problem=f"no max_lr: {_why(test)}")
+            return TuningRun(values, None, problem=f"no max_lr: {_why(test)}")
         max_lr = self._at_same_pace(test["max_lr"], values[BASE_MOMENTUM if BASE_MOMENTUM in values else MAX_MOMENTUM])
         length = of_length(self.recipe, self.epochs(values[BATCH_SIZE], self.plan.epochs))
         row = self._row({**values, **length, "schedule.max_lr": max_lr, "seed": seed}, "train", 1)
         if row["status"] == "finished":
-            return Trial(values, row["valid_loss"], max_lr)
-        return Trial(values, None, max_lr, row["status"] if row.get("error") is None else _why(row))
+            return TuningRun(values, row["valid_loss"], max_lr)
+        return TuningRun(values, None, max_lr, row["status"] if row.get("error") is None else _why(row))
 
     def _range_test_of(self, batch_size: int) -> dict[str, Any]:
         """Returns the range test that gives the short runs of a batch size their max_lr."""
@@ -227,7 +227,7 @@ class _Bench:
         self.session.report(f"{_why(row)} The range test is repeated with more steps.")
         return self._row({**values, **retry}, "range", RETRY_SEEDS)
 
-    def has_time_for(self, stage: Stage) -> bool:
+    def has_time_for(self, stage: TuningStage) -> bool:
         """Whether the short runs of a stage and the last range tests fit into the rest of the budget."""
         cost = self.found.cost
         trials = len(stage.values) * self.plan.epochs * cost.epoch

@@ -6,7 +6,16 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
-from onecycle_cli.analysis.tuning import BATCH_SIZE, FINAL_REPEATS, NOISE_SEEDS, Cost, Plan, Stage, planned, stages
+from onecycle_cli.analysis.tuning import (
+    BATCH_SIZE,
+    FINAL_REPEATS,
+    NOISE_SEEDS,
+    Cost,
+    TuningPlan,
+    TuningStage,
+    planned,
+    stages,
+)
 from onecycle_cli.data.epochs import steps_per_epoch
 from onecycle_cli.errors import InputError, MachineError
 from onecycle_cli.experiments.batch_size import try_batch_size
@@ -79,7 +88,7 @@ def _measure(recipe: Recipe, session: Session) -> dict[str, Any]:
     return {"images": images, "speeds": speeds, "cost": vars(cost), "seconds": perf_counter() - started}
 
 
-def plan_within(budget: float, recipe: Recipe, found: Measured) -> Plan:
+def plan_within(budget: float, recipe: Recipe, found: Measured) -> TuningPlan:
     """Plans the length of the short runs and the stages of a tuning. `InputError` if `budget` seconds are too few."""
     cost, least = found.cost, least_epochs(recipe, found.images)
     tried = [_fitting(stage, found) for stage in _stages(recipe, found.images)]
@@ -108,7 +117,7 @@ def least_epochs(recipe: Recipe, images: int) -> int:
     return recipe.schedule.epochs
 
 
-def _stages(recipe: Recipe, images: int) -> list[Stage]:
+def _stages(recipe: Recipe, images: int) -> list[TuningStage]:
     schedule, decay = recipe.schedule, recipe.optimizer.weight_decay
     momentum = (schedule.max_momentum, schedule.at_peak)
     return stages(
@@ -116,8 +125,8 @@ def _stages(recipe: Recipe, images: int) -> list[Stage]:
     )
 
 
-def _fitting(stage: Stage, found: Measured) -> Stage:
+def _fitting(stage: TuningStage, found: Measured) -> TuningStage:
     """Returns the stage without the batch sizes that do not fit in memory."""
-    return Stage(
+    return TuningStage(
         stage.name, [values for values in stage.values if values.get(BATCH_SIZE, found.cost.batch_size) in found.speeds]
     )

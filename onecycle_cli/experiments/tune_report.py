@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from onecycle_cli.analysis.tuning import NOISE_SEEDS, Decision, Trial
+from onecycle_cli.analysis.tuning import NOISE_SEEDS, Decision, TuningRun
 from onecycle_cli.recipe import as_written
 
 
@@ -62,7 +62,7 @@ def _change(decision: Decision) -> str:
     return f"{told(decision.was)} becomes {told(decision.chosen)}."
 
 
-def _row(trial: Trial, decision: Decision) -> str:
+def _row(trial: TuningRun, decision: Decision) -> str:
     values = {field: trial.values[field] for field in decision.was}
     max_lr = "" if trial.max_lr is None else f"{trial.max_lr:g}"
     loss = trial.problem if trial.valid_loss is None else f"{trial.valid_loss:.4f}"

@@ -3,7 +3,7 @@
 import math
 from itertools import islice
 
-from onecycle_cli.analysis.lr_range import Trial
+from onecycle_cli.analysis.lr_range import VerificationCycle
 from onecycle_cli.experiments.planning import recipe_schedule
 from onecycle_cli.experiments.prepared_recipe import ALL_SEEDS, Setup, fresh, some_of
 from onecycle_cli.experiments.session import Session
@@ -25,7 +25,7 @@ Measured on the tasks of benchmarks/suggestion: cycles of 10 steps moved a good 
 """
 
 
-def short_cycles(recipe: Recipe, max_lr: float, setup: Setup, session: Session) -> list[Trial]:
+def short_cycles(recipe: Recipe, max_lr: float, setup: Setup, session: Session) -> list[VerificationCycle]:
     """Trains short cycles at several lrs around `max_lr`, all with the same initial weights and batches.
 
     The cycles are the recipe's own, made shorter, with another seed than its range tests. Returns an empty list, with a
@@ -47,7 +47,7 @@ def short_cycles(recipe: Recipe, max_lr: float, setup: Setup, session: Session) 
     return trials
 
 
-def _trial(recipe: Recipe, setup: Setup, total: int, work: str, report: Report) -> Trial:
+def _trial(recipe: Recipe, setup: Setup, total: int, work: str, report: Report) -> VerificationCycle:
     """Trains one cycle of `total` steps at the recipe's max_lr, and scores it on some validation images."""
     max_lr = recipe.schedule.largest_max_lr
     assert max_lr is not None
@@ -58,6 +58,6 @@ def _trial(recipe: Recipe, setup: Setup, total: int, work: str, report: Report) 
         last, done = block.steps[-1], done + len(block.steps)
         report(Progress(work, done, total, "steps", last.train_loss, last.lr, block.images_per_second))
         if not all(math.isfinite(step.train_loss) for step in block.steps):
-            return Trial(max_lr, done, math.nan, math.nan)
+            return VerificationCycle(max_lr, done, math.nan, math.nan)
     score = trainer.evaluate(some_of(setup.valid, recipe.seed))
-    return Trial(max_lr, total, score.loss, score.accuracy)
+    return VerificationCycle(max_lr, total, score.loss, score.accuracy)

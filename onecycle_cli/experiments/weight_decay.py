@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from onecycle_cli.analysis.weight_decay import Reading, SweepRow, bisected, read_weight_decay
+from onecycle_cli.analysis.weight_decay import SweepRow, WeightDecayChoice, bisected, read_weight_decay
 from onecycle_cli.experiments.planning import decay_gain
 from onecycle_cli.experiments.session import Session
 from onecycle_cli.experiments.sweep import Row, SweepPlan, columns, draw_curves, joined, rows_of, run_plan
@@ -20,7 +20,7 @@ class WeightDecaySweep:
 
     columns: list[str]
     rows: list[Row]
-    reading: Reading
+    reading: WeightDecayChoice
     summary: dict[str, Any]
 
 
@@ -50,7 +50,7 @@ def sweep_wd(plan: SweepPlan, session: Session, *, source: str | None = None, re
 
 
 def _swept(plan: SweepPlan, session: Session, source: str, refine: bool) -> WeightDecaySweep:
-    def read() -> Reading:
+    def read() -> WeightDecayChoice:
         rows = rows_of(cells, session.run, plan.mode)
         found = read_weight_decay([_as_read(row) for row in rows], decay_gain(plan.recipe))
         if found.chosen is None:

@@ -1,4 +1,4 @@
-"""Figures as PNG files, from plain columns."""
+"""PNG figures of runs, from plain columns."""
 
 import logging
 import warnings
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def silent() -> Iterator[None]:
-    """Drops matplotlib's warnings and log lines, also those of its import: a person can do nothing about them."""
+    """Suppress matplotlib's warnings and log messages, also those of its import, which users cannot act on."""
     log = logging.getLogger("matplotlib")
     before = log.level
     log.setLevel(logging.ERROR)

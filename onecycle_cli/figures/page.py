@@ -1,4 +1,4 @@
-"""The one place through which all figures are drawn. It takes any text."""
+"""The page on which every figure is drawn. Text may contain any character."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,22 +20,22 @@ FALLBACK_FONTS = (
     "Arial Unicode MS",
     "Noto Sans Devanagari",
 )
-"""Fonts for other scripts, which draw what the person's own font lacks, where they are installed."""
+"""Fonts for scripts that the user's own font lacks, used if installed."""
 
 LAST_FONT = "DejaVu Sans"
-"""The font that comes with matplotlib."""
+"""The font that matplotlib includes."""
 
 LONGEST_TITLE, LONGEST_LABEL = 120, 80
-"""Characters beyond which text would leave no room for what is drawn."""
+"""The longest title and label, in characters; longer text leaves no room for the plot."""
 
 ZERO_WIDTH = "\u200b"
 
 
 class Page:
-    r"""A figure, and text for it that people or file names gave.
+    r"""A figure that takes text from users and file names.
 
-    Text is drawn as it stands, never as mathematics. What has no printed form becomes an escape, as on a terminal. So
-    does a character that no font has, such as `\u4e2d`; `missing` collects these characters.
+    Text is drawn literally, never as mathematics. A character without a printed form becomes an escape, as on a
+    terminal. So does a character that no font has, such as `\u4e2d`; `missing` collects these characters.
     """
 
     def __init__(self, figure: Figure, fonts: tuple[str, ...]) -> None:
@@ -48,7 +48,7 @@ class Page:
         return "".join(sorted(self._missing))
 
     def text(self, words: str, longest: int = LONGEST_TITLE) -> str:
-        """`words` for a title, an axis or a tick, cut where they have more than `longest` characters."""
+        """Return `words` as text for a title, an axis or a tick, cut to `longest` characters."""
         shown = printable(words)
         if len(shown) > longest:
             shown = f"{shown[: longest - 3]}..."
@@ -59,14 +59,17 @@ class Page:
         return shown.replace("$", r"\$")
 
     def label(self, words: str, longest: int = LONGEST_LABEL) -> str:
-        """`words` for a legend, which leaves out a label that begins with an underscore."""
+        """Return `words` as a legend label, cut to `longest` characters.
+
+        A leading zero-width space keeps matplotlib from hiding a label that begins with an underscore.
+        """
         shown = self.text(words, longest)
         return ZERO_WIDTH + shown if shown.startswith("_") else shown
 
 
 @contextmanager
 def new_page(path: Path, width: float, height: float) -> Iterator[Page]:
-    """An empty figure of so many inches, which is written to `path` as PNG when the block ends."""
+    """Yield an empty page of `width` x `height` inches; save it to `path` as PNG when the block ends."""
     with mpl.rc_context({"text.usetex": False, "font.family": _fonts()}):
         page = Page(Figure(figsize=(width, height), layout="constrained"), tuple(_fonts()))
         yield page
@@ -74,7 +77,7 @@ def new_page(path: Path, width: float, height: float) -> Iterator[Page]:
 
 
 def _fonts() -> list[str]:
-    """The font that the person has set, then those that help it out."""
+    """Return the user's fonts, then the installed fallback fonts."""
     installed = {font.name for font in font_manager.fontManager.ttflist}
     further = [name for name in (*FALLBACK_FONTS, LAST_FONT) if name in installed]
     return list(dict.fromkeys([*mpl.rcParams["font.family"], *further]))
@@ -82,12 +85,12 @@ def _fonts() -> list[str]:
 
 @cache
 def _drawn_by(fonts: tuple[str, ...]) -> frozenset[int]:
-    """The code points that one of the fonts has."""
+    """Return the code points that at least one of the fonts has."""
     found: set[int] = set()
     for name in fonts:
         try:
             path = font_manager.findfont(font_manager.FontProperties(family=name), fallback_to_default=False)
-        except ValueError:  # the person's own setting may name a font that is not installed
+        except ValueError:  # the user's setting may name a font that is not installed
             continue
         found |= font_manager.get_font(path).get_charmap().keys()
     return frozenset(found)

@@ -1,8 +1,9 @@
-"""The figures of a run, from plain columns to PNG. No display is needed, and no pyplot state is kept.
+"""The figures of a run, from plain columns to PNG, without a display or pyplot state.
 
-Each takes any text, and returns the characters that no font has, which are drawn as escapes.
+Each function accepts any text, and returns the characters that no font has, which are drawn as escapes.
 
-Colours are Okabe and Ito's, which colour-blind readers tell apart; line styles and markers say the same in grey.
+Colours are those of Okabe and Ito, which colour-blind readers can distinguish; line styles and markers distinguish the
+curves in grey.
 """
 
 import math
@@ -23,24 +24,26 @@ from onecycle_cli.figures.page import Page, new_page
 BLUE, ORANGE, GREEN, RED, PURPLE, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#666666"
 COLORS, STYLES = (BLUE, RED, GREEN, ORANGE, PURPLE, "black"), ("-", "--", "-.", ":")
 FAR_APART = 30
-"""Peaks of lr that differ by more are drawn on a log scale, or the lower ones lie on the axis."""
+"""The ratio of lr peaks above which a comparison has a log scale; on a linear scale the lower curves would lie on the
+axis."""
 
 MOST_LABELS = 12
-"""That a legend has room for, and a reader patience."""
+"""The most entries in a shared legend; more are too many to read."""
 
 LONGEST_NAME = 40
-"""Characters of a class beside a confusion matrix, or in a legend inside a panel: more would leave no room for it."""
+"""The longest name, in characters, beside a confusion matrix or in a legend inside a panel; longer ones leave no room
+for the plot."""
 
 PEER_MARKERS = "sD^v<>ph"
 
 Column = Sequence[float | None]
 Look = dict[str, Any]
-"""What a line is drawn with."""
+"""The keyword arguments of matplotlib that draw a curve."""
 
 
 @dataclass(frozen=True)
 class Overlaid:
-    """One value's range tests in an overlay; `mark` is the lr to point at, if any."""
+    """The range tests of one value in an overlay; `mark` is the lr to mark, or None."""
 
     label: str
     shape: Shape
@@ -49,7 +52,7 @@ class Overlaid:
 
 @dataclass(frozen=True)
 class Trained:
-    """A training among others, as far as it went: the rows of `steps.csv` and of `epochs.csv`."""
+    """A training run in a comparison, up to its last step: the rows of `steps.csv` and of `epochs.csv`."""
 
     label: str
     steps: Sequence[Mapping[str, float]]
@@ -68,9 +71,9 @@ def plot_lr_range(
     peers: Mapping[str, float | None],
     valid: Sequence[tuple[float, float]] = (),
 ) -> str:
-    """The loss over log lr, with what we and the peers suggest.
+    """Plot the loss over log lr, with our suggestion and those of the peers.
 
-    `tests` holds the lrs and the losses of each test, `shape` what they look like together, `valid` pairs of lr and
+    `tests` holds the lrs and losses of each test, `shape` their combined smooth curves, `valid` pairs of lr and
     validation loss.
     """
     with new_page(path, 9, 5.5) as page:
@@ -94,7 +97,7 @@ def plot_lr_range(
             axes.axvline(conservative_max_lr, color=RED, linewidth=1.4, linestyle=":", label=conservative)
         for (name, lr), marker in zip(peers.items(), PEER_MARKERS, strict=False):
             if lr is not None:
-                # On a row of their own above the axis, so that marks at the same lr stay apart from the curve.
+                # The marks stand in a row above the axis, apart from the curve.
                 axes.plot(
                     [lr],
                     [0.03],
@@ -113,10 +116,10 @@ def plot_lr_range(
 
 
 def plot_training(path: Path, *, title: str, steps: Mapping[str, Column], epochs: Mapping[str, Column]) -> str:
-    """Losses, accuracy, lr and momentum of a run, one above the other over the same steps.
+    """Plot the losses, accuracy, lr and momentum of a run, in panels with a shared step axis.
 
-    `steps` and `epochs` are the columns of `steps.csv` and `epochs.csv`; the lrs of layer groups are drawn on a log
-    scale, with gaps where a group is frozen.
+    `steps` and `epochs` are the columns of `steps.csv` and `epochs.csv`. The lrs of layer groups are drawn on a log
+    scale, with gaps while a group is frozen.
     """
     with new_page(path, 9, 9.5) as page:
         losses, accuracies, lrs, momentums = page.figure.subplots(4, sharex=True, height_ratios=[3, 3, 2, 2])
@@ -148,7 +151,7 @@ def plot_training(path: Path, *, title: str, steps: Mapping[str, Column], epochs
 
 
 def plot_schedule(path: Path, *, title: str, lrs: Sequence[float], momentums: Sequence[float]) -> str:
-    """lr and momentum over the steps."""
+    """Plot lr and momentum over the steps."""
     with new_page(path, 9, 5.5) as page:
         upper, lower = page.figure.subplots(2, sharex=True)
         upper.plot(lrs, color=BLUE)
@@ -161,7 +164,7 @@ def plot_schedule(path: Path, *, title: str, lrs: Sequence[float], momentums: Se
 
 
 def plot_sweep(path: Path, *, title: str, curves: Sequence[Overlaid], fields: str, chosen: str | None) -> str:
-    """Smooth losses over log lr, one curve a value of `fields`, the chosen one bold, with a triangle at each mark."""
+    """Plot smooth losses over log lr, one curve per value of `fields`, the chosen one bold, a triangle at each mark."""
     with new_page(path, 9, 5.5) as page:
         axes = page.figure.add_subplot()
         for number, curve in enumerate(curves):
@@ -176,9 +179,9 @@ def plot_sweep(path: Path, *, title: str, curves: Sequence[Overlaid], fields: st
 
 
 def plot_comparison(path: Path, *, trainings: Sequence[Trained], tests: Sequence[Overlaid]) -> str:
-    """Trainings by losses, accuracy and lr, range tests by smooth loss over lr with a triangle at each mark.
+    """Plot training runs by losses, accuracy and lr, and range tests by smooth loss over lr.
 
-    Runs with the same label look the same and stand in the legend once.
+    Runs with the same label have the same look and one legend entry. A triangle shows the mark of each range test.
     """
     names = [run.label for run in trainings] + [test.label for test in tests]
     looks = {name: _look(number) for number, name in enumerate(dict.fromkeys(names))}
@@ -219,7 +222,7 @@ def _add_trainings(figure: SubFigure, trainings: Sequence[Trained], looks: Mappi
 
 
 def _overlay(axes: Axes, curve: Overlaid, look: Look) -> None:
-    """One curve with its band and its mark."""
+    """Draw one curve with its band and its mark."""
     shape = curve.shape
     axes.plot(shape.lrs, shape.median, **look)
     if (shape.high > shape.low).any():
@@ -236,7 +239,7 @@ def _limit_overlay(axes: Axes, curves: Sequence[Overlaid]) -> None:
 
 
 def _limit_losses(axes: Axes, runs: Sequence[Sequence[float]]) -> None:
-    """The same view for runs of which one explodes: the first losses set it, the median one of them all."""
+    """Limit the height by the median of the runs' first losses, so that one exploding run does not flatten the rest."""
     losses = sorted(loss for run in runs for loss in run if math.isfinite(loss))
     firsts = sorted(run[0] for run in runs if run and math.isfinite(run[0]))
     if firsts:
@@ -244,13 +247,13 @@ def _limit_losses(axes: Axes, runs: Sequence[Sequence[float]]) -> None:
 
 
 def _look(number: int) -> Look:
-    """Colour and line style of the curve of this number, no two alike among 24: each round moves the styles by one."""
+    """Return the colour and line style of curve `number`. Each round of colours shifts the styles: 24 looks differ."""
     style = (number + number // len(COLORS)) % len(STYLES)
     return {"color": COLORS[number % len(COLORS)], "linestyle": STYLES[style]}
 
 
 def _shared_legend(page: Page, looks: Mapping[str, Look]) -> None:
-    """Below all panels, in as many columns as there is room for."""
+    """Draw a legend below all panels, in as many columns as fit."""
     shown = list(looks) if len(looks) <= MOST_LABELS else list(looks)[: MOST_LABELS - 1]
     handles = [Line2D([], [], label=page.label(label), **looks[label]) for label in shown]
     if len(shown) < len(looks):
@@ -260,7 +263,7 @@ def _shared_legend(page: Page, looks: Mapping[str, Look]) -> None:
 
 
 def plot_confusion(path: Path, *, title: str, classes: Sequence[str], counts: Sequence[Sequence[int]]) -> str:
-    """How many images of each class (rows) were taken for which (columns), shaded by the share of the row."""
+    """Plot the images of each true class (rows) per predicted class (columns), shaded by the share of the row."""
     longest = min(LONGEST_NAME, max(map(len, classes)))
     side = min(20.0, max(5.0, 0.6 * len(classes) + 2.5) + 0.1 * max(0, longest - 8))
     with new_page(path, side, side) as page:
@@ -286,11 +289,12 @@ def _grid(axes: Axes) -> None:
 
 
 def _limit_height(axes: Axes, losses: Sequence[float], low: float) -> None:
-    """Keeps an explosion from pressing the rest of the curve flat.
+    """Limit the height of the view so that an explosion does not flatten the rest of the curve.
 
-    The view begins at `low` and ends as far above the first loss as that is above `low`, or where the curve ends.
+    The view begins at `low`. It ends as far above the first loss as that is above `low`, or at the highest loss if that
+    is lower.
     """
     top = min(max(losses), losses[0] + max(losses[0] - low, 0.1))
     margin = 0.05 * (top - low or 1 + abs(low))
-    # More room below: the peers' marks stand there.
+    # More room below, for the marks of the peers.
     axes.set_ylim(low - 2 * margin, top + margin)

@@ -1,5 +1,5 @@
-"""A run's folder: every file name, how each is written, and what state the run is in.
+"""The folder of a run: its file names, how each file is written, and the status of the run.
 
-A folder is made new and never written over. What is written whole (JSON, recipe, weights) is written beside and renamed
-into place; tables grow by blocks of rows and are flushed after each.
+An existing folder is never overwritten. JSON, recipes and weights are written to a temporary file and renamed into
+place; tables grow by blocks of rows and are flushed after each block.
 """

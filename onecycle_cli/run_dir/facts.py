@@ -1,4 +1,4 @@
-"""What is known of a run when it starts: this process, this machine, these versions."""
+"""Facts about a run at its start: the process, the machine, the versions."""
 
 import os
 import platform
@@ -17,17 +17,17 @@ _PACKAGES = ("torch", "torchvision", "numpy", "pandas", "pydantic", "Pillow", "s
 
 
 def this_process() -> dict[str, Any]:
-    """The process, when it began (seconds since 1970; its number may be another's later) and its host."""
+    """Return the process id, the process start time (seconds since 1970, since ids are reused) and the host name."""
     return {"pid": os.getpid(), "process_started": psutil.Process().create_time(), "host": socket.gethostname()}
 
 
 def is_process_gone(facts: Mapping[str, Any]) -> bool:
-    """Whether the process of a run ended without a word; one of another host cannot be looked at."""
+    """Whether the process of a run has ended without recording a status; False for a run on another host."""
     if facts.get("process_started") is None or facts["host"] != socket.gethostname():
         return False
     try:
         found = psutil.Process(facts["pid"])
-        # A clock that is set moves the time when a process began, by as much.
+        # Setting the clock moves the start time of a process by as much.
         reused = abs(found.create_time() - facts["process_started"]) > SAME_START
         return reused or found.status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -37,11 +37,12 @@ def is_process_gone(facts: Mapping[str, Any]) -> bool:
 
 
 SAME_START = 60.0
-"""Seconds; numbers of processes come back after some ten thousand others."""
+"""The largest difference, in seconds, between start times of the same process; process ids are reused after some ten
+thousand others."""
 
 
 def process_facts() -> dict[str, Any]:
-    """The git commit, the process, the host and the versions of what takes part."""
+    """Return the git commit, the process, the host and platform, and the versions of Python and the main packages."""
     return {
         "git_commit": _git_commit(),
         **this_process(),
@@ -52,7 +53,7 @@ def process_facts() -> dict[str, Any]:
 
 
 def command_line(arguments: Sequence[str]) -> str:
-    """The command as it can be pasted into a shell."""
+    """Return the command line, quoted so that it can be pasted into a shell."""
     return shlex.join(["onecycle", *arguments])
 
 
@@ -64,7 +65,7 @@ def _version(package: str) -> str | None:
 
 
 def _git_commit() -> str | None:
-    """The commit of the repository that the command was started in, "+changes" where it has uncommitted ones."""
+    """Return the commit of the current repository, with "+changes" if there are uncommitted changes, or None."""
     try:
         asked = ["git", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+changes"]
         return subprocess.run(asked, capture_output=True, text=True, check=True, timeout=10).stdout.strip()

@@ -1,4 +1,4 @@
-"""The names of a run's files, and the columns of its tables."""
+"""File names of a run, and the columns of its tables."""
 
 RECIPE = "recipe.yaml"
 RUN = "run.json"
@@ -29,7 +29,7 @@ PER_CLASS = "per_class.csv"
 CONFUSION = "confusion_matrix.csv"
 CONFUSION_FIGURE = "confusion_matrix.png"
 UNFINISHED = ".unfinished-"
-"""In the name of a folder that an interrupted cell of a sweep left, beside the one that took its place."""
+"""The mark in the folder name of an interrupted sweep cell, kept beside the folder that replaced it."""
 
 STEPS_COLUMNS = ("step", "epoch", "lr", "momentum", "train_loss")
 EPOCHS_COLUMNS = (

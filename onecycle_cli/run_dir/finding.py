@@ -1,4 +1,4 @@
-"""Finding the runs that are there."""
+"""Search for existing runs."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -9,7 +9,7 @@ from onecycle_cli.run_dir.run import RunDir
 
 
 def run_at(path: str | Path) -> RunDir:
-    """The run in the folder `path`; `InputError` where there is none."""
+    """Return the run in the folder `path`; `InputError` when the folder is not a run."""
     path = Path(path)
     if not (path / RUN).is_file():
         raise InputError(f"{path} is not a run: it has no {RUN}.", "`onecycle runs` lists the runs.")
@@ -17,7 +17,7 @@ def run_at(path: str | Path) -> RunDir:
 
 
 def all_runs(runs_dir: Path) -> list[RunDir]:
-    """The runs in `runs_dir`, oldest first, but for damaged ones; those inside a sweep are the sweep's own."""
+    """Return the runs in `runs_dir`, oldest first, without damaged runs and without the runs inside a sweep."""
     if not runs_dir.is_dir():
         return []
     started = {}
@@ -29,16 +29,19 @@ def all_runs(runs_dir: Path) -> list[RunDir]:
 
 
 def find_run(runs_dir: Path, text: str) -> RunDir:
-    """The run that a person means: a folder, or the name of one in `runs_dir`, though there be images of that name."""
+    """Return the run that `text` names: a folder, or a run in `runs_dir`; `InputError` when there is no such run.
+
+    A run in `runs_dir` takes precedence over a folder of that name that is not a run, such as one of images.
+    """
     path, named = Path(text).expanduser(), runs_dir / text
     here = (path / RUN).is_file() or (path.exists() and not named.exists())
     return run_at(path if here else named)
 
 
 def runs_in(run: RunDir) -> list[RunDir]:
-    """The runs that a folder stands for, by name: those inside a sweep, damaged ones too, or else itself.
+    """Return the runs inside a sweep, by name and with damaged ones, or the run itself if none are inside.
 
-    What an interrupt left of a cell that was run again is none of them.
+    Folders left by interrupted sweep cells that ran again are skipped.
     """
     folders = [path for path in sorted(run.path.iterdir()) if path.name[0] != "." and UNFINISHED not in path.name]
     inner = [RunDir(path) for path in folders if (path / RUN).is_file()]
@@ -46,13 +49,16 @@ def runs_in(run: RunDir) -> list[RunDir]:
 
 
 def suggesting_runs(runs_dir: Path) -> list[RunDir]:
-    """The runs that suggest a max_lr, oldest first, but for damaged ones; each value of a sweep is one of its own."""
+    """Return the runs that suggest a max_lr, also those of sweeps, oldest first, without damaged ones."""
     found = [run for outer in all_runs(runs_dir) for run in (outer, *all_runs(outer.path)) if _suggests(run)]
     return sorted(found, key=lambda run: str(run.facts["started"]))
 
 
 def latest_suggestions(runs_dir: Path, recipe_name: str) -> list[RunDir]:
-    """The finished range tests with a suggestion for a recipe of this name, newest first: of find-lr and of sweeps."""
+    """Return the finished range tests with a suggestion for the recipe, newest first, of find-lr and of sweeps.
+
+    `InputError` when there are none.
+    """
     found = []
     for run in reversed(suggesting_runs(runs_dir)):
         facts = run.facts

@@ -1,4 +1,4 @@
-"""Where the rows of a run's tables go: to a CSV file always, and to every other receiver in `RECEIVERS`."""
+"""Output of the rows of a run's tables: always to a CSV file, and to every other receiver in `RECEIVERS`."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -10,26 +10,27 @@ Row = Mapping[str, Any]
 
 
 class RowReceiver(Protocol):
-    """Takes the rows of one table of a run, in their order."""
+    """A receiver of the rows of one table of a run, in order."""
 
     def append(self, rows: Sequence[Row]) -> None:
-        """Takes some rows; each has a value, or None, for every column."""
+        """Receive rows; each has a value or None for every column."""
 
     def to_disk(self) -> None:
-        """Returns once all rows so far are safe from a loss of power."""
+        """Return after all rows so far are safe from a power loss."""
 
     def close(self) -> None:
-        """Is called once, after the last row."""
+        """Release resources; called once, after the last row."""
 
 
 RECEIVERS: tuple[Callable[[Path, Sequence[str], int | None], RowReceiver], ...] = (Table,)
-"""What receives rows. Each is called with the table's path, its columns, and the rows to keep of one that is there."""
+"""The factories of receivers. Each is called with the table's path, its columns, and the number of rows to keep of an
+existing table (None for a new table)."""
 
 
 class Rows:
-    """The rows of one table of a run, for all receivers; a context manager that closes them.
+    """The rows of one table of a run, sent to all receivers; a context manager that closes the receivers.
 
-    `keep` is the number of rows to keep of a table that is there already; None for a new table.
+    `keep` is the number of rows to keep of an existing table; None for a new table.
     """
 
     def __init__(self, path: Path, columns: Sequence[str], keep: int | None = None) -> None:
@@ -37,13 +38,13 @@ class Rows:
         self._receivers = [receiver(path, columns, keep) for receiver in RECEIVERS]
 
     def append(self, rows: Iterable[Row]) -> None:
-        """Hands rows to every receiver; each row has a value, or None, for every column."""
+        """Send rows to every receiver; each row has a value or None for every column."""
         rows = list(rows)
         for receiver in self._receivers:
             receiver.append(rows)
 
     def to_disk(self) -> None:
-        """Waits until all rows so far would outlast a loss of power."""
+        """Return after all rows so far are safe from a power loss, in every receiver."""
         for receiver in self._receivers:
             receiver.to_disk()
 

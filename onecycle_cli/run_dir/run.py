@@ -1,4 +1,4 @@
-"""A run's folder while the run goes on: made new, written whole, ended with a status."""
+"""The folder of a run: creation, status, and reading and writing of its files."""
 
 import csv
 import errno
@@ -26,7 +26,7 @@ KNOWN_FROM_THE_START = {"command", "recipe", "status", "started"}
 
 
 class RunDir:
-    """The folder of one run. Its files are made through here, and its `run.json` says how it stands."""
+    """The folder of one run, through which its files are read and written; `run.json` holds the run's status."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
@@ -35,10 +35,10 @@ class RunDir:
     def create(
         runs_dir: Path, *, command: str, recipe_name: str, recipe_yaml: str, facts: Mapping[str, Any], name: str | None
     ) -> "RunDir":
-        """A new folder in `runs_dir`, named by the time or `name`, with the recipe and what is known of the run.
+        """Create a folder in `runs_dir`, named by the time or `name`, with the recipe and the facts of the run.
 
-        `facts` come beside what is gathered here: the device and the precision, the seed, the command line.
-        `InputError` where a run called `name` is there already.
+        `facts` are added to the process facts: the device, the precision, the seed, the command line. `InputError` when
+        `name` is not a valid name, or a run of that name exists.
         """
         if name is not None:
             _must_be_a_name(name)
@@ -49,42 +49,42 @@ class RunDir:
             if name is None:
                 return _put_under_a_free_name(beside, runs_dir / f"{started:%Y%m%d-%H%M%S}-{command}-{recipe_name}")
             if not _put(beside, runs_dir / name):
-                what = f"There is a run named '{name}' already: {runs_dir / name}."
+                what = f"A run named '{name}' already exists: {runs_dir / name}."
                 raise InputError(what, "Give another --name.")
         return RunDir(runs_dir / name)
 
     def inner(self, name: str, recipe_yaml: str) -> "RunDir":
-        """A run inside this one, such as one value of a sweep; it shares the facts, and has its own recipe."""
+        """Create a run inside this one, such as one value of a sweep, with the same facts and a different recipe."""
         known = {name: fact for name, fact in self.facts.items() if name != "error"} | _begun(datetime.now(UTC))
         with _whole(self.path, recipe_yaml, known) as beside:
             beside.rename(self.path / name)
         return RunDir(self.path / name)
 
     def resume(self) -> None:
-        """The run goes on, in this process, after it had ended, or was ended."""
+        """Mark an ended run as running again, in this process."""
         self.update(status="running", ended=None, seconds=None, error=None, **this_process())
 
     @property
     def status(self) -> Status:
-        """How the run stands. One that says it is running is interrupted where its process is gone."""
+        """The status of the run; "interrupted" if `run.json` says "running" but the process is gone."""
         facts = self.facts
         status: Status = facts["status"]
         return "interrupted" if status == "running" and is_process_gone(facts) else status
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Keeps other processes from working in this folder; `InputError` where one does."""
+        """Lock the folder against other processes; `InputError` when another process holds the lock."""
         from filelock import FileLock, Timeout
 
         try:
             with FileLock(self.path / ".lock", blocking=False):
                 yield
         except Timeout:
-            raise InputError(f"Another process works in {self.path}.", "Wait for it, or give another --name.") from None
+            raise InputError(f"Another process is using {self.path}.", "Wait for it, or give another --name.") from None
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What `run.json` holds; `InputError` where it is damaged."""
+        """The content of `run.json`; `InputError` when it is damaged."""
         facts = self.read_json(RUN)
         if missing := KNOWN_FROM_THE_START - facts.keys():
             raise InputError(f"{self.path / RUN} is damaged: it has no {', '.join(sorted(missing))}.", "Run it again.")
@@ -92,22 +92,22 @@ class RunDir:
 
     @property
     def summary(self) -> dict[str, Any]:
-        """What `summary.json` holds; empty while there is none."""
+        """The content of `summary.json`; empty if the file does not exist. `InputError` when it is damaged."""
         return self.read_json(SUMMARY) if (self.path / SUMMARY).is_file() else {}
 
     def update(self, **facts: Any) -> None:
-        """Replaces some of the facts in `run.json`."""
+        """Update facts in `run.json`."""
         self.write_json(RUN, self.facts | facts)
 
     def note(self, text: str) -> None:
-        """Keeps a note about the run, each once, in the order in which they came."""
+        """Add a note to `run.json`, unless it is there already."""
         notes = self.facts["notes"]
         if text not in notes:
             self.update(notes=[*notes, text])
 
     @contextmanager
     def recording(self) -> Iterator[None]:
-        """Keeps in `run.json` how the block ended: by `finish`, by its last line, by an error or an interrupt."""
+        """Record in `run.json` how the block ended: by `finish`, at its last line, with an error or an interrupt."""
         try:
             yield
         except (KeyboardInterrupt, Terminated):
@@ -115,14 +115,14 @@ class RunDir:
                 self._end("interrupted")
             raise
         except BaseException as error:
-            with suppress(OSError):  # a folder that is full or gone; it is the first error that is told
+            with suppress(OSError):  # the disk may be full or the folder gone; the first error is the one to report
                 self._end("failed", error=str(error) or type(error).__name__)
             raise
         if self.facts["status"] == "running":
             self._end("finished")
 
     def finish(self, status: Status, summary: Mapping[str, Any]) -> None:
-        """Writes the summary and the status that the run ended with."""
+        """Write the summary and the final status of the run."""
         self.write_json(SUMMARY, summary)
         self._end(status)
 
@@ -132,34 +132,35 @@ class RunDir:
         self.update(status=status, ended=_iso(ended), seconds=round(seconds, 3), **facts)
 
     def table(self, name: str, columns: Sequence[str], keep: int | None = None) -> Rows:
-        """A new CSV table in the folder; with `keep`, one that goes on after so many of its rows, if it is there."""
+        """Open a CSV table in the folder: a new one, or with `keep` an existing one cut to its first `keep` rows."""
         return Rows(self.path / name, columns, keep)
 
     def write_json(self, name: str, value: Mapping[str, Any]) -> None:
-        """Writes a JSON object, whole or not at all."""
+        """Write a JSON object, completely or not at all."""
         self.write_text(name, json.dumps(json_ready(value), indent=2, allow_nan=False) + "\n")
 
     def write_text(self, name: str, text: str) -> None:
-        """Writes a text file in UTF-8, whole or not at all."""
+        """Write a UTF-8 text file, completely or not at all."""
         self.write_with(name, lambda path: path.write_text(text, encoding="utf-8", errors="backslashreplace"))
 
     def write_with(self, name: str, write: Callable[[Path], object]) -> None:
-        """Lets `write` make a file beside, and puts it in its place when it is whole and on the disk."""
+        """Write a file by calling `write` with a temporary path, then rename it into place when it is on disk."""
         write_whole(self.path / name, write)
 
     def read_table(self, name: str) -> list[dict[str, str]]:
-        """The rows of the CSV table `name`, as text; `InputError` where it is gone, empty, or cut in a row."""
+        """Return the rows of a CSV table as text; `InputError` when the file is missing, empty, or cut in a row."""
         if not (self.path / name).is_file():
-            raise InputError(f"{self.path / name} is gone.", "Run it again.")
+            raise InputError(f"{self.path / name} is missing.", "Run it again.")
         rows = self._rows(name, (self.path / name).read_bytes())
         if not rows:
             raise InputError(f"{self.path / name} is damaged: it is empty.", "Run it again.")
         return rows
 
     def read_growing_table(self, name: str) -> list[dict[str, str]]:
-        """The same of a table that may still grow: the rows that are whole by now, none where it is not there yet.
+        """Return the complete rows of a CSV table that may still grow; empty if the file does not exist.
 
-        A run that is read while it writes, or was stopped at it, may end in the middle of a row.
+        A run that is read while it writes, or was stopped while writing, may end in the middle of a row. `InputError`
+        when the file is not text, or another row is incomplete.
         """
         written = (self.path / name).read_bytes() if (self.path / name).is_file() else b""
         return self._rows(name, written[: written.rfind(b"\n") + 1])
@@ -168,21 +169,21 @@ class RunDir:
         try:
             rows = list(csv.DictReader(StringIO(written.decode("utf-8"), newline="")))
         except UnicodeDecodeError:
-            raise InputError(f"{self.path / name} is damaged: it is not text.", "Run it again.") from None
+            raise InputError(f"{self.path / name} is damaged: it is not UTF-8 text.", "Run it again.") from None
         if any(None in (*row, *row.values()) for row in rows):
-            raise InputError(f"{self.path / name} is damaged: a row is cut.", "Run it again.")
+            raise InputError(f"{self.path / name} is damaged: a row is incomplete.", "Run it again.")
         if b"\\x" not in written:
             return rows
         return [{from_utf8(column): from_utf8(cell) for column, cell in row.items()} for row in rows]
 
     def read_json(self, name: str) -> dict[str, Any]:
-        """The JSON object in the file `name`; `InputError` where it is damaged."""
+        """Return the JSON object in the file `name`; `InputError` when it is damaged."""
         try:
             value = json.loads((self.path / name).read_text(encoding="utf-8"))
         except (ValueError, RecursionError):
             raise InputError(f"{self.path / name} is damaged: it is not JSON.", "Run it again.") from None
         if not isinstance(value, dict):
-            raise InputError(f"{self.path / name} is damaged: it is no JSON object.", "Run it again.")
+            raise InputError(f"{self.path / name} is damaged: it is not a JSON object.", "Run it again.")
         return {from_utf8(key): all_from_utf8(inner) for key, inner in value.items()}
 
 
@@ -192,23 +193,23 @@ def _begun(started: datetime) -> dict[str, Any]:
 
 @contextmanager
 def _whole(parent: Path, recipe_yaml: str, facts: Mapping[str, Any]) -> Iterator[Path]:
-    """A hidden folder with what a run begins with, to be renamed: a kill on the way leaves no half of a run."""
+    """Yield a hidden folder with the first files of a run, to be renamed: a kill leaves no incomplete run behind."""
     beside = parent / f".new-{uuid4().hex}"
     try:
         beside.mkdir()
     except OSError as error:
-        error.filename = str(parent)  # a person knows this one
+        error.filename = str(parent)  # the user knows this folder, not the hidden one
         raise
     try:
         RunDir(beside).write_text(RECIPE, recipe_yaml)
         RunDir(beside).write_json(RUN, facts)
         yield beside
     finally:
-        shutil.rmtree(beside, ignore_errors=True)  # where it was not renamed
+        shutil.rmtree(beside, ignore_errors=True)  # if it was not renamed
 
 
 def _put(folder: Path, path: Path) -> bool:
-    """Renames a folder to `path`; False where something is there already."""
+    """Rename a folder to `path`; False if something exists there already."""
     try:
         folder.rename(path)
     except OSError as error:
@@ -220,7 +221,7 @@ def _put(folder: Path, path: Path) -> bool:
 
 
 def _put_under_a_free_name(folder: Path, path: Path) -> RunDir:
-    """Two runs that start in the same second both get a folder: the later one with -2."""
+    """Rename a folder to `path`, or to `path` with -2, -3, ... if another run started in the same second."""
     paths = (path if attempt == 1 else path.with_name(f"{path.name}-{attempt}") for attempt in count(1))
     return RunDir(next(free for free in paths if _put(folder, free)))
 
@@ -229,7 +230,7 @@ def _must_be_a_name(name: str) -> None:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._=-]*", name):
         raise InputError(
             f"'{name}' cannot be the name of a run.",
-            "Use letters, digits, '.', '_', '=' and '-', a letter or digit first.",
+            "Use letters, digits, '.', '_', '=' and '-'; begin with a letter or a digit.",
         )
 
 

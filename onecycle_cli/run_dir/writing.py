@@ -1,4 +1,4 @@
-"""How a run's files are written: rows in blocks, all else whole or not at all, numbers to the digits they hold."""
+"""File writing: rows in blocks, all other files completely or not at all, numbers with the digits they hold."""
 
 import math
 import os
@@ -13,9 +13,9 @@ from onecycle_cli.errors import to_utf8
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Lets `write` make a file beside `path`, and puts it there when it is whole and on the disk.
+    """Write a file by calling `write` with a temporary path, and rename it to `path` when it is complete and on disk.
 
-    Whatever happens on the way, `path` holds what it held before, or all of the new.
+    If anything fails, `path` keeps its old content.
     """
     beside = path.with_name(f".{path.name}")
     with _named(path):
@@ -24,15 +24,15 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
             _to_disk(beside)
         except Exception:
             with suppress(OSError):
-                beside.unlink()  # on a full disk the half of a file takes the room of others
+                beside.unlink()  # on a full disk, a partial file would take the space of others
             raise
         beside.replace(path)
-        _to_disk(path.parent)  # the name is kept in the folder
+        _to_disk(path.parent)  # the rename is on disk only once the folder is
 
 
 @contextmanager
 def _named(path: Path) -> Iterator[None]:
-    """Has an error say which file it is of, which that of a full disk does not."""
+    """Add the file name to an `OSError` that lacks it, such as that of a full disk."""
     try:
         yield
     except OSError as error:
@@ -50,9 +50,9 @@ def _to_disk(path: Path) -> None:
 
 
 class Table:
-    """A CSV file that grows. The header is written once, when the table is made.
+    """A CSV file that grows. The header is written once, when the file is created.
 
-    With `keep`, one that is there already goes on after so many of its rows; those past them are cut.
+    With `keep`, an existing file is continued after its first `keep` rows; later rows are removed.
     """
 
     def __init__(self, path: Path, columns: Sequence[str], keep: int | None = None) -> None:
@@ -67,23 +67,23 @@ class Table:
             self._file.flush()
 
     def append(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Appends rows, each with a value (or None) for every column, and hands them to the system."""
+        """Append rows, each with a value or None for every column, and flush them to the operating system."""
         with _named(self._path):
             self._file.writelines(_line([row[column] for column in self.columns]) for row in rows)
             self._file.flush()
 
     def to_disk(self) -> None:
-        """Waits until all rows so far would outlast a loss of power."""
+        """Return after all rows so far are safe from a power loss."""
         with _named(self._path):
             os.fsync(self._file.fileno())
 
     def close(self) -> None:
-        """Closes the file."""
+        """Close the file."""
         self._file.close()
 
 
 def json_ready(value: Any) -> Any:
-    """`value` as JSON has it: dataclasses become objects, numbers that are not finite become null, text UTF-8."""
+    """Convert to JSON types: dataclasses become objects, numbers that are not finite become null, text valid UTF-8."""
     if is_dataclass(value) and not isinstance(value, type):
         value = asdict(value)
     if isinstance(value, Mapping):
@@ -96,7 +96,7 @@ def json_ready(value: Any) -> Any:
 
 
 def to_csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """A whole table as text, formatted as in a run's folder: text that UTF-8 can hold, whatever names are in it."""
+    """Format a whole table as CSV text, as in a run's folder; characters that UTF-8 cannot hold are escaped."""
     return "".join(map(_line, (columns, *rows)))
 
 
@@ -105,9 +105,9 @@ def _line(cells: Sequence[Any]) -> str:
 
 
 def _cell(value: Any) -> str:
-    """Nine significant digits tell every float32 from its neighbours; None is an empty cell.
+    """Format one CSV cell: None as an empty cell, floats with nine significant digits, which distinguish all float32.
 
-    Python's csv module leaves a carriage return without quotes, and then reads it as the end of the row.
+    Python's csv module writes a carriage return without quotes, and then reads it as the end of the row.
     """
     if isinstance(value, float):
         return f"{value:.9g}"

@@ -13,8 +13,8 @@ from onecycle_cli.analysis.tuning import (
     SPARE,
     WEIGHT_DECAY,
     Cost,
-    Stage,
-    Trial,
+    TuningRun,
+    TuningStage,
     best_with,
     decided,
     noise,
@@ -45,8 +45,8 @@ def test_a_stage_with_nothing_to_try_is_none() -> None:
 
 
 stage_lists = st.lists(
-    st.builds(lambda n: Stage("s", [{"f": i} for i in range(n)]), st.integers(1, 5))
-    | st.builds(lambda sizes: Stage("b", [{BATCH_SIZE: size} for size in sizes]), st.lists(st.integers(8, 999))),
+    st.builds(lambda n: TuningStage("s", [{"f": i} for i in range(n)]), st.integers(1, 5))
+    | st.builds(lambda sizes: TuningStage("b", [{BATCH_SIZE: size} for size in sizes]), st.lists(st.integers(8, 999))),
     max_size=4,
 )
 
@@ -63,11 +63,11 @@ def test_a_schedule_without_cycles_is_tried_under_constant_momentums_alone() -> 
     epochs=st.integers(1, 50),
 )
 def test_a_plan_keeps_within_the_budget_and_no_longer_run_would(
-    stages: list[Stage], cost: Cost, budget: float, epochs: int
+    stages: list[TuningStage], cost: Cost, budget: float, epochs: int
 ) -> None:
     plan, usable = planned(stages, cost, budget, epochs), (1 - SPARE) * budget
 
-    def seconds(length: int, kept: list[Stage]) -> float:
+    def seconds(length: int, kept: list[TuningStage]) -> float:
         trials = NOISE_SEEDS + sum(len(stage.values) for stage in kept)
         sizes = [values[BATCH_SIZE] for stage in kept for values in stage.values if BATCH_SIZE in values]
         tests = 1 + FINAL_REPEATS + sum(sizes) / cost.batch_size
@@ -98,28 +98,28 @@ def test_noise_is_the_standard_error_of_a_difference_of_two_runs() -> None:
     assert noise([]) is None
 
 
-def trial(weight_decay: float, loss: float | None) -> Trial:
-    return Trial({**NOW, WEIGHT_DECAY: weight_decay}, loss)
+def trial(weight_decay: float, loss: float | None) -> TuningRun:
+    return TuningRun({**NOW, WEIGHT_DECAY: weight_decay}, loss)
 
 
-DECAYS = Stage("weight decay", [{WEIGHT_DECAY: 1e-2}, {WEIGHT_DECAY: 1e-4}])
+DECAYS = TuningStage("weight decay", [{WEIGHT_DECAY: 1e-2}, {WEIGHT_DECAY: 1e-4}])
 
 
 @pytest.mark.parametrize(
     ("start", "losses", "chosen", "says"),
     [
         (0.5, [0.45, 0.3], 1e-4, "Better by more than noise: validation loss 0.3000 against 0.5000"),
-        (0.5, [0.45, 0.6], 1e-3, "not better by more than noise: validation loss 0.4500 against 0.5000"),
+        (0.5, [0.45, 0.6], 1e-3, "No other value is better by more than noise: validation loss 0.4500 against 0.5000"),
         (0.5, [None, 0.3], 1e-4, "Better by more than noise"),
-        (0.5, [None, None], 1e-3, "Nothing else came to its end."),
-        (None, [0.9, None], 1e-2, "The start did not come to its end."),
+        (0.5, [None, None], 1e-3, "No other run finished."),
+        (None, [0.9, None], 1e-2, "The run with the current values did not finish."),
     ],
 )
 def test_a_value_is_changed_for_a_gain_beyond_noise(
     start: float | None, losses: list[float | None], chosen: float, says: str
 ) -> None:
     others = [trial(value, loss) for value, loss in zip((1e-2, 1e-4), losses, strict=True)]
-    decision = decided(DECAYS, Trial(NOW, start), others, noise=0.1)
+    decision = decided(DECAYS, TuningRun(NOW, start), others, noise=0.1)
     assert decision.chosen == {WEIGHT_DECAY: chosen}
     assert decision.was == {WEIGHT_DECAY: 1e-3}
     assert says in decision.reason
@@ -128,9 +128,9 @@ def test_a_value_is_changed_for_a_gain_beyond_noise(
 
 @pytest.mark.parametrize(("start", "chosen"), [(0.5, 1e-3), (None, 1e-2)])
 def test_where_the_noise_is_not_known_a_start_that_ended_stays(start: float | None, chosen: float) -> None:
-    decision = decided(DECAYS, Trial(NOW, start), [trial(1e-2, 0.1), trial(1e-4, 0.2)], noise=None)
+    decision = decided(DECAYS, TuningRun(NOW, start), [trial(1e-2, 0.1), trial(1e-4, 0.2)], noise=None)
     assert decision.chosen == {WEIGHT_DECAY: chosen}
-    assert (start is None) or "not known: validation loss 0.1000 against 0.5000" in decision.reason
+    assert (start is None) or "unknown: validation loss 0.1000 against 0.5000" in decision.reason
 
 
 def test_the_best_run_with_some_values_is_of_those_that_ended() -> None:
@@ -141,7 +141,7 @@ def test_the_best_run_with_some_values_is_of_those_that_ended() -> None:
 
 
 def test_runs_are_no_shorter_than_a_whole_cycle() -> None:
-    stage, cost = [Stage("s", [{"f": 1}])], Cost(64, range_test=1.0, epoch=1.0)
+    stage, cost = [TuningStage("s", [{"f": 1}])], Cost(64, range_test=1.0, epoch=1.0)
     # Four range tests and three runs: 4 + 3 x 2 = 10 s of 0.9 x 12.
     assert planned(stage, cost, 12, epochs=9, least=2).epochs == 2
     assert planned(stage, cost, 12, epochs=9, least=2).left_out == ["s"]

@@ -1,10 +1,10 @@
-"""Reading a weight decay sweep."""
+"""The weight decay that is chosen from a sweep."""
 
 import math
 
 import pytest
 
-from onecycle_cli.analysis.weight_decay import WITHIN, Reading, SweepRow, bisected, read_weight_decay
+from onecycle_cli.analysis.weight_decay import WITHIN, SweepRow, WeightDecayChoice, bisected, read_weight_decay
 
 
 def row(weight_decay: float, reach_lr: float | None, max_lr: float | None = 0.02) -> SweepRow:
@@ -12,7 +12,7 @@ def row(weight_decay: float, reach_lr: float | None, max_lr: float | None = 0.02
     return SweepRow(weight_decay, 1.0, 2.0, reach_lr, None, max_lr, status)
 
 
-def read(rows: list[SweepRow], gain: float = 1.0) -> Reading:
+def read(rows: list[SweepRow], gain: float = 1.0) -> WeightDecayChoice:
     return read_weight_decay(rows, gain)
 
 
@@ -45,7 +45,7 @@ def test_a_weight_decay_that_takes_too_much_of_the_weights_in_a_step_is_passed_o
     assert read(rows, gain=1).chosen.weight_decay == 1e-3
     reading = read(rows, gain=1 / 0.15)
     assert reading.chosen.weight_decay == 1e-4
-    assert "Left out: 0.001, 0.01, which would take over 0.1% of the weights in a step" in reading.reason
+    assert "Left out: 0.001, 0.01, which would remove over 0.1% of the weights in one step" in reading.reason
     too_much = read(rows, gain=1000)
     assert too_much.chosen.weight_decay == 1e-4
     assert "all of them" in too_much.reason

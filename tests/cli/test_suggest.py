@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from onecycle_cli.analysis.lr_range import Curve, Plan, suggest
+from onecycle_cli.analysis.lr_range import Curve, CyclePlan, suggest
 from onecycle_cli.cli import app
 
 Command = Callable[..., Result]
@@ -31,7 +31,7 @@ def clean() -> str:
 def test_a_recorded_curve_gives_the_numbers_of_find_lr(onecycle: Command, name: str, optimizer: str) -> None:
     Path("x.csv").write_text(csv_of(RECORDED[name], "train_loss"))
     result = onecycle("suggest", "x.csv", "--optimizer", optimizer, "--json")
-    expected = suggest([Curve(RECORDED[name]["lr"], RECORDED[name]["train_loss"])], Plan(optimizer, 10))
+    expected = suggest([Curve(RECORDED[name]["lr"], RECORDED[name]["train_loss"])], CyclePlan(optimizer, 10))
     told = json.loads(result.stdout)
     assert told == {"curve": "x.csv", "loss_column": "train_loss", "curves": 1} | vars(expected)
     assert result.exit_code == (0 if expected.max_lr else 4)
@@ -52,14 +52,14 @@ def test_it_is_shown_as_find_lr_shows_it(onecycle: Command, clean: str, tiny_dig
     lines = onecycle("suggest", clean).stdout.splitlines()
     names = [line.split("  ")[0] for line in lines]
     assert names == ["max_lr", "conservative_max_lr", "initial_lr", "confidence", "why", "others say", "curve"]
-    expected = suggest([Curve(CLEAN["lr"], CLEAN["train_loss"])], Plan("sgd", 10))
+    expected = suggest([Curve(CLEAN["lr"], CLEAN["train_loss"])], CyclePlan("sgd", 10))
     assert lines[0].split() == ["max_lr", f"{expected.max_lr:g}"]
     found = [line.split("  ")[0] for line in onecycle("find-lr", *tiny_digits).stdout.splitlines()]
     assert [name for name in found if name in names] == names
 
 
 def test_quiet_prints_the_number_alone_and_standard_input_is_read(onecycle: Command, clean: str) -> None:
-    expected = suggest([Curve(CLEAN["lr"], CLEAN["train_loss"])], Plan("sgd", 10))
+    expected = suggest([Curve(CLEAN["lr"], CLEAN["train_loss"])], CyclePlan("sgd", 10))
     assert onecycle("suggest", clean, "--quiet").stdout == f"{expected.max_lr:g}\n"
     piped = CliRunner().invoke(app, ["suggest", "-", "--quiet"], input=csv_of(CLEAN))
     assert (piped.exit_code, piped.stdout) == (0, f"{expected.max_lr:g}\n")

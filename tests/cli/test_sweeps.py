@@ -178,7 +178,7 @@ def test_a_sweep_that_another_process_works_on_is_left_to_it(onecycle: Command, 
     with RunDir(Path("runs/mine")).alone():
         result = onecycle(*words)
     assert result.exit_code == 2
-    assert "Another process works in runs/mine" in result.stderr
+    assert "Another process is using runs/mine" in result.stderr
 
 
 def test_the_batch_size_preset_compares_sizes_at_equal_time_each_with_its_own_max_lr(

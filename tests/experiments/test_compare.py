@@ -148,7 +148,7 @@ def test_damaged_runs_are_named_and_the_others_read(ran: Callable, tmp_path: Pat
     assert {name: text in says[name] for name, (_, text) in spoil.items()} == dict.fromkeys(spoil, True)
     assert "recipe.yaml is gone" in says["gone"]
     assert "damaged: it has no recipe, started, status" in says["short"]
-    assert "a row is cut" in says["table"]
+    assert "a row is incomplete" in says["table"]
     assert "README.md is not a run" in says["README.md"]
     assert "nowhere is not a run" in says["nowhere"]
 

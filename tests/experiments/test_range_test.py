@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import torch
 
-from onecycle_cli.analysis.lr_range import Curve, Plan, Suggestion, smoother, suggest
+from onecycle_cli.analysis.lr_range import Curve, CyclePlan, Suggestion, smoother, suggest
 from onecycle_cli.analysis.lr_range.peers import PEERS
 from onecycle_cli.experiments import range_test as module
 from onecycle_cli.experiments.range_test import find_lr
@@ -74,7 +74,7 @@ def test_the_loss_falls_then_rises_and_a_suggestion_with_all_files_comes_out(tes
 
 def test_the_suggestion_can_be_computed_again_from_the_csv(tested: Callable) -> None:
     _, curve, suggestion = tested()
-    again = suggest([Curve(curve["lr"].tolist(), curve["train_loss"].tolist())], Plan("sgd", 10))
+    again = suggest([Curve(curve["lr"].tolist(), curve["train_loss"].tolist())], CyclePlan("sgd", 10))
     assert again.max_lr == suggestion.max_lr
     assert again.peers == suggestion.peers
 

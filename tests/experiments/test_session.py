@@ -24,7 +24,7 @@ def test_a_new_run_has_its_recipe_its_seed_and_its_hardware(tiny: Tiny) -> None:
 
 def test_a_name_that_is_taken_is_refused(tiny: Tiny, tmp_path: Path) -> None:
     new_run("train", tiny(), runs_dir=tmp_path / "mine", name="a")
-    with pytest.raises(InputError, match="There is a run named 'a' already"):
+    with pytest.raises(InputError, match="A run named 'a' already exists"):
         new_run("train", tiny(), runs_dir=tmp_path / "mine", name="a")
 
 
@@ -40,7 +40,7 @@ def test_the_same_command_continues_its_run_and_another_one_is_refused(tiny: Tin
     again = continued_run("sweep", tiny(), name="a")
     assert again.run.path == first.run.path
     assert again.run.facts["status"] == "running"
-    with pytest.raises(InputError, match="There is a run named 'a' already"):
+    with pytest.raises(InputError, match="A run named 'a' already exists"):
         continued_run("tune", tiny(), name="a")
 
 

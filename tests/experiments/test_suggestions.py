@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from onecycle_cli.analysis.lr_range import Plan, Suggestion
+from onecycle_cli.analysis.lr_range import CyclePlan, Suggestion
 from onecycle_cli.errors import InputError
 from onecycle_cli.experiments.range_test import find_lr
 from onecycle_cli.experiments.session import Session
@@ -41,8 +41,8 @@ def tested(tmp_path: Path, tiny: Tiny) -> Callable[..., tuple[RunDir, Suggestion
 
 
 def test_a_plan_holds_what_the_recipe_says_of_its_cycle(tiny: Tiny) -> None:
-    assert suggestion_plan(tiny()) == Plan("sgd", 10)
-    assert suggestion_plan(tiny({"optimizer.name": "adamw", "schedule.div_factor": 25})) == Plan("adamw", 25)
+    assert suggestion_plan(tiny()) == CyclePlan("sgd", 10)
+    assert suggestion_plan(tiny({"optimizer.name": "adamw", "schedule.div_factor": 25})) == CyclePlan("adamw", 25)
 
 
 @pytest.mark.parametrize("repeats", [1, 2])

@@ -9,11 +9,11 @@ import numpy as np
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from onecycle_cli.analysis.diagnosis import Epoch, Settings, Step, TrainingRun, diagnose
+from onecycle_cli.analysis.diagnosis import CurveEpoch, CurveStep, Settings, TrainingRun, diagnose
 from onecycle_cli.analysis.lr_range import (
     Curve,
-    Plan,
-    Trial,
+    CyclePlan,
+    VerificationCycle,
     has_diverged,
     has_risen,
     shape_of,
@@ -68,7 +68,7 @@ def is_lr(number: float | None) -> bool:
 @example([Curve([0.1], [math.nan])], "sgd", 10.0)
 @example([Curve([0.1, 0.2], [1.0, 1.0])], "sgd", 10.0)
 def test_any_range_test_gives_a_suggestion_or_a_reason(curves: list[Curve], optimizer: str, div_factor: float) -> None:
-    found = suggest(curves, Plan(optimizer, div_factor))
+    found = suggest(curves, CyclePlan(optimizer, div_factor))
     assert found.reason.endswith(".")
     assert all(answer is None or is_lr(answer) for answer in found.peers.values())
     if found.max_lr is None:
@@ -125,9 +125,12 @@ def clear_troughs(draw: st.DrawFn) -> list[Curve]:
     st.floats(1, 1e6),
 )
 def test_any_short_cycles_leave_a_suggestion(curves: list[Curve], losses: list[float], div_factor: float) -> None:
-    found = suggest(curves, Plan("sgd", div_factor))
+    found = suggest(curves, CyclePlan("sgd", div_factor))
     assert found.max_lr is not None
-    trials = [Trial(found.max_lr * factor, 16, loss, 0.5) for factor, loss in zip((0.5, 1, 2), losses, strict=True)]
+    trials = [
+        VerificationCycle(found.max_lr * factor, 16, loss, 0.5)
+        for factor, loss in zip((0.5, 1, 2), losses, strict=True)
+    ]
     after = verify(found, trials, div_factor=div_factor)
     assert is_lr(after.max_lr)
     assert is_lr(after.initial_lr)
@@ -187,8 +190,8 @@ SETTINGS = st.builds(
 @example("finished", replace(LONG, epochs=1, tail_share=0.0), [], [(0.0, 2.0, 0.0, -math.inf, 0.0)])
 def test_any_training_is_diagnosed(status: str, settings: Settings, steps: list, rows: list) -> None:
     assume(status != "diverged" or steps)  # a run that diverged had a step that did
-    seen = [Step(number, *step) for number, step in enumerate(steps)]
-    epochs = [Epoch(number, *row) for number, row in enumerate(rows[: settings.epochs], start=1)]
+    seen = [CurveStep(number, *step) for number, step in enumerate(steps)]
+    epochs = [CurveEpoch(number, *row) for number, row in enumerate(rows[: settings.epochs], start=1)]
     for found in diagnose(TrainingRun(status, settings, seen, epochs)):
         assert found.text.endswith(".")
         assert found.advice.endswith(".")

@@ -12,7 +12,7 @@ from functools import partial
 from itertools import groupby
 from pathlib import Path
 
-from onecycle_cli.analysis.diagnosis import Epoch, Statement, Step, TrainingRun, diagnose
+from onecycle_cli.analysis.diagnosis import CurveEpoch, CurveStep, Statement, TrainingRun, diagnose
 from onecycle_cli.experiments.diagnose import planned
 from onecycle_cli.recipe import load, shipped_path, with_values
 
@@ -53,9 +53,11 @@ class Case:
 
 def cases() -> list[Case]:
     """All recorded runs, in the order of the recording."""
-    steps = {name: [Step(int(step), *map(float, rest)) for step, *rest in rows] for name, rows in table("steps.csv")}
+    steps = {
+        name: [CurveStep(int(step), *map(float, rest)) for step, *rest in rows] for name, rows in table("steps.csv")
+    }
     epochs = {
-        name: [Epoch(int(epoch), *map(float, rest)) for epoch, *rest in rows] for name, rows in table("epochs.csv")
+        name: [CurveEpoch(int(epoch), *map(float, rest)) for epoch, *rest in rows] for name, rows in table("epochs.csv")
     }
     found = []
     for name, known in json.loads((FOLDER / "runs.json").read_text()).items():

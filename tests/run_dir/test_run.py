@@ -64,7 +64,7 @@ def test_a_name_is_taken_once(make: Make) -> None:
     run = make(name="mine")
     assert run.path.name == "mine"
     (run.path / "kept").write_text("x")
-    with pytest.raises(InputError, match="a run named 'mine' already"):
+    with pytest.raises(InputError, match="A run named 'mine' already exists"):
         make(name="mine")
     assert (run.path / "kept").read_text() == "x"
 
@@ -155,7 +155,7 @@ def test_a_run_that_goes_on_is_running_again(make: Make) -> None:
 
 def test_a_folder_in_which_another_process_works_is_refused(make: Make) -> None:
     run = make("sweep")
-    with run.alone(), pytest.raises(InputError, match="Another process works in"), RunDir(run.path).alone():
+    with run.alone(), pytest.raises(InputError, match="Another process is using"), RunDir(run.path).alone():
         pass
     with run.alone():
         pass
@@ -176,11 +176,16 @@ def test_a_table_that_still_grows_is_read_as_far_as_its_rows_are_whole(make: Mak
 
 @pytest.mark.parametrize(
     ("written", "says"),
-    [(b"", "it is empty"), (b"a,b\n", "it is empty"), (b"a,b\n1,2\n3", "a row is cut"), (b"a,b\n\xff,1\n", "not text")],
+    [
+        (b"", "it is empty"),
+        (b"a,b\n", "it is empty"),
+        (b"a,b\n1,2\n3", "a row is incomplete"),
+        (b"a,b\n\xff,1\n", "not UTF-8 text"),
+    ],
 )
 def test_a_damaged_table_is_told(make: Make, written: bytes, says: str) -> None:
     run = make()
-    with pytest.raises(InputError, match="is gone"):
+    with pytest.raises(InputError, match="is missing"):
         run.read_table("t.csv")
     (run.path / "t.csv").write_bytes(written)
     with pytest.raises(InputError, match=says):
@@ -191,7 +196,7 @@ def test_a_damaged_table_is_told(make: Make, written: bytes, says: str) -> None:
 def test_a_row_that_is_cut_with_others_after_it_is_damage_in_a_growing_table_too(make: Make, written: bytes) -> None:
     run = make()
     (run.path / "t.csv").write_bytes(written)
-    with pytest.raises(InputError, match="a row is cut"):
+    with pytest.raises(InputError, match="a row is incomplete"):
         run.read_growing_table("t.csv")
 
 
@@ -202,8 +207,8 @@ def test_a_row_that_is_cut_with_others_after_it_is_damage_in_a_growing_table_too
         (b'{"command": "tra', "it is not JSON"),
         (b"\xff\xfe", "it is not JSON"),
         (b"[" * 100_000, "it is not JSON"),
-        (b"[]", "it is no JSON object"),
-        (b"null", "it is no JSON object"),
+        (b"[]", "it is not a JSON object"),
+        (b"null", "it is not a JSON object"),
         (b'{"command": "train", "status": "running"}', "it has no recipe, started"),
     ],
 )

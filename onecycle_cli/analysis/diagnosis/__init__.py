@@ -1,11 +1,11 @@
-"""Reading training runs: curves in, statements with their evidence out. Pure, and free of torch and of files.
+"""Diagnosis of training runs: curves in, statements with their evidence out. Pure, without torch or file access.
 
-`curves.py` holds what a run looks like and what is measured on it, `causes.py` and `outcomes.py` the rules, and
-`reading.py` their order.
+`curves.py` holds the curves and their measurements, `causes.py` and `endings.py` the rules, and `rule_order.py` the
+order of the rules.
 """
 
-from onecycle_cli.analysis.diagnosis.curves import Epoch, Settings, Step, TrainingRun
-from onecycle_cli.analysis.diagnosis.reading import diagnose
+from onecycle_cli.analysis.diagnosis.curves import CurveEpoch, CurveStep, Settings, TrainingRun
+from onecycle_cli.analysis.diagnosis.rule_order import diagnose
 from onecycle_cli.analysis.diagnosis.statement import Place, Statement
 
-__all__ = ["Epoch", "Place", "Settings", "Statement", "Step", "TrainingRun", "diagnose"]
+__all__ = ["CurveEpoch", "CurveStep", "Place", "Settings", "Statement", "TrainingRun", "diagnose"]

@@ -1,21 +1,21 @@
-"""Reading learning rate range tests: curves in, a suggested `max_lr` with its reason out. Pure, and free of torch."""
+"""Learning rate range tests: curves in, a suggested `max_lr` with its reason out. Pure, without torch."""
 
 from onecycle_cli.analysis.lr_range.basin import Shape, Turn, has_risen, shape_of, turn_of
 from onecycle_cli.analysis.lr_range.curve import Curve, has_diverged, smoother
 from onecycle_cli.analysis.lr_range.stopping import End, StopRule
-from onecycle_cli.analysis.lr_range.suggestion import TYPICAL, Plan, Suggestion, suggest
-from onecycle_cli.analysis.lr_range.verification import Trial, verified
+from onecycle_cli.analysis.lr_range.suggestion import TYPICAL, CyclePlan, Suggestion, suggest
+from onecycle_cli.analysis.lr_range.verification import VerificationCycle, verified
 
 __all__ = [
     "TYPICAL",
     "Curve",
+    "CyclePlan",
     "End",
-    "Plan",
     "Shape",
     "StopRule",
     "Suggestion",
-    "Trial",
     "Turn",
+    "VerificationCycle",
     "has_diverged",
     "has_risen",
     "shape_of",

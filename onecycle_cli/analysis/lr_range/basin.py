@@ -1,6 +1,6 @@
-"""The basin of a range test: how far the loss has fallen at each lr, where the middle of that is, and its edges.
+"""The basin of a range test: the depth of the loss at each lr, the basin's middle, and its edges.
 
-Everything is measured against the fall of the loss, so that adding a constant to it, or scaling it, moves nothing.
+All depths are relative to the fall of the loss, so that a constant offset or a scale factor changes nothing.
 """
 
 import math
@@ -12,24 +12,24 @@ import numpy as np
 from onecycle_cli.analysis.lr_range.curve import FEWEST_POINTS, Columns, Curve, median_curve, noise
 
 START_SHARE = 0.1
-"""Of the way from the first lr to the last, in log lr: there lr does next to nothing, and the loss is what it falls
-from."""
+"""The share of the lr range, in log lr, that counts as the start of a test. There lr has almost no effect, and the loss
+is the level from which the fall is measured."""
 
 FEWEST_START_STEPS = 3
-"""A linear test leaves the lowest lrs in one step."""
+"""The fewest steps in the start; a linear test has all low lrs in one step."""
 
 BANDWIDTH = 0.2
-"""Standard deviation of the smoothing, in decades of lr."""
+"""The standard deviation of the Gaussian smoothing, in decades of lr."""
 
 EDGE_DEPTH = 0.5
-"""The edges are where the loss has fallen by half of its whole fall, and where it has risen again by half."""
+"""The depth at the edges of a basin: the loss has fallen by half of its whole fall, or has risen again by half."""
 
 
 @dataclass(frozen=True)
 class Basin:
-    """A range test with its smooth shape, up to the last step that was finite; `diverged` where the next one was not.
+    """A range test with its smooth curve, up to the last finite step; `diverged` if the step after that was not finite.
 
-    The first `start_steps` steps are the start, and `start_loss` is their median.
+    The first `start_steps` steps are the start of the test, and `start_loss` is their median loss.
     """
 
     lrs: Columns
@@ -41,7 +41,7 @@ class Basin:
 
     @property
     def lowest(self) -> int:
-        """The index of the least loss."""
+        """The index of the least smooth loss."""
         return int(self.smoothed.argmin())
 
     @property
@@ -54,46 +54,46 @@ class Basin:
 
     @property
     def noise(self) -> float:
-        """The standard deviation of a batch's loss, up to where the loss is least."""
+        """The standard deviation of the batch-to-batch noise, up to the least loss."""
         return noise(self.losses[: max(self.lowest + 1, FEWEST_POINTS)])
 
     @property
     def standard_error(self) -> float:
-        """Of the fall: that of the median at the start and that of the smooth loss, for noise that forgets itself."""
+        """The standard error of the fall: that of the start's median and of the smooth loss, for independent noise."""
         per_decade = len(self.lrs) / np.log10(self.lrs[-1] / self.lrs[0])
         smoothed = 2 * np.sqrt(np.pi) * BANDWIDTH * per_decade
         return self.noise * float(np.sqrt(np.pi / 2 / self.start_steps + 1 / smoothed))
 
     @property
     def signal(self) -> float:
-        """The fall in standard errors."""
+        """The fall divided by its standard error; infinite if the error is 0."""
         error = self.standard_error
         return self.fall / error if error else math.inf
 
     @property
     def rose(self) -> bool:
-        """Whether the loss came back to half of its fall, or was not finite in the end."""
+        """Whether the loss rose by half of its fall after its least value, or was not finite at the end."""
         return self.diverged or bool((self.depth[self.lowest :] < EDGE_DEPTH).any())
 
     @property
     def risen(self) -> float:
-        """How far the smooth loss came back after its least value, as a share of its fall."""
+        """The rise of the smooth loss after its least value, as a share of the fall."""
         return float(self.smoothed[self.lowest :].max() - self.least_loss) / self.fall
 
     @property
     def ends_falling(self) -> bool:
-        """Whether the loss was still at its least when it was suddenly not finite."""
+        """Whether the loss was still near its least value when it became infinite or NaN."""
         return self.diverged and bool(self.lrs[-1] < self.lrs[self.lowest] * 10**BANDWIDTH)
 
     @property
     def depth(self) -> Columns:
-        """0 where the loss is at its start or above, 1 where it is least; 0 throughout where it never fell."""
+        """The depth of each step: 0 at or above the start's loss, 1 at the least loss; all 0 if the loss never fell."""
         if self.fall <= 0:
             return np.zeros_like(self.smoothed)
         return np.clip((self.start_loss - self.smoothed) / self.fall, 0, 1)
 
     def quantile(self, share: float) -> float:
-        """The lr below which this share of the basin lies: of its squared depth over log lr."""
+        """Return the lr below which this share of the basin lies: of its squared depth over log lr."""
         weights = self._weights
         below = np.cumsum(weights) - weights / 2
         return float(np.exp(np.interp(share, below / weights.sum(), np.log(self.lrs))))
@@ -105,16 +105,16 @@ class Basin:
 
     @property
     def edges(self) -> tuple[float, float]:
-        """The lrs where the loss has first fallen by half, and where it is last below that."""
+        """The first and the last lr at which the loss has fallen by half of its fall or more."""
         deep = np.flatnonzero(self.depth >= EDGE_DEPTH)
         return float(self.lrs[deep[0]]), float(self.lrs[deep[-1]])
 
     @property
     def ridge(self) -> tuple[float, float, float] | None:
-        """The lrs of two basins' least losses with the top between them; None where there is one basin.
+        """The lrs of the least losses of two basins with that of the top between them; None if there is one basin.
 
-        There are two where the loss lies at three quarters of its fall, rises above a quarter of it, and comes down
-        to three quarters again.
+        There are two basins if the loss falls by three quarters of its fall, rises above a quarter, and falls by three
+        quarters again. The order is: first basin, top, second basin.
         """
         deep, shallow = self.depth >= 0.75, self.depth <= 0.25
         first = int(deep.argmax())
@@ -133,10 +133,10 @@ class Basin:
 
 
 def basin_of(lrs: Columns, losses: Columns, *, diverged: bool) -> Basin:
-    """From the finite steps of a test, in ascending order of lr; `diverged` where the step after them was not finite.
+    """Build the basin of a test's finite steps, in ascending order of lr; `diverged` if the next step was not finite.
 
-    Losses above the start are cut off as far above it as the loss falls below it: how high an explosion goes says
-    nothing, and would fill the basin beside it when smoothed.
+    Losses above the start are clipped as far above the start as the loss falls below it: the height of an explosion has
+    no meaning, and smoothing would spread it into the basin.
     """
     start_steps = max(FEWEST_START_STEPS, int((lrs <= lrs[0] * (lrs[-1] / lrs[0]) ** START_SHARE).sum()))
     start_loss = float(np.median(losses[:start_steps]))
@@ -146,7 +146,7 @@ def basin_of(lrs: Columns, losses: Columns, *, diverged: bool) -> Basin:
 
 
 def smooth(lrs: Columns, losses: Columns) -> Columns:
-    """A symmetric Gaussian mean over log lr: it looks both ways, so that the curve is not shifted as by an average."""
+    """Smooth the losses with a Gaussian mean over log lr; the mean is symmetric and does not shift the curve."""
     decades = np.log10(lrs)
     weights = np.exp(-0.5 * ((decades[:, None] - decades) / BANDWIDTH) ** 2)
     smoothed: Columns = weights @ losses / weights.sum(axis=1)
@@ -155,7 +155,7 @@ def smooth(lrs: Columns, losses: Columns) -> Columns:
 
 @dataclass(frozen=True)
 class Shape:
-    """What a figure shows of range tests: their median, smooth, and the lowest and highest of their smooth curves."""
+    """The smooth curves of range tests for a figure: their median, and the lowest and highest of the single tests."""
 
     lrs: Columns
     median: Columns
@@ -164,7 +164,7 @@ class Shape:
 
 
 def shape_of(curves: Sequence[Curve]) -> Shape:
-    """The shape of one range test or of several over the same lrs, as far as their median is finite."""
+    """Return the shape of range tests over the same lrs, up to the last step with a finite median."""
     lrs, losses, diverged = median_curve(curves)
     if not len(lrs):
         return Shape(lrs, losses, losses, losses)
@@ -175,21 +175,21 @@ def shape_of(curves: Sequence[Curve]) -> Shape:
 
 
 def has_risen(curve: Curve) -> bool:
-    """Whether a range test has come past its basin, and needs no higher lr."""
+    """Whether a range test has passed its basin, so that it needs no higher lr."""
     lrs, losses, diverged = median_curve([curve])
     return diverged or (len(lrs) >= FEWEST_POINTS and basin_of(lrs, losses, diverged=False).rose)
 
 
 ONSET_RISE = 0.05
-"""The loss has taken off when it is this share of its fall above its least value."""
+"""The share of the fall by which the loss must rise above its least value to count as taking off."""
 
 
 @dataclass(frozen=True)
 class Turn:
-    """Where a range test turns, in lr.
+    """The lrs at which a range test turns.
 
-    `argmin_lr` has the least loss, at `onset_lr` the loss has taken off (None where it never did), and `reach_lr` is
-    the last at which it lies below half of its fall.
+    `argmin_lr` has the least loss, `onset_lr` is the lr at which the loss takes off (None if it never does), and
+    `reach_lr` is the last lr at which the loss is below half of its fall.
     """
 
     argmin_lr: float
@@ -198,7 +198,7 @@ class Turn:
 
 
 def turn_of(curves: Sequence[Curve]) -> Turn | None:
-    """The turn of the median curve; None where it has too few finite steps to be read, or never fell."""
+    """Return the turn of the median curve; None if it has too few finite steps, or never fell."""
     lrs, losses, diverged = median_curve(curves)
     if len(lrs) < FEWEST_POINTS:
         return None

@@ -1,4 +1,4 @@
-"""Whether a max_lr can be read from a basin, and how sure it is."""
+"""Confidence in a suggestion: whether a basin gives a max_lr, and how reliable that is."""
 
 from typing import Literal
 
@@ -9,30 +9,31 @@ from onecycle_cli.analysis.lr_range.basin import ONSET_RISE, Basin
 Confidence = Literal["high", "medium", "low"]
 
 LEAST_FALL = 3.0
-"""A fall must be so many times its standard error.
+"""The smallest fall, in standard errors, that counts as a fall.
 
-Simulated without any fall (2,000 curves each of 40, 100 and 400 steps over 4 to 7 decades), 1 to 3 % pass; more do
-where the noise of a batch lasts for several. What such a curve says has little weight, and its confidence is low.
+In simulations without any fall (2,000 curves each of 40, 100 and 400 steps over 4 to 7 decades), 1 to 3 % of curves
+pass; more pass if the noise lasts for several batches. Such a curve has little weight in the suggestion, and low
+confidence.
 """
 
 CLEAR_SIGNAL, FAINT_SIGNAL = 14.0, 7.0
-"""Falls in standard errors: from the first on, confidence is high, from the second on medium."""
+"""The falls, in standard errors, from which confidence is high, and from which it is medium."""
 
 LEVEL = 0.25
-"""So much of the fall may lie behind at the end of the start; more, and the loss fell from the first steps on."""
+"""The largest share of the fall at the end of the start. With more, the loss fell from the first steps on."""
 
 FAR_APART = 3.0
-"""A factor between the suggestions of single tests that leaves no high confidence in their median."""
+"""The factor between the suggestions of single tests above which confidence in their median is not high."""
 
 
 def distrust(basin: Basin) -> str | None:
-    """Why no learning rate can be read from a basin, as a sentence; None where one can."""
+    """Return the reason why a basin gives no learning rate, as a sentence; None if it gives one."""
     never = f"The loss never fell: its average went from {basin.start_loss:.4g} to {basin.least_loss:.4g} at best"
     rounding = 1e-9 * float(np.abs(basin.losses).max())
     if basin.fall <= LEAST_FALL * basin.standard_error + rounding:
         return (
-            f"{never}, which the noise of single batches ({basin.noise:.2g}) explains: larger batches or several tests "
-            "(--repeats 5) tell more."
+            f"{never}, which the noise of single batches ({basin.noise:.2g}) explains: use larger batches or several "
+            "tests (--repeats 5)."
         )
     if basin.lowest < basin.start_steps:
         return f"{never}, in the first steps, and rose from there: lower find_lr.start_lr."
@@ -41,32 +42,35 @@ def distrust(basin: Basin) -> str | None:
     if basin.ridge is not None:
         first, between, second = basin.ridge
         return (
-            f"The loss has two basins, around lr {first:.3g} and {second:.3g}, and is up again between them, at "
-            f"{between:.3g}: look at the figure, or read several tests with --repeats 3."
+            f"The loss has two basins, around lr {first:.3g} and {second:.3g}, and rises between them, at "
+            f"{between:.3g}: look at the figure, or run several tests with --repeats 3."
         )
     return None
 
 
 def confidence(basin: Basin, *, spread: float | None, unread: int) -> tuple[Confidence, str]:
-    """How sure a suggestion is, and why it is no surer.
+    """Return the confidence in a suggestion, and the reason why it is not higher ("" if it is high).
 
-    `spread` is the factor between the readings of single tests, of which `unread` gave none. What the words stand for
-    on the tasks of benchmarks/suggestion is told in docs/suggestion.md.
+    `spread` is the factor between the suggestions of single tests, `unread` the number of tests that gave none.
+    docs/suggestion.md describes what each level means on the tasks of benchmarks/suggestion.
     """
     if basin.depth[basin.start_steps - 1] > LEVEL:
-        return "low", "The loss falls from the first steps on, so that the basin begins lower: lower find_lr.start_lr."
+        return (
+            "low",
+            "The loss falls from the first steps on, so the basin begins lower: lower find_lr.start_lr.",
+        )
     if basin.signal < CLEAR_SIGNAL:
         word: Confidence = "medium" if basin.signal >= FAINT_SIGNAL else "low"
         return word, (
-            f"The fall is {basin.signal:.2g} times its standard error, so a typical max_lr has a say: several tests "
-            "(--repeats 3) tell more."
+            f"The fall is {basin.signal:.2g} times its standard error, so the suggestion is drawn towards a typical "
+            "max_lr: run several tests (--repeats 3)."
         )
     if not basin.rose:
-        return "medium", f"The loss had risen by only {basin.risen:.0%} of its fall in the end: raise find_lr.end_lr."
+        return "medium", f"The loss rose by only {basin.risen:.0%} of its fall at the end: raise find_lr.end_lr."
     if basin.ends_falling:
-        return "medium", "The loss was still at its least when it was suddenly not finite."
+        return "medium", "The loss was still at its least when it suddenly became infinite or NaN."
     if unread:
-        return "medium", f"{unread} of the single tests cannot be read alone."
+        return "medium", f"{unread} of the single tests gave no max_lr."
     if spread is not None and spread > FAR_APART:
-        return "medium", "The single tests lie far apart."
+        return "medium", "The single tests differ widely."
     return "high", ""

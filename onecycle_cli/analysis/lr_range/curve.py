@@ -1,4 +1,4 @@
-"""The curve of a range test, and what is plain to see on it: when it ends, its noise, its smooth shape."""
+"""The curve of a range test, with its end, its noise, its average and the median of several curves."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -10,22 +10,22 @@ from numpy.typing import NDArray
 Columns = NDArray[np.float64]
 
 FEWEST_POINTS = 10
-"""Below this a curve has no shape that could be read."""
+"""The fewest finite steps of a curve that can be analysed."""
 
 
 @dataclass(frozen=True)
 class Curve:
-    """The steps of one range test, in ascending order of lr; the last loss may be not finite."""
+    """The lrs and losses of one range test, in ascending order of lr; the last loss may be infinite or NaN."""
 
     lrs: Sequence[float]
     losses: Sequence[float]
 
 
 def smoother(smoothing: float) -> Callable[[float], float]:
-    """A function that takes one loss after another and gives their bias-corrected exponential moving average.
+    """Return a function that takes the losses in turn and returns their bias-corrected exponential moving average.
 
-    `average_i = smoothing x average_(i-1) + (1 - smoothing) x loss_i`, divided by `1 - smoothing ** (i + 1)`. It looks
-    back only, as a test that is still going on must; what is read from a whole curve is smoothed by `smooth`.
+    `average_i = smoothing x average_(i-1) + (1 - smoothing) x loss_i`, divided by `1 - smoothing ** (i + 1)`. The
+    average uses past losses only, as a running test requires; `smooth` smooths whole curves.
     """
     average, weight = 0.0, 1.0
 
@@ -39,23 +39,23 @@ def smoother(smoothing: float) -> Callable[[float], float]:
 
 
 def has_diverged(loss: float, smoothed_loss: float, best: float, stop_factor: float) -> bool:
-    """Whether a range test ends here: the loss is not finite, or its average passed `stop_factor` times the best."""
+    """Whether a range test stops: the loss is not finite, or its average exceeds `stop_factor` times the best."""
     return not (math.isfinite(loss) and math.isfinite(smoothed_loss)) or smoothed_loss > stop_factor * best
 
 
 def noise(losses: Columns) -> float:
-    """A robust standard deviation of the batch-to-batch noise: the median size of the second differences.
+    """Return a robust standard deviation of the batch-to-batch noise, from the median size of the second differences.
 
-    For normal noise that median is 0.6745 x sqrt(6) of a standard deviation. A slope leaves no second difference, and a
-    late explosion hardly moves a median.
+    For normal noise that median is 0.6745 x sqrt(6) standard deviations. A slope has no second difference, and a late
+    explosion hardly changes a median.
     """
     return float(np.median(np.abs(np.diff(losses, n=2)))) / (0.6745 * math.sqrt(6))
 
 
 def median_curve(curves: Sequence[Curve]) -> tuple[Columns, Columns, bool]:
-    """The lrs and the median loss of each step, as far as it is finite, and whether a step that is not came next.
+    """Return the lrs and median losses up to the last finite median, and whether a step with a non-finite one follows.
 
-    A test that ended before the others did so because its loss had risen: it counts as infinite from there on.
+    A test that ended before the others ended because its loss rose: its later losses count as infinite.
     """
     longest = max(curves, key=lambda curve: len(curve.lrs))
     losses = np.full((len(curves), len(longest.lrs)), np.inf)

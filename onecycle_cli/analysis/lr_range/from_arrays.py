@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from onecycle_cli.analysis.lr_range.curve import Curve
-from onecycle_cli.analysis.lr_range.suggestion import SHARES, Plan, Suggestion
+from onecycle_cli.analysis.lr_range.suggestion import SHARES, CyclePlan, Suggestion
 from onecycle_cli.analysis.lr_range.suggestion import suggest as suggest_from_curves
 from onecycle_cli.errors import InputError
 
@@ -39,7 +39,7 @@ def suggest(lrs: Any, losses: Any, *, optimizer: str = "sgd", div_factor: float 
     return suggest_from_curves(curves_of(lrs, losses), plan_of(optimizer, div_factor))
 
 
-def plan_of(optimizer: str, div_factor: float) -> Plan:
+def plan_of(optimizer: str, div_factor: float) -> CyclePlan:
     """The plan with this optimizer and divisor; `InputError` where one of them is unknown or out of range."""
     if optimizer not in SHARES:
         raise InputError(
@@ -47,7 +47,7 @@ def plan_of(optimizer: str, div_factor: float) -> Plan:
         )
     if not 1 <= div_factor < math.inf:
         raise InputError(f"div_factor is {div_factor!r}.", "Give max_lr / initial_lr: a number from 1 up, such as 10.")
-    return Plan(optimizer, div_factor)
+    return CyclePlan(optimizer, div_factor)
 
 
 def curves_of(lrs: Any, losses: Any) -> list[Curve]:

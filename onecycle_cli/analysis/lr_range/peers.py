@@ -1,7 +1,7 @@
-"""What other libraries would have suggested, for a user who wants to know what the tool he came from says.
+"""The max_lr suggestions of other libraries, for comparison with the library a user comes from.
 
-Each reads the loss of every step as that library does: with its own smoothing, its own stop, its own choice of steps.
-The formulas follow what the libraries compute; their own code is the oracle of the tests.
+Each rule gets the loss of every step as its library does: with the library's smoothing, stop, and choice of steps. The
+formulas follow what the libraries compute; the tests compare them with the libraries' code.
 """
 
 from collections.abc import Callable
@@ -33,7 +33,7 @@ def valley(lrs: Columns, smoothed: Columns) -> float:
         longer = lengths[:i][smoothed[:i] > smoothed[i]]
         lengths[i] = 1 + (longer.max() if len(longer) else 0)
     end = int(lengths.argmax())
-    # fastai keeps the start that it saw first, and never moves from (0, 0) where nothing decreases.
+    # fastai keeps the first start it finds, and stays at (0, 0) if nothing decreases.
     start = end - int(lengths[end]) if end else 0
     third = (end - start) / 3
     return float(lrs[start + int(third) + int(third / 2)])
@@ -70,7 +70,7 @@ def lightning(lrs: Columns, smoothed: Columns) -> float:
 
 
 def lightning_before(lrs: Columns, smoothed: Columns) -> float:
-    """Lightning before 2.5.3: the same with the slope per step."""
+    """Lightning before 2.5.3: the steepest slope per step, without the first ten steps and the last one."""
     return float(lrs[10:-1][np.gradient(smoothed[10:-1]).argmin()])
 
 
@@ -80,7 +80,7 @@ def _debiased(losses: Columns) -> Columns:
 
 
 def _plain(losses: Columns) -> Columns:
-    """A moving average that starts at the first loss, as it is."""
+    """Return a moving average that starts at the first loss, without bias correction."""
     averages = losses.copy()
     for i in range(1, len(losses)):
         averages[i] = 0.05 * losses[i] + 0.95 * averages[i - 1]
@@ -88,14 +88,14 @@ def _plain(losses: Columns) -> Columns:
 
 
 def _stopped(lrs: Columns, smoothed: Columns, factor: float) -> tuple[Columns, Columns]:
-    """The steps up to the first whose average is so many times the least one so far."""
+    """Return the steps up to the first whose average is more than `factor` times the least so far."""
     above = np.flatnonzero(smoothed > factor * np.minimum.accumulate(smoothed))
     end = int(above[0]) + 1 if len(above) else len(lrs)
     return lrs[:end], smoothed[:end]
 
 
 def _fastai(rule: Callable[[Columns, Columns], float], lrs: Columns, losses: Columns) -> float:
-    """fastai drops the first tenth of the steps and the last five."""
+    """Apply a rule as fastai does, without the first tenth of the steps and the last five."""
     kept = slice(len(lrs) // 10, -5)
     stopped_lrs, smoothed = _stopped(lrs, _debiased(losses), 4)
     return rule(stopped_lrs[kept], smoothed[kept])
@@ -119,18 +119,18 @@ PEERS: dict[str, tuple[Callable[..., float], Callable[[Columns, Columns], float]
     "lightning": (_lightning, lightning),
     "lightning_before_2_5_3": (_lightning, lightning_before),
 }
-"""Each rule by its name, behind the reading of the library it belongs to."""
+"""The rule of each library by name, with the function that prepares the curve as the library does."""
 
 
 def peer_answers(lrs: Columns, losses: Columns) -> dict[str, float | None]:
-    """What each peer says of a curve, the loss of each step up to the first that is not finite; None where it fails.
+    """Return the suggestion of each peer for the losses up to the first that is not finite; None for a peer that fails.
 
-    A peer fails where its own code would: on a curve with too few points for its rule.
+    A peer fails if its library's code would: on a curve with too few points for its rule.
     """
     answers: dict[str, float | None] = {}
     for name, (reading, rule) in PEERS.items():
         try:
             answers[name] = reading(rule, lrs, losses)
-        except (IndexError, ValueError):  # numpy's words for too few points
+        except (IndexError, ValueError):  # numpy raises these for too few points
             answers[name] = None
     return answers

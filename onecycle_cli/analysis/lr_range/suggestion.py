@@ -1,7 +1,7 @@
-"""Reading a learning rate range test: a curve in, a suggested `max_lr` for one cycle with its reason out.
+"""Suggestion from learning rate range tests: a curve in, a `max_lr` for one cycle with its reason out.
 
-Pure, and free of torch: a suggestion can be computed again from `lr_range.csv` on any machine. How the rule was found,
-and how it compares with others, is told in docs/suggestion.md.
+Pure, without torch: a suggestion can be computed again from `lr_range.csv` on any machine. docs/suggestion.md describes
+how the rule was found, and how it compares with others.
 """
 
 import math
@@ -14,24 +14,26 @@ from onecycle_cli.analysis.lr_range.curve import FEWEST_POINTS, Columns, Curve, 
 from onecycle_cli.analysis.lr_range.peers import peer_answers
 
 RULE = "basin"
-"""The name of the rule, as a suggestion has it."""
+"""The name of the rule in a suggestion."""
 
 SHARES = {"sgd": 1.2, "adamw": 1 / 3}
-"""The peak of a cycle over the middle of the basin, by optimizer: fitted on the tasks of benchmarks/suggestion."""
+"""The ratio of the suggested peak to the middle of the basin, by optimizer; fitted on the tasks of
+benchmarks/suggestion."""
 
 TYPICAL = {"sgd": 0.11, "adamw": 0.01}
-"""The geometric mean of the best max_lrs on those tasks, but for the digits: what to go by where a curve is faint."""
+"""The typical max_lr by optimizer, towards which a faint curve is drawn: the geometric mean of the best max_lrs on the
+tasks of benchmarks/suggestion, without the digits."""
 
 HALF_SIGNAL = 5.0
-"""A fall of so many standard errors weighs as much as the typical max_lr."""
+"""The fall, in standard errors, at which a curve weighs as much as the typical max_lr."""
 
 CONSERVATIVE_SHARE = 0.25
-"""So much of the basin lies below the lr that `conservative_max_lr` is made of as `max_lr` is of the middle."""
+"""The basin quantile that `conservative_max_lr` uses in place of the middle."""
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What a suggestion has to know of the planned run."""
+class CyclePlan:
+    """The optimizer and `div_factor` of the planned run, which a suggestion depends on."""
 
     optimizer: str
     div_factor: float
@@ -39,10 +41,10 @@ class Plan:
 
 @dataclass(frozen=True)
 class Suggestion:
-    """What a range test says. The lrs and `confidence` are None where no number can be trusted; `reason` says why.
+    """The result of range tests. The lrs and `confidence` are None if no lr can be suggested; `reason` says why.
 
-    `conservative_max_lr` is for a run that must not fail, `initial_lr` is where the cycle begins. `spread` is the
-    largest over the smallest `max_lr` of the single curves, where there were several.
+    `conservative_max_lr` is for a run that must not fail, `initial_lr` is the lr at the start of the cycle. `spread` is
+    the largest `max_lr` of the single curves divided by the smallest; None for one curve.
     """
 
     max_lr: float | None
@@ -55,11 +57,11 @@ class Suggestion:
     peers: dict[str, float | None]
 
 
-def suggest(curves: Sequence[Curve], plan: Plan) -> Suggestion:
-    """Reads the `max_lr` of a planned 1cycle run from a range test, or from several over the same lrs: rule `basin`.
+def suggest(curves: Sequence[Curve], plan: CyclePlan) -> Suggestion:
+    """Suggest the `max_lr` of a planned 1cycle run from range tests over the same lrs, with the rule `basin`.
 
-    `max_lr` is a share of the middle of the basin: of log lr over the fall of the loss, weighted by the squared depth.
-    Of several tests the median curve is read, and `spread` tells how far their own readings lie apart.
+    `max_lr` is a multiple of the middle of the basin: the mean of log lr, weighted by the squared depth of the loss.
+    Several tests are combined into their median curve, and `spread` shows how far their own suggestions differ.
     """
     lrs, losses, diverged = median_curve(curves)
     peers = {name: lr and significant(lr) for name, lr in peer_answers(lrs, losses).items()}
@@ -89,26 +91,26 @@ def suggest(curves: Sequence[Curve], plan: Plan) -> Suggestion:
 
 
 def weighed(max_lr: float, signal: float, typical: float) -> float:
-    """The mean, over log lr, of what a curve says and what is typical, each with its weight.
+    """Return the mean, over log lr, of the curve's max_lr and the typical one, each with its weight.
 
-    The curve's grows with the square of its signal, as that of a mean does: 1 at `HALF_SIGNAL`, 4 at twice that.
+    The curve's weight grows with the square of its signal, as that of a mean does: 1 at `HALF_SIGNAL`, 4 at twice that.
     """
     weight = 1 / (1 + (signal / HALF_SIGNAL) ** 2)
     return math.exp((1 - weight) * math.log(max_lr) + weight * math.log(typical))
 
 
 def readable(lrs: Columns, losses: Columns, *, diverged: bool) -> Basin | str:
-    """The basin of a test's finite steps where a max_lr can be read from it, else the reason why not."""
+    """Return the basin of a test's finite steps, or the reason why no max_lr can be read from it."""
     if len(losses) == 0:
-        return "The loss was not finite at the first step: the model or the data are broken, not the learning rate."
+        return "The loss was not finite at the first step: check the model and the data, not the learning rate."
     if len(losses) < FEWEST_POINTS:
-        return f"The test ended after {len(losses)} steps, too few to read a curve from: lower find_lr.start_lr."
+        return f"The test ended after {len(losses)} steps, too few for a suggestion: lower find_lr.start_lr."
     basin = basin_of(lrs, losses, diverged=diverged)
     return distrust(basin) or basin
 
 
 def _single_readings(curves: Sequence[Curve]) -> tuple[float | None, int]:
-    """The largest over the smallest middle of several tests, None of one, and how many of them cannot be read alone."""
+    """Return the largest middle of several tests over the smallest (None for one), and how many tests gave no basin."""
     if len(curves) == 1:
         return None, 0
     basins = []
@@ -120,5 +122,5 @@ def _single_readings(curves: Sequence[Curve]) -> tuple[float | None, int]:
 
 
 def significant(number: float) -> float:
-    """`number` to three significant digits: more would promise what a range test cannot tell."""
+    """Round `number` to three significant digits: a range test is no more precise."""
     return float(f"{number:.3g}")

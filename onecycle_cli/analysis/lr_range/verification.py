@@ -1,4 +1,4 @@
-"""What a few short cycles around a suggestion say of it. Pure."""
+"""Verification of a suggestion by a few short cycles around it. Pure."""
 
 import math
 from collections.abc import Sequence
@@ -10,23 +10,24 @@ from onecycle_cli.analysis.lr_range.curve import Columns
 from onecycle_cli.analysis.lr_range.suggestion import Suggestion, significant
 
 TRUST = 0.5
-"""How far, in log lr, a suggestion follows its trials: a twelfth of a run is noisy, and no small run.
+"""The share of the way, in log lr, that a suggestion moves towards the best lr of its trials.
 
-Measured on short cycles of the tasks in benchmarks/suggestion: a half and a third of the way lost the least, the whole
-way lost more than not to move.
+A cycle of a twelfth of a run is noisy, and differs from a whole run. On short cycles of the tasks in
+benchmarks/suggestion, a half and a third of the way lost the least; the whole way lost more than not moving.
 """
 
-
 CLIFF = 1.5
-"""A loss so many times the least one, or more, says where not to go, but not how steep the way is."""
+"""The multiple of the least loss at which losses are clipped: higher ones show where not to go, but not how steep the
+way is."""
 
 ALIKE = 0.02
-"""Losses that differ by no more than this share of the least say nothing: the cycles were too short to learn."""
+"""The largest spread of losses, as a share of the least, that counts as no difference: the cycles were too short to
+learn."""
 
 
 @dataclass(frozen=True)
-class Trial:
-    """A short cycle that ended: its peak, its length, and the scores on validation images; not finite: it diverged."""
+class VerificationCycle:
+    """The result of a short cycle: its peak, its length, and its validation scores, which are NaN if it diverged."""
 
     max_lr: float
     steps: int
@@ -34,11 +35,11 @@ class Trial:
     valid_accuracy: float
 
 
-def verified(suggestion: Suggestion, trials: Sequence[Trial], *, div_factor: float) -> Suggestion:
-    """`suggestion`, moved half-way towards the max_lr that the validation losses of the trials point at.
+def verified(suggestion: Suggestion, trials: Sequence[VerificationCycle], *, div_factor: float) -> Suggestion:
+    """Return `suggestion`, moved halfway towards the best max_lr of the trials' validation losses.
 
-    That is where a parabola through the losses over log lr has its least value. A trial at the suggestion itself that
-    diverged, or was far from the best, leaves little confidence.
+    The best max_lr is where a parabola through the losses over log lr has its minimum. Confidence is low if the trial
+    at the suggestion itself diverged or was far from the best.
     """
     assert suggestion.max_lr is not None
     assert suggestion.conservative_max_lr is not None
@@ -53,7 +54,7 @@ def verified(suggestion: Suggestion, trials: Sequence[Trial], *, div_factor: flo
         low = f"{reason}: take conservative_max_lr, or look at the figure."
         return replace(suggestion, confidence="low", reason=low)
     if np.ptp(np.minimum(losses, CLIFF * least)) <= ALIKE * least:
-        return replace(suggestion, reason=f"{reason}: too much alike to move it.")
+        return replace(suggestion, reason=f"{reason}: too similar to move the suggestion.")
     factor = (_pointed_at(trials, np.minimum(losses, CLIFF * least)) / suggestion.max_lr) ** TRUST
     here = losses[int(np.argmin([abs(math.log(trial.max_lr / suggestion.max_lr)) for trial in trials]))]
     max_lr = significant(factor * suggestion.max_lr)
@@ -65,12 +66,12 @@ def verified(suggestion: Suggestion, trials: Sequence[Trial], *, div_factor: flo
         initial_lr=significant(factor * suggestion.max_lr / div_factor),
         confidence="low" if here >= CLIFF * least else suggestion.confidence,
         rule=f"{suggestion.rule}, verified",
-        reason=f"{reason}, and moved it from {suggestion.max_lr:g}." if moved else f"{reason}, and left it there.",
+        reason=f"{reason}, and moved it from {suggestion.max_lr:g}." if moved else f"{reason}, and did not move it.",
     )
 
 
-def _pointed_at(trials: Sequence[Trial], losses: Columns) -> float:
-    """The lr between the trials' where the parabola through the losses over log lr is least; else the best trial's."""
+def _pointed_at(trials: Sequence[VerificationCycle], losses: Columns) -> float:
+    """Return the lr of the minimum of a parabola through the losses over log lr, within the trials, or the best lr."""
     logs = np.log([trial.max_lr for trial in trials])
     curvature, slope, _ = np.polyfit(logs, losses, 2)
     if curvature <= 0:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from onecycle_cli.analysis.diagnosis import Epoch, Settings, Step, TrainingRun
+from onecycle_cli.analysis.diagnosis import CurveEpoch, CurveStep, Settings, TrainingRun
 
 SETTINGS: dict[str, Any] = {
     "max_lr": 0.2,
@@ -37,7 +37,7 @@ def run_of() -> Callable[..., TrainingRun]:
         accuracies: Sequence[tuple[float, float]] | None = None,
         planned: int | None = None,
         status: str = "finished",
-        steps: Sequence[Step] = (),
+        steps: Sequence[CurveStep] = (),
         **settings: Any,
     ) -> TrainingRun:
         total = planned or len(train)
@@ -46,7 +46,7 @@ def run_of() -> Callable[..., TrainingRun]:
         epochs = []
         for number, (a, b, (right, valid_right)) in enumerate(zip(train, valid, pairs, strict=True), start=1):
             climbed = 1 - abs(2 * number / total - 1)
-            epochs.append(Epoch(number, chosen.max_lr * (0.01 + 0.99 * climbed), a, right, b, valid_right))
+            epochs.append(CurveEpoch(number, chosen.max_lr * (0.01 + 0.99 * climbed), a, right, b, valid_right))
         return TrainingRun(status, chosen, steps, epochs)
 
     return make

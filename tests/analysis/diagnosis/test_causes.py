@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from onecycle_cli.analysis.diagnosis import Place, Step, TrainingRun
+from onecycle_cli.analysis.diagnosis import CurveStep, Place, TrainingRun
 from onecycle_cli.analysis.diagnosis.causes import (
     collapsed,
     decays_too_much,
@@ -19,7 +19,7 @@ from onecycle_cli.analysis.diagnosis.causes import (
 Run = Callable[..., TrainingRun]
 STALLING = [2.0, 1.8, 1.7, 1.75, 1.72, 1.8, 1.7, 1.6, 1.5, 1.4]
 FALLING = [2.2, 2.1, 2.0, 1.9, 1.8, 1.7, 1.6, 1.5, 1.4, 1.3]
-STEPS = [Step(0, 0.1, 2.3), Step(1, 0.2, 5.0), Step(2, 0.3, float("nan"))]
+STEPS = [CurveStep(0, 0.1, 2.3), CurveStep(1, 0.2, 5.0), CurveStep(2, 0.3, float("nan"))]
 
 
 def test_a_diverged_run_tells_the_step_and_its_lr(run_of: Run) -> None:
@@ -62,7 +62,7 @@ def test_a_train_loss_that_stalls_at_the_peak_is_due_to_a_large_lr(run_of: Run) 
     found = stalled(run_of(STALLING, [2.0] * 10, max_lr=2.0))
     assert (found.rule, found.place) == ("lr-too-large", Place("epoch", 3, 7))
     assert found.evidence["share_of_epochs"] == 0.4
-    assert "max_lr is 2; 0.11 is usual." in found.text
+    assert "max_lr is 2; the usual value is 0.11." in found.text
     assert stalled(run_of(FALLING, [2.0] * 10, max_lr=2.0)) is None
 
 
@@ -146,7 +146,7 @@ def test_the_tail_of_the_published_short_cycle_is_too_long_and_that_of_the_long_
     # E1 and E2 of the 1cycle blog post's notebook: 93.53 % and 92.58 %
     assert tail_too_long(published(run_of, 0.1368, 0.0094, 0.2691, 0.9353)) is None
     found = tail_too_long(published(run_of, 0.5, 0.0047, 0.3540, 0.9258))
-    assert "0.0047 against 0.354" in found.text
+    assert "train loss 0.0047, validation loss 0.354" in found.text
 
 
 UNEQUAL = {"classes": 2, "train_counts": (152, 8), "valid_counts": (38, 2), "status": "collapsed"}
@@ -162,6 +162,6 @@ def test_a_collapse_of_unequal_classes_is_judged_by_their_shares(run_of: Run) ->
 def test_train_images_learned_by_heart_are_a_collapse_that_no_lr_mends(run_of: Run) -> None:
     found = collapsed(run_of([0.3, 0.2, 0.1], [0.3, 0.2, 0.35], **UNEQUAL))
     assert (found.rule, found.place) == ("collapsed", Place("epoch", 2, 3))
-    assert "ended at 0.35, where guessing costs 0.199" in found.text
+    assert "ended at 0.35 (guessing: 0.199)" in found.text
     assert "labels" in found.advice
     assert "max-lr" not in found.advice

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from onecycle_cli.analysis.lr_range import Curve, Plan, Suggestion, suggest
+from onecycle_cli.analysis.lr_range import Curve, CyclePlan, Suggestion, suggest
 
 Losses = Sequence[float] | NDArray[np.float64]
 
@@ -20,7 +20,7 @@ def trough(left: float, right: float, noise_level: float = 0.0) -> np.ndarray:
 
 
 def read(*losses: Losses) -> Suggestion:
-    return suggest([Curve(LRS[: len(one)].tolist(), list(one)) for one in losses], Plan("sgd", 10))
+    return suggest([Curve(LRS[: len(one)].tolist(), list(one)) for one in losses], CyclePlan("sgd", 10))
 
 
 @pytest.mark.parametrize(
@@ -31,8 +31,8 @@ def read(*losses: Losses) -> Suggestion:
         (trough(0.01, 1, 0.5), "low", "times its standard error"),
         (trough(2e-5, 1), "low", "falls from the first steps on"),
         (2.3 + 5 * np.exp(-np.arange(141) / 8), "low", "falls from the first steps on"),
-        (np.where(LRS > 1, 1.6, trough(0.01, 1)), "medium", "risen by only 30% of its fall in the end"),
-        ([*np.linspace(2.3, 1, 80), math.nan], "medium", "still at its least when it was suddenly not finite"),
+        (np.where(LRS > 1, 1.6, trough(0.01, 1)), "medium", "rose by only 30% of its fall at the end"),
+        ([*np.linspace(2.3, 1, 80), math.nan], "medium", "still at its least when it suddenly became infinite or NaN"),
     ],
     ids=["clear", "noisy", "very noisy", "falling at once", "a transient at the start", "cut short", "ends falling"],
 )
@@ -47,4 +47,4 @@ def test_confidence_is_less_where_the_curve_says_less(losses: Losses, confidence
 def test_tests_that_lie_far_apart_leave_no_high_confidence() -> None:
     apart = read(trough(0.01, 1), trough(0.01, 1), trough(0.1, 10))
     assert apart.confidence == "medium"
-    assert "far apart" in apart.reason
+    assert "differ widely" in apart.reason

@@ -13,7 +13,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onecycle_cli.analysis.lr_range import Curve, Plan
+from onecycle_cli.analysis.lr_range import Curve, CyclePlan
 from onecycle_cli.analysis.lr_range import suggest as suggest_from_curves
 from onecycle_cli.analysis.lr_range.from_arrays import MOST_STEPS, suggest
 from onecycle_cli.analysis.lr_range.suggestion import SHARES
@@ -30,7 +30,7 @@ LOSSES = np.where(LRS < 0.01, 2.3, np.where(LRS < 1, 1.3, 4.0))
 def test_a_recorded_curve_gives_the_suggestion_of_find_lr(name: str, optimizer: str) -> None:
     lrs, losses = RECORDED[name]["lr"], RECORDED[name]["train_loss"]
     found = suggest(lrs, losses, optimizer=optimizer)
-    assert found == suggest_from_curves([Curve(lrs, losses)], Plan(optimizer, 10))
+    assert found == suggest_from_curves([Curve(lrs, losses)], CyclePlan(optimizer, 10))
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_several_curves_may_end_early_and_are_rows_of_an_array_too() -> None:
     early = LOSSES.tolist()[:45]
     found = suggest(LRS, [LOSSES, early, LOSSES])
     curves = [Curve(LRS.tolist(), LOSSES.tolist()), Curve(LRS.tolist()[:45], early)]
-    assert found == suggest_from_curves([curves[0], curves[1], curves[0]], Plan("sgd", 10))
+    assert found == suggest_from_curves([curves[0], curves[1], curves[0]], CyclePlan("sgd", 10))
     assert found.spread == pytest.approx(1, abs=0.2)
     assert suggest(LRS, np.stack([LOSSES, LOSSES])) == suggest(LRS, [LOSSES, LOSSES])
     assert suggest(LRS, [LOSSES]) == suggest(LRS, LOSSES)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from onecycle_cli.analysis.lr_range import Curve, Plan, Suggestion, suggest
+from onecycle_cli.analysis.lr_range import Curve, CyclePlan, Suggestion, suggest
 from onecycle_cli.analysis.lr_range.basin import basin_of
 from onecycle_cli.analysis.lr_range.suggestion import HALF_SIGNAL, SHARES, TYPICAL, significant, weighed
 
@@ -17,7 +17,7 @@ Losses = Sequence[float] | NDArray[np.float64]
 
 LRS = np.geomspace(1e-5, 100, 141)
 AT = np.log10(LRS)
-PLAN = Plan("sgd", div_factor=10)
+PLAN = CyclePlan("sgd", div_factor=10)
 MIDDLE = SHARES["sgd"] * 0.1
 """What a trough from 0.01 to 1 gives."""
 
@@ -33,7 +33,7 @@ def trough(left: float, right: float, noise_level: float = 0.0, seed: int = 0) -
     return losses + np.random.default_rng(seed).normal(0, noise_level, len(LRS))
 
 
-def read(*losses: Losses, plan: Plan = PLAN) -> Suggestion:
+def read(*losses: Losses, plan: CyclePlan = PLAN) -> Suggestion:
     return suggest([Curve(LRS[: len(one)].tolist(), list(one)) for one in losses], plan)
 
 
@@ -94,7 +94,7 @@ def test_a_nan_in_the_middle_ends_the_curve_there() -> None:
 
 def test_each_optimizer_has_a_share_of_its_own() -> None:
     losses = trough(0.01, 1)
-    adamw = read(losses, plan=Plan("adamw", div_factor=25))
+    adamw = read(losses, plan=CyclePlan("adamw", div_factor=25))
     assert adamw.max_lr == pytest.approx(read(losses).max_lr * SHARES["adamw"] / SHARES["sgd"], rel=0.01)
     assert adamw.initial_lr == pytest.approx(adamw.max_lr / 25, rel=0.01)
 
@@ -123,7 +123,7 @@ def test_a_single_test_that_cannot_be_read_is_told_and_left_out_of_the_spread(us
     assert suggestion.max_lr == pytest.approx(MIDDLE, rel=0.15)
     assert suggestion.spread == 1
     assert suggestion.confidence == "medium"
-    assert "1 of the single tests cannot be read" in suggestion.reason
+    assert "1 of the single tests gave no max_lr" in suggestion.reason
 
 
 @pytest.mark.parametrize("seed", range(20))

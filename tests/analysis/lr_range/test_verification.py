@@ -4,19 +4,19 @@ import math
 
 import pytest
 
-from onecycle_cli.analysis.lr_range import Suggestion, Trial, verified
+from onecycle_cli.analysis.lr_range import Suggestion, VerificationCycle, verified
 
 PLAIN = Suggestion(0.3, 0.1, 0.03, "medium", None, "basin", "Because.", {})
 
 
 def judged(*losses: float) -> Suggestion:
-    trials = [Trial(lr, 40, loss, 0.5) for lr, loss in zip((0.1, 0.3, 0.9), losses, strict=True)]
+    trials = [VerificationCycle(lr, 40, loss, 0.5) for lr, loss in zip((0.1, 0.3, 0.9), losses, strict=True)]
     return verified(PLAIN, trials, div_factor=10)
 
 
 def test_losses_that_are_least_at_the_suggestion_leave_it_there() -> None:
     assert judged(1.1, 1.0, 1.1).max_lr == 0.3
-    assert judged(1.1, 1.0, 1.1).reason.endswith("and left it there.")
+    assert judged(1.1, 1.0, 1.1).reason.endswith("and did not move it.")
 
 
 def test_it_moves_half_way_to_where_the_parabola_is_least() -> None:
@@ -45,7 +45,7 @@ def test_where_the_suggestion_itself_did_far_worse_than_another_the_confidence_i
 @pytest.mark.parametrize("losses", [(2.3026, 2.3026, 2.3026), (2.300, 2.302, 2.304), (0.0, 0.0, 0.0)])
 def test_losses_that_are_too_much_alike_move_nothing(losses: tuple) -> None:
     assert judged(*losses).max_lr == 0.3
-    assert "too much alike" in judged(*losses).reason
+    assert "too similar to move" in judged(*losses).reason
 
 
 def test_what_was_tried_is_told() -> None:

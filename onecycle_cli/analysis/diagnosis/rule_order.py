@@ -1,4 +1,4 @@
-"""Which rules are asked, and in which order they have the word."""
+"""The rules of a diagnosis, in the order of their importance."""
 
 from onecycle_cli.analysis.diagnosis.causes import (
     collapsed,
@@ -11,7 +11,7 @@ from onecycle_cli.analysis.diagnosis.causes import (
     tail_too_long,
 )
 from onecycle_cli.analysis.diagnosis.curves import TrainingRun
-from onecycle_cli.analysis.diagnosis.outcomes import cycle_too_long, overfitting, underfitting
+from onecycle_cli.analysis.diagnosis.endings import cycle_too_long, overfitting, underfitting
 from onecycle_cli.analysis.diagnosis.statement import Rule, Statement
 
 FAILURES: tuple[Rule, ...] = (diverged, collapsed)
@@ -23,22 +23,22 @@ CAUSES: tuple[Rule, ...] = (
     smoothing_too_strong,
     tail_too_long,
 )
-OUTCOMES: tuple[Rule, ...] = (overfitting, cycle_too_long)
+ENDINGS: tuple[Rule, ...] = (overfitting, cycle_too_long)
 
 
 def diagnose(run: TrainingRun) -> list[Statement]:
-    """What the curves of a run say, the most important first; nothing where they say nothing.
+    """Return the statements on a run's curves, the most important first; empty if no rule applies.
 
-    A run that failed is not read any further, nor one of several cycles or none: under a constant lr a loss that stands
-    still is no fault. Else causes come first, since mending one changes what follows from it, then how the run came
-    out. Underfitting is said only where no cause was found.
+    A failed run gets the failure statement only. A run with several cycles or without one gets no other statements:
+    with a constant lr, a loss that stops falling is normal. Otherwise causes come first, since fixing a cause changes
+    the ending, then statements on how the run ended. Underfitting is reported only if no cause was found.
     """
     if failure := _asked(FAILURES, run):
         return failure[:1]
     if not (run.epochs and run.settings.single_cycle):
         return []
     causes = _asked(CAUSES, run)
-    return causes + _asked(OUTCOMES if causes else (*OUTCOMES, underfitting), run)
+    return causes + _asked(ENDINGS if causes else (*ENDINGS, underfitting), run)
 
 
 def _asked(rules: tuple[Rule, ...], run: TrainingRun) -> list[Statement]:

@@ -1,4 +1,4 @@
-"""What is said of recorded runs: the planted fault first, and nothing of healthy runs."""
+"""The statements on recorded runs: the planted fault first, and nothing on healthy runs."""
 
 import runpy
 from collections.abc import Callable
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onecycle_cli.analysis.diagnosis import Epoch, Settings, TrainingRun, diagnose
+from onecycle_cli.analysis.diagnosis import CurveEpoch, Settings, TrainingRun, diagnose
 
 GOLDEN = Path(__file__).parent.parent.parent / "golden"
 CASES = runpy.run_path(str(GOLDEN / "read_diagnosis.py"))["cases"]()
@@ -68,7 +68,7 @@ def test_of_a_run_without_epochs_nothing_is_said(run_of: Callable) -> None:
 
 loss = st.one_of(st.floats(0, 1e30), st.sampled_from([0.0, float("inf"), float("nan")]))
 share = st.floats(0, 1)
-epoch = st.builds(Epoch, st.just(1), st.floats(1e-6, 1), loss, share, loss, share)
+epoch = st.builds(CurveEpoch, st.just(1), st.floats(1e-6, 1), loss, share, loss, share)
 settings = st.builds(
     Settings,
     epochs=st.integers(1, 12),

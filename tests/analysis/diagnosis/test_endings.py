@@ -1,4 +1,4 @@
-"""Rules on how a run comes out, each on curves made for it."""
+"""Rules on how a run ends, each on curves made for it."""
 
 import math
 from collections.abc import Callable
@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from onecycle_cli.analysis.diagnosis import Place, Statement, TrainingRun
-from onecycle_cli.analysis.diagnosis.outcomes import cycle_too_long, overfitting, underfitting
+from onecycle_cli.analysis.diagnosis.endings import cycle_too_long, overfitting, underfitting
 
 Run = Callable[..., TrainingRun]
 LEARNING = [2.0, 1.6, 1.3, 1.0, 0.8, 0.6, 0.5, 0.4, 0.3, 0.2]
@@ -39,7 +39,7 @@ def test_while_a_run_goes_on_the_validation_loss_has_to_turn_up(run_of: Run) -> 
     turned = [2.0, 1.7, 1.5, 1.3, 1.3, 1.5, 1.5, 1.6, 1.7, 1.8]
     found = overfitting(run_of(LEARNING, turned, planned=20, status="running"))
     assert (found.rule, found.place) == ("overfitting", Place("epoch", 4, 10))
-    assert "from 1.3 in epoch 4 to 1.8, and 1.5 at least in the last 5 epochs" in found.text
+    assert "from 1.3 in epoch 4 to 1.8, and was at least 1.5 in the last 5 epochs" in found.text
     jumps = [2.0, 1.7, 1.5, 1.3, 1.3, 1.5, 1.5, 1.3, 1.7, 9.0]
     assert overfitting(run_of(LEARNING, jumps, planned=20, status="running")) is None
     assert overfitting(run_of(LEARNING, turned, planned=30, status="running")) is None  # a fifth of them is 6
