@@ -22,7 +22,7 @@ GAIN = 0.05
 
 
 def largest_that_fits(fits: Callable[[int], bool], limit: int) -> int | None:
-    """Return the largest batch size up to `limit` that fits, to within 1/32; None if the smallest does not fit.
+    """Returns the largest batch size up to `limit` that fits, to within 1/32; None if the smallest does not fit.
 
     Sizes double from 8 until one does not fit; then the gap between the last size that fits and the first that does not
     is halved repeatedly. If `fits` is true up to some size and false above it, the returned size fits, and a size at
@@ -47,12 +47,12 @@ def largest_that_fits(fits: Callable[[int], bool], limit: int) -> int | None:
 
 
 def with_margin(largest: int) -> int:
-    """Reduce the largest size that fits by a tenth, to a multiple of 8, but not below 8 if 8 fits."""
+    """Reduces the largest size that fits by a tenth, to a multiple of 8, but not below 8 if 8 fits."""
     return max(_multiple(int((1 - MARGIN) * largest)), min(MULTIPLE, largest))
 
 
 def half(batch_size: int) -> int | None:
-    """Halve a batch size that does not fit, to a multiple of 8; None if that is 0."""
+    """Halves a batch size that does not fit, to a multiple of 8; None if that is 0."""
     return _multiple(batch_size // 2) or None
 
 
@@ -61,13 +61,13 @@ FEWEST_BATCHES = 4
 
 
 def sizes_around(batch_size: int, factors: Sequence[float], images: int) -> list[int]:
-    """Return the batch size times each factor, if at least 8 and at most a fourth of an epoch's `images`."""
+    """Returns the batch size times each factor, if at least 8 and at most a fourth of an epoch's `images`."""
     sizes = [int(factor * batch_size) for factor in factors]
     return [size for size in sizes if size >= MULTIPLE and size * FEWEST_BATCHES <= images]
 
 
 def epochs_in_equal_time(epochs: int, speed: float, other: float) -> int:
-    """Return the epochs at `other` images per second that take as long as `epochs` at `speed`; at least one."""
+    """Returns the epochs at `other` images per second that take as long as `epochs` at `speed`; at least one."""
     return max(1, round(epochs * other / speed))
 
 
@@ -84,7 +84,7 @@ class Speed:
 
 
 def measured_speeds(images_per_second: Callable[[int], float | None], limit: int) -> list[Speed]:
-    """Measure the speeds of batch sizes that double from 16 up to `limit`, as long as the speed grows.
+    """Measures the speeds of batch sizes that double from 16 up to `limit`, as long as the speed grows.
 
     Stops after two sizes in a row without a gain over the fastest size before them, or at the first size that does not
     fit in memory (None).
@@ -103,6 +103,6 @@ def measured_speeds(images_per_second: Callable[[int], float | None], limit: int
 
 
 def smallest_fast(speeds: Sequence[Speed]) -> Speed:
-    """Return the smallest size whose speed is within `GAIN` of the best; `speeds` is in ascending order of size."""
+    """Returns the smallest size whose speed is within `GAIN` of the best; `speeds` is in ascending order of size."""
     best = max(speed.images_per_second for speed in speeds)
     return next(speed for speed in speeds if (1 + GAIN) * speed.images_per_second >= best)

@@ -73,7 +73,7 @@ class Answers:
 
 
 def balanced_weights(counts: Sequence[int]) -> list[float]:
-    """Return class weights that give all classes equal influence: images / (classes * count); 0 for an empty class.
+    """Returns class weights that give all classes equal influence: images / (classes * count); 0 for an empty class.
 
     Formula: scikit-learn's `compute_class_weight("balanced")`.
     """
@@ -81,7 +81,7 @@ def balanced_weights(counts: Sequence[int]) -> list[float]:
 
 
 def chance(counts: Sequence[int], *, label_smoothing: float = 0.0, balanced: bool = False) -> float:
-    """Return the least train loss of a model that gives every image the same prediction: the entropy of the labels.
+    """Returns the least train loss of a model that gives every image the same prediction: the entropy of the labels.
 
     `label_smoothing` smooths the labels first; `balanced` weights the classes with `balanced_weights`.
     """
@@ -93,7 +93,7 @@ def chance(counts: Sequence[int], *, label_smoothing: float = 0.0, balanced: boo
 
 
 def loss_of_guessing(train: Sequence[int], scored: Sequence[int]) -> float:
-    """Return the mean loss of always predicting the class shares of `train` on images with the class counts `scored`.
+    """Returns the mean loss of always predicting the class shares of `train` on images with the class counts `scored`.
 
     A class without training images counts as having one image.
     """
@@ -102,7 +102,7 @@ def loss_of_guessing(train: Sequence[int], scored: Sequence[int]) -> float:
 
 
 def dominant_class(counts: Sequence[int]) -> int | None:
-    """Return the largest class if its share is above `UNEQUAL` times the average share, else None.
+    """Returns the largest class if its share is above `UNEQUAL` times the average share, else None.
 
     With two classes no share is above twice the average, so the limit is twice the other class's share: two thirds.
     """

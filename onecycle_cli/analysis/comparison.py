@@ -51,7 +51,7 @@ class Run:
 
 
 def settings_of(command: str, recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the recipe fields, by dotted name, that have an effect on a run of `command`."""
+    """Returns the recipe fields, by dotted name, that have an effect on a run of `command`."""
     return {field: value for field, value in recipe.items() if _goes_by(command, field)}
 
 
@@ -60,7 +60,7 @@ def _goes_by(command: str, field: str) -> bool:
 
 
 def differing(runs: Sequence[Run]) -> list[str]:
-    """Return the settings that differ between the runs they affect, in recipe order, with the seed last.
+    """Returns the settings that differ between the runs they affect, in recipe order, with the seed last.
 
     If a run's recipe lacks a field, as one of an older version may, the missing value differs from every other value.
     """
@@ -78,12 +78,12 @@ def _same(runs: Sequence[Run], field: str) -> bool:
 
 
 def short_names(fields: Sequence[str], taken: Sequence[str]) -> dict[str, str]:
-    """Return a short column name per dotted field, as in a sweep's table, or the field itself if that is `taken`."""
+    """Returns a short column name per dotted field, as in a sweep's table, or the field itself if that is `taken`."""
     return {field: field if short in taken else short for field, short in column_names(fields).items()}
 
 
 def distinct_names(paths: Sequence[str]) -> tuple[list[str], str]:
-    """Return the distinguishing part of each path, and a pattern of the shared start and end around a `*`.
+    """Returns the distinguishing part of each path, and a pattern of the shared start and end around a `*`.
 
     `["runs/1010-train-digits", "runs/1020-train-digits"]` gives `["1010", "1020"]` and `"runs/*-train-digits"`.
     """
@@ -116,7 +116,7 @@ class Group:
 
 
 def groups(runs: Sequence[Run], fields: Sequence[str]) -> list[Group]:
-    """Group the runs by command and by their settings except the seed; `fields` are the settings that differ.
+    """Groups the runs by command and by their settings except the seed; `fields` are the settings that differ.
 
     If two runs have the same seed, the later one replaces the earlier: it is not an independent sample.
     """
@@ -149,7 +149,7 @@ class Spread:
 
 
 def over_seeds(groups: Sequence[Group]) -> list[Spread]:
-    """Return the mean of each result over the seeds of each group, for results with two values in some group.
+    """Returns the mean of each result over the seeds of each group, for results with two values in some group.
 
     Runs that diverged or were stopped have no final result: they count in `runs`, not in `n`.
     """
@@ -169,7 +169,7 @@ def _spreads(group: Group) -> Iterator[Spread]:
 
 
 def labels(runs: Sequence[Run], fields: Sequence[str], names: Mapping[str, str]) -> list[str]:
-    """Return a label for each run's curve: the settings that distinguish the run, such as "max_lr 0.1, width 2".
+    """Returns a label for each run's curve: the settings that distinguish the run, such as "max_lr 0.1, width 2".
 
     Runs that differ only in their seed share a label that ends with their number; if all runs do, the label is the
     seed. `names` maps each of the differing `fields` to its short name.

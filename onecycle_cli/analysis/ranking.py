@@ -41,7 +41,7 @@ class Ranked:
 
 
 def ranked(cells: Sequence[CellResult]) -> list[Ranked]:
-    """Return one row per combination of values, in ascending order of mean validation loss.
+    """Returns one row per combination of values, in ascending order of mean validation loss.
 
     Values with a run that did not finish come after all others, however low the loss of their other runs.
     """
@@ -67,7 +67,7 @@ def _row(group: Sequence[CellResult]) -> Ranked:
 
 
 def verdict(rows: Sequence[Ranked], valid_images: int) -> str:
-    """Return a sentence that says whether the first row beats the others by more than noise, with the numbers."""
+    """Returns a sentence that says whether the first row beats the others by more than noise, with the numbers."""
     complete = [row for row in rows if row.valid_loss is not None and not row.not_finished]
     if not complete:
         return "No value finished with every seed, so there is no best value."
@@ -93,7 +93,7 @@ def verdict(rows: Sequence[Ranked], valid_images: int) -> str:
 
 
 def _standard_error(one: Ranked, other: Ranked) -> float:
-    """Return the standard error of the difference between two mean validation losses."""
+    """Returns the standard error of the difference between two mean validation losses."""
     return math.sqrt(sum((row.valid_loss_sd or 0) ** 2 / row.n for row in (one, other)))
 
 

@@ -94,7 +94,7 @@ class Cost:
     epoch: float
 
     def range_tests(self, stage: TuningStage) -> float:
-        """Return the seconds of the stage's range tests: one per batch size tried, with a cost in proportion to it."""
+        """Returns the seconds of the stage's range tests: one per batch size tried, with a cost in proportion to it."""
         sizes = [values[BATCH_SIZE] for values in stage.values if BATCH_SIZE in values]
         return float(sum(self.range_test * size / self.batch_size for size in sizes))
 
@@ -109,7 +109,7 @@ class TuningPlan:
 
 
 def planned(stages: Sequence[TuningStage], cost: Cost, budget: float, epochs: int, least: int = 1) -> TuningPlan | None:
-    """Plan the longest short runs, up to `epochs`, that allow every run of each stage within `budget` seconds.
+    """Plans the longest short runs, up to `epochs`, that allow every run of each stage within `budget` seconds.
 
     If runs of `least` epochs do not fit, the last stages are left out, momentum first since it matters least. Returns
     None if the budget is too small for the start runs alone.
@@ -125,7 +125,7 @@ def planned(stages: Sequence[TuningStage], cost: Cost, budget: float, epochs: in
 
 
 def same_pace(max_lr: float, momentum: float, other: float) -> float:
-    """Return the max_lr at which SGD moves as far with momentum `other` as at `max_lr` with `momentum`.
+    """Returns the max_lr at which SGD moves as far with momentum `other` as at `max_lr` with `momentum`.
 
     In the long run a step with momentum m moves 1 / (1 - m) times as far as a step without. Source: Smith's report,
     section 4.3, which treats lr and momentum as a pair for that reason.
@@ -134,12 +134,12 @@ def same_pace(max_lr: float, momentum: float, other: float) -> float:
 
 
 def noise(losses: Sequence[float]) -> float | None:
-    """Return the standard error of the difference between two single runs, from losses over seeds; None for one."""
+    """Returns the standard error of the difference between two single runs, from losses over seeds; None for one."""
     return math.sqrt(2) * stdev(losses) if len(losses) > 1 else None
 
 
 def decided(stage: TuningStage, start: TuningRun, others: Sequence[TuningRun], noise: float | None) -> Decision:
-    """Choose the value with the least validation loss if it beats the start by more than one standard error.
+    """Chooses the value with the least validation loss if it beats the start by more than one standard error.
 
     If the start run did not reach its end, any run that did replaces it. If the noise is unknown, a start run that
     reached its end stays.
@@ -167,6 +167,6 @@ def decided(stage: TuningStage, start: TuningRun, others: Sequence[TuningRun], n
 
 
 def best_with(values: Mapping[str, Any], trials: Sequence[TuningRun]) -> TuningRun | None:
-    """Return the short run with all of `values` and the least validation loss; None if no such run reached its end."""
+    """Returns the short run with all of `values` and the least validation loss; None if no such run reached its end."""
     ended = [t for t in trials if t.valid_loss is not None and values.items() <= t.values.items()]
     return min(ended, key=lambda trial: trial.valid_loss or 0.0, default=None)

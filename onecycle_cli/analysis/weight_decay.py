@@ -42,7 +42,7 @@ class WeightDecayChoice:
 
 
 def read_weight_decay(rows: Sequence[SweepRow], gain: float) -> WeightDecayChoice:
-    """Choose the largest weight decay that still allows a high lr: its reach is within a factor of 1.3 of the highest.
+    """Chooses the largest weight decay that still allows a high lr: its reach is within a factor of 1.3 of the highest.
 
     Source: Gugger's reading of Smith ("pick the largest one that will still let us train at a high maximum learning
     rate"), made exact. The reach separates the curves best: the least loss and the onset can lie anywhere in a flat
@@ -71,7 +71,7 @@ def read_weight_decay(rows: Sequence[SweepRow], gain: float) -> WeightDecayChoic
 
 
 def bisected(weight_decays: Sequence[float], chosen: float) -> list[float]:
-    """Return the values halfway between `chosen` and its neighbours on a log scale, without those already tried.
+    """Returns the values halfway between `chosen` and its neighbours on a log scale, without those already tried.
 
     Source: Smith's report, section 4.4: after finding the best of 1e-3, 1e-4 and 1e-5, bisect the exponent. A neighbour
     of 0 has no exponent and is skipped.

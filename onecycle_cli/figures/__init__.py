@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def silent() -> Iterator[None]:
-    """Suppress matplotlib's warnings and log messages, also those of its import, which users cannot act on."""
+    """Suppresses matplotlib's warnings and log messages, also those of its import, which users cannot act on."""
     log = logging.getLogger("matplotlib")
     before = log.level
     log.setLevel(logging.ERROR)

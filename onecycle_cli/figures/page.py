@@ -48,7 +48,7 @@ class Page:
         return "".join(sorted(self._missing))
 
     def text(self, words: str, longest: int = LONGEST_TITLE) -> str:
-        """Return `words` as text for a title, an axis or a tick, cut to `longest` characters."""
+        """Returns `words` as text for a title, an axis or a tick, cut to `longest` characters."""
         shown = printable(words)
         if len(shown) > longest:
             shown = f"{shown[: longest - 3]}..."
@@ -59,7 +59,7 @@ class Page:
         return shown.replace("$", r"\$")
 
     def label(self, words: str, longest: int = LONGEST_LABEL) -> str:
-        """Return `words` as a legend label, cut to `longest` characters.
+        """Returns `words` as a legend label, cut to `longest` characters.
 
         A leading zero-width space keeps matplotlib from hiding a label that begins with an underscore.
         """
@@ -69,7 +69,7 @@ class Page:
 
 @contextmanager
 def new_page(path: Path, width: float, height: float) -> Iterator[Page]:
-    """Yield an empty page of `width` x `height` inches; save it to `path` as PNG when the block ends."""
+    """Yields an empty page of `width` x `height` inches; save it to `path` as PNG when the block ends."""
     with mpl.rc_context({"text.usetex": False, "font.family": _fonts()}):
         page = Page(Figure(figsize=(width, height), layout="constrained"), tuple(_fonts()))
         yield page
@@ -77,7 +77,7 @@ def new_page(path: Path, width: float, height: float) -> Iterator[Page]:
 
 
 def _fonts() -> list[str]:
-    """Return the user's fonts, then the installed fallback fonts."""
+    """Returns the user's fonts, then the installed fallback fonts."""
     installed = {font.name for font in font_manager.fontManager.ttflist}
     further = [name for name in (*FALLBACK_FONTS, LAST_FONT) if name in installed]
     return list(dict.fromkeys([*mpl.rcParams["font.family"], *further]))
@@ -85,7 +85,7 @@ def _fonts() -> list[str]:
 
 @cache
 def _drawn_by(fonts: tuple[str, ...]) -> frozenset[int]:
-    """Return the code points that at least one of the fonts has."""
+    """Returns the code points that at least one of the fonts has."""
     found: set[int] = set()
     for name in fonts:
         try:

@@ -71,7 +71,7 @@ def plot_lr_range(
     peers: Mapping[str, float | None],
     valid: Sequence[tuple[float, float]] = (),
 ) -> str:
-    """Plot the loss over log lr, with our suggestion and those of the peers.
+    """Plots the loss over log lr, with our suggestion and those of the peers.
 
     `tests` holds the lrs and losses of each test, `shape` their combined smooth curves, `valid` pairs of lr and
     validation loss.
@@ -116,7 +116,7 @@ def plot_lr_range(
 
 
 def plot_training(path: Path, *, title: str, steps: Mapping[str, Column], epochs: Mapping[str, Column]) -> str:
-    """Plot the losses, accuracy, lr and momentum of a run, in panels with a shared step axis.
+    """Plots the losses, accuracy, lr and momentum of a run, in panels with a shared step axis.
 
     `steps` and `epochs` are the columns of `steps.csv` and `epochs.csv`. The lrs of layer groups are drawn on a log
     scale, with gaps while a group is frozen.
@@ -151,7 +151,7 @@ def plot_training(path: Path, *, title: str, steps: Mapping[str, Column], epochs
 
 
 def plot_schedule(path: Path, *, title: str, lrs: Sequence[float], momentums: Sequence[float]) -> str:
-    """Plot lr and momentum over the steps."""
+    """Plots lr and momentum over the steps."""
     with new_page(path, 9, 5.5) as page:
         upper, lower = page.figure.subplots(2, sharex=True)
         upper.plot(lrs, color=BLUE)
@@ -164,7 +164,7 @@ def plot_schedule(path: Path, *, title: str, lrs: Sequence[float], momentums: Se
 
 
 def plot_sweep(path: Path, *, title: str, curves: Sequence[Overlaid], fields: str, chosen: str | None) -> str:
-    """Plot smooth losses over log lr, one curve per value of `fields`, the chosen one bold, a triangle at each mark."""
+    """Plots smooth losses over log lr, a curve per value of `fields`, the chosen one bold, a triangle at each mark."""
     with new_page(path, 9, 5.5) as page:
         axes = page.figure.add_subplot()
         for number, curve in enumerate(curves):
@@ -179,7 +179,7 @@ def plot_sweep(path: Path, *, title: str, curves: Sequence[Overlaid], fields: st
 
 
 def plot_comparison(path: Path, *, trainings: Sequence[Trained], tests: Sequence[Overlaid]) -> str:
-    """Plot training runs by losses, accuracy and lr, and range tests by smooth loss over lr.
+    """Plots training runs by losses, accuracy and lr, and range tests by smooth loss over lr.
 
     Runs with the same label have the same look and one legend entry. A triangle shows the mark of each range test.
     """
@@ -222,7 +222,7 @@ def _add_trainings(figure: SubFigure, trainings: Sequence[Trained], looks: Mappi
 
 
 def _overlay(axes: Axes, curve: Overlaid, look: Look) -> None:
-    """Draw one curve with its band and its mark."""
+    """Draws one curve with its band and its mark."""
     shape = curve.shape
     axes.plot(shape.lrs, shape.median, **look)
     if (shape.high > shape.low).any():
@@ -239,7 +239,7 @@ def _limit_overlay(axes: Axes, curves: Sequence[Overlaid]) -> None:
 
 
 def _limit_losses(axes: Axes, runs: Sequence[Sequence[float]]) -> None:
-    """Limit the height by the median of the runs' first losses, so that one exploding run does not flatten the rest."""
+    """Limits the height by the median of the runs' first losses, so that an exploding run does not flatten the rest."""
     losses = sorted(loss for run in runs for loss in run if math.isfinite(loss))
     firsts = sorted(run[0] for run in runs if run and math.isfinite(run[0]))
     if firsts:
@@ -247,13 +247,13 @@ def _limit_losses(axes: Axes, runs: Sequence[Sequence[float]]) -> None:
 
 
 def _look(number: int) -> Look:
-    """Return the colour and line style of curve `number`. Each round of colours shifts the styles: 24 looks differ."""
+    """Returns the colour and line style of curve `number`. Each round of colours shifts the styles: 24 looks differ."""
     style = (number + number // len(COLORS)) % len(STYLES)
     return {"color": COLORS[number % len(COLORS)], "linestyle": STYLES[style]}
 
 
 def _shared_legend(page: Page, looks: Mapping[str, Look]) -> None:
-    """Draw a legend below all panels, in as many columns as fit."""
+    """Draws a legend below all panels, in as many columns as fit."""
     shown = list(looks) if len(looks) <= MOST_LABELS else list(looks)[: MOST_LABELS - 1]
     handles = [Line2D([], [], label=page.label(label), **looks[label]) for label in shown]
     if len(shown) < len(looks):
@@ -263,7 +263,7 @@ def _shared_legend(page: Page, looks: Mapping[str, Look]) -> None:
 
 
 def plot_confusion(path: Path, *, title: str, classes: Sequence[str], counts: Sequence[Sequence[int]]) -> str:
-    """Plot the images of each true class (rows) per predicted class (columns), shaded by the share of the row."""
+    """Plots the images of each true class (rows) per predicted class (columns), shaded by the share of the row."""
     longest = min(LONGEST_NAME, max(map(len, classes)))
     side = min(20.0, max(5.0, 0.6 * len(classes) + 2.5) + 0.1 * max(0, longest - 8))
     with new_page(path, side, side) as page:
@@ -289,7 +289,7 @@ def _grid(axes: Axes) -> None:
 
 
 def _limit_height(axes: Axes, losses: Sequence[float], low: float) -> None:
-    """Limit the height of the view so that an explosion does not flatten the rest of the curve.
+    """Limits the height of the view so that an explosion does not flatten the rest of the curve.
 
     The view begins at `low`. It ends as far above the first loss as that is above `low`, or at the highest loss if that
     is lower.

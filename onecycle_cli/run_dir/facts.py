@@ -17,7 +17,7 @@ _PACKAGES = ("torch", "torchvision", "numpy", "pandas", "pydantic", "Pillow", "s
 
 
 def this_process() -> dict[str, Any]:
-    """Return the process id, the process start time (seconds since 1970, since ids are reused) and the host name."""
+    """Returns the process id, the process start time (seconds since 1970, since ids are reused) and the host name."""
     return {"pid": os.getpid(), "process_started": psutil.Process().create_time(), "host": socket.gethostname()}
 
 
@@ -42,7 +42,7 @@ thousand others."""
 
 
 def process_facts() -> dict[str, Any]:
-    """Return the git commit, the process, the host and platform, and the versions of Python and the main packages."""
+    """Returns the git commit, the process, the host and platform, and the versions of Python and the main packages."""
     return {
         "git_commit": _git_commit(),
         **this_process(),
@@ -53,7 +53,7 @@ def process_facts() -> dict[str, Any]:
 
 
 def command_line(arguments: Sequence[str]) -> str:
-    """Return the command line, quoted so that it can be pasted into a shell."""
+    """Returns the command line, quoted so that it can be pasted into a shell."""
     return shlex.join(["onecycle", *arguments])
 
 
@@ -65,7 +65,7 @@ def _version(package: str) -> str | None:
 
 
 def _git_commit() -> str | None:
-    """Return the commit of the current repository, with "+changes" if there are uncommitted changes, or None."""
+    """Returns the commit of the current repository, with "+changes" if there are uncommitted changes, or None."""
     try:
         asked = ["git", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+changes"]
         return subprocess.run(asked, capture_output=True, text=True, check=True, timeout=10).stdout.strip()

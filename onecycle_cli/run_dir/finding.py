@@ -9,7 +9,7 @@ from onecycle_cli.run_dir.run import RunDir
 
 
 def run_at(path: str | Path) -> RunDir:
-    """Return the run in the folder `path`; `InputError` when the folder is not a run."""
+    """Returns the run in the folder `path`; `InputError` when the folder is not a run."""
     path = Path(path)
     if not (path / RUN).is_file():
         raise InputError(f"{path} is not a run: it has no {RUN}.", "`onecycle runs` lists the runs.")
@@ -17,7 +17,7 @@ def run_at(path: str | Path) -> RunDir:
 
 
 def all_runs(runs_dir: Path) -> list[RunDir]:
-    """Return the runs in `runs_dir`, oldest first, without damaged runs and without the runs inside a sweep."""
+    """Returns the runs in `runs_dir`, oldest first, without damaged runs and without the runs inside a sweep."""
     if not runs_dir.is_dir():
         return []
     started = {}
@@ -29,7 +29,7 @@ def all_runs(runs_dir: Path) -> list[RunDir]:
 
 
 def find_run(runs_dir: Path, text: str) -> RunDir:
-    """Return the run that `text` names: a folder, or a run in `runs_dir`; `InputError` when there is no such run.
+    """Returns the run that `text` names: a folder, or a run in `runs_dir`; `InputError` when there is no such run.
 
     A run in `runs_dir` takes precedence over a folder of that name that is not a run, such as one of images.
     """
@@ -39,7 +39,7 @@ def find_run(runs_dir: Path, text: str) -> RunDir:
 
 
 def runs_in(run: RunDir) -> list[RunDir]:
-    """Return the runs inside a sweep, by name and with damaged ones, or the run itself if none are inside.
+    """Returns the runs inside a sweep, by name and with damaged ones, or the run itself if none are inside.
 
     Folders left by interrupted sweep cells that ran again are skipped.
     """
@@ -49,13 +49,13 @@ def runs_in(run: RunDir) -> list[RunDir]:
 
 
 def suggesting_runs(runs_dir: Path) -> list[RunDir]:
-    """Return the runs that suggest a max_lr, also those of sweeps, oldest first, without damaged ones."""
+    """Returns the runs that suggest a max_lr, also those of sweeps, oldest first, without damaged ones."""
     found = [run for outer in all_runs(runs_dir) for run in (outer, *all_runs(outer.path)) if _suggests(run)]
     return sorted(found, key=lambda run: str(run.facts["started"]))
 
 
 def latest_suggestions(runs_dir: Path, recipe_name: str) -> list[RunDir]:
-    """Return the finished range tests with a suggestion for the recipe, newest first, of find-lr and of sweeps.
+    """Returns the finished range tests with a suggestion for the recipe, newest first, of find-lr and of sweeps.
 
     `InputError` when there are none.
     """

@@ -13,13 +13,13 @@ class RowReceiver(Protocol):
     """A receiver of the rows of one table of a run, in order."""
 
     def append(self, rows: Sequence[Row]) -> None:
-        """Receive rows; each has a value or None for every column."""
+        """Receives rows; each has a value or None for every column."""
 
     def to_disk(self) -> None:
-        """Return after all rows so far are safe from a power loss."""
+        """Returns after all rows so far are safe from a power loss."""
 
     def close(self) -> None:
-        """Release resources; called once, after the last row."""
+        """Releases resources; called once, after the last row."""
 
 
 RECEIVERS: tuple[Callable[[Path, Sequence[str], int | None], RowReceiver], ...] = (Table,)
@@ -38,13 +38,13 @@ class Rows:
         self._receivers = [receiver(path, columns, keep) for receiver in RECEIVERS]
 
     def append(self, rows: Iterable[Row]) -> None:
-        """Send rows to every receiver; each row has a value or None for every column."""
+        """Sends rows to every receiver; each row has a value or None for every column."""
         rows = list(rows)
         for receiver in self._receivers:
             receiver.append(rows)
 
     def to_disk(self) -> None:
-        """Return after all rows so far are safe from a power loss, in every receiver."""
+        """Returns after all rows so far are safe from a power loss, in every receiver."""
         for receiver in self._receivers:
             receiver.to_disk()
 

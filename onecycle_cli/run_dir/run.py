@@ -35,7 +35,7 @@ class RunDir:
     def create(
         runs_dir: Path, *, command: str, recipe_name: str, recipe_yaml: str, facts: Mapping[str, Any], name: str | None
     ) -> "RunDir":
-        """Create a folder in `runs_dir`, named by the time or `name`, with the recipe and the facts of the run.
+        """Creates a folder in `runs_dir`, named by the time or `name`, with the recipe and the facts of the run.
 
         `facts` are added to the process facts: the device, the precision, the seed, the command line. `InputError` when
         `name` is not a valid name, or a run of that name exists.
@@ -54,14 +54,14 @@ class RunDir:
         return RunDir(runs_dir / name)
 
     def inner(self, name: str, recipe_yaml: str) -> "RunDir":
-        """Create a run inside this one, such as one value of a sweep, with the same facts and a different recipe."""
+        """Creates a run inside this one, such as one value of a sweep, with the same facts and a different recipe."""
         known = {name: fact for name, fact in self.facts.items() if name != "error"} | _begun(datetime.now(UTC))
         with _whole(self.path, recipe_yaml, known) as beside:
             beside.rename(self.path / name)
         return RunDir(self.path / name)
 
     def resume(self) -> None:
-        """Mark an ended run as running again, in this process."""
+        """Marks an ended run as running again, in this process."""
         self.update(status="running", ended=None, seconds=None, error=None, **this_process())
 
     @property
@@ -73,7 +73,7 @@ class RunDir:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Lock the folder against other processes; `InputError` when another process holds the lock."""
+        """Locks the folder against other processes; `InputError` when another process holds the lock."""
         from filelock import FileLock, Timeout
 
         try:
@@ -96,18 +96,18 @@ class RunDir:
         return self.read_json(SUMMARY) if (self.path / SUMMARY).is_file() else {}
 
     def update(self, **facts: Any) -> None:
-        """Update facts in `run.json`."""
+        """Updates facts in `run.json`."""
         self.write_json(RUN, self.facts | facts)
 
     def note(self, text: str) -> None:
-        """Add a note to `run.json`, unless it is there already."""
+        """Adds a note to `run.json`, unless it is there already."""
         notes = self.facts["notes"]
         if text not in notes:
             self.update(notes=[*notes, text])
 
     @contextmanager
     def recording(self) -> Iterator[None]:
-        """Record in `run.json` how the block ended: by `finish`, at its last line, with an error or an interrupt."""
+        """Records in `run.json` how the block ended: by `finish`, at its last line, with an error or an interrupt."""
         try:
             yield
         except (KeyboardInterrupt, Terminated):
@@ -122,7 +122,7 @@ class RunDir:
             self._end("finished")
 
     def finish(self, status: Status, summary: Mapping[str, Any]) -> None:
-        """Write the summary and the final status of the run."""
+        """Writes the summary and the final status of the run."""
         self.write_json(SUMMARY, summary)
         self._end(status)
 
@@ -132,23 +132,23 @@ class RunDir:
         self.update(status=status, ended=_iso(ended), seconds=round(seconds, 3), **facts)
 
     def table(self, name: str, columns: Sequence[str], keep: int | None = None) -> Rows:
-        """Open a CSV table in the folder: a new one, or with `keep` an existing one cut to its first `keep` rows."""
+        """Opens a CSV table in the folder: a new one, or with `keep` an existing one cut to its first `keep` rows."""
         return Rows(self.path / name, columns, keep)
 
     def write_json(self, name: str, value: Mapping[str, Any]) -> None:
-        """Write a JSON object, completely or not at all."""
+        """Writes a JSON object, completely or not at all."""
         self.write_text(name, json.dumps(json_ready(value), indent=2, allow_nan=False) + "\n")
 
     def write_text(self, name: str, text: str) -> None:
-        """Write a UTF-8 text file, completely or not at all."""
+        """Writes a UTF-8 text file, completely or not at all."""
         self.write_with(name, lambda path: path.write_text(text, encoding="utf-8", errors="backslashreplace"))
 
     def write_with(self, name: str, write: Callable[[Path], object]) -> None:
-        """Write a file by calling `write` with a temporary path, then rename it into place when it is on disk."""
+        """Writes a file by calling `write` with a temporary path, then renames it into place when it is on disk."""
         write_whole(self.path / name, write)
 
     def read_table(self, name: str) -> list[dict[str, str]]:
-        """Return the rows of a CSV table as text; `InputError` when the file is missing, empty, or cut in a row."""
+        """Returns the rows of a CSV table as text; `InputError` when the file is missing, empty, or cut in a row."""
         if not (self.path / name).is_file():
             raise InputError(f"{self.path / name} is missing.", "Run it again.")
         rows = self._rows(name, (self.path / name).read_bytes())
@@ -157,7 +157,7 @@ class RunDir:
         return rows
 
     def read_growing_table(self, name: str) -> list[dict[str, str]]:
-        """Return the complete rows of a CSV table that may still grow; empty if the file does not exist.
+        """Returns the complete rows of a CSV table that may still grow; empty if the file does not exist.
 
         A run that is read while it writes, or was stopped while writing, may end in the middle of a row. `InputError`
         when the file is not text, or another row is incomplete.
@@ -177,7 +177,7 @@ class RunDir:
         return [{from_utf8(column): from_utf8(cell) for column, cell in row.items()} for row in rows]
 
     def read_json(self, name: str) -> dict[str, Any]:
-        """Return the JSON object in the file `name`; `InputError` when it is damaged."""
+        """Returns the JSON object in the file `name`; `InputError` when it is damaged."""
         try:
             value = json.loads((self.path / name).read_text(encoding="utf-8"))
         except (ValueError, RecursionError):
@@ -193,7 +193,7 @@ def _begun(started: datetime) -> dict[str, Any]:
 
 @contextmanager
 def _whole(parent: Path, recipe_yaml: str, facts: Mapping[str, Any]) -> Iterator[Path]:
-    """Yield a hidden folder with the first files of a run, to be renamed: a kill leaves no incomplete run behind."""
+    """Yields a hidden folder with the first files of a run, to be renamed: a kill leaves no incomplete run behind."""
     beside = parent / f".new-{uuid4().hex}"
     try:
         beside.mkdir()
@@ -209,7 +209,7 @@ def _whole(parent: Path, recipe_yaml: str, facts: Mapping[str, Any]) -> Iterator
 
 
 def _put(folder: Path, path: Path) -> bool:
-    """Rename a folder to `path`; False if something exists there already."""
+    """Renames a folder to `path`; False if something exists there already."""
     try:
         folder.rename(path)
     except OSError as error:
@@ -221,7 +221,7 @@ def _put(folder: Path, path: Path) -> bool:
 
 
 def _put_under_a_free_name(folder: Path, path: Path) -> RunDir:
-    """Rename a folder to `path`, or to `path` with -2, -3, ... if another run started in the same second."""
+    """Renames a folder to `path`, or to `path` with -2, -3, ... if another run started in the same second."""
     paths = (path if attempt == 1 else path.with_name(f"{path.name}-{attempt}") for attempt in count(1))
     return RunDir(next(free for free in paths if _put(folder, free)))
 

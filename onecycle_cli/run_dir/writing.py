@@ -13,7 +13,7 @@ from onecycle_cli.errors import to_utf8
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a file by calling `write` with a temporary path, and rename it to `path` when it is complete and on disk.
+    """Writes a file by calling `write` with a temporary path, and renames it to `path` when it is complete on disk.
 
     If anything fails, `path` keeps its old content.
     """
@@ -32,7 +32,7 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
 
 @contextmanager
 def _named(path: Path) -> Iterator[None]:
-    """Add the file name to an `OSError` that lacks it, such as that of a full disk."""
+    """Adds the file name to an `OSError` that lacks it, such as that of a full disk."""
     try:
         yield
     except OSError as error:
@@ -67,23 +67,23 @@ class Table:
             self._file.flush()
 
     def append(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Append rows, each with a value or None for every column, and flush them to the operating system."""
+        """Appends rows, each with a value or None for every column, and flush them to the operating system."""
         with _named(self._path):
             self._file.writelines(_line([row[column] for column in self.columns]) for row in rows)
             self._file.flush()
 
     def to_disk(self) -> None:
-        """Return after all rows so far are safe from a power loss."""
+        """Returns after all rows so far are safe from a power loss."""
         with _named(self._path):
             os.fsync(self._file.fileno())
 
     def close(self) -> None:
-        """Close the file."""
+        """Closes the file."""
         self._file.close()
 
 
 def json_ready(value: Any) -> Any:
-    """Convert to JSON types: dataclasses become objects, numbers that are not finite become null, text valid UTF-8."""
+    """Converts to JSON types: dataclasses become objects, numbers that are not finite become null, text valid UTF-8."""
     if is_dataclass(value) and not isinstance(value, type):
         value = asdict(value)
     if isinstance(value, Mapping):
@@ -96,7 +96,7 @@ def json_ready(value: Any) -> Any:
 
 
 def to_csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """Format a whole table as CSV text, as in a run's folder; characters that UTF-8 cannot hold are escaped."""
+    """Formats a whole table as CSV text, as in a run's folder; characters that UTF-8 cannot hold are escaped."""
     return "".join(map(_line, (columns, *rows)))
 
 
@@ -105,7 +105,7 @@ def _line(cells: Sequence[Any]) -> str:
 
 
 def _cell(value: Any) -> str:
-    """Format one CSV cell: None as an empty cell, floats with nine significant digits, which distinguish all float32.
+    """Formats one CSV cell: None as an empty cell, floats with nine significant digits, which distinguish all float32.
 
     Python's csv module writes a carriage return without quotes, and then reads it as the end of the row.
     """

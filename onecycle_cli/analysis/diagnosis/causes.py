@@ -66,7 +66,7 @@ TAIL_RATIO = 0.05
 
 
 def diverged(run: TrainingRun) -> Statement | None:
-    """Report a run whose train loss became infinite or NaN."""
+    """Reports a run whose train loss became infinite or NaN."""
     if run.status != "diverged" or not run.steps:
         return None
     last, max_lr = run.steps[-1], run.settings.max_lr
@@ -80,7 +80,7 @@ def diverged(run: TrainingRun) -> Statement | None:
 
 
 def collapsed(run: TrainingRun) -> Statement | None:
-    """Report a run that ended no better than chance: unlearned, never learned, or learned only its train images."""
+    """Reports a run that ended no better than chance: unlearned, never learned, or learned only its train images."""
     if run.status != "collapsed" or not run.epochs:
         return None
     settings, last = run.settings, run.epochs[-1]
@@ -108,7 +108,7 @@ def collapsed(run: TrainingRun) -> Statement | None:
 
 
 def stalled(run: TrainingRun) -> Statement | None:
-    """Report a train loss that does not fall for many epochs near the peak: lr or weight decay is too large.
+    """Reports a train loss that does not fall for many epochs near the peak: lr or weight decay is too large.
 
     In a network with batch norm both have the same effect, since their product sets the step size relative to the
     weights. The rule names weight decay if it would be too large at the fitting max_lr too.
@@ -142,7 +142,7 @@ def stalled(run: TrainingRun) -> Statement | None:
 
 
 def decays_too_much(run: TrainingRun) -> Statement | None:
-    """Report underfitting that the weight decay alone explains."""
+    """Reports underfitting that the weight decay alone explains."""
     last, settings = run.epochs[-1], run.settings
     if settings.fitting_shrinkage <= HEAVY or not (run.complete and underfits(run)) or stalled(run):
         return None
@@ -156,7 +156,7 @@ def decays_too_much(run: TrainingRun) -> Statement | None:
 
 
 def lr_too_small(run: TrainingRun) -> Statement | None:
-    """Report an lr that is too small: the validation loss falls calmly near the peak, and max_lr is far below a fit.
+    """Reports an lr that is too small: the validation loss falls calmly near the peak, and max_lr is far below a fit.
 
     With a suitable lr, the validation loss jumps from epoch to epoch while lr is high. The run must also underfit.
     """
@@ -176,7 +176,7 @@ def lr_too_small(run: TrainingRun) -> Statement | None:
 
 
 def dropout_too_strong(run: TrainingRun) -> Statement | None:
-    """Report dropout that is too strong: validation accuracy far above train accuracy, and underfitting."""
+    """Reports dropout that is too strong: validation accuracy far above train accuracy, and underfitting."""
     last, settings, end = run.epochs[-1], run.settings, run.epochs[-3:]
     if settings.dropout == 0 or not (run.complete and underfits(run)):
         return None
@@ -194,7 +194,7 @@ def dropout_too_strong(run: TrainingRun) -> Statement | None:
 
 
 def smoothing_too_strong(run: TrainingRun) -> Statement | None:
-    """Report label smoothing that is too strong: much of the validation loss comes from uncertain predictions."""
+    """Reports label smoothing that is too strong: much of the validation loss comes from uncertain predictions."""
     last, settings = run.epochs[-1], run.settings
     unsure = settings.unsure_loss
     # A validation loss that is not finite has no share.
@@ -212,7 +212,7 @@ def smoothing_too_strong(run: TrainingRun) -> Statement | None:
 
 
 def tail_too_long(run: TrainingRun) -> Statement | None:
-    """Report a tail that is too long: the network memorizes the train images without learning what generalizes."""
+    """Reports a tail that is too long: the network memorizes the train images without learning what generalizes."""
     settings, last = run.settings, run.epochs[-1]
     if not run.complete or settings.tail_share < LONG_TAIL:
         return None
@@ -237,7 +237,7 @@ def tail_too_long(run: TrainingRun) -> Statement | None:
 
 
 def _fall(before: float, after: float) -> float:
-    """Return the share by which a loss fell; 0 if it was zero before."""
+    """Returns the share by which a loss fell; 0 if it was zero before."""
     return 1 - after / before if before else 0.0
 
 

@@ -137,16 +137,16 @@ class TrainingRun:
         return bool(self.epochs) and self.epochs[-1].epoch == self.settings.epochs
 
     def excess(self, epoch: CurveEpoch) -> float:
-        """Return the train loss of the epoch minus its lower bound, `least_train_loss`."""
+        """Returns the train loss of the epoch minus its lower bound, `least_train_loss`."""
         return epoch.train_loss - self.settings.least_train_loss
 
     def near_peak(self) -> list[CurveEpoch]:
-        """Return the epochs that ended with lr at half of the peak or more."""
+        """Returns the epochs that ended with lr at half of the peak or more."""
         return [epoch for epoch in self.epochs if epoch.lr >= 0.5 * self.settings.max_lr]
 
 
 def longest_stall(run: TrainingRun) -> tuple[CurveEpoch, CurveEpoch] | None:
-    """Return the first and last epoch of the longest span near the peak without a fall of the train loss, or None."""
+    """Returns the first and last epoch of the longest span near the peak without a fall of the train loss, or None."""
     near = run.near_peak()
     ways = [(a, b) for i, a in enumerate(near) for b in near[i + 1 :] if not b.train_loss < a.train_loss]
     return max(ways, key=lambda way: way[1].epoch - way[0].epoch, default=None)
@@ -163,13 +163,13 @@ def best_on_validation(epochs: Sequence[CurveEpoch]) -> CurveEpoch:
 
 
 def level_reached(epochs: Sequence[CurveEpoch], within: float) -> CurveEpoch:
-    """Return the first epoch whose validation loss is at most `1 + within` times the last one."""
+    """Returns the first epoch whose validation loss is at most `1 + within` times the last one."""
     level = (1 + within) * epochs[-1].valid_loss
     return next((epoch for epoch in epochs if epoch.valid_loss <= level), epochs[-1])  # a NaN loss has no level
 
 
 def standard_error(accuracy: float, images: int) -> float:
-    """Return the standard error of an accuracy on so many images: `sqrt(p (1 - p) / n)` of a binomial share."""
+    """Returns the standard error of an accuracy on so many images: `sqrt(p (1 - p) / n)` of a binomial share."""
     return math.sqrt(accuracy * (1 - accuracy) / images)
 
 

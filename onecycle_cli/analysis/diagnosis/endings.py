@@ -43,14 +43,14 @@ MOST_OF_RUN = 0.5
 
 
 def overfitting(run: TrainingRun) -> Statement | None:
-    """Report overfitting: the train loss falls without the validation loss, or most of the run has memorized images."""
+    """Reports overfitting: the train loss falls without the validation loss, or images are memorized for most of the run."""
     if not gap_is_sure(run):
         return None
     return _turned_up(run) or _stays(run) or _by_heart(run)
 
 
 def cycle_too_long(run: TrainingRun) -> Statement | None:
-    """Report a run whose train images are memorized for most of its epochs, without harm on the validation images."""
+    """Reports a run whose train images are memorized for most of its epochs, without harm on the validation images."""
     known = _known_by_heart(run)
     if known is None or gap_is_sure(run) or not run.complete:
         return None
@@ -65,7 +65,7 @@ def cycle_too_long(run: TrainingRun) -> Statement | None:
 
 
 def underfitting(run: TrainingRun) -> Statement | None:
-    """Report train and validation losses that end together and far from zero."""
+    """Reports train and validation losses that end together and far from zero."""
     if not (run.complete and underfits(run)):
         return None
     last = run.epochs[-1]
@@ -93,7 +93,7 @@ def _stays(run: TrainingRun) -> Statement | None:
 
 
 def _turned_up(run: TrainingRun) -> Statement | None:
-    """Report a validation loss that rose: all recent losses must lie above the least one before.
+    """Reports a validation loss that rose: all recent losses must lie above the least one before.
 
     A single loss proves nothing, since the validation loss jumps while lr is high.
     """
@@ -125,7 +125,7 @@ def _by_heart(run: TrainingRun) -> Statement | None:
 
 
 def _known_by_heart(run: TrainingRun) -> CurveEpoch | None:
-    """Return the first epoch with memorized train images, if most of the run came after it."""
+    """Returns the first epoch with memorized train images, if most of the run came after it."""
     known = next((epoch for epoch in run.epochs if epoch.train_accuracy >= BY_HEART), None)
     if known is None or run.epochs[-1].epoch - known.epoch < MOST_OF_RUN * run.settings.epochs:
         return None
@@ -161,7 +161,7 @@ def _overfitting(run: TrainingRun, text: str, since: CurveEpoch) -> Statement:
 
 
 def _regularize(settings: Settings, since: CurveEpoch) -> str:
-    """Return advice against overfitting: a larger lr first, then augmentation, then a larger weight decay.
+    """Returns advice against overfitting: a larger lr first, then augmentation, then a larger weight decay.
 
     A large lr regularizes (Smith's report).
     """

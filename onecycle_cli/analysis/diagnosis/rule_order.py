@@ -27,7 +27,7 @@ ENDINGS: tuple[Rule, ...] = (overfitting, cycle_too_long)
 
 
 def diagnose(run: TrainingRun) -> list[Statement]:
-    """Return the statements on a run's curves, the most important first; empty if no rule applies.
+    """Returns the statements on a run's curves, the most important first; empty if no rule applies.
 
     A failed run gets the failure statement only. A run with several cycles or without one gets no other statements:
     with a constant lr, a loss that stops falling is normal. Otherwise causes come first, since fixing a cause changes

@@ -41,7 +41,7 @@ Rule = Callable[[TrainingRun], Statement | None]
 
 
 def losses(run: TrainingRun) -> dict[str, float]:
-    """Return the last train and validation loss, and the train loss of guessing, as evidence."""
+    """Returns the last train and validation loss, and the train loss of guessing, as evidence."""
     last = run.epochs[-1]
     return {"train_loss": last.train_loss, "valid_loss": last.valid_loss, "chance": run.settings.chance}
 
@@ -52,7 +52,7 @@ def in_words(loss: float) -> str:
 
 
 def together(run: TrainingRun) -> str:
-    """Return a sentence that says the train images are not learned."""
+    """Returns a sentence that says the train images are not learned."""
     last = run.epochs[-1]
     return (
         f"Train and validation loss are together at {last.train_loss:.3g} and {in_words(last.valid_loss)}; "
@@ -61,12 +61,12 @@ def together(run: TrainingRun) -> str:
 
 
 def lower_lr(settings: Settings) -> str:
-    """Return advice to train with a lower lr."""
+    """Returns advice to train with a lower lr."""
     return _other_lr(settings, "lower")
 
 
 def higher_lr(settings: Settings) -> str:
-    """Return advice to train with a higher lr."""
+    """Returns advice to train with a higher lr."""
     return _other_lr(settings, "higher")
 
 

@@ -93,7 +93,7 @@ class Basin:
         return np.clip((self.start_loss - self.smoothed) / self.fall, 0, 1)
 
     def quantile(self, share: float) -> float:
-        """Return the lr below which this share of the basin lies: of its squared depth over log lr."""
+        """Returns the lr below which this share of the basin lies: of its squared depth over log lr."""
         weights = self._weights
         below = np.cumsum(weights) - weights / 2
         return float(np.exp(np.interp(share, below / weights.sum(), np.log(self.lrs))))
@@ -133,7 +133,7 @@ class Basin:
 
 
 def basin_of(lrs: Columns, losses: Columns, *, diverged: bool) -> Basin:
-    """Build the basin of a test's finite steps, in ascending order of lr; `diverged` if the next step was not finite.
+    """Builds the basin of a test's finite steps, in ascending order of lr; `diverged` if the next step was not finite.
 
     Losses above the start are clipped as far above the start as the loss falls below it: the height of an explosion has
     no meaning, and smoothing would spread it into the basin.
@@ -146,7 +146,7 @@ def basin_of(lrs: Columns, losses: Columns, *, diverged: bool) -> Basin:
 
 
 def smooth(lrs: Columns, losses: Columns) -> Columns:
-    """Smooth the losses with a Gaussian mean over log lr; the mean is symmetric and does not shift the curve."""
+    """Smooths the losses with a Gaussian mean over log lr; the mean is symmetric and does not shift the curve."""
     decades = np.log10(lrs)
     weights = np.exp(-0.5 * ((decades[:, None] - decades) / BANDWIDTH) ** 2)
     smoothed: Columns = weights @ losses / weights.sum(axis=1)
@@ -164,7 +164,7 @@ class Shape:
 
 
 def shape_of(curves: Sequence[Curve]) -> Shape:
-    """Return the shape of range tests over the same lrs, up to the last step with a finite median."""
+    """Returns the shape of range tests over the same lrs, up to the last step with a finite median."""
     lrs, losses, diverged = median_curve(curves)
     if not len(lrs):
         return Shape(lrs, losses, losses, losses)
@@ -198,7 +198,7 @@ class Turn:
 
 
 def turn_of(curves: Sequence[Curve]) -> Turn | None:
-    """Return the turn of the median curve; None if it has too few finite steps, or never fell."""
+    """Returns the turn of the median curve; None if it has too few finite steps, or never fell."""
     lrs, losses, diverged = median_curve(curves)
     if len(lrs) < FEWEST_POINTS:
         return None

@@ -27,7 +27,7 @@ FAR_APART = 3.0
 
 
 def distrust(basin: Basin) -> str | None:
-    """Return the reason why a basin gives no learning rate, as a sentence; None if it gives one."""
+    """Returns the reason why a basin gives no learning rate, as a sentence; None if it gives one."""
     never = f"The loss never fell: its average went from {basin.start_loss:.4g} to {basin.least_loss:.4g} at best"
     rounding = 1e-9 * float(np.abs(basin.losses).max())
     if basin.fall <= LEAST_FALL * basin.standard_error + rounding:
@@ -49,7 +49,7 @@ def distrust(basin: Basin) -> str | None:
 
 
 def confidence(basin: Basin, *, spread: float | None, unread: int) -> tuple[Confidence, str]:
-    """Return the confidence in a suggestion, and the reason why it is not higher ("" if it is high).
+    """Returns the confidence in a suggestion, and the reason why it is not higher ("" if it is high).
 
     `spread` is the factor between the suggestions of single tests, `unread` the number of tests that gave none.
     docs/suggestion.md describes what each level means on the tasks of benchmarks/suggestion.

@@ -22,7 +22,7 @@ class Curve:
 
 
 def smoother(smoothing: float) -> Callable[[float], float]:
-    """Return a function that takes the losses in turn and returns their bias-corrected exponential moving average.
+    """Returns a function that takes the losses in turn and returns their bias-corrected exponential moving average.
 
     `average_i = smoothing x average_(i-1) + (1 - smoothing) x loss_i`, divided by `1 - smoothing ** (i + 1)`. The
     average uses past losses only, as a running test requires; `smooth` smooths whole curves.
@@ -44,7 +44,7 @@ def has_diverged(loss: float, smoothed_loss: float, best: float, stop_factor: fl
 
 
 def noise(losses: Columns) -> float:
-    """Return a robust standard deviation of the batch-to-batch noise, from the median size of the second differences.
+    """Returns a robust standard deviation of the batch-to-batch noise, from the median size of the second differences.
 
     For normal noise that median is 0.6745 x sqrt(6) standard deviations. A slope has no second difference, and a late
     explosion hardly changes a median.
@@ -53,7 +53,7 @@ def noise(losses: Columns) -> float:
 
 
 def median_curve(curves: Sequence[Curve]) -> tuple[Columns, Columns, bool]:
-    """Return the lrs and median losses up to the last finite median, and whether a step with a non-finite one follows.
+    """Returns the lrs and median losses up to the last finite median, and whether a step with a non-finite one follows.
 
     A test that ended before the others ended because its loss rose: its later losses count as infinite.
     """

@@ -80,7 +80,7 @@ def _debiased(losses: Columns) -> Columns:
 
 
 def _plain(losses: Columns) -> Columns:
-    """Return a moving average that starts at the first loss, without bias correction."""
+    """Returns a moving average that starts at the first loss, without bias correction."""
     averages = losses.copy()
     for i in range(1, len(losses)):
         averages[i] = 0.05 * losses[i] + 0.95 * averages[i - 1]
@@ -88,14 +88,14 @@ def _plain(losses: Columns) -> Columns:
 
 
 def _stopped(lrs: Columns, smoothed: Columns, factor: float) -> tuple[Columns, Columns]:
-    """Return the steps up to the first whose average is more than `factor` times the least so far."""
+    """Returns the steps up to the first whose average is more than `factor` times the least so far."""
     above = np.flatnonzero(smoothed > factor * np.minimum.accumulate(smoothed))
     end = int(above[0]) + 1 if len(above) else len(lrs)
     return lrs[:end], smoothed[:end]
 
 
 def _fastai(rule: Callable[[Columns, Columns], float], lrs: Columns, losses: Columns) -> float:
-    """Apply a rule as fastai does, without the first tenth of the steps and the last five."""
+    """Applies a rule as fastai does, without the first tenth of the steps and the last five."""
     kept = slice(len(lrs) // 10, -5)
     stopped_lrs, smoothed = _stopped(lrs, _debiased(losses), 4)
     return rule(stopped_lrs[kept], smoothed[kept])
@@ -123,7 +123,7 @@ PEERS: dict[str, tuple[Callable[..., float], Callable[[Columns, Columns], float]
 
 
 def peer_answers(lrs: Columns, losses: Columns) -> dict[str, float | None]:
-    """Return the suggestion of each peer for the losses up to the first that is not finite; None for a peer that fails.
+    """Returns the suggestion of each peer for the losses before the first that is not finite; None if a peer fails.
 
     A peer fails if its library's code would: on a curve with too few points for its rule.
     """

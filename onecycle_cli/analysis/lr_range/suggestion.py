@@ -58,7 +58,7 @@ class Suggestion:
 
 
 def suggest(curves: Sequence[Curve], plan: CyclePlan) -> Suggestion:
-    """Suggest the `max_lr` of a planned 1cycle run from range tests over the same lrs, with the rule `basin`.
+    """Suggests the `max_lr` of a planned 1cycle run from range tests over the same lrs, with the rule `basin`.
 
     `max_lr` is a multiple of the middle of the basin: the mean of log lr, weighted by the squared depth of the loss.
     Several tests are combined into their median curve, and `spread` shows how far their own suggestions differ.
@@ -91,7 +91,7 @@ def suggest(curves: Sequence[Curve], plan: CyclePlan) -> Suggestion:
 
 
 def weighed(max_lr: float, signal: float, typical: float) -> float:
-    """Return the mean, over log lr, of the curve's max_lr and the typical one, each with its weight.
+    """Returns the mean, over log lr, of the curve's max_lr and the typical one, each with its weight.
 
     The curve's weight grows with the square of its signal, as that of a mean does: 1 at `HALF_SIGNAL`, 4 at twice that.
     """
@@ -100,7 +100,7 @@ def weighed(max_lr: float, signal: float, typical: float) -> float:
 
 
 def readable(lrs: Columns, losses: Columns, *, diverged: bool) -> Basin | str:
-    """Return the basin of a test's finite steps, or the reason why no max_lr can be read from it."""
+    """Returns the basin of a test's finite steps, or the reason why no max_lr can be read from it."""
     if len(losses) == 0:
         return "The loss was not finite at the first step: check the model and the data, not the learning rate."
     if len(losses) < FEWEST_POINTS:
@@ -110,7 +110,7 @@ def readable(lrs: Columns, losses: Columns, *, diverged: bool) -> Basin | str:
 
 
 def _single_readings(curves: Sequence[Curve]) -> tuple[float | None, int]:
-    """Return the largest middle of several tests over the smallest (None for one), and how many tests gave no basin."""
+    """Returns the largest middle of several tests over the smallest (None for one), and how many gave no basin."""
     if len(curves) == 1:
         return None, 0
     basins = []
@@ -122,5 +122,5 @@ def _single_readings(curves: Sequence[Curve]) -> tuple[float | None, int]:
 
 
 def significant(number: float) -> float:
-    """Round `number` to three significant digits: a range test is no more precise."""
+    """Rounds `number` to three significant digits: a range test is no more precise."""
     return float(f"{number:.3g}")

@@ -36,7 +36,7 @@ class VerificationCycle:
 
 
 def verified(suggestion: Suggestion, trials: Sequence[VerificationCycle], *, div_factor: float) -> Suggestion:
-    """Return `suggestion`, moved halfway towards the best max_lr of the trials' validation losses.
+    """Returns `suggestion`, moved halfway towards the best max_lr of the trials' validation losses.
 
     The best max_lr is where a parabola through the losses over log lr has its minimum. Confidence is low if the trial
     at the suggestion itself diverged or was far from the best.
@@ -71,7 +71,7 @@ def verified(suggestion: Suggestion, trials: Sequence[VerificationCycle], *, div
 
 
 def _pointed_at(trials: Sequence[VerificationCycle], losses: Columns) -> float:
-    """Return the lr of the minimum of a parabola through the losses over log lr, within the trials, or the best lr."""
+    """Returns the lr of the minimum of a parabola through the losses over log lr, within the trials, or the best lr."""
     logs = np.log([trial.max_lr for trial in trials])
     curvature, slope, _ = np.polyfit(logs, losses, 2)
     if curvature <= 0:
