@@ -10,13 +10,15 @@ from onecycle_cli.cli import (
     compare,
     data,
     diagnose,
-    experiments,
+    find_lr,
     models,
     recipes,
     runs,
     schedule,
     suggest,
-    sweeps,
+    sweep,
+    sweep_wd,
+    train,
     tune,
 )
 from onecycle_cli.cli.root import Root, version
@@ -31,9 +33,11 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.callback()(version)
-experiments.add_to(app)
+find_lr.add_to(app)
 suggest.add_to(app)
-sweeps.add_to(app)
+train.add_to(app)
+sweep.add_to(app)
+sweep_wd.add_to(app)
 batch_size.add_to(app)
 tune.add_to(app)
 schedule.add_to(app)

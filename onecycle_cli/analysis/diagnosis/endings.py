@@ -43,7 +43,7 @@ MOST_OF_RUN = 0.5
 
 
 def overfitting(run: TrainingRun) -> Statement | None:
-    """Reports overfitting: the train loss falls without the validation loss, or images are memorized for most of the run."""
+    """Reports overfitting: the train loss falls without the validation loss, or most of the run memorizes images."""
     if not gap_is_sure(run):
         return None
     return _turned_up(run) or _stays(run) or _by_heart(run)

@@ -1,4 +1,4 @@
-"""`sweep` and `sweep-wd`."""
+"""`sweep`: runs a grid of trainings or range tests."""
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -12,28 +12,27 @@ from onecycle_cli.cli.options import (
     Overrides,
     QuietOption,
     RecipeArgument,
-    RepeatsOption,
     RunsDirOption,
     load_recipe,
     with_overrides,
 )
-from onecycle_cli.cli.results import figure_line, json_if_it_fails, print_json, train_command
+from onecycle_cli.cli.results import figure_line, json_if_it_fails, print_json
 
 if TYPE_CHECKING:
     from onecycle_cli.experiments.sweep import Row, Sweep, SweepPlan
     from onecycle_cli.run_dir.run import RunDir
 
+
 NOTHING_FINISHED = 3
+
+
 NO_SUGGESTION = 4
 
 
 def add_to(app: typer.Typer) -> None:
-    """Adds the commands to the root."""
+    """Adds the command to the root."""
     app.command("sweep", epilog="Example: onecycle sweep digits --param optimizer.weight_decay=1e-3,1e-4 --seeds 3")(
         sweep
-    )
-    app.command("sweep-wd", epilog="Example: onecycle sweep-wd cifar10-resnet8 --weight-decays 1e-2,1e-3,1e-4")(
-        sweep_wd
     )
 
 
@@ -172,7 +171,7 @@ def _show(swept: "Sweep", plan: "SweepPlan", run: "RunDir") -> None:
     from onecycle_cli.run_dir.files import RANKING, RECIPE, SWEEP, SWEEP_FIGURE
 
     if plan.mode == "range":
-        _show_rows(swept.columns, swept.rows)
+        show_rows(swept.columns, swept.rows)
         pairs = [("table", str(run.path / SWEEP)), *figure_line(run, SWEEP_FIGURE)]
     else:
         _show_ranking(swept, plan)
@@ -185,10 +184,10 @@ def _show(swept: "Sweep", plan: "SweepPlan", run: "RunDir") -> None:
         if best := swept.best:
             pairs.append(("next", command_line(["train", str(run.path / best.name / RECIPE)])))
     print()
-    show_pairs([*pairs, *_without_result(swept.names, swept.rows)])
+    show_pairs([*pairs, *without_result(swept.names, swept.rows)])
 
 
-def _without_result(names: list[str], rows: "list[Row]") -> list[tuple[str, str]]:
+def without_result(names: list[str], rows: "list[Row]") -> list[tuple[str, str]]:
     """Returns status, values and reason of each cell without a result."""
     return [
         (row["status"], f"{', '.join(f'{name}={row[name]}' for name in names)}: {row['error'].splitlines()[0]}")
@@ -203,7 +202,7 @@ def _times(seconds: list[float]) -> str:
     return " to ".join(dict.fromkeys(duration(value) for value in (min(seconds), max(seconds)))) if seconds else ""
 
 
-def _show_rows(columns: list[str], rows: "list[Row]") -> None:
+def show_rows(columns: list[str], rows: "list[Row]") -> None:
     """Prints the rows of range tests, without their errors."""
     from onecycle_cli.cli.console import show_table
 
@@ -239,65 +238,3 @@ def _spread(mean: float | None, deviation: float | None) -> str:
     if mean is None:
         return ""
     return f"{mean:.4f}" if deviation is None else f"{mean:.4f} ± {deviation:.4f}"
-
-
-@with_overrides
-def sweep_wd(
-    recipe: RecipeArgument,
-    weight_decays: Annotated[
-        str | None, typer.Option("--weight-decays", metavar="WD,WD,...", help="sweep_wd.weight_decays.")
-    ] = None,
-    overrides: Overrides = NO_OVERRIDES,
-    repeats: RepeatsOption = 1,
-    refine: Annotated[
-        bool,
-        typer.Option("--refine", help="Also test the values half-way between the chosen one and its neighbours."),
-    ] = False,
-    runs_dir: RunsDirOption = RUNS_DIR,
-    name: NameOption = None,
-    quiet: QuietOption = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Run the range test for several weight decays and choose the largest that still allows a high lr.
-
-    The same command resumes an interrupted sweep. Exits with 4 if no curve can be read.
-    """
-    from onecycle_cli.cli.console import Display, show_pairs
-    from onecycle_cli.errors import NoSuggestionError
-    from onecycle_cli.experiments import weight_decay
-    from onecycle_cli.experiments.session import continued_run, hardware_of
-    from onecycle_cli.experiments.sweep import sweep_name
-    from onecycle_cli.recipe import as_written
-    from onecycle_cli.run_dir.files import SWEEP, SWEEP_FIGURE
-
-    values = None if weight_decays is None else f"[{weight_decays}]"
-    loaded = load_recipe(recipe, overrides, runs_dir, weight_decays=values)
-    plan = weight_decay.weight_decay_plan(loaded, repeats)
-    display, name = Display(quiet=quiet), name or sweep_name("sweep-wd", plan, hardware_of(loaded).precision)
-    session = continued_run("sweep-wd", loaded, runs_dir=runs_dir, name=name, report=display)
-    run = session.run
-    with json_if_it_fails(run, as_json and not quiet, weight_decay=None, max_lr=None), display:
-        swept = weight_decay.sweep_wd(plan, session, source=recipe, refine=refine)
-    chosen = swept.reading.chosen
-    if as_json and not quiet:
-        print_json(run, swept.summary)
-    if chosen is None:
-        raise NoSuggestionError(swept.reading.reason, f"The curves are in {run.path}.")
-    if quiet:
-        print(as_written(chosen.weight_decay))
-    elif not as_json:
-        # The largest weight decay first, wherever a refinement came in.
-        _show_rows(swept.columns, sorted(swept.rows, key=lambda row: -row["weight_decay"]))
-        print()
-        inner = run.path / weight_decay.value_folder(chosen.weight_decay)
-        show_pairs(
-            [
-                ("weight_decay", as_written(chosen.weight_decay)),
-                ("max_lr", f"{chosen.max_lr:g}"),
-                ("why", swept.reading.reason),
-                ("table", str(run.path / SWEEP)),
-                *figure_line(run, SWEEP_FIGURE),
-                ("next", train_command(type(run)(inner))),
-                *_without_result(["weight_decay"], swept.rows),
-            ]
-        )

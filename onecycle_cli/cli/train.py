@@ -1,4 +1,4 @@
-"""`find-lr` and `train`."""
+"""`train`: trains a recipe, and resumes trainings."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,79 +14,27 @@ from onecycle_cli.cli.options import (
     NameOption,
     Overrides,
     QuietOption,
-    RecipeArgument,
-    RepeatsOption,
     RunsDirOption,
     load_recipe,
     with_overrides,
 )
-from onecycle_cli.cli.results import figure_line, json_if_it_fails, print_json, train_command
-from onecycle_cli.cli.suggest import show_doubt, suggestion_pairs
+from onecycle_cli.cli.results import figure_line, json_if_it_fails, print_json
 
 if TYPE_CHECKING:
     from onecycle_cli.experiments.training import Training
     from onecycle_cli.recipe import Recipe
     from onecycle_cli.run_dir.run import RunDir
 
+
 DEFAULT_RECIPE = "cifar10-resnet56"
+
+
 NOT_LEARNED = 3
 
 
 def add_to(app: typer.Typer) -> None:
-    """Adds the commands to the root."""
-    app.command("find-lr", epilog="Example: onecycle find-lr cifar10-resnet20 --weight-decay 5e-4")(find_lr)
+    """Adds the command to the root."""
     app.command("train", epilog="Example: onecycle train cifar10-resnet56 --max-lr 0.8")(train)
-
-
-@with_overrides
-def find_lr(
-    recipe: RecipeArgument,
-    overrides: Overrides,
-    mode: Annotated[str | None, typer.Option("--mode", help="find_lr.mode: exponential or linear.")] = None,
-    valid_every: Annotated[
-        int | None, typer.Option("--valid-every", help="find_lr.valid_every: score validation images every N steps.")
-    ] = None,
-    repeats: RepeatsOption = 1,
-    verify: Annotated[
-        bool, typer.Option("--verify", help="Also train short cycles around it: a quarter of the run's steps.")
-    ] = False,
-    runs_dir: RunsDirOption = RUNS_DIR,
-    name: NameOption = None,
-    quiet: QuietOption = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Run the learning rate range test of a recipe and suggest a max_lr for one cycle.
-
-    Exits with 4 if no number can be trusted. Then only --json prints to standard output, with max_lr null.
-    """
-    from onecycle_cli.cli.console import Display, show_pairs
-    from onecycle_cli.errors import NoSuggestionError
-    from onecycle_cli.experiments import range_test
-    from onecycle_cli.experiments.session import new_run
-    from onecycle_cli.run_dir.files import LR_RANGE, LR_RANGE_FIGURE
-
-    loaded = load_recipe(recipe, overrides, runs_dir, mode=mode, valid_every=valid_every)
-    display = Display(quiet=quiet)
-    session = new_run("find-lr", loaded, runs_dir=runs_dir, name=name, report=display)
-    run = session.run
-    with json_if_it_fails(run, as_json and not quiet, max_lr=None), display:
-        suggestion = range_test.find_lr(loaded, session, repeats=repeats, verify=verify)
-    if as_json and not quiet:
-        print_json(run, vars(suggestion))
-    if suggestion.max_lr is None:
-        raise NoSuggestionError(suggestion.reason, f"The curve is in {run.path / LR_RANGE}.")
-    show_doubt(suggestion, quiet=quiet, as_json=as_json)
-    if quiet:
-        print(f"{suggestion.max_lr:g}")
-    elif not as_json:
-        show_pairs(
-            [
-                *suggestion_pairs(suggestion),
-                ("curve", str(run.path / LR_RANGE)),
-                *figure_line(run, LR_RANGE_FIGURE),
-                ("next", train_command(run)),
-            ]
-        )
 
 
 @with_overrides

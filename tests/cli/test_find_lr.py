@@ -1,0 +1,133 @@
+"""`find-lr` as a person runs it."""
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from typer.testing import Result
+
+from onecycle_cli.recipe import load, to_yaml
+
+Command = Callable[..., Result]
+
+
+RUNS = Path("runs")
+
+
+README = Path(__file__).parent.parent.parent / "README.md"
+
+
+def only_run() -> Path:
+    (run,) = RUNS.iterdir()
+    return run
+
+
+@pytest.mark.draws
+def test_find_lr_prints_its_result_and_where_everything_is(onecycle: Command, tiny_digits: list[str]) -> None:
+    result = onecycle("find-lr", *tiny_digits)
+    assert result.exit_code == 0
+    lines = dict(line.split(maxsplit=1) for line in result.stdout.splitlines())
+    assert float(lines["max_lr"]) == 10 * float(lines["initial_lr"])
+    assert lines["confidence"] in ("high", "medium", "low")
+    assert "of the basin: the loss falls from" in lines["why"]
+    assert Path(lines["curve"]).is_file()
+    assert Path(lines["figure"]).is_file()
+    assert lines["next"] == f"onecycle train {only_run()}/recipe.yaml --max-lr-from {only_run()}"
+    assert "range test 40/40 steps" in result.stderr
+
+
+def test_find_lr_quiet_prints_one_number_alone(onecycle: Command, tiny_digits: list[str]) -> None:
+    result = onecycle("find-lr", *tiny_digits, "--quiet")
+    assert float(result.stdout) > 0
+    assert result.stdout.count("\n") == 1
+    assert result.stderr == ""
+
+
+def test_find_lr_json_is_one_object_with_the_run_and_the_summary(onecycle: Command, tiny_digits: list[str]) -> None:
+    found = json.loads(onecycle("find-lr", *tiny_digits, "--json").stdout)
+    assert Path(found["run"]) == only_run()
+    saved = json.loads((only_run() / "suggestion.json").read_text())
+    assert saved.pop("curve_settings")["data.batch_size"] == 128
+    assert saved == {k: v for k, v in found.items() if k != "run"}
+
+
+def test_find_lr_without_a_suggestion_exits_with_4_and_has_the_reason(
+    onecycle: Command, tiny_digits: list[str]
+) -> None:
+    low = ("--set", "find_lr.start_lr=1e-9", "--set", "find_lr.end_lr=1e-8")
+    for form in ((), ("--quiet",), ("--json",)):
+        result = onecycle("find-lr", *tiny_digits, *low, *form)
+        assert result.exit_code == 4
+        if form == ("--json",):
+            found = json.loads(result.stdout)
+            assert (found["max_lr"], "never fell" in found["reason"]) == (None, True)
+            assert Path(found["run"], "lr_range.csv").is_file()
+        else:
+            assert result.stdout == ""
+        assert "never fell" in result.stderr
+        assert "lr_range.csv" in result.stderr
+
+
+def test_the_options_of_find_lr_reach_the_recipe_of_the_run(onecycle: Command, tiny_digits: list[str]) -> None:
+    flags = ["--batch-size", 100, "--weight-decay", "5e-3", "--seed", 4, "--mode", "linear", "--valid-every", 10]
+    result = onecycle("find-lr", *tiny_digits, *flags, "--device", "cpu", "--name", "mine", "--runs-dir", "elsewhere")
+    assert result.exit_code in (0, 4)
+    recipe = load(Path("elsewhere/mine/recipe.yaml"))
+    assert (recipe.data.batch_size, recipe.optimizer.weight_decay, recipe.seed) == (100, 5e-3, 4)
+    assert (recipe.find_lr.mode, recipe.find_lr.valid_every, recipe.runtime.device) == ("linear", 10, "cpu")
+    assert "valid_loss" in pd.read_csv("elsewhere/mine/lr_range.csv").columns
+
+
+def test_little_confidence_is_told_on_standard_error_even_where_one_number_is_asked_for(
+    onecycle: Command, easy: Callable
+) -> None:
+    # The loss is down by 43 to 48 % of its fall at the end of the start, where 25 % make the confidence low.
+    Path("high.yaml").write_text(to_yaml(easy({"find_lr.start_lr": 0.03, "find_lr.num_steps": 80})))
+    result = onecycle("find-lr", "high.yaml", "--quiet", "--name", "low")
+    assert float(result.stdout) > 0
+    assert "is low. 1.2 times the middle" in result.stderr
+    train = onecycle("train", "high.yaml", "--max-lr-from", "low", "--quiet")
+    assert "The confidence in it is low" in train.stderr
+
+
+def stopped(tmp_path: Path, tiny_digits: list[str]) -> Path:
+    """A training that was killed after some rows."""
+    words = ["train", *tiny_digits, "--epochs", "200", "--set", "runtime.checkpoint_seconds=0", "--name", "cut"]
+    running = subprocess.Popen([sys.executable, "-m", "onecycle_cli", *words], stderr=subprocess.PIPE)
+    steps = tmp_path / "runs" / "cut" / "steps.csv"
+    while not (steps.exists() and steps.read_text().count("\n") > 5):
+        assert running.poll() is None
+        time.sleep(0.05)
+    running.kill()
+    running.communicate()
+    return steps.parent
+
+
+@pytest.fixture
+def printed(tiny_digits: list[str]) -> Callable[[int], list[list[str]]]:
+    """What a shell idiom of the README prints, but for a smaller network: a pipe, no TERM, no display, no install."""
+    idioms = re.findall(r"^```sh\n(.*?)^```", README.read_text(), re.MULTILINE | re.DOTALL)
+    assert len(idioms) == 2
+    _, *smaller = tiny_digits
+    start = f"""
+        set -eu
+        python() {{ "{sys.executable}" "$@"; }}
+        onecycle() {{ python -m onecycle_cli "$@" {shlex.join(smaller)}; }}
+    """
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(README.parent), "HOME": str(Path.cwd())}
+
+    def run(number: int) -> list[list[str]]:
+        words = ["sh", "-c", start + idioms[number]]
+        done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=240)
+        assert done.returncode == 0, done.stderr
+        return [line.split() for line in done.stdout.splitlines()]
+
+    return run
