@@ -51,4 +51,6 @@ def test_the_schema_describes_every_section(onecycle: Command) -> None:
     schema = json.loads(onecycle("recipes", "schema").stdout)
     assert list(schema["properties"])[:4] == ["name", "description", "seed", "data"]
     assert schema["additionalProperties"] is False
-    assert "peak" in schema["$defs"]["Schedule"]["properties"]["max_lr"]["description"]
+    for variant in ("BlogOneCycleSettings", "CosineSettings"):
+        assert "peak" in schema["$defs"][variant]["properties"]["max_lr"]["description"]
+    assert "three_phase" not in schema["$defs"]["BlogOneCycleSettings"]["properties"]

@@ -42,7 +42,7 @@ def test_a_collapsed_run_whose_validation_loss_is_not_finite_says_so_and_when_it
         found = collapsed(run_of([2.0, 1.5, 1.2, 1.0], losses, status="collapsed", accuracies=[(0.5, 0.1)] * 4))
         assert found.place == Place("epoch", 2, 4)
         assert found.evidence["least_valid_loss"] == 1.9
-        assert "their loss ended at a value that is not finite, where guessing costs 2.3, and" in found.text
+        assert "their loss ended at a value that is not finite (guessing: 2.3), and" in found.text
         assert "lower --max-lr" in found.advice  # labels that do not fit let no network overflow
 
 

@@ -54,7 +54,7 @@ def test_a_validation_loss_that_is_nan_has_not_turned_up_and_an_infinite_one_has
         return overfitting(run_of(LEARNING, losses, accuracies=accuracies, planned=20, status="running"))
 
     assert found(turned(2.0, math.nan)) is None
-    assert "to a value that is not finite, and 1.5 at least" in found(turned(2.0, math.inf)).text
+    assert "to a value that is not finite, and was at least 1.5" in found(turned(2.0, math.inf)).text
     assert found(turned(math.nan, 1.8)).place == Place("epoch", 4, 10)
 
 
