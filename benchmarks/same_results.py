@@ -4,8 +4,8 @@
     python benchmarks/same_results.py ../before
 
 Runs the three commands from both checkouts in a temporary folder, and compares the files of their runs byte by byte.
-What tells of the time and the place of a run is left out: `run.json`, the columns of seconds in epochs.csv, seconds and
-paths in summaries. Figures are not compared. Prints a line for each file, and exits with 1 where one differs.
+Times, places and sentences are left out: `run.json`, the columns of seconds in epochs.csv, and seconds, paths and reasons
+in summaries. Figures and recipes are not compared. Prints a line for each file, and exits with 1 where one differs.
 """
 
 import argparse
@@ -31,8 +31,8 @@ COMMANDS = {
 }
 """The runs that are compared, by their names."""
 
-OF_THE_TIME = ("seconds", "images_per_second")
-"""Columns and keys that are of the time of a run."""
+NO_RESULTS = ("seconds", "images_per_second", "reason", "text", "advice")
+"""The columns and keys that are no results: times, and sentences, whose wording may change."""
 
 
 def main() -> None:
@@ -68,6 +68,7 @@ def run_all(checkout: Path, runs: Path, settings: list[str]) -> Path:
                 str(runs),
                 "--quiet",
             ],
+            cwd=checkout,  # `python -m` imports from the current folder first
             env=os.environ | {"PYTHONPATH": str(checkout)},
             stdout=subprocess.DEVNULL,
             check=True,
@@ -94,17 +95,17 @@ def compare(before: Path, after: Path) -> int:
 
 def _csv(path: Path, _: Path) -> list[dict[str, str]]:
     with path.open(newline="") as file:
-        return [{name: cell for name, cell in row.items() if name not in OF_THE_TIME} for row in csv.DictReader(file)]
+        return [{name: cell for name, cell in row.items() if name not in NO_RESULTS} for row in csv.DictReader(file)]
 
 
 def _json(path: Path, runs: Path) -> Any:
-    return _without_time(json.loads(path.read_text().replace(str(runs), "runs")))
+    return _results(json.loads(path.read_text().replace(str(runs), "runs")))
 
 
-def _without_time(value: Any) -> Any:
+def _results(value: Any) -> Any:
     if isinstance(value, dict):
-        return {name: _without_time(inner) for name, inner in value.items() if name not in OF_THE_TIME}
-    return [_without_time(inner) for inner in value] if isinstance(value, list) else value
+        return {name: _results(inner) for name, inner in value.items() if name not in NO_RESULTS}
+    return [_results(inner) for inner in value] if isinstance(value, list) else value
 
 
 def _weights(path: Path, _: Path) -> dict[str, bytes]:
