@@ -64,7 +64,16 @@ def test_a_range_test_without_a_max_lr_is_a_row_with_its_reason(onecycle: Comman
 def test_a_training_whose_range_tests_give_no_max_lr_is_a_row_with_its_reason(
     onecycle: Command, tiny_digits: list[str]
 ) -> None:
-    low = ("--max-lr", "auto", "--set", "find_lr.start_lr=1e-9", "--set", "find_lr.end_lr=1e-8")
+    low = (
+        "--max-lr",
+        "auto",
+        "--set",
+        "find_lr.start_lr=1e-12",
+        "--set",
+        "find_lr.end_lr=1e-8",
+        "--set",
+        "find_lr.num_steps=20",
+    )
     result = onecycle("sweep", *tiny_digits, *low, "--param", "optimizer.weight_decay=1e-3,1e-4", "--name", "mine")
     assert result.exit_code == 3
     assert "weight_decay=0.001, seed=0: Two range tests gave no max_lr. The loss never fell" in result.stdout

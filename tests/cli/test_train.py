@@ -8,9 +8,11 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
+import matplotlib
 import pandas as pd
 import pytest
 from typer.testing import Result
@@ -196,7 +198,16 @@ def test_a_collapsed_run_exits_with_3_and_says_so(onecycle: Command, tiny_digits
 def test_train_whose_own_range_test_is_refused_has_the_reason_in_its_json(
     onecycle: Command, tiny_digits: list[str]
 ) -> None:
-    low = ("--max-lr", "auto", "--set", "find_lr.start_lr=1e-9", "--set", "find_lr.end_lr=1e-8")
+    low = (
+        "--max-lr",
+        "auto",
+        "--set",
+        "find_lr.start_lr=1e-12",
+        "--set",
+        "find_lr.end_lr=1e-8",
+        "--set",
+        "find_lr.num_steps=20",
+    )
     result = onecycle("train", *tiny_digits, *low, "--json", "--name", "refused")
     found = json.loads(result.stdout)
     assert (result.exit_code, found["run"], found["max_lr"]) == (4, "runs/refused", None)
@@ -299,6 +310,8 @@ def printed(tiny_digits: list[str]) -> Callable[[int], list[list[str]]]:
         onecycle() {{ python -m onecycle_cli "$@" {shlex.join(smaller)}; }}
     """
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(README.parent), "HOME": str(Path.cwd())}
+    # The fonts that matplotlib has found, and the threads of the other processes of the tests: both only cost time.
+    environment |= {"MPLCONFIGDIR": matplotlib.get_cachedir(), "OMP_NUM_THREADS": "1"}
 
     def run(number: int) -> list[list[str]]:
         words = ["sh", "-c", start + idioms[number]]
@@ -321,7 +334,9 @@ def test_what_follows_the_loop_of_the_readme_reads_its_range_tests(
     for wd in weight_decays:
         onecycle("find-lr", *tiny_digits, "--set", f"optimizer.weight_decay={wd}", "--name", f"digits-{wd}", "--quiet")
     (program,) = re.findall(r"python -c '\n(.*?)'", README.read_text(), re.DOTALL)
-    exec(program, {})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # it leaves closing its files to Python
+        exec(program, {})
     rows = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert [row[0] for row in rows] == weight_decays
     assert all(1e-3 <= float(row[1]) <= 1000 for row in rows)

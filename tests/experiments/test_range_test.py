@@ -140,7 +140,7 @@ def test_a_linear_test_has_equal_steps(tested: Callable) -> None:
 
 
 def test_nothing_learned_gives_no_number_but_a_reason(tested: Callable) -> None:
-    run, _, suggestion = tested({"find_lr.start_lr": 1e-9, "find_lr.end_lr": 1e-7})
+    run, _, suggestion = tested({"find_lr.start_lr": 1e-12, "find_lr.end_lr": 1e-7})
     assert suggestion.max_lr is None
     assert "never fell" in suggestion.reason
     assert run.read_json(SUGGESTION)["max_lr"] is None

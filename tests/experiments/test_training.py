@@ -282,7 +282,7 @@ def test_without_a_max_lr_that_can_be_trusted_it_does_not_train(trained: Callabl
         r"Two range tests gave no max_lr. The loss never fell.*\n.*range.png.*--max-lr 0.11 is typical.*end_lr is 1e-07"
     )
     with pytest.raises(NoSuggestionError, match=says):
-        trained({"schedule.max_lr": None, "find_lr.start_lr": 1e-9, "find_lr.end_lr": 1e-7})
+        trained({"schedule.max_lr": None, "find_lr.start_lr": 1e-12, "find_lr.end_lr": 1e-7})
 
 
 def test_a_range_test_without_a_max_lr_is_repeated_and_then_it_trains(trained: Callable) -> None:
