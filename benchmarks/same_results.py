@@ -4,8 +4,8 @@
     python benchmarks/same_results.py ../before
 
 Runs the three commands from both checkouts in a temporary folder, and compares the files of their runs byte by byte.
-Times, places and sentences are left out: `run.json`, the columns of seconds in epochs.csv, and seconds, paths and reasons
-in summaries. Figures and recipes are not compared. Prints a line for each file, and exits with 1 where one differs.
+Times, places and sentences are left out: `run.json`, the columns of seconds in epochs.csv, and seconds, paths and
+reasons in summaries. Figures and recipes are not compared. Prints a line per file, and exits with 1 if one differs.
 """
 
 import argparse
