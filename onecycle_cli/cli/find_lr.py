@@ -61,7 +61,11 @@ def find_lr(
     if as_json and not quiet:
         print_json(run, vars(suggestion))
     if suggestion.max_lr is None:
-        raise NoSuggestionError(suggestion.reason, f"The curve is in {run.path / LR_RANGE}.")
+        raise NoSuggestionError(
+            suggestion.reason,
+            f"The curve is in {run.path / LR_RANGE}. Change the lrs with --set find_lr.start_lr=LR and "
+            "--set find_lr.end_lr=LR; --repeats 3 runs several tests.",
+        )
     show_doubt(suggestion, quiet=quiet, as_json=as_json)
     if quiet:
         print(f"{suggestion.max_lr:g}")

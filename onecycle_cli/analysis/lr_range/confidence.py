@@ -33,17 +33,17 @@ def distrust(basin: Basin) -> str | None:
     if basin.fall <= LEAST_FALL * basin.standard_error + rounding:
         return (
             f"{never}, which the noise of single batches ({basin.noise:.2g}) explains: use larger batches or several "
-            "tests (--repeats 5)."
+            "tests."
         )
     if basin.lowest < basin.start_steps:
-        return f"{never}, in the first steps, and rose from there: lower find_lr.start_lr."
+        return f"{never}, in the first steps, and rose from there: lower start_lr."
     if not basin.rose and basin.risen < max(ONSET_RISE, 2 * basin.standard_error / basin.fall):
-        return "The loss never rose again after its fall: raise find_lr.end_lr."
+        return "The loss never rose again after its fall: raise end_lr."
     if basin.ridge is not None:
         first, between, second = basin.ridge
         return (
             f"The loss has two basins, around lr {first:.3g} and {second:.3g}, and rises between them, at "
-            f"{between:.3g}: look at the figure, or run several tests with --repeats 3."
+            f"{between:.3g}: look at the figure, or run several tests."
         )
     return None
 
@@ -57,16 +57,16 @@ def confidence(basin: Basin, *, spread: float | None, unread: int) -> tuple[Conf
     if basin.depth[basin.start_steps - 1] > LEVEL:
         return (
             "low",
-            "The loss falls from the first steps on, so the basin begins lower: lower find_lr.start_lr.",
+            "The loss falls from the first steps on, so the basin begins lower: lower start_lr.",
         )
     if basin.signal < CLEAR_SIGNAL:
         word: Confidence = "medium" if basin.signal >= FAINT_SIGNAL else "low"
         return word, (
             f"The fall is {basin.signal:.2g} times its standard error, so the suggestion is drawn towards a typical "
-            "max_lr: run several tests (--repeats 3)."
+            "max_lr: run several tests."
         )
     if not basin.rose:
-        return "medium", f"The loss rose by only {basin.risen:.0%} of its fall at the end: raise find_lr.end_lr."
+        return "medium", f"The loss rose by only {basin.risen:.0%} of its fall at the end: raise end_lr."
     if basin.ends_falling:
         return "medium", "The loss was still at its least when it suddenly became infinite or NaN."
     if unread:

@@ -104,7 +104,7 @@ def readable(lrs: Columns, losses: Columns, *, diverged: bool) -> Basin | str:
     if len(losses) == 0:
         return "The loss was not finite at the first step: check the model and the data, not the learning rate."
     if len(losses) < FEWEST_POINTS:
-        return f"The test ended after {len(losses)} steps, too few for a suggestion: lower find_lr.start_lr."
+        return f"The test ended after {len(losses)} steps, too few for a suggestion: lower start_lr."
     basin = basin_of(lrs, losses, diverged=diverged)
     return distrust(basin) or basin
 
