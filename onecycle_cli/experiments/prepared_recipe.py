@@ -26,7 +26,7 @@ from onecycle_cli.training.trainer import Trainer
 
 
 @dataclass(frozen=True)
-class Setup:
+class PreparedRecipe:
     """The data of a recipe and its network on the device; `fresh` makes the network new for each training on it.
 
     `trainer` is that of the recipe's last stage.
@@ -75,7 +75,7 @@ def class_counts(split: Split, classes: int) -> list[int]:
     return counts
 
 
-def prepare(recipe: Recipe, session: Session) -> Setup:
+def prepare(recipe: Recipe, session: Session) -> PreparedRecipe:
     """Opens the data of a recipe and puts it on the device; what it found is kept with the run."""
     configure_process(session.hardware, deterministic=recipe.runtime.deterministic)
     settings = recipe.data
@@ -106,11 +106,11 @@ def prepare(recipe: Recipe, session: Session) -> Setup:
     if unequal := _unequal_classes(recipe, data):
         told(unequal)
     trainer = new_trainer(recipe, data, start, train, session.hardware, told)
-    setup = Setup(
+    prepared = PreparedRecipe(
         session.hardware, data, start, trainer, train, fixed(data.valid), fixed(data.test) if data.test else None
     )
-    describe(setup, session.run)
-    return setup
+    describe(prepared, session.run)
+    return prepared
 
 
 def _keeping_notes(session: Session) -> Report:
@@ -153,11 +153,11 @@ def new_trainer(
     return _trainer(last_stage(recipe), model, train, data, hardware, report)
 
 
-def describe(setup: Setup, run: RunDir) -> None:
+def describe(prepared: PreparedRecipe, run: RunDir) -> None:
     """Keeps with the run what its images are, and how many threads a step of its training uses."""
-    data = setup.data
-    run.update(step_threads=setup.trainer.threads)
-    counts = {"train": setup.train_counts, "valid": setup.valid_counts}
+    data = prepared.data
+    run.update(step_threads=prepared.trainer.threads)
+    counts = {"train": prepared.train_counts, "valid": prepared.valid_counts}
     run.update(classes=data.classes, images=image_counts(data), class_counts=counts, mean=data.mean, std=data.std)
 
 
@@ -192,11 +192,11 @@ def _resident(split: Split, hardware: Hardware, report: Callable[[str], None]) -
     return images.to(hardware.device), labels.to(hardware.device)
 
 
-def fresh(recipe: Recipe, setup: Setup) -> Trainer:
-    """The trainer of `setup`, made new: weights and batches that follow from the recipe's seed, its weight decay."""
-    weights = _initial_model(recipe, setup.data, setup.start).state_dict()
-    setup.trainer.reset(weights, recipe.optimizer.weight_decay, replace(setup.train, seed=recipe.seed))
-    return setup.trainer
+def fresh(recipe: Recipe, prepared: PreparedRecipe) -> Trainer:
+    """The trainer of `prepared`, made new: weights and batches that follow from the recipe's seed, its weight decay."""
+    weights = _initial_model(recipe, prepared.data, prepared.start).state_dict()
+    prepared.trainer.reset(weights, recipe.optimizer.weight_decay, replace(prepared.train, seed=recipe.seed))
+    return prepared.trainer
 
 
 ALL_SEEDS = 2**32
@@ -221,10 +221,10 @@ def _initial_model(recipe: Recipe, data: ImageData, start: Start | None) -> nn.M
     return model
 
 
-def stage_trainer(stage: Recipe, setup: Setup, report: Callable[[str], None]) -> Trainer:
-    """A trainer that takes the network of `setup` as it is, for one stage, with nothing remembered of earlier ones."""
-    train = replace(setup.train, seed=stage.seed)
-    return _trainer(stage, setup.trainer.model, train, setup.data, setup.hardware, report)
+def stage_trainer(stage: Recipe, prepared: PreparedRecipe, report: Callable[[str], None]) -> Trainer:
+    """Builds the trainer of one stage on the network of `prepared`, with a new optimizer and the current weights."""
+    train = replace(prepared.train, seed=stage.seed)
+    return _trainer(stage, prepared.trainer.model, train, prepared.data, prepared.hardware, report)
 
 
 def _trainer(
@@ -265,8 +265,8 @@ def _trained(stage: Recipe, model: nn.Module) -> dict[str, float]:
     }
 
 
-def weights_header(recipe: Recipe, setup: Setup) -> Header:
+def weights_header(recipe: Recipe, prepared: PreparedRecipe) -> Header:
     """What the saved weights of this recipe are of."""
-    data = setup.data
-    arguments = network_arguments(recipe.model, channels=recipe.data.channels, classes=setup.classes)
+    data = prepared.data
+    arguments = network_arguments(recipe.model, channels=recipe.data.channels, classes=prepared.classes)
     return Header(arguments, data.classes, recipe.data.image_size, data.mean, data.std, data.value_range)

@@ -18,7 +18,7 @@ from onecycle_cli.analysis.lr_range import (
 )
 from onecycle_cli.experiments.drawing import draw
 from onecycle_cli.experiments.memory import telling_batch_size
-from onecycle_cli.experiments.prepared_recipe import ALL_SEEDS, Setup, fresh, prepare, some_of
+from onecycle_cli.experiments.prepared_recipe import ALL_SEEDS, PreparedRecipe, fresh, prepare, some_of
 from onecycle_cli.experiments.session import Session
 from onecycle_cli.experiments.suggestions import suggestion_plan
 from onecycle_cli.experiments.verification import short_cycles
@@ -89,14 +89,14 @@ def find_lr(recipe: Recipe, session: Session, *, repeats: int = 1, verify: bool 
     suggestion are trained too, and correct it. The run ends as finished even where no max_lr can be trusted.
     """
     with session.run.recording():
-        setup = prepare(recipe, session)
-        suggestion = range_test(recipe, setup, session, repeats=repeats, verify=verify).suggestion
+        prepared = prepare(recipe, session)
+        suggestion = range_test(recipe, prepared, session, repeats=repeats, verify=verify).suggestion
         session.run.finish("finished", vars(suggestion))
     return suggestion
 
 
 def range_test(
-    recipe: Recipe, setup: Setup, session: Session, *, repeats: int = 1, verify: bool = False
+    recipe: Recipe, prepared: PreparedRecipe, session: Session, *, repeats: int = 1, verify: bool = False
 ) -> RangeTestResult:
     """The same on data that is open already; of a recipe with several stages, the range test of the last one.
 
@@ -112,19 +112,19 @@ def range_test(
                 session.report(f"Range test {repeat + 1} of {repeats}.")
             one = with_values(recipe, {"seed": (recipe.seed + repeat) % ALL_SEEDS})
             tests.append([])
-            for block in _points(one, setup, session):
+            for block in _points(one, prepared, session):
                 table.append(map(vars, block))
                 tests[-1] += block
     suggestion = suggest([curve_of(points) for points in tests], suggestion_plan(recipe))
     if suggestion.max_lr is not None and not recipe.schedule.cycles:
         policy = recipe.schedule.policy
         session.note(f"max_lr is the peak of a cycle; policy {policy} starts high, where conservative_max_lr is meant")
-    _keep(suggestion, recipe, setup, session.run)
+    _keep(suggestion, recipe, prepared, session.run)
     if verify and suggestion.max_lr is not None:
-        trials = short_cycles(recipe, suggestion.max_lr, setup, session)
+        trials = short_cycles(recipe, suggestion.max_lr, prepared, session)
         if trials:
             suggestion = verified(suggestion, trials, div_factor=recipe.schedule.start_divisor)
-        _keep(suggestion, recipe, setup, session.run)
+        _keep(suggestion, recipe, prepared, session.run)
     result = RangeTestResult(tests, suggestion, recipe.find_lr.stop_factor)
     _draw(recipe, result, session)
     return result
@@ -142,12 +142,12 @@ def retry_length(recipe: Recipe) -> dict[str, Any]:
     return {"find_lr.num_steps": min(RETRY_STEPS * recipe.find_lr.num_steps, MOST_RANGE_STEPS)}
 
 
-def range_test_with_retry(recipe: Recipe, setup: Setup, session: Session) -> RangeTestResult:
+def range_test_with_retry(recipe: Recipe, prepared: PreparedRecipe, session: Session) -> RangeTestResult:
     """The range test; where it gives no max_lr, the result of a second one with more steps and several seeds.
 
     The curve of the first is kept beside.
     """
-    test = range_test(recipe, setup, session)
+    test = range_test(recipe, prepared, session)
     if test.suggestion.max_lr is not None:
         return test
     longer = with_values(recipe, retry_length(recipe))
@@ -156,7 +156,7 @@ def range_test_with_retry(recipe: Recipe, setup: Setup, session: Session) -> Ran
         f"{test.suggestion.reason}",
     )
     (session.run.path / LR_RANGE).rename(session.run.path / FIRST_LR_RANGE)
-    return range_test(longer, setup, session, repeats=RETRY_SEEDS)
+    return range_test(longer, prepared, session, repeats=RETRY_SEEDS)
 
 
 def tested_lrs(recipe: Recipe) -> str:
@@ -165,21 +165,21 @@ def tested_lrs(recipe: Recipe) -> str:
     return f"The range tests begin at find_lr.start_lr {finder.start_lr:g}; find_lr.end_lr is {finder.end_lr:g}."
 
 
-def _keep(suggestion: Suggestion, recipe: Recipe, setup: Setup, run: RunDir) -> None:
-    settings = curve_settings(recipe, setup.hardware.precision)
+def _keep(suggestion: Suggestion, recipe: Recipe, prepared: PreparedRecipe, run: RunDir) -> None:
+    settings = curve_settings(recipe, prepared.hardware.precision)
     run.write_json(SUGGESTION, vars(suggestion) | {"curve_settings": settings})
 
 
-def _points(recipe: Recipe, setup: Setup, session: Session) -> Iterator[list[Point]]:
+def _points(recipe: Recipe, prepared: PreparedRecipe, session: Session) -> Iterator[list[Point]]:
     """The points of the test in blocks; ends where the loss diverges, where it has risen, or at ten times `end_lr`."""
     finder = recipe.find_lr
     lrs = Range(finder.start_lr, finder.end_lr, finder.num_steps, finder.mode)
     rule = StopRule(finder.num_steps, lrs.further_steps, smoothing=finder.smoothing, stop_factor=finder.stop_factor)
     scores: dict[int, Score] = {}
-    steps = _steps(recipe, setup, lrs, scores)
+    steps = _steps(recipe, prepared, lrs, scores)
     while not rule.over:
         total = rule.total_steps
-        for block in in_blocks(islice(steps, total - len(rule.losses)), setup.hardware, recipe.runtime.log_every):
+        for block in in_blocks(islice(steps, total - len(rule.losses)), prepared.hardware, recipe.runtime.log_every):
             points = list(_recorded(block.steps, rule, recipe.seed, scores))
             yield points
             done, last = total if rule.end == "diverged" else len(rule.losses), points[-1]
@@ -203,14 +203,14 @@ def _recorded(steps: Sequence[SeenStep], rule: StopRule, seed: int, scores: dict
             return
 
 
-def _steps(recipe: Recipe, setup: Setup, lrs: Range, scores: dict[int, Score]) -> Iterator[Step]:
+def _steps(recipe: Recipe, prepared: PreparedRecipe, lrs: Range, scores: dict[int, Score]) -> Iterator[Step]:
     """The updates of the test on a fresh model; where validation is asked for, each score goes to `scores` by step."""
     momentum, every = finder_momentum(recipe), recipe.find_lr.valid_every
-    trainer = fresh(recipe, setup)
+    trainer = fresh(recipe, prepared)
     steps = trainer.steps(lambda step: LrMomentum(lrs.lr(step), momentum))
     if every is None:
         return steps
-    valid = some_of(setup.valid, recipe.seed)
+    valid = some_of(prepared.valid, recipe.seed)
 
     def scored() -> Iterator[Step]:
         for step in steps:

@@ -48,8 +48,8 @@ def begun(tiny: Tiny, new_run: Callable) -> Callable[..., tuple[dict, RunDir]]:
     def begin(values: dict[str, Any]) -> tuple[dict, RunDir]:
         recipe = tiny(values)
         run = new_run(recipe)
-        setup = prepare(recipe, Session(run, CPU, silent))
-        return fresh(recipe, setup).model.state_dict(), run
+        prepared = prepare(recipe, Session(run, CPU, silent))
+        return fresh(recipe, prepared).model.state_dict(), run
 
     return begin
 
