@@ -16,7 +16,7 @@ from onecycle_cli.run_dir.files import MODEL
 
 
 @dataclass(frozen=True)
-class Start:
+class InitialWeights:
     """A trained network: where it is from, its weights by name, its classes, and the normalization it is used to."""
 
     name: str
@@ -30,7 +30,7 @@ class Start:
         own = {name: weight for name, weight in model.state_dict().items() if name.startswith("head.")}
         model.load_state_dict(self.weights if classes == self.classes else {**self.weights, **own})
 
-    def in_words(self, recipe: Recipe, data: ImageData) -> str:
+    def describe(self, recipe: Recipe, data: ImageData) -> str:
         """What becomes of it in a training on `data`."""
         head = f"with its head for {_listed(self.classes)}"
         if data.classes != self.classes:
@@ -42,7 +42,7 @@ class Start:
         return " ".join(told)
 
 
-def start_of(recipe: Recipe, report: Report) -> Start | None:
+def load_initial_weights(recipe: Recipe, report: Report) -> InitialWeights | None:
     """The network that the recipe starts from; None where it starts from nothing.
 
     The weights of a source are downloaded where need be. `InputError` where there is no such network, or where it has
@@ -50,13 +50,13 @@ def start_of(recipe: Recipe, report: Report) -> Start | None:
     """
     found = pretrained_weights(recipe.model, report)
     if found is not None:
-        return Start(found.name, found.weights, found.classes, found.mean, found.std)
+        return InitialWeights(found.name, found.weights, found.classes, found.mean, found.std)
     if recipe.model.init is None:
         return None
     path = Path(recipe.model.init)
     weights, header = load_weights(path / MODEL if path.is_dir() else path)
     _check_fit(recipe, weights, header)
-    return Start(str(path), weights, header.classes, header.mean, header.std)
+    return InitialWeights(str(path), weights, header.classes, header.mean, header.std)
 
 
 def _check_fit(recipe: Recipe, weights: Mapping[str, Tensor], header: Header) -> None:

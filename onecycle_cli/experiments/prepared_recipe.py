@@ -13,7 +13,7 @@ from onecycle_cli.data.augmentation import Augmentation
 from onecycle_cli.data.batches import FixedBatches, Normalization, TrainBatches, derived_seed
 from onecycle_cli.data.images import ImageData, Split
 from onecycle_cli.data.open_data import open_data
-from onecycle_cli.experiments.initial_weights import Start, start_of
+from onecycle_cli.experiments.initial_weights import InitialWeights, load_initial_weights
 from onecycle_cli.experiments.session import Session
 from onecycle_cli.models import build_model, layer_groups, network_arguments
 from onecycle_cli.models.weights import Header
@@ -34,7 +34,7 @@ class PreparedRecipe:
 
     hardware: Hardware
     data: ImageData
-    start: Start | None
+    start: InitialWeights | None
     trainer: Trainer
     train: TrainBatches
     valid: FixedBatches
@@ -55,7 +55,7 @@ class PreparedRecipe:
         return class_counts(self.data.valid, self.classes)
 
 
-def open_recipe_data(recipe: Recipe, report: Report, start: Start | None = None) -> ImageData:
+def open_recipe_data(recipe: Recipe, report: Report, start: InitialWeights | None = None) -> ImageData:
     """The images that a recipe names, downloaded or decoded where need be.
 
     Where the recipe has no mean or std of its own, they are those of the network that it starts from.
@@ -79,7 +79,7 @@ def prepare(recipe: Recipe, session: Session) -> PreparedRecipe:
     """Opens the data of a recipe and puts it on the device; what it found is kept with the run."""
     configure_process(session.hardware, deterministic=recipe.runtime.deterministic)
     settings = recipe.data
-    start = start_of(recipe, session.report)
+    start = load_initial_weights(recipe, session.report)
     data = open_recipe_data(recipe, _keeping_notes(session), start)
     normalization = Normalization.of(data.mean, data.std, session.hardware.device)
 
@@ -87,7 +87,7 @@ def prepare(recipe: Recipe, session: Session) -> PreparedRecipe:
         session.note(text)
 
     if start is not None:
-        told(start.in_words(recipe, data))
+        told(start.describe(recipe, data))
 
     def fixed(split: Split) -> FixedBatches:
         return FixedBatches(*_resident(split, session.hardware, told), normalization, settings.batch_size)
@@ -143,7 +143,7 @@ def _unequal_classes(recipe: Recipe, data: ImageData) -> str | None:
 def new_trainer(
     recipe: Recipe,
     data: ImageData,
-    start: Start | None,
+    start: InitialWeights | None,
     train: TrainBatches,
     hardware: Hardware,
     report: Callable[[str], None],
@@ -213,7 +213,7 @@ def some_of(valid: FixedBatches, seed: int) -> FixedBatches:
     return FixedBatches(valid.images[some], valid.labels[some], valid.normalization, valid.batch_size)
 
 
-def _initial_model(recipe: Recipe, data: ImageData, start: Start | None) -> nn.Module:
+def _initial_model(recipe: Recipe, data: ImageData, start: InitialWeights | None) -> nn.Module:
     seed = derived_seed(recipe.seed, "weights")
     model = build_model(recipe.model, channels=recipe.data.channels, classes=len(data.classes), seed=seed)
     if start is not None:
