@@ -23,7 +23,7 @@ class _Stage:
     end: int
 
 
-class Updates:
+class StagedSteps:
     """The steps of a training, from a freshly initialized network.
 
     `trainer` is the one that took the last step. All stages share the network; each has its own trainer.

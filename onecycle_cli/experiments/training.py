@@ -18,7 +18,7 @@ from onecycle_cli.experiments.planning import recipe_schedule
 from onecycle_cli.experiments.prepared_recipe import PreparedRecipe, fresh, prepare, weights_header
 from onecycle_cli.experiments.range_test import range_test_with_retry, tested_lrs
 from onecycle_cli.experiments.session import Session
-from onecycle_cli.experiments.staged_steps import Updates
+from onecycle_cli.experiments.staged_steps import StagedSteps
 from onecycle_cli.experiments.suggestions import numbers_in
 from onecycle_cli.experiments.training_summary import (
     draw_training,
@@ -97,7 +97,7 @@ def train_with(
         _profile(fresh(recipe, prepared), session)
     if auto:
         recipe = _with_found_max_lr(recipe, prepared, session)
-    updates = Updates(recipe, prepared, session)
+    updates = StagedSteps(recipe, prepared, session)
     first_step = recipe.schedule.start_epoch * prepared.train.steps_per_epoch
     position, seen = Position(first_step, Sums(), (), 0.0), []
     if checkpoint is not None:
@@ -127,7 +127,7 @@ class _Loop:
     recipe: Recipe
     prepared: PreparedRecipe
     session: Session
-    updates: Updates
+    updates: StagedSteps
     steps_table: Rows
     epochs_table: Rows
     checkpoints: Checkpoints
