@@ -195,7 +195,7 @@ def _resident(split: Split, hardware: Hardware, report: Callable[[str], None]) -
 
 
 def fresh(recipe: Recipe, prepared: PreparedRecipe) -> Trainer:
-    """Resets and returns the trainer of `prepared`: weights and batches from the seed of `recipe`, and its weight decay."""
+    """Resets and returns the trainer of `prepared`, with weights, batches and weight decay as `recipe` says."""
     weights = _initial_model(recipe, prepared.data, prepared.start).state_dict()
     prepared.trainer.reset(weights, recipe.optimizer.weight_decay, replace(prepared.train, seed=recipe.seed))
     return prepared.trainer
