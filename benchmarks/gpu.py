@@ -97,8 +97,8 @@ def ours(data: Path, device: str = "cuda", changes: Mapping[str, Any] | None = N
     recipe = with_values(load(shipped_path("cifar10-resnet56")), values | dict(changes or {}))
     folder = Path(tempfile.mkdtemp())
     run = RunDir.create(folder, command="train", recipe_name="x", recipe_yaml=to_yaml(recipe), facts={}, name=None)
-    setup = prepare(recipe, Session(run, resolve_hardware(device, "auto"), silent))
-    taken = fresh(recipe, setup).steps(lambda _: LrMomentum(0.1, 0.9))
+    prepared = prepare(recipe, Session(run, resolve_hardware(device, "auto"), silent))
+    taken = fresh(recipe, prepared).steps(lambda _: LrMomentum(0.1, 0.9))
     return lambda: next(taken)
 
 

@@ -42,18 +42,18 @@ def main() -> None:
         train(recipe, Session(run, hardware, silent))
         epochs = pd.read_csv(run.path / "epochs.csv")
         result = {"train": epochs.images_per_second[1], "precision": hardware.precision}
-        setup = prepare(recipe, Session(_run(Path(folder), recipe), hardware, silent))
-        trainer, times = fresh(recipe, setup), []
+        prepared = prepare(recipe, Session(_run(Path(folder), recipe), hardware, silent))
+        trainer, times = fresh(recipe, prepared), []
         for _ in range(8):
             started = time.perf_counter()
-            trainer.evaluate(setup.valid)
+            trainer.evaluate(prepared.valid)
             times.append(time.perf_counter() - started)
-        result["validate"] = len(setup.data.valid) / statistics.median(times[1:])
+        result["validate"] = len(prepared.data.valid) / statistics.median(times[1:])
         if asked.range_steps:
             # Up to lr 1 nothing diverges, so that the whole test is run.
             recipe = with_values(recipe, {"find_lr.num_steps": asked.range_steps, "find_lr.end_lr": 1.0})
             run, started = _run(Path(folder), recipe), time.perf_counter()
-            (points,) = range_test(recipe, setup, Session(run, hardware, silent)).repeats
+            (points,) = range_test(recipe, prepared, Session(run, hardware, silent)).repeats
             result["range_test"] = len(points) * recipe.data.batch_size / (time.perf_counter() - started)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     print(json.dumps(result | {"peak_bytes": peak}))

@@ -190,7 +190,7 @@ class OneThread:
             facts={"seed": seed},
             name=None,
         )
-        self.setup = prepare(self.recipe, Session(run, hardware, lambda _: None))
+        self.prepared = prepare(self.recipe, Session(run, hardware, lambda _: None))
 
     def close(self) -> None:
         """Removes the run's folder."""
@@ -206,9 +206,9 @@ class OneThread:
         from onecycle_cli.recipe import with_values
 
         recipe = with_values(self.recipe, {"schedule.max_lr": max_lr})
-        trainer = fresh(recipe, self.setup)
+        trainer = fresh(recipe, self.prepared)
         losses = []
-        whole = recipe.schedule.epochs * self.setup.train.steps_per_epoch
+        whole = recipe.schedule.epochs * self.prepared.train.steps_per_epoch
         total = max(FEWEST_STEPS, round(share * whole))
         steps = trainer.steps(recipe_schedule(with_values(recipe, {"schedule.epochs": 1}), total))
         for step in steps:
@@ -216,8 +216,8 @@ class OneThread:
             if not math.isfinite(losses[-1]) or len(losses) == total:
                 break
         diverged = not math.isfinite(losses[-1])
-        score = trainer.evaluate(self.setup.valid)
-        chance = 1 / self.setup.classes
+        score = trainer.evaluate(self.prepared.valid)
+        chance = 1 / self.prepared.classes
         return {
             "steps": len(losses),
             "train_loss": math.nan if diverged else fmean(losses[-20:]),
@@ -234,7 +234,7 @@ class OneThread:
         lrs = Range(start_lr, end_lr, CURVE_STEPS, "exponential")
         momentum = finder_momentum(self.recipe)
         first = None
-        for step in fresh(self.recipe, self.setup).steps(lambda step: LrMomentum(lrs.lr(step), momentum)):
+        for step in fresh(self.recipe, self.prepared).steps(lambda step: LrMomentum(lrs.lr(step), momentum)):
             loss = float(step.loss)
             first = first or loss
             yield step.lr, loss

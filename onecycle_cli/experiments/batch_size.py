@@ -19,7 +19,7 @@ from onecycle_cli.analysis.batch_size import (
 )
 from onecycle_cli.data.epochs import steps_per_epoch
 from onecycle_cli.errors import MachineError, is_out_of_memory
-from onecycle_cli.experiments.prepared_recipe import Setup, new_trainer, prepare
+from onecycle_cli.experiments.prepared_recipe import PreparedRecipe, new_trainer, prepare
 from onecycle_cli.experiments.session import Session
 from onecycle_cli.recipe import Recipe, with_values
 from onecycle_cli.run_dir.files import BATCH_SIZE, BATCH_SIZE_COLUMNS
@@ -72,13 +72,13 @@ def find_batch_size(recipe: Recipe, session: Session) -> FoundBatchSize:
 
 
 def _found(recipe: Recipe, session: Session) -> FoundBatchSize:
-    setup = prepare(with_values(recipe, {"data.batch_size": 2, "data.drop_last": True}), session)
-    images = len(setup.train.labels)
+    prepared = prepare(with_values(recipe, {"data.batch_size": 2, "data.drop_last": True}), session)
+    images = len(prepared.train.labels)
     trials: list[Trial] = []
     with session.run.table(BATCH_SIZE, BATCH_SIZE_COLUMNS) as table:
 
         def trial(batch_size: int) -> Trial:
-            trials.append(try_batch_size(recipe, setup, batch_size))
+            trials.append(try_batch_size(recipe, prepared, batch_size))
             table.append([vars(trials[-1])])
             session.report(_in_words(trials[-1]))
             return trials[-1]
@@ -116,13 +116,13 @@ def _nothing_fits() -> MachineError:
     )
 
 
-def try_batch_size(recipe: Recipe, setup: Setup, batch_size: int) -> Trial:
+def try_batch_size(recipe: Recipe, prepared: PreparedRecipe, batch_size: int) -> Trial:
     """Times steps at one batch size, and frees all memory. A size that does not fit is a result, not an error."""
-    cuda, device = setup.hardware.device.type == "cuda", setup.hardware.device
+    cuda, device = prepared.hardware.device.type == "cuda", prepared.hardware.device
     if cuda:
         torch.cuda.reset_peak_memory_stats(device)
     try:
-        speed = images_per_second(recipe, setup, batch_size)
+        speed = images_per_second(recipe, prepared, batch_size)
     except Exception as error:
         if not is_out_of_memory(error):
             raise
@@ -135,14 +135,14 @@ def try_batch_size(recipe: Recipe, setup: Setup, batch_size: int) -> Trial:
     return Trial(batch_size, TOO_LARGE if speed is None else FITS, speed, peak)
 
 
-def images_per_second(recipe: Recipe, setup: Setup, batch_size: int) -> float | None:
+def images_per_second(recipe: Recipe, prepared: PreparedRecipe, batch_size: int) -> float | None:
     """The speed of real training steps, and on a GPU scoring as well; None where graphs find no room for themselves."""
     told: list[str] = []
-    train = replace(setup.train, batch_size=batch_size, drop_last=True)
-    trainer = new_trainer(recipe, setup.data, setup.start, train, setup.hardware, told.append)
+    train = replace(prepared.train, batch_size=batch_size, drop_last=True)
+    trainer = new_trainer(recipe, prepared.data, prepared.start, train, prepared.hardware, told.append)
     # What a step costs does not depend on lr, and at 0 nothing diverges.
     steps = in_blocks(
-        trainer.steps(lambda _: LrMomentum(0.0, recipe.schedule.max_momentum)), setup.hardware, log_every=1
+        trainer.steps(lambda _: LrMomentum(0.0, recipe.schedule.max_momentum)), prepared.hardware, log_every=1
     )
     for _ in islice(steps, SETTLED):
         pass
@@ -150,8 +150,8 @@ def images_per_second(recipe: Recipe, setup: Setup, batch_size: int) -> float | 
     speeds: list[float] = []
     while len(speeds) < TIMED_STEPS or perf_counter() - started < TIMED_SECONDS:
         speeds.append(next(steps).images_per_second)
-    if setup.hardware.device.type == "cuda":
-        valid = setup.valid
+    if prepared.hardware.device.type == "cuda":
+        valid = prepared.valid
         batch = replace(
             valid, images=valid.images[:batch_size], labels=valid.labels[:batch_size], batch_size=batch_size
         )

@@ -26,7 +26,7 @@ from onecycle_cli.analysis.lr_range import turn_of
 from onecycle_cli.data.open_data import source_signature
 from onecycle_cli.errors import InputError, OnecycleError, Terminated
 from onecycle_cli.experiments.checkpoints import Checkpoint, newest_checkpoint
-from onecycle_cli.experiments.prepared_recipe import Setup, describe, is_same_network, prepare
+from onecycle_cli.experiments.prepared_recipe import PreparedRecipe, describe, is_same_network, prepare
 from onecycle_cli.experiments.range_test import range_test
 from onecycle_cli.experiments.session import Session
 from onecycle_cli.experiments.training import train_with
@@ -156,7 +156,7 @@ class _Bench:
     """Runs cells one after another. Data and network are prepared again only if a cell needs others."""
 
     def __init__(self) -> None:
-        self._setup: Setup | None = None
+        self._prepared: PreparedRecipe | None = None
         self._recipe: Recipe | None = None
 
     def run(self, cell: Cell, session: Session) -> None:
@@ -167,7 +167,7 @@ class _Bench:
         except OSError:
             raise  # a full disk would fail every later cell too
         except Exception as error:
-            self._setup = None  # frees its memory, which may have been the problem
+            self._prepared = None  # frees its memory, which may have been the problem
             if not isinstance(error, OnecycleError):
                 session.run.write_text(TRACEBACK, traceback.format_exc())
             session.report(f"{cell.name} failed: {getattr(error, 'what', None) or error or type(error).__name__}")
@@ -178,16 +178,16 @@ class _Bench:
         recipe = (
             cell.recipe if checkpoint is None else load(run.path / RECIPE)
         )  # this one has the max_lr that was found
-        if self._setup is None or self._recipe is None or not is_same_network(self._recipe, recipe):
-            self._setup = None  # frees its memory first
-            self._setup = prepare(recipe, session)
+        if self._prepared is None or self._recipe is None or not is_same_network(self._recipe, recipe):
+            self._prepared = None  # frees its memory first
+            self._prepared = prepare(recipe, session)
         else:
-            describe(self._setup, run)
+            describe(self._prepared, run)
         self._recipe = recipe
         if cell.mode == "train":
-            train_with(recipe, self._setup, session, checkpoint=checkpoint)
+            train_with(recipe, self._prepared, session, checkpoint=checkpoint)
             return
-        test = range_test(recipe, self._setup, session, repeats=cell.repeats)
+        test = range_test(recipe, self._prepared, session, repeats=cell.repeats)
         turn = turn_of(test.curves)
         curve = {name: getattr(turn, name) if turn else None for name in ("argmin_lr", "onset_lr", "reach_lr")}
         run.finish("finished", vars(test.suggestion) | curve | {"stop_lr": test.stop_lr})

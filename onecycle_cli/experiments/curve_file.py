@@ -1,4 +1,4 @@
-"""Range tests in a CSV file that any tool wrote: text in, curves out."""
+"""Reads the curves of range tests from the text of a CSV file, written by any tool."""
 
 import csv
 import math
@@ -11,13 +11,13 @@ from onecycle_cli.analysis.lr_range.from_arrays import MOST_STEPS
 from onecycle_cli.errors import InputError
 
 LOSS_COLUMNS = ("loss", "train_loss")
-"""The column of losses where a person names none: the first of these that is there."""
+"""The default names of the loss column. The first one in the file is used."""
 
 SEED_COLUMN = "seed"
-"""The column that tells one range test from another, as in `lr_range.csv`."""
+"""The column that distinguishes several range tests in a file, as in `lr_range.csv`."""
 
 MOST_TOLD = 10
-"""Lines that a message names; the others are counted."""
+"""The largest number of lines to list in a message; the rest are counted."""
 
 
 Step = tuple[str, float, float]
@@ -26,18 +26,17 @@ Step = tuple[str, float, float]
 
 @dataclass(frozen=True)
 class CurveFile:
-    """The curves of a file, one for each seed, and the column that their losses come from."""
+    """The curves of a file, one per seed, and the name of the column with the losses."""
 
     curves: list[Curve]
     loss_column: str
 
 
 def read_curves(text: str, source: str, *, lr_column: str = "lr", loss_column: str | None = None) -> CurveFile:
-    """The range tests in the text of a CSV file, called `source` in messages.
+    """Reads range tests from the text of a CSV file, called `source` in messages.
 
-    The first line names the columns, which are separated by commas, semicolons or tabs. Where there is a column `seed`,
-    each seed is a range test of its own. `InputError` names the columns that are missing, or each line that cannot be
-    read.
+    The first line names the columns. The separator is a comma, a semicolon or a tab. If there is a column `seed`, each
+    seed is a separate range test. `InputError` names a missing column, or lists the lines that cannot be read.
     """
     text = text.removeprefix("\ufeff")
     header = text.partition("\n")[0]
@@ -49,7 +48,9 @@ def read_curves(text: str, source: str, *, lr_column: str = "lr", loss_column: s
             f"{source}, line {reader.line_num}: not readable as CSV: {error}.", "Correct that line."
         ) from None
     if len(rows) < 2:
-        raise InputError(f"{source} has no rows.", "The first line names the columns, each further one is a step.")
+        raise InputError(
+            f"{source} has no rows.", "The first line names the columns, and each line after it is a step."
+        )
     columns = [cell.strip() for cell in rows[0][1]]
     wanted = (loss_column,) if loss_column is not None else LOSS_COLUMNS
     loss_column = next((name for name in wanted if name in columns), None)
@@ -67,7 +68,7 @@ def read_curves(text: str, source: str, *, lr_column: str = "lr", loss_column: s
 def _steps(
     columns: Sequence[str], rows: Sequence[tuple[int, Sequence[str]]], source: str, lr_column: str, loss_column: str
 ) -> list[Step]:
-    """The steps in numbered lines; `InputError` with all lines that cannot be read."""
+    """Reads the steps from numbered lines; `InputError` lists the lines that cannot be read."""
     steps: list[Step] = []
     problems: list[str] = []
     before: dict[str, float] = {}
@@ -85,13 +86,13 @@ def _steps(
         listed = [*problems[:MOST_TOLD], *([f"and {len(problems) - MOST_TOLD} more"] * (len(problems) > MOST_TOLD))]
         raise InputError(
             "\n  ".join([f"{source} cannot be read:", *listed]),
-            "Each line is a step, in ascending order of lr; several range tests have a column seed.",
+            "Each line is a step, in ascending order of lr. Several range tests need a column seed.",
         )
     return steps
 
 
 def _curves(steps: Sequence[Step], source: str) -> list[Curve]:
-    """A curve for each seed; `InputError` where they are not over the same lrs, or too long."""
+    """Returns a curve for each seed; `InputError` if their lrs differ, or if a curve is too long."""
     tests: dict[str, list[tuple[float, float]]] = {}
     for seed, lr, loss in steps:
         tests.setdefault(seed, []).append((lr, loss))
@@ -99,10 +100,10 @@ def _curves(steps: Sequence[Step], source: str) -> list[Curve]:
     longest = max(curves, key=lambda curve: len(curve.lrs))
     if len(longest.lrs) > MOST_STEPS:
         what = f"{source} has a range test of {len(longest.lrs):,} steps; at most {MOST_STEPS:,} can be read."
-        raise InputError(what, "Leave out all but every tenth step, or fewer.")
+        raise InputError(what, "Keep only every tenth step, or fewer.")
     for seed, curve in zip(tests, curves, strict=True):
         if not all(map(_is_close, curve.lrs, longest.lrs)):
-            what = f"The range test of seed {seed} in {source} has other learning rates than the longest one."
+            what = f"The range test of seed {seed} in {source} has different learning rates from the longest one."
             raise InputError(what, "Only range tests over the same learning rates can be read together.")
     return curves
 
@@ -112,7 +113,7 @@ def _is_close(one: float, other: float) -> bool:
 
 
 def _step(row: Mapping[str, str], lr_column: str, loss_column: str) -> Step | str:
-    """The seed, the lr and the loss of a row, or what is wrong with it."""
+    """Returns the seed, the lr and the loss of a row, or a text that says what is wrong with it."""
     values = []
     for column in (lr_column, loss_column):
         if not (text := row.get(column, "").strip()):

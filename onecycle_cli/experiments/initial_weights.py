@@ -1,4 +1,4 @@
-"""The trained network that a training starts from, where its recipe names one."""
+"""The trained weights that a training starts from, if its recipe names any."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,8 +16,11 @@ from onecycle_cli.run_dir.files import MODEL
 
 
 @dataclass(frozen=True)
-class Start:
-    """A trained network: where it is from, its weights by name, its classes, and the normalization it is used to."""
+class InitialWeights:
+    """The weights of a trained network to start from, by name.
+
+    `name` is the source of the weights, for messages. `classes`, `mean` and `std` are those of their training.
+    """
 
     name: str
     weights: Mapping[str, Tensor]
@@ -26,41 +29,45 @@ class Start:
     std: tuple[float, ...]
 
     def put_into(self, model: nn.Module, classes: tuple[str, ...]) -> None:
-        """Gives `model` these weights; a head for other classes keeps its own."""
+        """Loads the weights into `model`. If the weights are for other classes, the head of `model` is kept."""
         own = {name: weight for name, weight in model.state_dict().items() if name.startswith("head.")}
         model.load_state_dict(self.weights if classes == self.classes else {**self.weights, **own})
 
-    def in_words(self, recipe: Recipe, data: ImageData) -> str:
-        """What becomes of it in a training on `data`."""
+    def describe(self, recipe: Recipe, data: ImageData) -> str:
+        """Returns a note for the user on how a training on `data` uses the weights: its head and its normalization."""
         head = f"with its head for {_listed(self.classes)}"
         if data.classes != self.classes:
-            head = f"with a new head: its own is for {_listed(self.classes)}, the images are of {_listed(data.classes)}"
+            old, new = _listed(self.classes), _listed(data.classes)
+            head = f"with a new head, because the old one is for {old}, and the images are of {new}"
         told = [f"The network starts from {self.name}, {head}."]
         if inherited := [name for name in ("mean", "std") if getattr(recipe.data, name) is None]:
             values = [f"{name} {', '.join(f'{value:.4f}' for value in getattr(data, name))}" for name in inherited]
-            told.append(f"The images are normalized as it is used to: {'; '.join(values)}.")
+            told.append(f"The images are normalized as in its training: {'; '.join(values)}.")
         return " ".join(told)
 
 
-def start_of(recipe: Recipe, report: Report) -> Start | None:
-    """The network that the recipe starts from; None where it starts from nothing.
+def load_initial_weights(recipe: Recipe, report: Report) -> InitialWeights | None:
+    """Loads the trained weights that a recipe starts from; None if it starts from random weights.
 
-    The weights of a source are downloaded where need be. `InputError` where there is no such network, or where it has
-    another architecture or other shapes than the recipe's.
+    Pretrained weights are downloaded if needed. `InputError` if the weights do not exist, or if their architecture or
+    their shapes differ from those of the recipe's network.
     """
     found = pretrained_weights(recipe.model, report)
     if found is not None:
-        return Start(found.name, found.weights, found.classes, found.mean, found.std)
+        return InitialWeights(found.name, found.weights, found.classes, found.mean, found.std)
     if recipe.model.init is None:
         return None
     path = Path(recipe.model.init)
     weights, header = load_weights(path / MODEL if path.is_dir() else path)
     _check_fit(recipe, weights, header)
-    return Start(str(path), weights, header.classes, header.mean, header.std)
+    return InitialWeights(str(path), weights, header.classes, header.mean, header.std)
 
 
 def _check_fit(recipe: Recipe, weights: Mapping[str, Tensor], header: Header) -> None:
-    there = (header.model.get("source", "onecycle"), header.model["architecture"])  # once there was one source
+    there = (
+        header.model.get("source", "onecycle"),
+        header.model["architecture"],
+    )  # older files have no source: there was only one
     here = (recipe.model.source, recipe.model.architecture)
     if there != here:
         raise InputError(
@@ -73,8 +80,8 @@ def _check_fit(recipe: Recipe, weights: Mapping[str, Tensor], header: Header) ->
     wrong = [f"  {name}: {there} there, {here} here" for name, (there, here) in shapes.items() if there != here]
     if wrong:
         raise InputError(
-            f"The model in {recipe.model.init} has other shapes than the recipe's:\n" + "\n".join(wrong),
-            "Give the recipe the model.width, the model.shortcut and the data.channels of that model.",
+            f"The model in {recipe.model.init} has different shapes from the recipe's:\n" + "\n".join(wrong),
+            "Set model.width, model.shortcut and data.channels to the values of that model.",
         )
 
 
@@ -83,13 +90,13 @@ def _a_network(source: str, architecture: str) -> str:
 
 
 def _shape(weight: Tensor | None) -> str:
-    """A shape as a person writes it: 16 x 3 x 3 x 3."""
+    """Writes a shape as 16 x 3 x 3 x 3; "none" if there is no weight."""
     if weight is None:
         return "none"
     return " x ".join(map(str, weight.shape)) or "a number"
 
 
 def _listed(classes: tuple[str, ...]) -> str:
-    """The first classes, and how many more there are: a, b, c and 7 more."""
+    """Lists the first three classes and counts the others: a, b, c and 7 more."""
     first, more = ", ".join(classes[:3]), len(classes) - 3
     return f"{first} and {more} more" if more > 0 else first

@@ -1,4 +1,4 @@
-"""The range test for a training loop of one's own: it gives the lrs, takes the losses, and says when it is over."""
+"""The lr range test for your own training loop: it yields lrs, records losses, and ends by itself."""
 
 import math
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from onecycle_cli.run_dir.writing import to_csv, write_whole
 from onecycle_cli.schedules import Range
 
 COLUMNS = ("step", "lr", "train_loss", "smoothed_loss")
-"""The columns of `RangeTest.to_csv`; those of `lr_range.csv` in a run's folder have the same names."""
+"""The columns of `RangeTest.to_csv`, with the same names as in the `lr_range.csv` of a run."""
 
 
 class RangeTest(Iterator[float]):
@@ -36,22 +36,22 @@ class RangeTest(Iterator[float]):
             test.record(loss)
         print(test.suggest().max_lr)
 
-    The lr is that of the parameter group that learns fastest. The example gives each other group its share of it; with
-    one group, `optimizer.param_groups[0]["lr"] = lr` is enough.
+    The lr is for the parameter group with the largest lr. The example keeps the ratios between the groups; with one
+    group, `optimizer.param_groups[0]["lr"] = lr` is enough.
 
     The test leaves the model trained at high lrs: run it on a copy, or build the model again. Use the optimizer, the
     batch size, the momentum and the weight decay of the training that you plan.
 
-    The steps end by the rule of `onecycle find-lr`: where the loss diverges, else after `num_steps` steps. If the loss
-    has not risen by then, the test goes on once to ten times `end_lr`.
+    The test ends as in `onecycle find-lr`: when the loss diverges, otherwise after `num_steps` steps. If the loss has
+    not risen by then, the test continues once to ten times `end_lr`.
 
     Args:
-        start_lr: The lr of the first step. The loss must not fall there yet.
+        start_lr: The lr of the first step, so low that the loss does not fall yet.
         end_lr: The lr of step `num_steps`. The loss should have risen by then.
-        num_steps: Steps from `start_lr` to `end_lr`, from 10 to 5,000. It may be more than an epoch.
+        num_steps: Steps from `start_lr` to `end_lr`, from 10 to 5,000. They may take more than an epoch.
         mode: "exponential" (each lr is the same multiple of the one before) or "linear".
-        smoothing: The weight of the past in the moving average of the losses, from 0 up to below 1.
-        stop_factor: The loss has diverged where its average is so many times the least average.
+        smoothing: The weight of the past in the moving average of the losses, at least 0 and below 1.
+        stop_factor: The loss has diverged if its moving average is this many times the lowest average.
 
     Raises:
         InputError: An argument is out of range.
@@ -96,23 +96,23 @@ class RangeTest(Iterator[float]):
 
     @property
     def losses(self) -> list[float]:
-        """The loss of each step, as it was recorded."""
+        """The recorded loss of each step."""
         return list(self._rule.losses)
 
     @property
     def end(self) -> End | None:
-        """Why the test is over: "diverged", "risen" or "not risen" (by ten times `end_lr`); None while it goes on."""
+        """The reason for the end: "diverged", "risen" or "not risen" (by ten times `end_lr`); None before it."""
         return self._rule.end
 
     def record(self, loss: Any) -> None:
-        """Takes the training loss of the step whose lr was given last.
+        """Records the training loss of the step with the last lr.
 
-        `loss` is a number, or a tensor of one element. NaN and infinity are losses too: they end the test. A tensor on
-        a GPU is waited for. `InputError` where there is no such step, or where `loss` is not one number.
+        `loss` is a number or a tensor with one element. NaN and infinity are valid: they end the test. This call waits
+        for a tensor on a GPU. `InputError` if no lr was taken since the last loss, or if `loss` is not one number.
         """
         if self._given is None:
             raise InputError(
-                "There is no step to record a loss of.",
+                "There is no step to record a loss for.",
                 "Take the next lr first: iterate over the test, or call next().",
             )
         try:
@@ -127,15 +127,15 @@ class RangeTest(Iterator[float]):
     def suggest(self, *, optimizer: str = "sgd", div_factor: float = 10.0) -> Suggestion:
         """Suggests a `max_lr` for one cycle from the steps so far.
 
-        `optimizer` is "sgd" or "adamw"; `initial_lr` is `max_lr / div_factor`. Where the curve cannot be trusted,
-        `max_lr` is None and `reason` says why. `InputError` before the first loss.
+        `optimizer` is "sgd" or "adamw"; `initial_lr` is `max_lr / div_factor`. If the curve is not reliable, `max_lr`
+        is None and `reason` says why. `InputError` before the first loss.
         """
         return suggest_from_curves([self._curve()], plan_of(optimizer, div_factor))
 
     def to_csv(self, path: str | Path) -> None:
         """Writes the steps so far to a new CSV file: step, lr, train_loss, smoothed_loss.
 
-        `onecycle suggest` reads such a file. `InputError` where `path` exists already.
+        `onecycle suggest` reads this file. `InputError` if `path` exists already, or its folder does not exist.
         """
         path = _new(path)
         rule = self._rule
@@ -144,9 +144,9 @@ class RangeTest(Iterator[float]):
         write_whole(path, lambda beside: beside.write_text(text, encoding="utf-8"))
 
     def plot(self, path: str | Path, *, optimizer: str = "sgd", title: str = "learning rate range test") -> None:
-        """Draws the loss over lr with the suggestion for `optimizer`, as a PNG, to a new file.
+        """Draws the loss over lr, with the suggestion for `optimizer`, to a new PNG file.
 
-        `InputError` where `path` exists already, or before the first loss.
+        `InputError` if `path` exists already, if its folder does not exist, or before the first loss.
         """
         curve, suggestion, path = self._curve(), self.suggest(optimizer=optimizer), _new(path)
 
@@ -176,7 +176,7 @@ def _check(start_lr: float, end_lr: float, num_steps: int, mode: str, smoothing:
     if not 0 < start_lr < end_lr < math.inf:
         raise InputError(
             f"start_lr is {start_lr!r} and end_lr {end_lr!r}.",
-            "Both are finite and above 0, and end_lr is the larger one, such as RangeTest(1e-5, 10).",
+            "Give finite numbers above 0, with end_lr above start_lr, such as RangeTest(1e-5, 10).",
         )
     if not (isinstance(num_steps, int) and FEWEST_POINTS <= num_steps <= MOST_STEPS // 2):
         raise InputError(
@@ -185,7 +185,7 @@ def _check(start_lr: float, end_lr: float, num_steps: int, mode: str, smoothing:
     if mode not in ("exponential", "linear"):
         raise InputError(f"mode is {mode!r}.", 'Give "exponential" or "linear".')
     if not 0 <= smoothing < 1:
-        raise InputError(f"smoothing is {smoothing!r}.", "Give a number from 0 up to below 1, such as 0.98.")
+        raise InputError(f"smoothing is {smoothing!r}.", "Give a number of at least 0 and below 1, such as 0.98.")
     if not stop_factor > 1:
         raise InputError(f"stop_factor is {stop_factor!r}.", "Give a number above 1, such as 4.")
 
@@ -195,5 +195,5 @@ def _new(path: str | Path) -> Path:
     if path.exists():
         raise InputError(f"{path} exists already.", "Name a new file, or remove it first.")
     if not path.parent.is_dir():
-        raise InputError(f"There is no folder {path.parent}.", "Make it first.")
+        raise InputError(f"There is no folder {path.parent}.", "Create it first.")
     return path

@@ -1,4 +1,4 @@
-"""What a recipe plans, known before any data is opened and without torch."""
+"""Plans from a recipe alone: its schedule and its steps. Opens no data and imports no torch."""
 
 from typing import Any
 
@@ -9,16 +9,17 @@ from onecycle_cli.schedules import Schedule, joined
 
 
 def recipe_schedule(recipe: Recipe, steps_per_epoch: float) -> Schedule:
-    """The recipe's schedule over all its epochs, of the largest lr; its `max_lr` must be known.
+    """Builds the schedule of a recipe over all its stages, for the layer group with the largest lr.
 
-    With fewer steps to an epoch than there are it is the same schedule made shorter, so they need not be whole.
+    No `max_lr` may be None. `steps_per_epoch` may be smaller than the real number, also a fraction, for the same
+    schedule with fewer steps.
     """
     settings = [stage.schedule for stage in stages(recipe)]
     return joined([(round(one.epochs * steps_per_epoch), one.build(steps_per_epoch)) for one in settings])
 
 
 def of_length(recipe: Recipe, epochs: int) -> dict[str, Any]:
-    """The values, by dotted field, that make a recipe so many epochs long; what it says in epochs keeps its share."""
+    """Returns the fields that change a recipe's length to `epochs`, by dotted name. Fields in epochs are scaled."""
     schedule = recipe.schedule
     share = epochs / schedule.epochs
     values: dict[str, Any] = {"schedule.epochs": epochs}
@@ -32,12 +33,15 @@ def of_length(recipe: Recipe, epochs: int) -> dict[str, Any]:
 
 
 def decay_gain(recipe: Recipe) -> float:
-    """How far SGD's momentum carries a step at the peak of the cycle; AdamW's decay knows no momentum."""
+    """Returns the factor by which momentum amplifies weight decay at the peak of lr.
+
+    It is 1 / (1 - momentum) for SGD, and 1 for AdamW, whose weight decay does not pass through the momentum.
+    """
     return 1 / (1 - recipe.schedule.at_peak) if recipe.optimizer.name == "sgd" else 1.0
 
 
 def known_steps_per_epoch(recipe: Recipe) -> int | None:
-    """Steps of an epoch, where the number of images is known without opening the data; None for a folder."""
+    """Returns the steps per epoch if the number of images is known without opening the data; None for a folder."""
     images = known_train_images(recipe.data.source, recipe.data.valid_fraction)
     if images is None:
         return None

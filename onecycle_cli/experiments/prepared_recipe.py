@@ -1,4 +1,4 @@
-"""What every experiment starts from: images on the device, and fresh models, optimizers and batches from a recipe."""
+"""A recipe prepared for experiments: its images on the device, and newly initialized models, optimizers and batches."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -13,7 +13,7 @@ from onecycle_cli.data.augmentation import Augmentation
 from onecycle_cli.data.batches import FixedBatches, Normalization, TrainBatches, derived_seed
 from onecycle_cli.data.images import ImageData, Split
 from onecycle_cli.data.open_data import open_data
-from onecycle_cli.experiments.initial_weights import Start, start_of
+from onecycle_cli.experiments.initial_weights import InitialWeights, load_initial_weights
 from onecycle_cli.experiments.session import Session
 from onecycle_cli.models import build_model, layer_groups, network_arguments
 from onecycle_cli.models.weights import Header
@@ -26,15 +26,16 @@ from onecycle_cli.training.trainer import Trainer
 
 
 @dataclass(frozen=True)
-class Setup:
-    """The data of a recipe and its network on the device; `fresh` makes the network new for each training on it.
+class PreparedRecipe:
+    """The images and the network of a recipe on the device. `fresh` initializes the network again for each training.
 
-    `trainer` is that of the recipe's last stage.
+    `start` has the trained weights that the network starts from, None if it starts from random ones. `trainer` is the
+    trainer of the recipe's last stage. `test` is None if the data has no test split.
     """
 
     hardware: Hardware
     data: ImageData
-    start: Start | None
+    start: InitialWeights | None
     trainer: Trainer
     train: TrainBatches
     valid: FixedBatches
@@ -42,44 +43,45 @@ class Setup:
 
     @property
     def classes(self) -> int:
+        """The number of classes."""
         return len(self.data.classes)
 
     @property
     def train_counts(self) -> list[int]:
-        """The training images of each class."""
+        """The number of training images of each class."""
         return class_counts(self.data.train, self.classes)
 
     @property
     def valid_counts(self) -> list[int]:
-        """The validation images of each class."""
+        """The number of validation images of each class."""
         return class_counts(self.data.valid, self.classes)
 
 
-def open_recipe_data(recipe: Recipe, report: Report, start: Start | None = None) -> ImageData:
-    """The images that a recipe names, downloaded or decoded where need be.
+def open_recipe_data(recipe: Recipe, report: Report, start: InitialWeights | None = None) -> ImageData:
+    """Opens the images of a recipe; downloads or decodes them if needed.
 
-    Where the recipe has no mean or std of its own, they are those of the network that it starts from.
+    If the recipe has no mean or std, those of the weights in `start` are used.
     """
     mean, std = (start.mean, start.std) if start else (None, None)
     return open_data(recipe.data, seed=recipe.seed, report=report, mean=mean, std=std)
 
 
 def image_counts(data: ImageData) -> dict[str, int | None]:
-    """Images in each split, as `run.json` keeps them."""
+    """Returns the number of images in each split, in the form of `run.json`; None if there is no test split."""
     return {"train": len(data.train), "valid": len(data.valid), "test": len(data.test) if data.test else None}
 
 
 def class_counts(split: Split, classes: int) -> list[int]:
-    """The images of each class, by label."""
+    """Counts the images of each class; the index is the label."""
     counts: list[int] = np.bincount(split.labels, minlength=classes).tolist()
     return counts
 
 
-def prepare(recipe: Recipe, session: Session) -> Setup:
-    """Opens the data of a recipe and puts it on the device; what it found is kept with the run."""
+def prepare(recipe: Recipe, session: Session) -> PreparedRecipe:
+    """Opens a recipe's images, moves them to the device, builds the network, and writes their facts to `run.json`."""
     configure_process(session.hardware, deterministic=recipe.runtime.deterministic)
     settings = recipe.data
-    start = start_of(recipe, session.report)
+    start = load_initial_weights(recipe, session.report)
     data = open_recipe_data(recipe, _keeping_notes(session), start)
     normalization = Normalization.of(data.mean, data.std, session.hardware.device)
 
@@ -87,7 +89,7 @@ def prepare(recipe: Recipe, session: Session) -> Setup:
         session.note(text)
 
     if start is not None:
-        told(start.in_words(recipe, data))
+        told(start.describe(recipe, data))
 
     def fixed(split: Split) -> FixedBatches:
         return FixedBatches(*_resident(split, session.hardware, told), normalization, settings.batch_size)
@@ -102,19 +104,19 @@ def prepare(recipe: Recipe, session: Session) -> Setup:
         recipe.seed,
     )
     if train.drops_single_image:
-        told("The last batch of an epoch would be one image, which batch norm cannot use: it is left out.")
+        told("The last batch of an epoch would have only one image, which batch norm cannot use, so it is skipped.")
     if unequal := _unequal_classes(recipe, data):
         told(unequal)
     trainer = new_trainer(recipe, data, start, train, session.hardware, told)
-    setup = Setup(
+    prepared = PreparedRecipe(
         session.hardware, data, start, trainer, train, fixed(data.valid), fixed(data.test) if data.test else None
     )
-    describe(setup, session.run)
-    return setup
+    describe(prepared, session.run)
+    return prepared
 
 
 def _keeping_notes(session: Session) -> Report:
-    """A report that also keeps the notes among its news with the run."""
+    """Returns a report that also writes each note to `run.json`."""
 
     def told(news: Progress | str) -> None:
         if isinstance(news, str):
@@ -125,47 +127,47 @@ def _keeping_notes(session: Session) -> Report:
 
 
 def _unequal_classes(recipe: Recipe, data: ImageData) -> str | None:
-    """A note on the largest class, where it is much larger than the others."""
+    """Returns a note on the largest class if it is much larger than the others, else None."""
     counts = class_counts(data.train, len(data.classes))
     largest = dominant_class(counts)
     if largest is None:
         return None
     name, share = data.classes[largest], counts[largest] / sum(counts)
     told = (
-        f"Class '{name}' has {share:.1%} of the {sum(counts):,} training images, and a model that always answers "
-        f"'{name}' is right on as many: balanced accuracy says more than accuracy."
+        f"Class '{name}' has {share:.1%} of the {sum(counts):,} training images, so a model that always answers "
+        f"'{name}' has about this accuracy: balanced accuracy says more than accuracy."
     )
     if recipe.optimizer.class_weights == "balanced":
         return told
-    return f"{told} --set optimizer.class_weights=balanced has all classes count the same."
+    return f"{told} With --set optimizer.class_weights=balanced, all classes count the same."
 
 
 def new_trainer(
     recipe: Recipe,
     data: ImageData,
-    start: Start | None,
+    start: InitialWeights | None,
     train: TrainBatches,
     hardware: Hardware,
     report: Callable[[str], None],
 ) -> Trainer:
-    """A network of its own with its optimizer, for the batches `train`; it shares the images with other trainers."""
+    """Builds a new network with an optimizer, as a trainer on the batches `train`. Images are shared, not copied."""
     model = _initial_model(recipe, data, start).to(hardware.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return _trainer(last_stage(recipe), model, train, data, hardware, report)
 
 
-def describe(setup: Setup, run: RunDir) -> None:
-    """Keeps with the run what its images are, and how many threads a step of its training uses."""
-    data = setup.data
-    run.update(step_threads=setup.trainer.threads)
-    counts = {"train": setup.train_counts, "valid": setup.valid_counts}
+def describe(prepared: PreparedRecipe, run: RunDir) -> None:
+    """Writes facts about the images of a run, and the number of threads of a training step, to `run.json`."""
+    data = prepared.data
+    run.update(step_threads=prepared.trainer.threads)
+    counts = {"train": prepared.train_counts, "valid": prepared.valid_counts}
     run.update(classes=data.classes, images=image_counts(data), class_counts=counts, mean=data.mean, std=data.std)
 
 
 def is_same_network(one: Recipe, other: Recipe) -> bool:
-    """Whether what was prepared for one recipe serves the other too: the same images, network and kind of update.
+    """Whether two recipes can share a `PreparedRecipe`: same images, same network, same kind of update.
 
-    `fresh` sets the seed of weights and batches and the weight decay, and a schedule is given to each training. The
-    images change with the seed where some of them are held out.
+    The recipes may differ in weight decay and seed, which `fresh` sets, and in the schedule, which each training
+    receives. The seed must be the same if images are held out for validation, because it chooses them.
     """
     return _network_settings(one) == _network_settings(other)
 
@@ -180,40 +182,41 @@ def _network_settings(recipe: Recipe) -> dict[str, Any]:
 
 
 RESIDENT_SHARE = 0.5
-"""Of the free memory of a GPU, that images may fill; activations want the rest."""
+"""The largest share of a GPU's free memory that images may fill; activations need the rest."""
 
 
 def _resident(split: Split, hardware: Hardware, report: Callable[[str], None]) -> tuple[Tensor, Tensor]:
-    """The images and labels of a split on the device; on the host where a GPU has no room for them."""
+    """Moves the images and labels of a split to the device, except to a GPU with too little free memory."""
     images, labels = torch.from_numpy(split.images), torch.from_numpy(split.labels)
     if hardware.device.type == "cuda" and images.nbytes > RESIDENT_SHARE * torch.cuda.mem_get_info(hardware.device)[0]:
-        report(f"{images.nbytes / 2**30:.1f} GiB of images stay on the host: the GPU has no room for them.")
+        report(f"{images.nbytes / 2**30:.1f} GiB of images stay in host memory: the GPU has too little free memory.")
         return images, labels
     return images.to(hardware.device), labels.to(hardware.device)
 
 
-def fresh(recipe: Recipe, setup: Setup) -> Trainer:
-    """The trainer of `setup`, made new: weights and batches that follow from the recipe's seed, its weight decay."""
-    weights = _initial_model(recipe, setup.data, setup.start).state_dict()
-    setup.trainer.reset(weights, recipe.optimizer.weight_decay, replace(setup.train, seed=recipe.seed))
-    return setup.trainer
+def fresh(recipe: Recipe, prepared: PreparedRecipe) -> Trainer:
+    """Resets and returns the trainer of `prepared`, with weights, batches and weight decay as `recipe` says."""
+    weights = _initial_model(recipe, prepared.data, prepared.start).state_dict()
+    prepared.trainer.reset(weights, recipe.optimizer.weight_decay, replace(prepared.train, seed=recipe.seed))
+    return prepared.trainer
 
 
 ALL_SEEDS = 2**32
-"""There are so many of them; after the last comes the first."""
+"""The number of possible seeds. After the last one, seeds continue from 0."""
 
 VALID_IMAGES = 2048
-"""Validation images for a look on the way: the standard error of an accuracy of 0.5 is 1.1 points."""
+"""The number of validation images for scores during an experiment. The standard error of an accuracy of 0.5 is 1.1
+percentage points."""
 
 
 def some_of(valid: FixedBatches, seed: int) -> FixedBatches:
-    """The same few validation images for every look, drawn once."""
+    """Draws the `VALID_IMAGES` validation images for scores during an experiment; the same ones for the same seed."""
     generator = torch.Generator().manual_seed(derived_seed(seed, "valid"))
     some = torch.randperm(len(valid.labels), generator=generator)[:VALID_IMAGES].to(valid.labels.device)
     return FixedBatches(valid.images[some], valid.labels[some], valid.normalization, valid.batch_size)
 
 
-def _initial_model(recipe: Recipe, data: ImageData, start: Start | None) -> nn.Module:
+def _initial_model(recipe: Recipe, data: ImageData, start: InitialWeights | None) -> nn.Module:
     seed = derived_seed(recipe.seed, "weights")
     model = build_model(recipe.model, channels=recipe.data.channels, classes=len(data.classes), seed=seed)
     if start is not None:
@@ -221,10 +224,10 @@ def _initial_model(recipe: Recipe, data: ImageData, start: Start | None) -> nn.M
     return model
 
 
-def stage_trainer(stage: Recipe, setup: Setup, report: Callable[[str], None]) -> Trainer:
-    """A trainer that takes the network of `setup` as it is, for one stage, with nothing remembered of earlier ones."""
-    train = replace(setup.train, seed=stage.seed)
-    return _trainer(stage, setup.trainer.model, train, setup.data, setup.hardware, report)
+def stage_trainer(stage: Recipe, prepared: PreparedRecipe, report: Callable[[str], None]) -> Trainer:
+    """Builds the trainer of one stage on the network of `prepared`, with a new optimizer and the current weights."""
+    train = replace(prepared.train, seed=stage.seed)
+    return _trainer(stage, prepared.trainer.model, train, prepared.data, prepared.hardware, report)
 
 
 def _trainer(
@@ -253,7 +256,7 @@ def _trainer(
 
 
 def _trained(stage: Recipe, model: nn.Module) -> dict[str, float]:
-    """The parameters that a stage trains, by name, each with the share of the lr that its layer group has."""
+    """Returns the parameters that a stage trains, by name, each with its layer group's share of the largest lr."""
     ratios = lr_ratios(stage.schedule.max_lr, stage.model.groups)
     group_of = {id(p): group for group, part in layer_groups(model).items() for p in part.parameters()}
     norms = {id(p) for part in model.modules() if isinstance(part, nn.BatchNorm2d) for p in part.parameters()}
@@ -265,8 +268,8 @@ def _trained(stage: Recipe, model: nn.Module) -> dict[str, float]:
     }
 
 
-def weights_header(recipe: Recipe, setup: Setup) -> Header:
-    """What the saved weights of this recipe are of."""
-    data = setup.data
-    arguments = network_arguments(recipe.model, channels=recipe.data.channels, classes=setup.classes)
+def weights_header(recipe: Recipe, prepared: PreparedRecipe) -> Header:
+    """Returns the header for a file of this recipe's weights: the network, the classes and the image format."""
+    data = prepared.data
+    arguments = network_arguments(recipe.model, channels=recipe.data.channels, classes=prepared.classes)
     return Header(arguments, data.classes, recipe.data.image_size, data.mean, data.std, data.value_range)

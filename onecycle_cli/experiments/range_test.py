@@ -1,4 +1,4 @@
-"""The learning rate range test: a fresh model, trained while lr grows, until the loss has had enough."""
+"""The lr range test: trains a new model while lr grows, until the loss rises or diverges."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from onecycle_cli.analysis.lr_range import (
 )
 from onecycle_cli.experiments.drawing import draw
 from onecycle_cli.experiments.memory import telling_batch_size
-from onecycle_cli.experiments.prepared_recipe import ALL_SEEDS, Setup, fresh, prepare, some_of
+from onecycle_cli.experiments.prepared_recipe import ALL_SEEDS, PreparedRecipe, fresh, prepare, some_of
 from onecycle_cli.experiments.session import Session
 from onecycle_cli.experiments.suggestions import suggestion_plan
 from onecycle_cli.experiments.verification import short_cycles
@@ -40,7 +40,7 @@ from onecycle_cli.training.trainer import Score, Step
 
 @dataclass(frozen=True)
 class Point:
-    """A row of `lr_range.csv`; `seed` tells one repeat from another."""
+    """A row of `lr_range.csv`. Each repeat has a different `seed`."""
 
     seed: int
     step: int
@@ -53,13 +53,13 @@ class Point:
 
 
 def curve_of(points: Sequence[Point]) -> Curve:
-    """The curve that some points make."""
+    """Returns the curve of the train loss over lr."""
     return Curve([point.lr for point in points], [point.train_loss for point in points])
 
 
 @dataclass(frozen=True)
 class RangeTestResult:
-    """Range tests that have ended, one a seed, with what they suggest together."""
+    """The results of finished range tests, one per seed, and the suggestion from all of them."""
 
     repeats: list[list[Point]]
     suggestion: Suggestion
@@ -72,36 +72,37 @@ class RangeTestResult:
 
     @property
     def stop_lrs(self) -> list[float | None]:
-        """The last lr of each repeat before its loss stopped it; None where nothing did."""
+        """The last lr of each repeat before its loss diverged; None if it did not diverge."""
         return [_stop_lr(points, self.stop_factor) for points in self.repeats]
 
     @property
     def stop_lr(self) -> float | None:
-        """Their median; None where some repeat was not stopped."""
+        """The median of `stop_lrs`; None if the loss of any repeat did not diverge."""
         stops = [lr for lr in self.stop_lrs if lr is not None]
         return median(stops) if len(stops) == len(self.repeats) else None
 
 
 def find_lr(recipe: Recipe, session: Session, *, repeats: int = 1, verify: bool = False) -> Suggestion:
-    """Runs the range test of a recipe, and leaves its curve, its figure and its suggestion in the run's folder.
+    """Runs the lr range test of a recipe, and writes its curve, figure and suggestion to the run's folder.
 
-    `repeats` tests run, each with its own seed, and their median curve is read. With `verify`, short cycles around the
-    suggestion are trained too, and correct it. The run ends as finished even where no max_lr can be trusted.
+    The test runs `repeats` times, each time with a different seed, and the suggestion comes from the median curve. With
+    `verify`, short cycles around the suggestion are trained too, and correct it. The run is finished even if the result
+    has no max_lr.
     """
     with session.run.recording():
-        setup = prepare(recipe, session)
-        suggestion = range_test(recipe, setup, session, repeats=repeats, verify=verify).suggestion
+        prepared = prepare(recipe, session)
+        suggestion = range_test(recipe, prepared, session, repeats=repeats, verify=verify).suggestion
         session.run.finish("finished", vars(suggestion))
     return suggestion
 
 
 def range_test(
-    recipe: Recipe, setup: Setup, session: Session, *, repeats: int = 1, verify: bool = False
+    recipe: Recipe, prepared: PreparedRecipe, session: Session, *, repeats: int = 1, verify: bool = False
 ) -> RangeTestResult:
-    """The same on data that is open already; of a recipe with several stages, the range test of the last one.
+    """Runs the lr range test as `find_lr` does, on prepared data. It tests the last stage of the recipe.
 
-    Each repeat has a seed of its own, the recipe's and those that follow: other weights, other batches. With `verify`,
-    short cycles around the suggestion have a say too.
+    The repeats use the recipe's seed and the seeds after it, for different weights and batches. With `verify`, short
+    cycles around the suggestion are trained too, and correct it.
     """
     recipe = last_stage(recipe)
     columns = LR_RANGE_VALID_COLUMNS if recipe.find_lr.valid_every else LR_RANGE_COLUMNS
@@ -112,42 +113,42 @@ def range_test(
                 session.report(f"Range test {repeat + 1} of {repeats}.")
             one = with_values(recipe, {"seed": (recipe.seed + repeat) % ALL_SEEDS})
             tests.append([])
-            for block in _points(one, setup, session):
+            for block in _points(one, prepared, session):
                 table.append(map(vars, block))
                 tests[-1] += block
     suggestion = suggest([curve_of(points) for points in tests], suggestion_plan(recipe))
     if suggestion.max_lr is not None and not recipe.schedule.cycles:
         policy = recipe.schedule.policy
-        session.note(f"max_lr is the peak of a cycle; policy {policy} starts high, where conservative_max_lr is meant")
-    _keep(suggestion, recipe, setup, session.run)
+        session.note(f"max_lr is the peak of a cycle; policy {policy} starts high, so use conservative_max_lr")
+    _keep(suggestion, recipe, prepared, session.run)
     if verify and suggestion.max_lr is not None:
-        trials = short_cycles(recipe, suggestion.max_lr, setup, session)
+        trials = short_cycles(recipe, suggestion.max_lr, prepared, session)
         if trials:
             suggestion = verified(suggestion, trials, div_factor=recipe.schedule.start_divisor)
-        _keep(suggestion, recipe, setup, session.run)
+        _keep(suggestion, recipe, prepared, session.run)
     result = RangeTestResult(tests, suggestion, recipe.find_lr.stop_factor)
     _draw(recipe, result, session)
     return result
 
 
 RETRY_STEPS, RETRY_SEEDS = 2, 3
-"""How a range test is repeated that gave no max_lr: with so many times the steps, for so many seeds."""
+"""The factor of the steps, and the number of seeds, when a range test that gave no max_lr is repeated."""
 
 
 def retry_length(recipe: Recipe) -> dict[str, Any]:
-    """The steps of a repeated range test, as a value of the recipe.
+    """Returns the number of steps of a repeated range test, by dotted field name.
 
-    With more steps more noise averages out, and the loss has more time to fall.
+    More steps average out more noise, and give the loss more time to fall.
     """
     return {"find_lr.num_steps": min(RETRY_STEPS * recipe.find_lr.num_steps, MOST_RANGE_STEPS)}
 
 
-def range_test_with_retry(recipe: Recipe, setup: Setup, session: Session) -> RangeTestResult:
-    """The range test; where it gives no max_lr, the result of a second one with more steps and several seeds.
+def range_test_with_retry(recipe: Recipe, prepared: PreparedRecipe, session: Session) -> RangeTestResult:
+    """Runs the lr range test; if it gives no max_lr, repeats it with more steps and several seeds.
 
-    The curve of the first is kept beside.
+    The curve of the first test is kept in another file.
     """
-    test = range_test(recipe, setup, session)
+    test = range_test(recipe, prepared, session)
     if test.suggestion.max_lr is not None:
         return test
     longer = with_values(recipe, retry_length(recipe))
@@ -156,30 +157,30 @@ def range_test_with_retry(recipe: Recipe, setup: Setup, session: Session) -> Ran
         f"{test.suggestion.reason}",
     )
     (session.run.path / LR_RANGE).rename(session.run.path / FIRST_LR_RANGE)
-    return range_test(longer, setup, session, repeats=RETRY_SEEDS)
+    return range_test(longer, prepared, session, repeats=RETRY_SEEDS)
 
 
 def tested_lrs(recipe: Recipe) -> str:
-    """A sentence with the range of a recipe's range tests, for a message about one that gave no max_lr."""
+    """Returns a sentence with the lr range of a recipe's range test, for a message that the test gave no max_lr."""
     finder = recipe.find_lr
     return f"The range tests begin at find_lr.start_lr {finder.start_lr:g}; find_lr.end_lr is {finder.end_lr:g}."
 
 
-def _keep(suggestion: Suggestion, recipe: Recipe, setup: Setup, run: RunDir) -> None:
-    settings = curve_settings(recipe, setup.hardware.precision)
+def _keep(suggestion: Suggestion, recipe: Recipe, prepared: PreparedRecipe, run: RunDir) -> None:
+    settings = curve_settings(recipe, prepared.hardware.precision)
     run.write_json(SUGGESTION, vars(suggestion) | {"curve_settings": settings})
 
 
-def _points(recipe: Recipe, setup: Setup, session: Session) -> Iterator[list[Point]]:
-    """The points of the test in blocks; ends where the loss diverges, where it has risen, or at ten times `end_lr`."""
+def _points(recipe: Recipe, prepared: PreparedRecipe, session: Session) -> Iterator[list[Point]]:
+    """Yields the points of the test in blocks, until the loss diverges, has risen, or lr is ten times `end_lr`."""
     finder = recipe.find_lr
     lrs = Range(finder.start_lr, finder.end_lr, finder.num_steps, finder.mode)
     rule = StopRule(finder.num_steps, lrs.further_steps, smoothing=finder.smoothing, stop_factor=finder.stop_factor)
     scores: dict[int, Score] = {}
-    steps = _steps(recipe, setup, lrs, scores)
+    steps = _steps(recipe, prepared, lrs, scores)
     while not rule.over:
         total = rule.total_steps
-        for block in in_blocks(islice(steps, total - len(rule.losses)), setup.hardware, recipe.runtime.log_every):
+        for block in in_blocks(islice(steps, total - len(rule.losses)), prepared.hardware, recipe.runtime.log_every):
             points = list(_recorded(block.steps, rule, recipe.seed, scores))
             yield points
             done, last = total if rule.end == "diverged" else len(rule.losses), points[-1]
@@ -189,12 +190,12 @@ def _points(recipe: Recipe, setup: Setup, session: Session) -> Iterator[list[Poi
             if rule.end == "diverged":
                 return
         if not rule.over:
-            further = f"{finder.end_lr:g}: the test goes on to {10 * finder.end_lr:g}."
+            further = f"{finder.end_lr:g}: the test continues to {10 * finder.end_lr:g}."
             session.note(f"The loss has not risen by lr {further}")
 
 
 def _recorded(steps: Sequence[SeenStep], rule: StopRule, seed: int, scores: dict[int, Score]) -> Iterator[Point]:
-    """The points that some steps make, up to the one that ends the test."""
+    """Yields the point of each step, up to the step that ends the test."""
     for step in steps:
         smoothed, score = rule.record(step.lr, step.train_loss), scores.get(step.step)
         valid = (score.loss, score.accuracy) if score else (None, None)
@@ -203,14 +204,14 @@ def _recorded(steps: Sequence[SeenStep], rule: StopRule, seed: int, scores: dict
             return
 
 
-def _steps(recipe: Recipe, setup: Setup, lrs: Range, scores: dict[int, Score]) -> Iterator[Step]:
-    """The updates of the test on a fresh model; where validation is asked for, each score goes to `scores` by step."""
+def _steps(recipe: Recipe, prepared: PreparedRecipe, lrs: Range, scores: dict[int, Score]) -> Iterator[Step]:
+    """Returns the steps of the test on a new model. With `find_lr.valid_every`, adds scores to `scores`, by step."""
     momentum, every = finder_momentum(recipe), recipe.find_lr.valid_every
-    trainer = fresh(recipe, setup)
+    trainer = fresh(recipe, prepared)
     steps = trainer.steps(lambda step: LrMomentum(lrs.lr(step), momentum))
     if every is None:
         return steps
-    valid = some_of(setup.valid, recipe.seed)
+    valid = some_of(prepared.valid, recipe.seed)
 
     def scored() -> Iterator[Step]:
         for step in steps:

@@ -88,8 +88,8 @@ def _resume(resumed: Resumption, session: Session) -> Training:
         for name in (LR_RANGE, PROFILE) if is_range_test_left else (PROFILE,):
             (run.path / name).unlink(missing_ok=True)
     run.write_text(RECIPE, to_yaml(resumed.recipe))
-    setup = prepare(resumed.recipe, session)
-    return train_with(resumed.recipe, setup, session, auto=is_range_test_left, checkpoint=resumed.checkpoint)
+    prepared = prepare(resumed.recipe, session)
+    return train_with(resumed.recipe, prepared, session, auto=is_range_test_left, checkpoint=resumed.checkpoint)
 
 
 def _must_be_open(run: RunDir, facts: Mapping[str, Any]) -> None:

@@ -7,7 +7,7 @@ from itertools import islice
 from torch import Tensor
 
 from onecycle_cli.experiments.planning import recipe_schedule
-from onecycle_cli.experiments.prepared_recipe import Setup, fresh, stage_trainer
+from onecycle_cli.experiments.prepared_recipe import PreparedRecipe, fresh, stage_trainer
 from onecycle_cli.experiments.session import Session
 from onecycle_cli.recipe import Recipe, stages
 from onecycle_cli.training.trainer import Step, Trainer
@@ -23,16 +23,16 @@ class _Stage:
     end: int
 
 
-class Updates:
+class StagedSteps:
     """The steps of a training, from a freshly initialized network.
 
     `trainer` is the one that took the last step. All stages share the network; each has its own trainer.
     """
 
-    def __init__(self, recipe: Recipe, setup: Setup, session: Session) -> None:
-        self._recipe, self._setup, self._session = recipe, setup, session
-        self.trainer = fresh(recipe, setup)
-        per_epoch, begin = setup.train.steps_per_epoch, recipe.schedule.start_epoch
+    def __init__(self, recipe: Recipe, prepared: PreparedRecipe, session: Session) -> None:
+        self._recipe, self._prepared, self._session = recipe, prepared, session
+        self.trainer = fresh(recipe, prepared)
+        per_epoch, begin = prepared.train.steps_per_epoch, recipe.schedule.start_epoch
         self._stages: list[_Stage] = []
         for number, stage in enumerate(stages(recipe), start=1):
             end = begin + stage.schedule.epochs - stage.schedule.start_epoch
@@ -48,7 +48,7 @@ class Updates:
 
     def since(self, first_step: int) -> Iterator[Step]:
         """Yields the steps from `first_step` to the end of the last stage."""
-        schedule = recipe_schedule(self._recipe, self._setup.train.steps_per_epoch)
+        schedule = recipe_schedule(self._recipe, self._prepared.train.steps_per_epoch)
         for stage in self._stages:
             first = max(first_step, stage.begin)
             if first >= stage.end:
@@ -61,11 +61,11 @@ class Updates:
 
     def _trainer_of(self, stage: _Stage) -> Trainer:
         if stage.number == len(self._stages):
-            return self._setup.trainer
-        return stage_trainer(stage.recipe, self._setup, self._session.note)
+            return self._prepared.trainer
+        return stage_trainer(stage.recipe, self._prepared, self._session.note)
 
     def _in_words(self, stage: _Stage) -> str:
         frozen = f"{', '.join(stage.recipe.frozen)} frozen" if stage.recipe.frozen else "nothing frozen"
-        first_epoch = 1 + stage.begin // self._setup.train.steps_per_epoch
+        first_epoch = 1 + stage.begin // self._prepared.train.steps_per_epoch
         at = f"from epoch {first_epoch}, {frozen}, max_lr {stage.recipe.schedule.largest_max_lr:g}"
         return f"Stage {stage.number} of {len(self._stages)}: {at}."

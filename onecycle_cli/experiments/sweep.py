@@ -108,10 +108,10 @@ def equal_time(recipe: Recipe, session: Session) -> list[dict[str, Any]]:
     if (session.run.path / SWEEP_PLAN).is_file():
         saved: list[dict[str, Any]] = session.run.read_json(SWEEP_PLAN)["variations"]
         return saved
-    setup = prepare(recipe, session)
+    prepared = prepare(recipe, session)
     session.report("Timing steps of each batch size.")
-    sizes = sizes_around(recipe.data.batch_size, BATCH_FACTORS, len(setup.train.labels))
-    tried = [try_batch_size(recipe, setup, size) for size in {*sizes, recipe.data.batch_size}]
+    sizes = sizes_around(recipe.data.batch_size, BATCH_FACTORS, len(prepared.train.labels))
+    tried = [try_batch_size(recipe, prepared, size) for size in {*sizes, recipe.data.batch_size}]
     speeds = {trial.batch_size: trial.images_per_second for trial in tried}
     own = speeds[recipe.data.batch_size]
     return [

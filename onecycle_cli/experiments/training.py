@@ -15,10 +15,10 @@ from onecycle_cli.experiments.checkpoints import Checkpoint, Checkpoints, Epoch,
 from onecycle_cli.experiments.kept_images import copies_note, keep_images
 from onecycle_cli.experiments.memory import telling_batch_size
 from onecycle_cli.experiments.planning import recipe_schedule
-from onecycle_cli.experiments.prepared_recipe import Setup, fresh, prepare, weights_header
+from onecycle_cli.experiments.prepared_recipe import PreparedRecipe, fresh, prepare, weights_header
 from onecycle_cli.experiments.range_test import range_test_with_retry, tested_lrs
 from onecycle_cli.experiments.session import Session
-from onecycle_cli.experiments.staged_steps import Updates
+from onecycle_cli.experiments.staged_steps import StagedSteps
 from onecycle_cli.experiments.suggestions import numbers_in
 from onecycle_cli.experiments.training_summary import (
     draw_training,
@@ -76,7 +76,7 @@ def train(recipe: Recipe, session: Session, *, auto: bool = False, profile: bool
 
 def train_with(
     recipe: Recipe,
-    setup: Setup,
+    prepared: PreparedRecipe,
     session: Session,
     *,
     auto: bool = False,
@@ -87,18 +87,18 @@ def train_with(
 
     With a `checkpoint` of the run, continues from there to the same final weights.
     """
-    keep_images(setup.data, session.run)
-    if copies := copies_note(setup.data):
+    keep_images(prepared.data, session.run)
+    if copies := copies_note(prepared.data):
         session.note(copies)
     auto = auto or lacks_max_lr(recipe)
     if auto:
-        _check_cycle(recipe, setup)
+        _check_cycle(recipe, prepared)
     if profile:
-        _profile(fresh(recipe, setup), session)
+        _profile(fresh(recipe, prepared), session)
     if auto:
-        recipe = _with_found_max_lr(recipe, setup, session)
-    updates = Updates(recipe, setup, session)
-    first_step = recipe.schedule.start_epoch * setup.train.steps_per_epoch
+        recipe = _with_found_max_lr(recipe, prepared, session)
+    updates = StagedSteps(recipe, prepared, session)
+    first_step = recipe.schedule.start_epoch * prepared.train.steps_per_epoch
     position, seen = Position(first_step, Sums(), (), 0.0), []
     if checkpoint is not None:
         position = checkpoint.position
@@ -114,10 +114,10 @@ def train_with(
         held_back() as held,
     ):
         every, tables = recipe.runtime.checkpoint_seconds, (steps_table, epochs_table)
-        checkpoints = Checkpoints(session.run, every, setup.data.signature, tables)
-        loop = _Loop(recipe, setup, session, updates, steps_table, epochs_table, checkpoints, held)
+        checkpoints = Checkpoints(session.run, every, prepared.data.signature, tables)
+        loop = _Loop(recipe, prepared, session, updates, steps_table, epochs_table, checkpoints, held)
         position, score = loop.run(position, seen)
-    return _ended(recipe, setup, session, position, seen, score, found=auto or "found_max_lr" in session.run.facts)
+    return _ended(recipe, prepared, session, position, seen, score, found=auto or "found_max_lr" in session.run.facts)
 
 
 @dataclass(frozen=True)
@@ -125,9 +125,9 @@ class _Loop:
     """Trains and scores epoch after epoch, and writes the run's tables and checkpoints."""
 
     recipe: Recipe
-    setup: Setup
+    prepared: PreparedRecipe
     session: Session
-    updates: Updates
+    updates: StagedSteps
     steps_table: Rows
     epochs_table: Rows
     checkpoints: Checkpoints
@@ -142,7 +142,7 @@ class _Loop:
         steps = self._until_interrupted(self.updates.since(position.step))
         first, last = 1 + self.recipe.schedule.start_epoch, self.recipe.schedule.epochs
         for number in range(first + len(position.epochs), last + 1):
-            left = number * self.setup.train.steps_per_epoch - position.step
+            left = number * self.prepared.train.steps_per_epoch - position.step
             for after in self._steps(position, islice(steps, left), seen):
                 position = after
                 if self.held.came or self.checkpoints.due:
@@ -154,7 +154,7 @@ class _Loop:
             position, score = self._scored(position, number, seen[-1])
         self._keep(position)
         # A run that resumes from a checkpoint at its very end has no score yet.
-        return position, score or self.setup.trainer.evaluate(self.setup.valid)
+        return position, score or self.prepared.trainer.evaluate(self.prepared.valid)
 
     def _until_interrupted(self, steps: Iterator[Step]) -> Iterator[Step]:
         """Yields the steps, up to the one in which an interrupt comes."""
@@ -165,9 +165,9 @@ class _Loop:
 
     def _steps(self, position: Position, steps: Iterator[Step], seen: list[LoggedStep]) -> Iterator[Position]:
         """Takes the remaining steps of an epoch, and yields the position after each block of them."""
-        total = self.recipe.schedule.epochs * self.setup.train.steps_per_epoch
+        total = self.recipe.schedule.epochs * self.prepared.train.steps_per_epoch
         row, started = row_maker(self.recipe), perf_counter()
-        for block in in_blocks(steps, self.setup.hardware, self.recipe.runtime.log_every):
+        for block in in_blocks(steps, self.prepared.hardware, self.recipe.runtime.log_every):
             kept = _up_to_divergence(block.steps)
             self.steps_table.append(map(row, kept))
             seen += kept
@@ -187,7 +187,7 @@ class _Loop:
     def _scored(self, position: Position, number: int, last: LoggedStep) -> tuple[Position, Score]:
         """Scores the epoch that has just ended, and returns the position after it and the score."""
         started, sums = perf_counter(), position.sums
-        score = self.setup.trainer.evaluate(self.setup.valid)
+        score = self.prepared.trainer.evaluate(self.prepared.valid)
         epoch = Epoch(
             number,
             step=last.step,
@@ -204,14 +204,14 @@ class _Loop:
         )
         self.epochs_table.append([vars(epoch)])
         if self.recipe.runtime.save_best and all(score.accuracy > one.valid_accuracy for one in position.epochs):
-            _save(BEST_MODEL, self.setup.trainer.model, self.recipe, self.setup, self.session.run)
+            _save(BEST_MODEL, self.prepared.trainer.model, self.recipe, self.prepared, self.session.run)
         seconds = position.seconds + perf_counter() - started
         return replace(position, sums=Sums(), epochs=(*position.epochs, epoch), seconds=seconds), score
 
 
 def _ended(
     recipe: Recipe,
-    setup: Setup,
+    prepared: PreparedRecipe,
     session: Session,
     position: Position,
     seen: list[LoggedStep],
@@ -219,17 +219,17 @@ def _ended(
     *,
     found: bool,
 ) -> Training:
-    started, model, epochs = perf_counter(), setup.trainer.model, position.epochs
+    started, model, epochs = perf_counter(), prepared.trainer.model, position.epochs
     answers = score.answers if score else None
-    settings = plan(recipe, setup, found=found)
+    settings = plan(recipe, prepared, found=found)
     status = status_of(settings, seen, epochs, answers)
     test = None
     if status != "diverged":
-        _save(MODEL, model, recipe, setup, session.run)
-        test = setup.trainer.evaluate(setup.test) if setup.test else None
+        _save(MODEL, model, recipe, prepared, session.run)
+        test = prepared.trainer.evaluate(prepared.test) if prepared.test else None
     summary = summary_of(recipe, status, seen, epochs, test)
     only_answer = answers.only_answer if answers else None
-    summary["only_answer"] = None if only_answer is None else setup.data.classes[only_answer]
+    summary["only_answer"] = None if only_answer is None else prepared.data.classes[only_answer]
     if only_answer is not None:
         session.note(f"The model answers '{summary['only_answer']}' for every validation image.")
     summary["parameters"] = sum(parameter.numel() for parameter in model.parameters())
@@ -263,13 +263,13 @@ def _profile(trainer: Trainer, session: Session) -> None:
         )
 
 
-def _check_cycle(recipe: Recipe, setup: Setup) -> None:
+def _check_cycle(recipe: Recipe, prepared: PreparedRecipe) -> None:
     """Refuses a cycle that is too short, before the range test runs."""
-    recipe_schedule(with_max_lr(recipe, 1.0), setup.train.steps_per_epoch)
+    recipe_schedule(with_max_lr(recipe, 1.0), prepared.train.steps_per_epoch)
 
 
-def _with_found_max_lr(recipe: Recipe, setup: Setup, session: Session) -> Recipe:
-    suggestion = range_test_with_retry(recipe, setup, session).suggestion
+def _with_found_max_lr(recipe: Recipe, prepared: PreparedRecipe, session: Session) -> Recipe:
+    suggestion = range_test_with_retry(recipe, prepared, session).suggestion
     if suggestion.max_lr is None:
         optimizer = recipe.optimizer.name
         raise NoSuggestionError(
@@ -290,6 +290,6 @@ def _up_to_divergence(steps: list[SeenStep]) -> list[SeenStep]:
     return steps[:end]
 
 
-def _save(name: str, model: nn.Module, recipe: Recipe, setup: Setup, run: RunDir) -> None:
-    header = weights_header(recipe, setup)
+def _save(name: str, model: nn.Module, recipe: Recipe, prepared: PreparedRecipe, run: RunDir) -> None:
+    header = weights_header(recipe, prepared)
     run.write_with(name, lambda path: save_weights(path, model.state_dict(), header))

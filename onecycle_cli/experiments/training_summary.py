@@ -11,7 +11,7 @@ from onecycle_cli.analysis.diagnosis import Settings, Statement
 from onecycle_cli.experiments.checkpoints import Epoch
 from onecycle_cli.experiments.diagnose import planned
 from onecycle_cli.experiments.drawing import draw
-from onecycle_cli.experiments.prepared_recipe import Setup
+from onecycle_cli.experiments.prepared_recipe import PreparedRecipe
 from onecycle_cli.experiments.session import Session
 from onecycle_cli.recipe import Recipe, last_stage, lr_ratios, relative, stages
 from onecycle_cli.run_dir.files import EPOCHS_COLUMNS, STEPS_COLUMNS, TRAINING_FIGURE
@@ -61,15 +61,15 @@ def summary_of(
     }
 
 
-def plan(recipe: Recipe, setup: Setup, *, found: bool) -> Settings:
+def plan(recipe: Recipe, prepared: PreparedRecipe, *, found: bool) -> Settings:
     """Returns the settings that a diagnosis needs. `found` says that max_lr was suggested by a range test."""
     return planned(
         recipe,
-        train_images=len(setup.data.train),
-        valid_images=len(setup.data.valid),
-        classes=setup.classes,
-        train_counts=setup.train_counts,
-        valid_counts=setup.valid_counts,
+        train_images=len(prepared.data.train),
+        valid_images=len(prepared.data.valid),
+        classes=prepared.classes,
+        train_counts=prepared.train_counts,
+        valid_counts=prepared.valid_counts,
         suggested=recipe.schedule.largest_max_lr if found else None,
     )
 

@@ -66,15 +66,15 @@ def measured(recipe: Recipe, session: Session) -> Measured:
 
 def _measure(recipe: Recipe, session: Session) -> dict[str, Any]:
     started = perf_counter()
-    setup = prepare(recipe, session)
-    images, own = len(setup.train.labels), recipe.data.batch_size
+    prepared = prepare(recipe, session)
+    images, own = len(prepared.train.labels), recipe.data.batch_size
     least_epochs(recipe, images)  # refuses a cycle that is too short
     sizes = [
         own,
         *(values[BATCH_SIZE] for stage in _stages(recipe, images) for values in stage.values if BATCH_SIZE in values),
     ]
     session.report("Timing steps.")
-    trials = [try_batch_size(recipe, setup, size) for size in sizes]
+    trials = [try_batch_size(recipe, prepared, size) for size in sizes]
     speeds = {trial.batch_size: trial.images_per_second for trial in trials if trial.images_per_second is not None}
     if own not in speeds:
         raise MachineError(
@@ -82,7 +82,7 @@ def _measure(recipe: Recipe, session: Session) -> dict[str, Any]:
             "Set a smaller data.batch_size; `onecycle find-batch-size` finds the largest that fits.",
         )
     scored = perf_counter()
-    setup.trainer.evaluate(setup.valid)
+    prepared.trainer.evaluate(prepared.valid)
     scoring = perf_counter() - scored
     cost = Cost(own, range_test=recipe.find_lr.num_steps * own / speeds[own], epoch=images / speeds[own] + scoring)
     return {"images": images, "speeds": speeds, "cost": vars(cost), "seconds": perf_counter() - started}

@@ -5,7 +5,7 @@ from itertools import islice
 
 from onecycle_cli.analysis.lr_range import VerificationCycle
 from onecycle_cli.experiments.planning import recipe_schedule
-from onecycle_cli.experiments.prepared_recipe import ALL_SEEDS, Setup, fresh, some_of
+from onecycle_cli.experiments.prepared_recipe import ALL_SEEDS, PreparedRecipe, fresh, some_of
 from onecycle_cli.experiments.session import Session
 from onecycle_cli.progress import Progress, Report
 from onecycle_cli.recipe import Recipe, with_largest_max_lr, with_values
@@ -25,13 +25,13 @@ Measured on the tasks of benchmarks/suggestion: cycles of 10 steps moved a good 
 """
 
 
-def short_cycles(recipe: Recipe, max_lr: float, setup: Setup, session: Session) -> list[VerificationCycle]:
+def short_cycles(recipe: Recipe, max_lr: float, prepared: PreparedRecipe, session: Session) -> list[VerificationCycle]:
     """Trains short cycles at several lrs around `max_lr`, all with the same initial weights and batches.
 
     The cycles are the recipe's own, made shorter, with another seed than its range tests. Returns an empty list, with a
     note, if the planned run is too short for them.
     """
-    whole = recipe.schedule.epochs * setup.train.steps_per_epoch
+    whole = recipe.schedule.epochs * prepared.train.steps_per_epoch
     recipe = with_values(recipe, {"seed": (recipe.seed + ALL_SEEDS // 2) % ALL_SEEDS})
     steps = round(SHARE * whole)
     if steps < max(FEWEST_STEPS, FEWEST_UP / recipe.schedule.share_up):
@@ -42,22 +42,22 @@ def short_cycles(recipe: Recipe, max_lr: float, setup: Setup, session: Session) 
     with session.run.table(VERIFY, VERIFY_COLUMNS) as table:
         for number, factor in enumerate(FACTORS, start=1):
             one = with_largest_max_lr(recipe, factor * max_lr)
-            trials.append(_trial(one, setup, steps, f"cycle {number} of {len(FACTORS)}", session.report))
+            trials.append(_trial(one, prepared, steps, f"cycle {number} of {len(FACTORS)}", session.report))
             table.append([vars(trials[-1])])
     return trials
 
 
-def _trial(recipe: Recipe, setup: Setup, total: int, work: str, report: Report) -> VerificationCycle:
+def _trial(recipe: Recipe, prepared: PreparedRecipe, total: int, work: str, report: Report) -> VerificationCycle:
     """Trains one cycle of `total` steps at the recipe's max_lr, and scores it on some validation images."""
     max_lr = recipe.schedule.largest_max_lr
     assert max_lr is not None
-    trainer = fresh(recipe, setup)
+    trainer = fresh(recipe, prepared)
     steps = islice(trainer.steps(recipe_schedule(recipe, total / recipe.schedule.epochs)), total)
     done = 0
-    for block in in_blocks(steps, setup.hardware, recipe.runtime.log_every):
+    for block in in_blocks(steps, prepared.hardware, recipe.runtime.log_every):
         last, done = block.steps[-1], done + len(block.steps)
         report(Progress(work, done, total, "steps", last.train_loss, last.lr, block.images_per_second))
         if not all(math.isfinite(step.train_loss) for step in block.steps):
             return VerificationCycle(max_lr, done, math.nan, math.nan)
-    score = trainer.evaluate(some_of(setup.valid, recipe.seed))
+    score = trainer.evaluate(some_of(prepared.valid, recipe.seed))
     return VerificationCycle(max_lr, total, score.loss, score.accuracy)

@@ -1,4 +1,4 @@
-"""Recipes: YAML in, one frozen validated object, YAML out."""
+"""Recipes: reads YAML into one frozen, validated object, and writes it back to YAML."""
 
 from onecycle_cli.recipe.fields import (
     MOST_RANGE_STEPS,

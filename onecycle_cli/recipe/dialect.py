@@ -1,4 +1,4 @@
-"""The YAML of recipes: safe, numbers as people write them, nothing that grows without end; lists on one line."""
+"""The YAML of recipes: a safe loader that reads numbers as people write them, and a dumper with lists on one line."""
 
 import re
 
@@ -6,20 +6,23 @@ import yaml
 
 
 class Loader(yaml.SafeLoader):
-    """Safe YAML that takes `1e-4`, `1e4` and `1.0e4` for numbers, which YAML 1.1 leaves as text."""
+    """A safe YAML loader that reads `1e-4`, `1e4` and `1.0e4` as numbers, which are text in YAML 1.1."""
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        """An alias stands for one value: of lists, a few lines of aliases make billions of values, or a circle."""
+        """Composes a node; `yaml.MarkedYAMLError` if an alias repeats anything but a single value.
+
+        A few lines of aliases of lists can make billions of values, or a list that contains itself.
+        """
         alias = self.peek_event()  # type: ignore[no-untyped-call]
         node = super().compose_node(parent, index)
         if isinstance(alias, yaml.AliasEvent) and not isinstance(node, yaml.ScalarNode):
-            what = f"*{alias.anchor} stands for a list or a section, and only single values are repeated so"
+            what = f"*{alias.anchor} repeats a list or a section, but an alias can only repeat a single value"
             raise yaml.MarkedYAMLError(problem=what, problem_mark=alias.start_mark)  # type: ignore[arg-type]
         return node
 
 
 class Dumper(yaml.SafeDumper):
-    """Sections as blocks, lists on one line; what the loader takes for a number is quoted where it is text."""
+    """A safe YAML dumper: sections as blocks, lists on one line, text that looks like a number in quotes."""
 
 
 for _yaml in (Loader, Dumper):
@@ -33,7 +36,9 @@ Dumper.add_representer(
 
 def _construct_whole(loader: Loader, node: yaml.ScalarNode) -> int:
     number: int = loader.construct_yaml_int(node)
-    str(number)  # a ValueError where there are thousands of digits; Python has it of decimal ones, YAML knows others
+    str(
+        number
+    )  # ValueError for thousands of digits: int() raises it only for decimal ones, YAML also has hex and octal
     return number
 
 
@@ -41,7 +46,7 @@ Loader.add_constructor("tag:yaml.org,2002:int", _construct_whole)
 
 
 def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
-    # Unicode's other line breaks survive in double quotes alone, where they are escaped.
+    # Unicode's other line breaks survive only in double quotes, where they are escaped.
     style = '"' if any(mark in text for mark in "\x85\u2028\u2029") else None
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
@@ -50,5 +55,5 @@ Dumper.add_representer(str, _represent_text)
 
 
 UNREADABLE = (yaml.YAMLError, ValueError, RecursionError)
-"""What is raised of text that is no YAML, of a date or a number that only looks like one, such as 2024-13-45, and of
-thousands of brackets in one another."""
+"""The exceptions of unreadable YAML: wrong syntax, an invalid date or number such as 2024-13-45, and thousands of
+nested brackets."""

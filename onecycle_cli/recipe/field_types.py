@@ -1,4 +1,4 @@
-"""What a field of a recipe may hold, and the base of all sections."""
+"""The types of recipe fields, and the base class of all sections."""
 
 from typing import Annotated
 
@@ -7,12 +7,12 @@ from pydantic_core import PydanticKnownError
 
 
 def _whole(value: object) -> object:
-    """`1e4` is a float to YAML, but a whole number to the person who wrote it."""
+    """Converts a float without a fraction to an int: `1e4` is a float in YAML, but a whole number to its author."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _path(value: object) -> str:
-    """A path as the system has it: pydantic's own text refuses a name that is not UTF-8."""
+    """Checks that a path is text and not empty. pydantic's own `str` refuses file names that are not UTF-8."""
     if not isinstance(value, str):
         raise PydanticKnownError("string_type")
     if not value:
@@ -29,6 +29,6 @@ WeightDecay = Annotated[float, Field(ge=0, le=1)]
 
 
 class Section(BaseModel):
-    """Frozen; a key that is no field is an error; `true` is no number and text is no number."""
+    """The base class of recipe sections: frozen and strict. Unknown keys are errors; `true` and text are no numbers."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)

@@ -1,4 +1,4 @@
-"""A recipe for a person who writes Python: by name or path, with values in place of words of a command line."""
+"""Loading a recipe from Python: by name or path, with overrides as Python values."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,18 +10,18 @@ from onecycle_cli.recipe.shipped import find
 
 
 def load_recipe(recipe: str | Path, overrides: Mapping[str, Any] | None = None) -> Recipe:
-    """Loads a recipe, validated and frozen.
+    """Loads and validates a recipe.
 
     Args:
         recipe: The path of a YAML file, or the name of a shipped recipe, such as "digits".
-        overrides: Values that replace those of the file, by dotted field name: `{"schedule.epochs": 5, "seed": 1}`.
+        overrides: Values that replace those in the file, by dotted field name: `{"schedule.epochs": 5, "seed": 1}`.
 
     Returns:
-        The recipe: `recipe.schedule.epochs` and so on. Relative paths in it are absolute.
+        The recipe, frozen: `recipe.schedule.epochs` and so on. Relative paths in it are made absolute.
 
     Raises:
-        InputError: There is no such recipe, or a field is wrong. The message names each field with its line or value,
-            and the nearest known name.
+        InputError: There is no such recipe, or a field is wrong. The message lists each wrong field with its line or
+            value, and the most similar known name.
     """
     loaded = load(find(str(recipe)))
     if not overrides:

@@ -1,4 +1,4 @@
-"""Learning rates that differ between the layer groups of a network: what of them a range test keeps, their ratios."""
+"""Learning rates that differ between the layer groups of a network: their ratios, and how to scale them."""
 
 from collections.abc import Sequence
 
@@ -8,9 +8,9 @@ Relative = list[float] | dict[str, float] | None
 
 
 def lr_ratios(max_lr: MaxLr, groups: Sequence[str]) -> dict[str, float]:
-    """The lr of each layer group, over the largest that `max_lr` names.
+    """Returns the lr of each layer group, divided by the largest lr in `max_lr`.
 
-    Between two ends all steps are by the same factor, as fastai's `slice(first, head)` has it.
+    From [first, head], the lr grows by the same factor from group to group, as in fastai's `slice(first, head)`.
     """
     match relative(max_lr):
         case [first, head]:
@@ -22,7 +22,7 @@ def lr_ratios(max_lr: MaxLr, groups: Sequence[str]) -> dict[str, float]:
 
 
 def scaled(max_lr: MaxLr, largest: float) -> MaxLr:
-    """`max_lr` with its ratios kept and its largest lr as given; a number, or none yet, becomes that number."""
+    """Scales `max_lr` to the largest lr `largest`, with the same ratios. A single lr, or None, becomes `largest`."""
     match max_lr:
         case (first, head):
             return _over_the_larger(first, head, times=largest, digits=12)
@@ -33,10 +33,11 @@ def scaled(max_lr: MaxLr, largest: float) -> MaxLr:
 
 
 def relative(max_lr: MaxLr) -> Relative:
-    """`max_lr` with its largest lr 1, in JSON's values; None where all are alike.
+    """Scales `max_lr` so that its largest lr is 1, as JSON values; None if all layer groups have the same lr.
 
-    Rounded to six digits, so that what was scaled and written down has the same ratios to the bit; to nine before, else
-    what lies between two of six, such as 10 / 512, would go to either.
+    The result is rounded to six digits, so that a `max_lr` that was scaled and written to a file has exactly the same
+    ratios. It is rounded to nine digits first: otherwise a number halfway between two of six digits, such as 10 / 512,
+    could be rounded either way.
     """
     match max_lr:
         case (first, head) if first != head:
@@ -49,7 +50,7 @@ def relative(max_lr: MaxLr) -> Relative:
 
 
 def _over_the_larger(first: float, head: float, *, times: float, digits: int) -> tuple[float, float]:
-    larger = max(first, head)  # which divides first: the least floats times another are 0
+    larger = max(first, head)  # divides before multiplying: the smallest floats times another number are 0
     return _rounded(times * (first / larger), digits), _rounded(times * (head / larger), digits)
 
 

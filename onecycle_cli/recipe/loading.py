@@ -1,4 +1,4 @@
-"""YAML and overrides in, a validated `Recipe` out, with all errors at once; and a recipe back to YAML."""
+"""Loads a validated `Recipe` from YAML and overrides, reporting all errors at once, and writes a recipe to YAML."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,18 +25,18 @@ from onecycle_cli.recipe.writing import as_written
 SECTIONS = [name for name, field in Recipe.model_fields.items() if section_in(field.annotation)]
 
 LARGEST = 2**20
-"""Bytes of a recipe; the longest that is shipped has some 7,000, and of 100 MB, PyYAML took a minute and a half."""
+"""The largest size of a recipe file, in bytes. The longest shipped one has ~7,000; PyYAML takes 90 s on 100 MB."""
 
 PATHS = (("data", "path"), ("model", "init"))
-"""Fields that hold a path, which need not be UTF-8: they are written as `names.py` says."""
+"""The fields that contain a path, which may not be UTF-8: `errors.py` describes how it is written to a file."""
 
 TEXTS = {"name", "description", "data.path", "model.init"}
-"""Fields whose value is taken from the command line as it stands: a folder may be called 2024 or `photos #1`."""
+"""The fields whose override is plain text and not parsed as YAML: a folder may be called 2024 or `photos #1`."""
 
 
 @dataclass(frozen=True)
 class Override:
-    """One field given on the command line; `flag` is how the person wrote it."""
+    """A field's new value from the command line: the dotted `field`, its `text`, and the `flag` to name in messages."""
 
     field: str
     text: str
@@ -44,15 +44,18 @@ class Override:
 
 
 def load(path: Path, overrides: Sequence[Override] = ()) -> Recipe:
-    """The recipe in the file `path`, with `overrides` put over it.
+    """Loads the recipe in the file `path` and applies `overrides`.
 
-    `InputError` names every field that is wrong: its line or flag, what is wrong, the nearest known spelling.
+    `InputError` lists every wrong field: its line or flag, what is wrong, and the most similar known name.
     """
     return parse(_text(path), str(path), overrides)
 
 
 def dotted_values(path: Path) -> dict[str, Any]:
-    """The fields of the recipe in a file by their dotted names; where it is none of this version, what stands there."""
+    """Returns the fields of the recipe in a file, by dotted name.
+
+    If this version cannot validate the recipe, the values are returned as the file has them.
+    """
     try:
         values = load(path).model_dump(mode="json")
     except InputError:
@@ -65,15 +68,18 @@ def dotted_values(path: Path) -> dict[str, Any]:
 
 def _text(path: Path) -> str:
     if path.stat().st_size > LARGEST:
-        raise InputError(f"{path} has more than {LARGEST:,} bytes, so it is no recipe.", "Name the recipe's file.")
+        raise InputError(f"{path} has more than {LARGEST:,} bytes, so it is not a recipe.", "Name the recipe's file.")
     try:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError:
-        raise InputError(f"{path} is not text in UTF-8, so it is no recipe.", "Save it as UTF-8.") from None
+        raise InputError(f"{path} is not text in UTF-8, so it is not a recipe.", "Save it as UTF-8.") from None
 
 
 def parse(text: str, source: str, overrides: Sequence[Override] = ()) -> Recipe:
-    """The recipe in `text`, called `source` in messages. Relative paths in it are taken from the current folder."""
+    """Parses the recipe in `text` and applies `overrides`. Relative paths are resolved from the current folder.
+
+    `InputError` lists every wrong field; `source` is the name of the recipe in that message.
+    """
     values, lines = _read_yaml(text, source)
     places = {field: f"line {line}" for field, line in lines.items()}
     problems: list[Problem] = []
@@ -86,11 +92,15 @@ def parse(text: str, source: str, overrides: Sequence[Override] = ()) -> Recipe:
 
 
 def choices(text: str, flag: str) -> tuple[str, list[Any]]:
-    """The field and the values in `optimizer.weight_decay=1e-2,1e-3`; a value may be a list, such as [0.1, 0.2]."""
+    """Parses a sweep's parameter: `optimizer.weight_decay=1e-2,1e-3` gives the field and its list of values.
+
+    A value may itself be a list, such as [0.1, 0.2]. `InputError` names `flag` if the text cannot be parsed or a value
+    is repeated.
+    """
     field, equals, listed = text.partition("=")
     fix = "Write it as --param optimizer.weight_decay=1e-2,1e-3."
     if not (field and equals and listed.strip()):
-        raise InputError(f"{flag} has no FIELD=VALUE,VALUE,...", fix)
+        raise InputError(f"{flag} is not of the form FIELD=VALUE,VALUE,...", fix)
     try:
         values = all_from_utf8(yaml.load(f"[{to_utf8(listed)}]", Loader))
     except UNREADABLE:
@@ -101,7 +111,10 @@ def choices(text: str, flag: str) -> tuple[str, list[Any]]:
 
 
 def varied(recipe: Recipe, values: Mapping[str, Any], source: str) -> Recipe:
-    """`recipe` with the values of a sweep put over it; `InputError` as of `load`, with the values in place of lines."""
+    """Returns `recipe` with some fields replaced, by dotted name, such as the values of a sweep's cell.
+
+    `InputError` lists every wrong field with its value; `source` is the name of the recipe in that message.
+    """
     changed = recipe.model_dump()
     places: dict[Field, str] = {}
     problems: list[Problem] = []
@@ -114,9 +127,10 @@ def varied(recipe: Recipe, values: Mapping[str, Any], source: str) -> Recipe:
 
 
 def with_values(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
-    """`recipe` with some fields replaced, by their dotted names; validated again.
+    """Returns `recipe` with some fields replaced, by dotted name, and validates it again.
 
-    Of another policy, shape or source, what the recipe says of fields that it does not have is left out.
+    A new policy, shape or source removes the fields that it does not have. Raises pydantic's `ValidationError`: use
+    `varied` for values from the user.
     """
     changed = recipe.model_dump()
     for field, value in values.items():
@@ -130,7 +144,7 @@ def with_values(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
 
 
 def _chosen(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of the fields that decide which variant each section is, by dotted name."""
+    """Returns the values of the fields that choose the variants of sections, by dotted name."""
     found: dict[str, Any] = {}
     for section, choice in CHOICES.items():
         inner = values.get(section)
@@ -142,9 +156,10 @@ def _chosen(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _leave_out(values: dict[str, Any], chosen: Mapping[str, Any], given: Collection[str]) -> None:
-    """Leaves out fields that a section had as one variant and that it does not have as the one it has become.
+    """Removes the fields that do not exist in the new variant of a section from `values`.
 
-    `chosen` is what decided before. Only a variant that was `given` leaves out any, and none that were given too.
+    `chosen` has the choosing fields before the change, and `given` the fields that the user set. Fields are removed
+    only if the user changed the variant. A field that the user set is never removed.
     """
     now = _chosen(values)
     for section, choice in CHOICES.items():
@@ -159,13 +174,13 @@ def _leave_out(values: dict[str, Any], chosen: Mapping[str, Any], given: Collect
 
 
 def to_yaml(recipe: Recipe) -> str:
-    """The whole recipe as YAML that loads again to the same recipe; what is absent by default is left out."""
+    """Writes a recipe as YAML that loads to the same recipe. Optional fields that are None are omitted."""
     values = _with_paths(_written(recipe), to_utf8)
     return yaml.dump(values, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=100)
 
 
 def _with_paths(values: dict[str, Any], change: Callable[[str], str]) -> dict[str, Any]:
-    """The values of a recipe, with `change` made to those that are paths."""
+    """Returns the values of a recipe with `change` applied to its paths."""
     for section, name in PATHS:
         inner = values.get(section)
         if isinstance(inner, dict) and isinstance(inner.get(name), str):
@@ -185,7 +200,7 @@ def _written(section: BaseModel) -> dict[str, Any]:
 
 
 def _read_yaml(text: str, source: str) -> tuple[dict[str, Any], dict[Field, int]]:
-    """The values of a YAML mapping, and the line of each key."""
+    """Parses a YAML mapping into its values and the line of each key. `InputError` if it is not one."""
     try:
         loader = Loader(text)
         node = loader.get_single_node()
@@ -199,13 +214,14 @@ def _read_yaml(text: str, source: str) -> tuple[dict[str, Any], dict[Field, int]
         raise InputError(f"{source} is not readable as YAML: {error}.", "Is it a recipe?") from None
     if not isinstance(values, dict):
         raise InputError(
-            f"{source} does not hold the sections of a recipe.", "`onecycle recipes show digits` prints a whole one."
+            f"{source} does not contain the sections of a recipe.",
+            "`onecycle recipes show digits` prints a whole recipe.",
         )
     return _with_paths(cast(dict[str, Any], values), from_utf8), lines
 
 
 def _lines(node: yaml.Node, field: Field) -> Iterator[tuple[Field, int]]:
-    """The line of each key of a section, and of those in the lists and sections in it."""
+    """Yields the line of each key in a YAML node, also of nested keys."""
     if isinstance(node, yaml.SequenceNode):
         for number, inner in enumerate(node.value):
             yield from _lines(inner, (*field, number))
@@ -216,14 +232,14 @@ def _lines(node: yaml.Node, field: Field) -> Iterator[tuple[Field, int]]:
         if not isinstance(key, yaml.ScalarNode):
             raise yaml.MarkedYAMLError(problem="the name of a field must be one word", problem_mark=key.start_mark)
         if key.value in seen:
-            raise yaml.MarkedYAMLError(problem=f"'{key.value}' stands here a second time", problem_mark=key.start_mark)
+            raise yaml.MarkedYAMLError(problem=f"'{key.value}' appears here a second time", problem_mark=key.start_mark)
         seen.add(key.value)
         yield (*field, key.value), key.start_mark.line + 1
         yield from _lines(value, (*field, key.value))
 
 
 def _validated(values: dict[str, Any], source: str, places: Mapping[Field, str], problems: list[Problem]) -> Recipe:
-    """The recipe that `values` make; `InputError` with what is wrong with them, and the `problems` known so far."""
+    """Validates `values` as a recipe; `InputError` with the `problems` found before and those found here."""
     try:
         recipe = Recipe.model_validate(values)
     except ValidationError as error:
@@ -236,7 +252,7 @@ def _validated(values: dict[str, Any], source: str, places: Mapping[Field, str],
 
 
 def _apply(values: dict[str, Any], override: Override) -> list[Problem]:
-    """Puts one override into `values`; what is wrong with it, if anything."""
+    """Applies one override to `values`, and returns its problems."""
     value: Any = override.text
     if override.field not in TEXTS:
         try:

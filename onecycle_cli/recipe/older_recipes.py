@@ -1,4 +1,4 @@
-"""Recipes of older versions, whose sections had the fields of all variants: how they are read and compared now."""
+"""Recipes of older versions, whose sections had the fields of all variants: how to read and compare them."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,20 +16,21 @@ FLAT_FIELDS: dict[str, dict[str, Any]] = {
     },
     "model": {"width": 1.0, "shortcut": "B", "pretrained": False},
 }
-"""Each field that a section had whatever its variant, with the value that older versions wrote where it was not used.
+"""The fields that older versions wrote for every variant of a section, with their value when unused.
 
-A new variant adds nothing here: older versions did not have its fields.
+A new variant adds nothing here, because older versions did not have its fields.
 """
 
 DUMPED = {"anneal_strategy", "three_phase", "mode"}
-"""The fields of several schedules that older versions wrote into each run's `recipe.yaml`; nobody else writes all."""
+"""The fields that mark a `recipe.yaml` of an older version: they belong to different schedules, so people never write
+all of them."""
 
 
 def without_unused(section: str, values: Mapping[Any, Any], choice: Choice) -> dict[Any, Any]:
-    """The values of a section without the fields of other variants that older versions wrote and did not use.
+    """Removes the unused fields of other variants that older versions wrote into a section.
 
-    These are fields that are null or have their former default. A whole section that an older version wrote into a
-    run's folder may hold other values too: `--set schedule.policy=cosine` left the fields of the cycle in it.
+    A field of another variant is unused if it is null or has its former default. In a section that an older version
+    wrote into a run's folder, it may have any value: `--set schedule.policy=cosine` kept the fields of the cycle.
     """
     variant = choice.chosen(values)
     if variant is None:
@@ -49,5 +50,5 @@ def _same(one: object, other: object) -> bool:
 
 
 def with_unused(section: str, values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of a section with those fields again, so that what a run of an older version kept compares equal."""
+    """Adds the unused fields of older versions to a section, so that it compares equal to one of an older version."""
     return FLAT_FIELDS.get(section, {}) | dict(values)

@@ -1,4 +1,4 @@
-"""Sweeps that Smith's report asks for by name."""
+"""The named sweeps that Smith's report recommends."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,7 +11,8 @@ def _momentum(max_momentum: float, base_momentum: float) -> dict[str, Any]:
 PRESETS: Mapping[str, Sequence[Mapping[str, Any]]] = {
     "momentum": [*(_momentum(constant, constant) for constant in (0.99, 0.97, 0.95, 0.9)), _momentum(0.95, 0.85)],
 }
-"""The values of each cell, by preset.
+"""The values of each cell, by the name of the preset.
 
-momentum: short runs at four constant values, and one that cycles (Smith's report, section 4.3 and remark 3).
+momentum: short runs with four constant momentums, and one with a cyclical momentum (Smith's report, section 4.3 and
+remark 3).
 """

@@ -1,4 +1,4 @@
-"""What is wrong with a recipe, all at once, in the words of somebody who wrote one."""
+"""Error messages about a recipe: all problems at once, each with its line and field name."""
 
 import difflib
 import re
@@ -14,12 +14,12 @@ from onecycle_cli.recipe.fields import CHOICES, Recipe
 from onecycle_cli.recipe.variants import Choice
 
 Field = tuple[str | int, ...]
-"""The way to a value: ("schedule", "max_lr")."""
+"""The path to a value in a recipe: ("schedule", "max_lr")."""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """`what` is wrong with a field, and `where` it was given: a line, a flag, or "" where it was given nowhere."""
+    """A problem with a field: `what` is wrong, and `where` it was set: a line, a flag, or "" if it was not set."""
 
     where: str
     field: Field
@@ -27,14 +27,14 @@ class Problem:
 
 
 def section_in(annotation: object) -> type[BaseModel] | None:
-    """The section that a field may hold, itself or in a list, in one of its forms."""
+    """Returns the first section class in a type annotation, also in a union or a list; None if there is none."""
     if isinstance(annotation, type(BaseModel)):
         return annotation
     return next(filter(None, map(section_in, get_args(annotation))), None)
 
 
 def found_by_pydantic(error: ValidationError, places: Mapping[Field, str]) -> list[Problem]:
-    """What pydantic found, each where `places` has the field, or else the section that it is in."""
+    """Converts pydantic's errors to problems. `places` gives the line or flag of each field, or of its section."""
     details = [(detail, _place_of(detail)) for detail in error.errors(include_url=False)]
     spare = {place.field for detail, place in details if detail["type"] == "extra_forbidden" and not place.is_foreign}
     problems = []
@@ -43,8 +43,8 @@ def found_by_pydantic(error: ValidationError, places: Mapping[Field, str]) -> li
         if detail["type"] == "missing" and any(
             known[:-1] == field[:-1] and difflib.get_close_matches(str(known[-1]), [str(field[-1])]) for known in spare
         ):
-            continue  # the misspelt one is told already
-        # A field inside a list has its list's line, and a missing one that of its section.
+            continue  # the misspelt name is already reported
+        # A field in a list gets the line of the list, and a missing field that of its section.
         at = next((field[:n] for n in range(len(field), 0, -1) if field[:n] in places), None)
         problems.append(Problem(places[at] if at else "", field, _in_words(detail, place)))
     return problems
@@ -52,9 +52,9 @@ def found_by_pydantic(error: ValidationError, places: Mapping[Field, str]) -> li
 
 @dataclass(frozen=True)
 class _Place:
-    """The way to a value as a recipe has it, and the variant that its section is, where it is known.
+    """The path to a value in a recipe, and the variant of its section if it is known.
 
-    pydantic's own way also names the variant of a section, and the form of a value that has several.
+    pydantic's own path also has the variant of the section, and the form of a `max_lr`.
     """
 
     field: Field
@@ -67,7 +67,7 @@ class _Place:
 
     @property
     def is_foreign(self) -> bool:
-        """Whether the field is one of another variant of its section."""
+        """Whether the field belongs to another variant of its section."""
         return (
             self.choice is not None
             and self.variant is not None
@@ -77,7 +77,7 @@ class _Place:
 
     @property
     def is_of_variant(self) -> bool:
-        """Whether the field is of its section's variant, and not of all variants."""
+        """Whether the field belongs to the variant of its section, but not to all variants."""
         if self.choice is None or self.variant is None:
             return False
         return any(self.field[1] not in one.model_fields for one in self.choice.variants)
@@ -147,8 +147,8 @@ _WORDS = {
 }
 
 _PATTERNS: dict[str | int, str] = {
-    "name": ": letters, digits, '.', '_' and '-' make the name of a run's folder",
-    "device": ": it is auto, cpu, cuda, cuda:N or mps",
+    "name": ": it is part of a folder name, so use only letters, digits, '.', '_' and '-'",
+    "device": ": use auto, cpu, cuda, cuda:N or mps",
 }
 
 
@@ -168,18 +168,18 @@ def _shown(value: object) -> str:
 
 
 def _undecided(section: Mapping[str, Any], place: _Place) -> str:
-    """That a field which decides the variant of its section is missing, or has no value that does."""
+    """Returns the message that a field that chooses the variant of its section is missing or has an unknown value."""
     assert place.choice is not None
     values = (value for variant in place.choice.variants for value in place.choice.values(variant, place.name))
     known = list(dict.fromkeys(values))
     if place.name not in section:
-        return f"is missing: it is {_listed(known)}"
+        return f"is missing: it must be {_listed(known)}"
     value = section[place.name]
     return f"must be {_listed(known)}, not {_shown(value)}{did_you_mean(str(value), known)}"
 
 
 def _foreign(place: _Place) -> str:
-    """That a field belongs to another variant, and how to have the one or the other."""
+    """Returns the message that a field belongs to another variant, with both ways to fix it."""
     assert place.choice is not None
     assert place.variant is not None
     decider, owners = place.choice.owners(place.name, place.variant)
@@ -189,7 +189,7 @@ def _foreign(place: _Place) -> str:
 
 
 def _of_another(given: object, place: _Place) -> str:
-    """That another variant has this value of a field, as the end of a sentence; "" where none has."""
+    """Returns a hint at the variant in which a field may have this value, to end a sentence; "" if there is none."""
     if place.choice is None or place.variant is None or len(place.field) != 2:
         return ""
     having = [other for other in place.choice.variants if given in place.choice.values(other, place.name)]
@@ -198,12 +198,12 @@ def _of_another(given: object, place: _Place) -> str:
         values = [value for other in having for value in place.choice.values(other, decider) if value not in here]
         if values:
             section = place.field[0]
-            return f": that is of {decider} {_listed(values)}, so set {section}.{decider} to {_listed(values)}"
+            return f": that belongs to {decider} {_listed(values)}, so set {section}.{decider} to {_listed(values)}"
     return ""
 
 
 def _which(place: _Place) -> str:
-    """A variant by the first value that means it: policy one_cycle."""
+    """Returns the name of a variant, from the first field that chooses it: "policy one_cycle"."""
     assert place.choice is not None
     assert place.variant is not None
     decider = place.choice.decided_by[0]
@@ -211,13 +211,13 @@ def _which(place: _Place) -> str:
 
 
 def _listed(words: Sequence[str]) -> str:
-    """Words as a choice: a, b or c."""
+    """Joins words to a choice: "a, b or c"."""
     *first, last = words
     return f"{', '.join(first)} or {last}" if first else last
 
 
 def _fields_of(place: _Place) -> Sequence[str]:
-    """The fields of the section that a field is in."""
+    """Returns the names of all fields in the section of a field."""
     model: type[BaseModel] = Recipe
     if place.variant is not None and len(place.field) > 1:
         model = place.variant
@@ -225,41 +225,42 @@ def _fields_of(place: _Place) -> Sequence[str]:
     else:
         inner = place.field[:-1]
     for name in inner:
-        if isinstance(name, str):  # a number is a place in a list, whose sections are all alike
+        if isinstance(name, str):  # a number is an index of a list, whose sections all have one class
             model = cast(type[BaseModel], section_in(model.model_fields[name].annotation))  # only sections hold fields
     return list(model.model_fields)
 
 
 def did_you_mean(word: str, known: Sequence[str]) -> str:
-    """The nearest of the known words as the end of a sentence; "" where none is near."""
+    """Returns a hint at the most similar known word, to end a sentence; "" if none is similar."""
     near = difflib.get_close_matches(word, known, n=1)
     return f"; did you mean '{near[0]}'?" if near else ""
 
 
 MOST_TOLD = 20
-"""Fields in one message: a terminal of 24 lines has room for no more, and a file of another kind needs no more."""
+"""The largest number of fields in a message: a terminal of 24 lines has no room for more, and a file that is not a
+recipe at all needs no more."""
 
 
 def on_one_line(text: str, widest: int = 100) -> str:
-    """`text` without its line breaks, and cut where it is wider."""
+    """Returns `text` with line breaks escaped, cut to `widest` characters."""
     shown = printable(text[: widest + 1])
     return shown if len(shown) <= widest else f"{shown[:widest]}..."
 
 
 def all_told(source: str, problems: Sequence[Problem]) -> InputError:
-    """One error for all problems of the recipe called `source`, a line each."""
+    """Returns one error for all problems of the recipe `source`, one per line."""
     places = [on_one_line(problem.where) for problem in problems[:MOST_TOLD]]
     wide = max(map(len, places))
     rows = []
     for place, problem in zip(places, problems, strict=False):
-        # What does not fit between sections has neither a line nor a field of its own; it names them.
+        # A conflict between two sections has neither a line nor a field: its text names the fields.
         name = f"{on_one_line('.'.join(map(str, problem.field)))}: " if problem.field else ""
         rows.append(f"  {place:<{wide}}  {name}{on_one_line(problem.what, 300)}")
     if len(problems) > MOST_TOLD:
         rows.append(f"  and {len(problems) - MOST_TOLD} more")
-    told = "one field cannot be used as it is"
+    told = "one field is wrong"
     if len(problems) > 1:
-        told = f"{len(problems)} fields cannot be used as they are"
+        told = f"{len(problems)} fields are wrong"
     return InputError(
         f"{source}: {told}:\n" + "\n".join(rows),
         "`onecycle recipes show images` explains every field.",

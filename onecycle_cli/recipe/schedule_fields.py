@@ -1,4 +1,4 @@
-"""The fields on how lr and momentum move: the schedule, its largest lrs, and the stages of fine-tuning."""
+"""The fields of the sections `schedule` and `fine_tune`: policies, learning rates, momentum and stages."""
 
 import math
 from abc import ABC, abstractmethod
@@ -12,7 +12,7 @@ from onecycle_cli.schedules import Legs, Schedule, Shape, constant, cosine, mult
 
 
 class BodyAndHead(Section):
-    """Two learning rates: of the last layer, and of all that comes before it."""
+    """A `max_lr` with two learning rates: `head` for the last layer and `body` for all layers before it."""
 
     body: Lr
     head: Lr
@@ -24,7 +24,7 @@ class BodyAndHead(Section):
 
 
 FARTHEST = 1e15
-"""Two lrs of one network that are further apart are a slip, and their ratio ends in 0 or in infinity at last."""
+"""The largest ratio between two lrs of one network. A larger one is a mistake, and could become 0 or infinity."""
 
 
 def _check_ratio(one: float, other: float) -> None:
@@ -34,13 +34,13 @@ def _check_ratio(one: float, other: float) -> None:
 
 def _first_and_head(value: tuple[float, ...]) -> tuple[float, ...]:
     if len(value) != 2:
-        raise ValueError(f"a list holds two numbers, of the first layer group and of the head, not {len(value)}")
+        raise ValueError(f"a list has two numbers, for the first layer group and for the head, not {len(value)}")
     _check_ratio(*value)
     return value
 
 
 def _form(value: object) -> str:
-    """Which of the forms of a max_lr a value has, by the names that stand in messages for none of them."""
+    """Returns the form of a `max_lr`: "list", "section" or "number". Any other value counts as a number."""
     if isinstance(value, list | tuple):
         return "list"
     return "section" if isinstance(value, dict | BodyAndHead) else "number"
@@ -51,32 +51,36 @@ MaxLr = Annotated[
     Annotated[Lr | None, Tag("number")] | Annotated[FirstAndHead, Tag("list")] | Annotated[BodyAndHead, Tag("section")],
     Discriminator(_form),
 ]
-"""One lr for the whole network; the first layer group's and the head's; the body's and the head's; or none yet."""
+"""The largest lr: one for the whole network, [first layer group, head], {body, head}, or None if not known yet."""
 
 
 class ScheduleSettings(Section, ABC):
-    """The fields that every schedule has. Each policy is a class of its own, with the fields that it alone has."""
+    """The fields of every schedule. Each policy has a subclass that adds its own fields."""
 
     in_epochs: ClassVar[tuple[str, ...]] = ()
-    """The fields, beside `epochs`, that count epochs: where a run is made longer, they grow with it."""
+    """The fields besides `epochs` that count epochs. They are scaled when the number of epochs changes."""
 
     policy: str
     epochs: WholeNumber = Field(ge=1, le=100_000)
     max_lr: MaxLr = Field(
-        description="The peak; [first, head], spread over the layer groups, or {body, head}; null: to be found."
+        description="The peak of lr; [first, head], spread over the layer groups, or {body, head}; null: not known yet."
     )
-    max_momentum: Momentum = Field(description="While lr is low, and where nothing cycles.")
+    max_momentum: Momentum = Field(description="The momentum while lr is low; constant if the policy has no cycles.")
     start_epoch: WholeNumber = Field(
-        0, ge=0, le=100_000, description="Epochs of the schedule that are left out, since another run had them."
+        0, ge=0, le=100_000, description="Epochs of the schedule to skip, because another run trained them."
     )
 
     @abstractmethod
     def build(self, steps_per_epoch: float) -> Schedule:
-        """The schedule over all epochs, of the largest lr; `max_lr` must be known. Steps need not be whole."""
+        """Builds the schedule over all epochs, for the layer group with the largest lr.
+
+        `max_lr` must not be None. `steps_per_epoch` may be a fraction, for a shortened run. `InputError` if the run
+        is too short for the schedule.
+        """
 
     @property
     def largest_max_lr(self) -> float | None:
-        """The peak of the layer group that learns fastest: the schedule is of it, each group has a share of it."""
+        """The largest lr of any layer group, None if not known yet. Other groups have a fixed share of it."""
         if isinstance(self.max_lr, tuple):
             return max(self.max_lr)
         if isinstance(self.max_lr, BodyAndHead):
@@ -85,13 +89,13 @@ class ScheduleSettings(Section, ABC):
 
     @property
     def known_max_lr(self) -> float:
-        """`largest_max_lr`, where it must be known."""
+        """The `largest_max_lr`, which must not be None."""
         assert self.largest_max_lr is not None
         return self.largest_max_lr
 
     @property
     def form(self) -> str | None:
-        """Which of its forms the policy has: the shape of a cycle, the mode of many; None where it has one form."""
+        """The variant of the policy: the shape of one cycle, or the mode of many; None if there are no variants."""
         return None
 
     @property
@@ -101,7 +105,7 @@ class ScheduleSettings(Section, ABC):
 
     @property
     def cycles(self) -> bool:
-        """Whether lr and momentum go up and down."""
+        """Whether lr and momentum rise and fall in cycles."""
         return False
 
     @property
@@ -111,7 +115,7 @@ class ScheduleSettings(Section, ABC):
 
     @property
     def share_up(self) -> float:
-        """The share of the steps before the peak of one cycle; 1 where the policy has no such way up."""
+        """The share of the steps before the peak of one cycle; 1 if the policy is not one cycle."""
         return 1.0
 
     @model_validator(mode="after")
@@ -122,10 +126,12 @@ class ScheduleSettings(Section, ABC):
 
 
 class CyclicSettings(ScheduleSettings):
-    """The fields of a schedule in which lr goes up and down while momentum goes the other way."""
+    """The fields of a schedule in which lr rises and falls, while momentum falls and rises."""
 
     div_factor: float = Field(ge=1, le=1e6, description="initial_lr = max_lr / div_factor.")
-    base_momentum: Momentum = Field(description="At the peak of lr; equal to max_momentum: constant.")
+    base_momentum: Momentum = Field(
+        description="The momentum at the peak of lr; if equal to max_momentum, it is constant."
+    )
 
     @property
     def at_peak(self) -> float:
@@ -134,7 +140,7 @@ class CyclicSettings(ScheduleSettings):
 
     @property
     def cycles(self) -> bool:
-        """Whether lr and momentum go up and down."""
+        """Whether lr and momentum rise and fall in cycles."""
         return True
 
     @property
@@ -150,21 +156,22 @@ class CyclicSettings(ScheduleSettings):
 
 
 class OneCycleSettings(CyclicSettings):
-    """One cycle. Each shape is a class of its own; shapes with the same fields share one."""
+    """The policy one_cycle. Each shape has a subclass; shapes with the same fields share one."""
 
     in_epochs = ("legs",)
     most_legs: ClassVar[int] = 2
+    """The number of values in `legs`."""
 
     policy: Literal["one_cycle"]
     shape: Shape
     final_div_factor: float = Field(ge=1, le=1e9, description="min_lr = initial_lr / final_div_factor.")
-    pct_start: float | None = Field(None, gt=0, lt=1, description="Share of the steps on the way up.")
+    pct_start: float | None = Field(None, gt=0, lt=1, description="The share of the steps on the way up.")
     legs: tuple[Epochs, ...] | None = Field(
         None,
         strict=False,
         min_length=2,
         max_length=3,
-        description="Instead of pct_start: epochs up, down and, for shapes blog and smith, to anneal.",
+        description="Instead of pct_start: epochs up, epochs down and, for shapes blog and smith, epochs of the tail.",
     )
 
     @property
@@ -177,16 +184,16 @@ class OneCycleSettings(CyclicSettings):
         """The share of the steps before the peak."""
         if self.legs is not None:
             return self.legs[0] / sum(self.legs)
-        assert self.pct_start is not None  # the recipe holds to it
+        assert self.pct_start is not None  # _has_legs checks it
         return self.pct_start
 
     @property
     def has_equal_legs(self) -> bool:
-        """Whether `pct_start` is the share of the way up and that of the way down too."""
+        """Whether the way down takes as many steps as the way up, so that `pct_start` is at most 0.5."""
         return False
 
     def build(self, steps_per_epoch: float) -> Schedule:
-        """Builds one cycle over all epochs, in its shape."""
+        """Builds one cycle over all epochs, in this shape."""
         return self._one_cycle(steps_per_epoch)
 
     def _one_cycle(self, steps_per_epoch: float, **further: Any) -> Schedule:
@@ -219,7 +226,7 @@ class OneCycleSettings(CyclicSettings):
 
 
 class BlogOneCycleSettings(OneCycleSettings):
-    """One cycle as Gugger's blog or Smith's solver files have it: up, down, and a tail."""
+    """One cycle as in Gugger's blog or Smith's solver files: up, down, and a tail."""
 
     most_legs = 3
 
@@ -227,7 +234,7 @@ class BlogOneCycleSettings(OneCycleSettings):
 
     @property
     def has_equal_legs(self) -> bool:
-        """Whether `pct_start` is the share of the way up and that of the way down too."""
+        """Whether the way down takes as many steps as the way up, so that `pct_start` is at most 0.5."""
         return True
 
     def build(self, steps_per_epoch: float) -> Schedule:
@@ -237,21 +244,23 @@ class BlogOneCycleSettings(OneCycleSettings):
     def _legs(self, steps_per_epoch: float) -> Legs | None:
         if self.legs is None:
             return None
-        # Rounded at the turns, not leg by leg, so that two errors of half a step do not add up.
+        # Rounds the turning points, not each leg, because two rounding errors of half a step would add up.
         peak, back, *_ = (_steps(turn, steps_per_epoch) for turn in accumulate(self.legs))
         return Legs(peak, back - peak)
 
 
 class TorchOneCycleSettings(OneCycleSettings):
-    """One cycle as torch's OneCycleLR has it."""
+    """One cycle as in torch's OneCycleLR."""
 
     shape: Literal["torch"]
     anneal_strategy: Literal["cos", "linear"] = "cos"
-    three_phase: bool = Field(False, description="Whether the way down ends at initial_lr, with a tail after it.")
+    three_phase: bool = Field(
+        False, description="Whether the way down ends at initial_lr, followed by a tail down to min_lr."
+    )
 
     @property
     def has_equal_legs(self) -> bool:
-        """Whether `pct_start` is the share of the way up and that of the way down too."""
+        """Whether the way down takes as many steps as the way up, so that `pct_start` is at most 0.5."""
         return self.three_phase
 
     def build(self, steps_per_epoch: float) -> Schedule:
@@ -261,27 +270,27 @@ class TorchOneCycleSettings(OneCycleSettings):
     @model_validator(mode="after")
     def _three_phases_have_no_legs(self) -> Self:
         if self.legs is not None and self.three_phase:
-            raise ValueError("schedule.three_phase goes with schedule.pct_start, not with schedule.legs")
+            raise ValueError("schedule.three_phase works only with schedule.pct_start, not with schedule.legs")
         return self
 
 
 class FastaiOneCycleSettings(OneCycleSettings):
-    """One cycle as fastai's fit_one_cycle has it."""
+    """One cycle as in fastai's fit_one_cycle."""
 
     shape: Literal["fastai"]
 
 
 class TriangularSettings(CyclicSettings):
-    """Many cycles, one after another."""
+    """The policy triangular: many cycles, one after another."""
 
     in_epochs = ("step_size_epochs",)
 
     policy: Literal["triangular"]
-    step_size: WholeNumber | None = Field(None, ge=1, le=1_000_000_000, description="Steps up.")
-    step_size_epochs: Epochs | None = Field(None, description="The same in epochs.")
+    step_size: WholeNumber | None = Field(None, ge=1, le=1_000_000_000, description="Steps on the way up.")
+    step_size_epochs: Epochs | None = Field(None, description="Instead of step_size: epochs on the way up.")
     mode: Literal["triangular", "triangular2", "exp_range"] = "triangular"
     gamma: float | None = Field(
-        None, gt=0, le=1, description="Of mode exp_range: what the height is multiplied by at each step."
+        None, gt=0, le=1, description="Only for mode exp_range: the factor of the cycle's height at each step."
     )
 
     @property
@@ -290,7 +299,7 @@ class TriangularSettings(CyclicSettings):
         return self.mode
 
     def build(self, steps_per_epoch: float) -> Schedule:
-        """Cycles without an end."""
+        """Builds endless cycles."""
         return triangular(
             max_lr=self.known_max_lr,
             div_factor=self.div_factor,
@@ -311,28 +320,28 @@ class TriangularSettings(CyclicSettings):
 
 
 class ConstantSettings(ScheduleSettings):
-    """The same lr at every step."""
+    """The policy constant: the same lr at every step."""
 
     policy: Literal["constant"]
 
-    def build(self, steps_per_epoch: float) -> Schedule:  # noqa: ARG002  each policy takes it
-        """The same lr at every step."""
+    def build(self, steps_per_epoch: float) -> Schedule:  # noqa: ARG002  part of the interface
+        """Builds a schedule with the same lr at every step."""
         return constant(max_lr=self.known_max_lr, momentum=self.max_momentum)
 
 
 class MultistepSettings(ScheduleSettings):
-    """An lr that falls at some epochs."""
+    """The policy multistep: lr falls after some epochs."""
 
     in_epochs = ("milestones",)
 
     policy: Literal["multistep"]
     milestones: tuple[Epochs, ...] = Field(
-        strict=False, min_length=1, max_length=100, description="Epochs after which lr falls."
+        strict=False, min_length=1, max_length=100, description="The numbers of epochs after which lr falls."
     )
-    gamma: float = Field(gt=0, le=1, description="What lr is multiplied by at each milestone.")
+    gamma: float = Field(gt=0, le=1, description="The factor of lr at each milestone.")
 
     def build(self, steps_per_epoch: float) -> Schedule:
-        """The lr, lower after each milestone."""
+        """Builds a schedule whose lr falls at each milestone."""
         milestones = [_steps(epoch, steps_per_epoch) for epoch in self.milestones]
         return multistep(max_lr=self.known_max_lr, milestones=milestones, gamma=self.gamma, momentum=self.max_momentum)
 
@@ -344,19 +353,19 @@ class MultistepSettings(ScheduleSettings):
 
 
 class CosineSettings(ScheduleSettings):
-    """An lr that falls along half a cosine."""
+    """The policy cosine: lr falls along half a cosine."""
 
     policy: Literal["cosine"]
     final_div_factor: float = Field(ge=1, le=1e9, description="min_lr = max_lr / final_div_factor.")
 
     def build(self, steps_per_epoch: float) -> Schedule:
-        """Half a cosine over all epochs."""
+        """Builds half a cosine over all epochs."""
         min_lr, total_steps = self.known_max_lr / self.final_div_factor, round(self.epochs * steps_per_epoch)
         return cosine(max_lr=self.known_max_lr, min_lr=min_lr, total_steps=total_steps, momentum=self.max_momentum)
 
 
 def _steps(epochs: float, steps_per_epoch: float) -> int:
-    """At least one."""
+    """Converts epochs to whole steps, at least 1."""
     return max(1, round(epochs * steps_per_epoch))
 
 
@@ -366,27 +375,27 @@ OneCycle = Annotated[
 AnySchedule = Annotated[
     OneCycle | TriangularSettings | ConstantSettings | MultistepSettings | CosineSettings, Field(discriminator="policy")
 ]
-"""The schedule of a recipe. A new one is a class like those above, in this union, and its function in `schedules/`."""
+"""The section `schedule`. A new policy needs a class like the ones above in this union, and a file in `schedules/`."""
 
 
 class StageSettings(Section):
-    """One cycle of a fine-tuning."""
+    """A stage of fine-tuning: one cycle."""
 
     freeze_to: Literal["layer1", "layer2", "layer3", "layer4", "head"] | None = Field(
-        None, description="The first layer group that trains; those before it stay as they are. null: all train."
+        None, description="The first layer group to train; the groups before it are frozen. null: train all."
     )
     epochs: WholeNumber = Field(ge=1, le=100_000)
-    max_lr: MaxLr = Field(None, description="As schedule.max_lr, which it is where this is null.")
+    max_lr: MaxLr = Field(None, description="The peak of lr in this stage; null: schedule.max_lr.")
 
 
 class FineTuneSettings(Section):
-    """Training in stages, each a cycle of its own, some with a part of the network frozen."""
+    """Fine-tuning in stages. Each stage is one cycle and can freeze a part of the network."""
 
     stages: tuple[StageSettings, ...] = Field(strict=False, max_length=100)
-    train_frozen_norms: bool = Field(False, description="Whether norm layers learn in what is frozen.")
+    train_frozen_norms: bool = Field(False, description="Whether to train norm layers in frozen layer groups.")
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
-        if not self.stages:  # as a bound of the field, it would also be broken where a stage is
+        if not self.stages:  # min_length on the field would report an empty list in addition if a stage is invalid
             raise ValueError("fine_tune.stages is empty: leave fine_tune out, or name a stage")
         return self

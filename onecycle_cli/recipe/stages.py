@@ -1,4 +1,4 @@
-"""The stages of a recipe: each is a recipe too, of one cycle. A recipe without `fine_tune` has one, itself."""
+"""The stages of a recipe, each as a recipe of one cycle. A recipe without `fine_tune` is its only stage."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from onecycle_cli.recipe.schedule_fields import MaxLr
 
 
 def stages(recipe: Recipe) -> list[Recipe]:
-    """The recipe of each stage: its schedule has the stage's own epochs and max_lr."""
+    """Returns the recipe of each stage. Its `schedule` has the epochs and the max_lr of the stage."""
     if recipe.fine_tune is None:
         return [recipe]
     return [
@@ -26,17 +26,17 @@ def stages(recipe: Recipe) -> list[Recipe]:
 
 
 def last_stage(recipe: Recipe) -> Recipe:
-    """The stage that a range test is of, and whose max_lr is the recipe's."""
+    """Returns the recipe of the last stage: range tests use it, and a suggested max_lr is for it."""
     return stages(recipe)[-1]
 
 
 def lacks_max_lr(recipe: Recipe) -> bool:
-    """Whether a stage has to have its max_lr found."""
+    """Whether any stage has no max_lr yet."""
     return any(stage.schedule.max_lr is None for stage in stages(recipe))
 
 
 def with_max_lr(recipe: Recipe, max_lr: MaxLr) -> Recipe:
-    """`recipe` with this max_lr in its last stage, and in those that have none of their own."""
+    """Returns `recipe` with `max_lr` in the last stage, and in all stages without a max_lr."""
     values: dict[str, Any] = {"schedule.max_lr": max_lr}
     if recipe.fine_tune is not None:
         *before, last = recipe.fine_tune.stages
@@ -45,5 +45,8 @@ def with_max_lr(recipe: Recipe, max_lr: MaxLr) -> Recipe:
 
 
 def with_largest_max_lr(recipe: Recipe, largest: float) -> Recipe:
-    """The same with a number that is suggested: the ratios between the layer groups stay."""
+    """Returns `recipe` with the max_lr of the last stage scaled, so that the largest lr is `largest`.
+
+    The ratios between the layer groups are kept. All stages without a max_lr get the same one.
+    """
     return with_max_lr(recipe, scaled(last_stage(recipe).schedule.max_lr, largest))

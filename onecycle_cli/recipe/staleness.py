@@ -1,4 +1,4 @@
-"""Whether a range test still speaks for a recipe: the fields that change its curve, compared."""
+"""Whether a range test is still valid for a recipe: compares the settings that change its curve."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ from onecycle_cli.recipe.stages import last_stage
 from onecycle_cli.recipe.writing import as_written
 
 RELATIVE_MAX_LR = "schedule.max_lr, relative"
+"""The name of the setting for the ratios between the layer groups' lrs."""
 
 UNSAID: dict[str, Any] = {
     RELATIVE_MAX_LR: 1.0,
@@ -20,12 +21,12 @@ UNSAID: dict[str, Any] = {
     "optimizer.class_weights": "none",
     "model.pretrained": False,
 }
-"""What holds where a setting is not there: because it is plain, or because the run is older than the setting."""
+"""The values of missing settings: they are omitted if they have this value, and in runs older than the setting."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A setting of the range test (`there`) that is another in the recipe (`here`); None where it is not set."""
+    """A setting with different values in the range test (`there`) and in the recipe (`here`); None if not set."""
 
     field: str
     there: Any
@@ -36,11 +37,11 @@ class Difference:
 
 
 def curve_settings(recipe: Recipe, precision: str) -> dict[str, Any]:
-    """Every setting that changes the curve of a range test, by its dotted name; `precision` as it was resolved.
+    """Returns every setting that changes the curve of a range test, by dotted name. `precision` is the resolved one.
 
-    The length of the run, the shape of the cycle and the seed do not: they change what is made of the curve, or which
-    noise is on it. Of max_lr, only the ratios between the layer groups do; of several stages, the last. The values are
-    JSON's, so that those read from a file compare equal.
+    The length of the run, the shape of the cycle and the seed are not included: they change how the curve is read, or
+    its noise. Of max_lr, only the ratios between the layer groups are included; of several stages, only the last one.
+    The values are JSON values, so that settings read from a file compare equal.
     """
     sections = recipe.model_dump(mode="json", include={"data", "model", "optimizer"}, exclude={"data": {"mirrors"}})
     sections = {name: with_unused(name, fields) for name, fields in sections.items()}
@@ -58,29 +59,30 @@ def curve_settings(recipe: Recipe, precision: str) -> dict[str, Any]:
 
 
 def result_settings(recipe: Recipe, precision: str) -> dict[str, Any]:
-    """Every setting that changes the result of a training or of a range test, by its dotted name.
+    """Returns every setting that changes the result of a training or a range test, by dotted name.
 
-    As in `curve_settings`, with the schedule, the range test and the seed: two runs that share them all are the same.
+    These are the settings of `curve_settings` with those of the schedule, the range test and the seed. Two runs with
+    equal settings have the same result. `precision` is the resolved one.
     """
     sections = recipe.model_dump(mode="json", exclude={"name", "description", "seed", "sweep_wd", "runtime"})
     del sections["data"]["mirrors"]
     if sections["optimizer"]["class_weights"] == "none":
-        del sections["optimizer"]["class_weights"]  # so that a sweep that is older than the field can go on
+        del sections["optimizer"]["class_weights"]  # so that a sweep older than this field can be resumed
     there = {name: with_unused(name, fields) for name, fields in sections.items() if isinstance(fields, dict)}
     settings = {f"{section}.{name}": value for section, fields in there.items() for name, value in fields.items()}
     return settings | {"seed": recipe.seed, "runtime.precision": precision}
 
 
 def finder_momentum(recipe: Recipe) -> float:
-    """The constant momentum of the range test: `find_lr.momentum`, or else the schedule's `max_momentum`."""
+    """Returns the constant momentum of the range test: `find_lr.momentum`, by default `schedule.max_momentum`."""
     momentum = recipe.find_lr.momentum
     return recipe.schedule.max_momentum if momentum is None else momentum
 
 
 def differences(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[Difference]:
-    """The settings that differ, by name.
+    """Returns the differences between the settings of a range test, `found`, and of a recipe, `wanted`, sorted by name.
 
-    A field that one of two policies, shapes or sources does not have is not named: the policy, shape or source is.
+    If the policy, shape or source differs, the fields that only one of the two has are not listed.
     """
     found, wanted = UNSAID | dict(found), UNSAID | dict(wanted)
     compared = {*found, *wanted} - _foreign(found) - _foreign(wanted)
@@ -92,7 +94,7 @@ def differences(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[Dif
 
 
 def _foreign(settings: Mapping[str, Any]) -> set[str]:
-    """The fields that the policy, shape or source in these settings does not have; older runs kept them too."""
+    """Returns the fields that the policy, shape or source in `settings` does not have. Older runs saved them too."""
     fields: set[str] = set()
     for section, choice in CHOICES.items():
         deciding = {name: settings.get(f"{section}.{name}") for name in choice.decided_by}

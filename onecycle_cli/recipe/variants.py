@@ -1,4 +1,4 @@
-"""Sections that are one of several variants, each with fields of its own: which variant it is, and what it lacks."""
+"""Sections with several variants, each with its own fields: which variant a section is, and which fields it lacks."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from onecycle_cli.recipe.field_types import Section
 
 
 def variants_in(annotation: object) -> tuple[type[Section], ...]:
-    """The sections in a union, also in a union of unions, in their order."""
+    """Returns the section classes in a union, in order, also those in nested unions."""
     if isinstance(annotation, type) and issubclass(annotation, Section):
         return (annotation,)
     return tuple(variant for part in get_args(annotation) for variant in variants_in(part))
@@ -17,9 +17,9 @@ def variants_in(annotation: object) -> tuple[type[Section], ...]:
 
 @dataclass(frozen=True)
 class Choice:
-    """The variants of a section, and the fields that decide between them, such as `policy` and then `shape`.
+    """The variants of a section, and the fields that choose between them, such as `policy` and then `shape`.
 
-    A variant that lacks one of the deciding fields is decided by the others alone.
+    If a variant does not have one of these fields, the others choose it.
     """
 
     decided_by: tuple[str, ...]
@@ -27,16 +27,16 @@ class Choice:
 
     @cached_property
     def fields(self) -> frozenset[str]:
-        """The fields of all variants together."""
+        """The names of the fields of all variants."""
         return frozenset(name for variant in self.variants for name in variant.model_fields)
 
     def values(self, variant: type[Section], decider: str) -> tuple[str, ...]:
-        """The values of a deciding field that mean this variant; none where it has no such field."""
+        """Returns the values of the field `decider` that choose `variant`; empty if it does not have this field."""
         field = variant.model_fields.get(decider)
         return () if field is None else get_args(field.annotation)
 
     def chosen(self, values: Mapping[Any, Any]) -> type[Section] | None:
-        """The variant that a section's values mean; None where a deciding field is missing or has no such value."""
+        """Returns the variant that a section's values choose; None if a choosing field is missing or unknown."""
 
         def means(variant: type[Section]) -> bool:
             written = self.defaults(variant) | dict(values)
@@ -45,18 +45,19 @@ class Choice:
         return next(filter(means, self.variants), None)
 
     def defaults(self, variant: type[Section]) -> dict[str, Any]:
-        """The deciding fields that need not be written, with their values."""
+        """Returns the defaults of the choosing fields of `variant` that are optional."""
         fields = variant.model_fields
         return {name: fields[name].default for name in self._in(fields) if not fields[name].is_required()}
 
     def foreign(self, variant: type[Section]) -> frozenset[str]:
-        """The fields that other variants have and this one does not."""
+        """Returns the fields that other variants have, but `variant` does not."""
         return self.fields - variant.model_fields.keys()
 
     def owners(self, field: str, variant: type[Section]) -> tuple[str, list[str]]:
-        """The deciding field that `variant` would need another value of to have `field`, and the values that have it.
+        """Returns the choosing field to change in `variant` to get `field`, and the values with that field.
 
-        Of `three_phase` and shape blog, this is `shape` with ["torch"]; of `milestones`, `policy` with ["multistep"].
+        For `three_phase` and shape blog, the result is `shape` and ["torch"]; for `milestones`, it is `policy` and
+        ["multistep"].
         """
         having = [other for other in self.variants if field in other.model_fields]
         for decider in self.decided_by:

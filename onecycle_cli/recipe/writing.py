@@ -1,10 +1,10 @@
-"""Values as a person writes them."""
+"""Writing values as people write them in a recipe."""
 
 from decimal import Decimal
 
 
 def as_written(value: object) -> str:
-    """A value as a person writes it in a recipe, a number with all digits: 1e-4, 1, true, null, [0.1, 2], {a: 1}."""
+    """Writes a value as a person does in a recipe, numbers with all digits: 1e-4, 1, true, null, [0.1, 2], {a: 1}."""
     match value:
         case None:
             return "null"

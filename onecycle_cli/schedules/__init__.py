@@ -1,9 +1,9 @@
 """Schedules: pure functions from a step to the learning rate and the momentum that its update uses.
 
-`step` counts optimizer updates from 0 to `total_steps - 1`. Nothing is remembered between steps, so a dry run, a
-plot and an exact resume are all the same call. `one_cycle.py` has the 1cycle policy in the shapes of those who wrote
-it down, `cyclical.py` the many cycles before it, `decay.py` what it is compared with, `range_test_lrs.py` the range
-test, `joined.py` puts one after another, `arguments.py` holds what an argument may be.
+`step` counts optimizer updates from 0 to `total_steps - 1`. No state is kept between steps, so a dry
+run, a plot and an exact resume are the same call. `one_cycle.py` has the 1cycle policy in its published shapes,
+`cyclical.py` repeated cycles, `decay.py` schedules to compare with, `range_test_lrs.py` the lr range test. `joined.py`
+runs one schedule after another, and `arguments.py` checks arguments.
 """
 
 from onecycle_cli.schedules.cyclical import triangular

@@ -20,17 +20,17 @@ def triangular(
     mode: Mode = "triangular",
     gamma: float = 1.0,
 ) -> Schedule:
-    """Cyclical learning rates: `step_size` steps up to `max_lr`, as many down to `initial_lr`, and again without end.
+    """Builds cyclical learning rates: `step_size` steps up to `max_lr`, as many down to `initial_lr`, and so on.
 
     Args:
         step_size: Optimizer updates on the way up; a cycle is twice as long.
         max_lr: The peak of the first cycle.
-        div_factor: lr begins at `initial_lr = max_lr / div_factor`, and comes back to it.
+        div_factor: lr starts at `initial_lr = max_lr / div_factor`, and returns to it.
         max_momentum: The momentum (SGD) or beta1 (Adam) while lr is low.
-        base_momentum: The momentum at the peak of lr; equal to `max_momentum`, it stays constant.
+        base_momentum: The momentum at the peak of lr. If equal to `max_momentum`, momentum is constant.
         mode: "triangular" keeps the height of the cycles, "triangular2" halves it after each one, "exp_range"
             multiplies it by `gamma` at each step. Momentum moves over the same share of its range.
-        gamma: From above 0 to 1; mode "exp_range" only.
+        gamma: Above 0 and at most 1; only for mode "exp_range".
 
     Returns:
         A function from a step, counted from 0, to its `LrMomentum`.
@@ -38,8 +38,8 @@ def triangular(
     Raises:
         InputError: An argument is out of range.
 
-    Source: Smith, "Cyclical Learning Rates for Training Neural Networks" (arXiv 1506.01186), with torch's `CyclicLR`
-    for what it does to momentum.
+    Source: Smith, "Cyclical Learning Rates for Training Neural Networks" (arXiv 1506.01186), and
+    torch's `CyclicLR` for the momentum.
     """
     check_steps(step_size=step_size)
     check_positive(max_lr=max_lr)
@@ -70,7 +70,7 @@ def _triangular(
     cycle, into = divmod(step, 2 * step_size)
     height = 1 - abs(into / step_size - 1)
     if mode == "triangular2":
-        height *= 0.5**cycle  # after a thousand cycles 2 ** cycle is no float
+        height *= 0.5**cycle  # 2 ** cycle overflows a float after a thousand cycles
     elif mode == "exp_range":
         height *= gamma**step
     (low, high), (rest, peak) = lrs, momentums

@@ -1,4 +1,4 @@
-"""Schedules without a cycle, under a constant momentum: what the 1cycle policy is compared with."""
+"""Schedules without cycles and with a constant momentum, to compare the 1cycle policy with."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -10,9 +10,9 @@ from onecycle_cli.schedules.lr_momentum import cosine as along_cosine
 
 
 def constant(max_lr: float, *, momentum: float = 0.9) -> Schedule:
-    """The same lr and momentum at every step.
+    """Builds a schedule with the same lr and momentum at every step.
 
-    Returns a function from a step to its `LrMomentum`. `InputError` where an argument is out of range.
+    Returns a function from a step to its `LrMomentum`. `InputError` if an argument is out of range.
     """
     check_positive(max_lr=max_lr)
     check_momentum(momentum=momentum)
@@ -24,12 +24,12 @@ def _constant(_step: int, value: LrMomentum) -> LrMomentum:
 
 
 def multistep(max_lr: float, milestones: Sequence[int], *, gamma: float = 0.1, momentum: float = 0.9) -> Schedule:
-    """`max_lr`, multiplied by `gamma` at each step in `milestones`: the schedule of the original ResNets.
+    """Builds a schedule that multiplies lr by `gamma` at each milestone: the schedule of the original ResNets.
 
     Args:
-        max_lr: The lr up to the first milestone.
-        milestones: Steps, counted from 0, from which on lr is lower; in any order.
-        gamma: What lr is multiplied by at each milestone, above 0 and at most 1.
+        max_lr: The lr before the first milestone.
+        milestones: The steps, counted from 0, that first use a lower lr; in any order.
+        gamma: The factor of lr at each milestone, above 0 and at most 1.
         momentum: The momentum (SGD) or beta1 (Adam) of every step.
 
     Returns:
@@ -38,8 +38,8 @@ def multistep(max_lr: float, milestones: Sequence[int], *, gamma: float = 0.1, m
     Raises:
         InputError: An argument is out of range.
 
-    Source: He et al. 2015, section 4.2 (0.1, divided by 10 after 32,000 and 48,000 of 64,000 steps); the values are
-    those of torch's `MultiStepLR`.
+    Source: He et al. 2015, section 4.2 (0.1, divided by 10 after 32,000 and 48,000 of 64,000 steps); the values
+    equal those of torch's `MultiStepLR`.
     """
     check_positive(max_lr=max_lr)
     check_gamma(gamma)
@@ -54,10 +54,10 @@ def _multistep(step: int, max_lr: float, milestones: Sequence[int], gamma: float
 
 
 def cosine(total_steps: int, max_lr: float, *, min_lr: float = 0.0, momentum: float = 0.9) -> Schedule:
-    """From `max_lr` along half a cosine to `min_lr`, which step `total_steps` would reach.
+    """Builds a schedule along half a cosine from `max_lr` to `min_lr`, which step `total_steps` would reach.
 
     Args:
-        total_steps: Optimizer updates of the whole run. From there on lr stays at `min_lr`.
+        total_steps: Optimizer updates of the whole run. From step `total_steps` on, lr stays at `min_lr`.
         max_lr: The lr of step 0.
         min_lr: The lr at the end, from 0 to `max_lr`.
         momentum: The momentum (SGD) or beta1 (Adam) of every step.
@@ -68,8 +68,8 @@ def cosine(total_steps: int, max_lr: float, *, min_lr: float = 0.0, momentum: fl
     Raises:
         InputError: An argument is out of range.
 
-    Source: Loshchilov and Hutter, "SGDR" (arXiv 1608.03983), equation 5, without restarts; the values are those of
-    torch's `CosineAnnealingLR`.
+    Source: Loshchilov and Hutter, "SGDR" (arXiv 1608.03983), equation 5, without restarts; the values equal
+    those of torch's `CosineAnnealingLR`.
     """
     check_steps(total_steps=total_steps)
     check_positive(max_lr=max_lr)

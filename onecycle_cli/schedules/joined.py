@@ -1,4 +1,4 @@
-"""Schedules one after another."""
+"""A schedule that runs several schedules one after another."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,11 @@ from onecycle_cli.schedules.lr_momentum import LrMomentum, Schedule
 
 
 def joined(parts: Sequence[tuple[int, Schedule]]) -> Schedule:
-    """One schedule of several, each for so many steps, each with steps of its own from 0; the last one goes on."""
+    """Joins schedules to one that runs them one after another.
+
+    Each part is a number of steps and a schedule, which sees its own steps from 0. The last schedule continues without
+    end.
+    """
     *before, (_, last) = parts
 
     def at(step: int) -> LrMomentum:

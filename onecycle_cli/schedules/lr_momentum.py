@@ -1,4 +1,4 @@
-"""What a schedule gives, and the two ways to get from one value to another."""
+"""The result of a schedule, and the two ways to interpolate between values."""
 
 import math
 from collections.abc import Callable
@@ -6,20 +6,21 @@ from typing import NamedTuple
 
 
 class LrMomentum(NamedTuple):
-    """The hyper-parameters of one update; `momentum` is SGD's momentum or Adam's beta1."""
+    """The learning rate and the momentum of one update. `momentum` is SGD's momentum or Adam's beta1."""
 
     lr: float
     momentum: float
 
 
 Schedule = Callable[[int], LrMomentum]
+"""A function from a step, counted from 0, to the lr and the momentum of its update."""
 
 
 def linear(start: float, end: float, position: float) -> float:
-    """From `start` at position 0 to `end` at position 1, in a straight line."""
+    """Interpolates linearly from `start` at position 0 to `end` at position 1."""
     return start + (end - start) * position
 
 
 def cosine(start: float, end: float, position: float) -> float:
-    """From `start` at position 0 to `end` at position 1, along half a cosine."""
+    """Interpolates along half a cosine from `start` at position 0 to `end` at position 1."""
     return end + (start - end) / 2.0 * (1.0 + math.cos(math.pi * position))

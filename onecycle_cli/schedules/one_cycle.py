@@ -1,7 +1,7 @@
-"""The 1cycle policy: up, down, and a last phase that annihilates the learning rate.
+"""The 1cycle policy: lr rises, falls, and drops to almost zero in a last phase.
 
-Every library has its own clock for it (where the peak and the end fall), so each shape is named after the text or the
-library that it follows.
+Each library puts the peak and the end at different steps, so each shape is named after the text or library that it
+follows.
 """
 
 import math
@@ -17,7 +17,7 @@ from onecycle_cli.schedules.lr_momentum import LrMomentum, Schedule, cosine, lin
 
 @dataclass(frozen=True)
 class Cycle:
-    """What all shapes of the 1cycle policy share; the names are torch's."""
+    """The parameters that all shapes of the 1cycle policy share, with the names that torch uses."""
 
     total_steps: int
     max_lr: float
@@ -34,12 +34,12 @@ class Cycle:
 
     @property
     def min_lr(self) -> float:
-        """The lr that the tail runs towards."""
+        """The lr that the tail approaches."""
         return self.initial_lr / self.final_div_factor
 
 
 class _Phase(NamedTuple):
-    """A leg of a cycle from `start` to `end`, in steps."""
+    """A phase of a cycle: the step, the lr and the momentum at its start and at its end."""
 
     start: float
     end: float
@@ -62,26 +62,26 @@ def _in_phases(step: int, phases: list[_Phase], anneal: Callable[[float, float, 
 
 
 class Legs(NamedTuple):
-    """Steps on the way up and on the way down; those that are left are the tail."""
+    """The number of steps on the way up and on the way down. The remaining steps are the tail."""
 
     up: int
     down: int
 
 
 def equal_legs(cycle: Cycle) -> Legs:
-    """The blog's legs: `floor(pct_start x total_steps)` steps up, and as many down.
+    """Returns the legs of the blog: `floor(pct_start x total_steps)` steps up, and as many down.
 
-    The product is rounded to nine decimals first: 0.29 x 100 is 28.999999999999996 in floating point, but 29 on paper.
+    The product is rounded to nine decimals first: 0.29 x 100 is 28.999999999999996 in floating point, not 29.
     """
     leg = math.floor(round(cycle.pct_start * cycle.total_steps, 9))
     return Legs(leg, leg)
 
 
 def blog_one_cycle(step: int, cycle: Cycle, legs: Legs) -> LrMomentum:
-    """Three linear phases: up to `max_lr`, down again, then annihilated, with momentum held in the tail.
+    """Returns lr and momentum in three linear phases: up, down, and a tail with constant momentum.
 
-    Source: Gugger's "The 1cycle policy" and its notebook. The peak is at step `up`, `initial_lr` is back at step
-    `up + down`, and the tail runs towards `min_lr`, which step `total_steps` would reach.
+    Source: Gugger's "The 1cycle policy" and its notebook. The peak is at step `up`, lr is `initial_lr` again at
+    step `up + down`, and the tail approaches `min_lr`, which step `total_steps` would reach.
     """
     back, high, low = legs.up + legs.down, cycle.max_momentum, cycle.base_momentum
     phases = [
@@ -93,11 +93,12 @@ def blog_one_cycle(step: int, cycle: Cycle, legs: Legs) -> LrMomentum:
 
 
 def smith_one_cycle(step: int, cycle: Cycle, legs: Legs) -> LrMomentum:
-    """One cycle as Smith's own solver files run it: up to `max_lr`, down to zero, then flat at `min_lr`.
+    """Returns lr and momentum of Smith's solver files: up to `max_lr`, down to zero, then flat at `min_lr`.
 
-    Momentum goes down and up over the legs and keeps doing so in the tail. Source: the logs of lnsmith54/hyperParam1
-    (`Cifar/results`: 0.8 / 4003 less at each step of the way down, then 8e-5, a thousandth of the initial 0.08, while
-    momentum goes on from 0.95). On the way down lr is never below `min_lr` here, so that the tail is the end of it.
+    Momentum falls and rises over the legs, and continues to do so in the tail. Source: the logs of
+    lnsmith54/hyperParam1 (`Cifar/results`: lr falls by 0.8 / 4003 at each step of the way down, then it is 8e-5, a
+    thousandth of the initial 0.08, while momentum continues from 0.95). Unlike there, lr is never below `min_lr` on the
+    way down, so that the tail has the lowest lr.
     """
     back, high, low = legs.up + legs.down, cycle.max_momentum, cycle.base_momentum
     down = cycle.max_lr * (back - step) / legs.down
@@ -108,7 +109,7 @@ def smith_one_cycle(step: int, cycle: Cycle, legs: Legs) -> LrMomentum:
 
 
 def torch_one_cycle(step: int, cycle: Cycle, anneal_strategy: str, *, three_phase: bool) -> LrMomentum:
-    """torch's `OneCycleLR` at each step: the peak at `pct_start x total_steps - 1`, `min_lr` at the last step."""
+    """Returns lr and momentum of torch's `OneCycleLR`: peak at `pct_start x total_steps - 1`, `min_lr` at the end."""
     high, low = cycle.max_momentum, cycle.base_momentum
     peak, end = cycle.pct_start * cycle.total_steps - 1, cycle.total_steps - 1
     phases = [_Phase(0, peak, cycle.initial_lr, cycle.max_lr, high, low)]
@@ -122,7 +123,7 @@ def torch_one_cycle(step: int, cycle: Cycle, anneal_strategy: str, *, three_phas
 
 
 def fastai_one_cycle(step: int, cycle: Cycle) -> LrMomentum:
-    """fastai 2's `fit_one_cycle`: two cosine phases at position `step / total_steps`.
+    """Returns lr and momentum of fastai 2's `fit_one_cycle`: two cosine phases at position `step / total_steps`.
 
     fastai divides `max_lr` by its `div_final`; here, as in torch, `initial_lr` is divided by `final_div_factor`, so
     `div_final` is `div_factor x final_div_factor`.
@@ -153,31 +154,34 @@ def one_cycle(
     anneal_strategy: Literal["cos", "linear"] = "cos",
     three_phase: bool = False,
 ) -> Schedule:
-    """The 1cycle policy: lr rises to `max_lr`, falls again, and is annihilated at the end; momentum runs against it.
+    """Builds a schedule of the 1cycle policy.
+
+    lr rises to `max_lr`, falls, and drops to almost zero at the end. Momentum falls while lr rises, and rises while lr
+    falls.
 
     Args:
         total_steps: Optimizer updates of the whole run.
         max_lr: The peak of lr.
-        div_factor: lr begins at `initial_lr = max_lr / div_factor`.
+        div_factor: lr starts at `initial_lr = max_lr / div_factor`.
         final_div_factor: lr ends near `min_lr = initial_lr / final_div_factor`.
-        pct_start: The share of the steps on the way up, between 0 and 1. The way down of the shapes "blog" and "smith",
-            and of "torch" with `three_phase`, is as long as the way up; the rest is the tail.
+        pct_start: The share of the steps on the way up, between 0 and 1. In the shapes "blog" and "smith", and in
+            "torch" with `three_phase`, the way down is as long as the way up; the rest is the tail.
         max_momentum: The momentum (SGD) or beta1 (Adam) while lr is low.
-        base_momentum: The momentum at the peak of lr; equal to `max_momentum`, it stays constant.
-        shape: Who defined the phases: "blog" (three linear phases, Gugger 2018), "smith" (Smith's own runs, flat tail),
+        base_momentum: The momentum at the peak of lr. If equal to `max_momentum`, momentum is constant.
+        shape: The source of the phases: "blog" (three linear phases, Gugger 2018), "smith" (Smith's runs, flat tail),
             "torch" (`OneCycleLR`, step by step) or "fastai" (`fit_one_cycle`, two cosine phases).
-        legs: Steps up and down, in place of `pct_start`; shapes "blog" and "smith" only.
-        anneal_strategy: "cos" or "linear"; shape "torch" only.
-        three_phase: Three phases in place of two; shape "torch" only.
+        legs: Steps up and down, instead of `pct_start`; only for shapes "blog" and "smith".
+        anneal_strategy: "cos" or "linear"; only for shape "torch".
+        three_phase: Three phases instead of two; only for shape "torch".
 
     Returns:
-        A function from a step, counted from 0, to its `LrMomentum`. From `total_steps` on it keeps its last value.
+        A function from a step, counted from 0, to its `LrMomentum`. From `total_steps` on, it returns its last value.
 
     Raises:
         InputError: An argument is out of range, or the run is too short for the phases.
 
-    The defaults are those of the recipe `digits`, whatever the shape. torch's own are `div_factor` 25,
-    `final_div_factor` 1e4 and `pct_start` 0.3; fastai's are 25, 4000 and 0.25.
+    The defaults are those of the recipe `digits`, for every shape. The defaults of torch are `div_factor` 25,
+    `final_div_factor` 1e4 and `pct_start` 0.3; those of fastai are 25, 4000 and 0.25.
 
     Sources: Smith, "A disciplined approach to neural network hyper-parameters" (arXiv 1803.09820); Gugger, "The 1cycle
     policy". docs/schedules.md draws the shapes.
@@ -200,7 +204,7 @@ def one_cycle(
         at = partial(fastai_one_cycle, cycle=cycle)
     else:
         raise InputError(f"shape is {shape!r}.", f"Give one of these: {', '.join(SHAPES)}.")
-    # torch's cycle ends with its last step, the others would end one step later.
+    # torch's cycle ends at the last step, the others one step later.
     return partial(_held, at=at, last=total_steps - (shape == "torch"))
 
 
@@ -227,7 +231,7 @@ def _with_legs(shape: str, cycle: Cycle, legs: Legs | None) -> Schedule:
         told = f"legs of {legs.up} steps up and {legs.down} down in {cycle.total_steps}"
     if min(legs) < 1 or sum(legs) > cycle.total_steps:
         raise InputError(
-            f"{told}: the way up of shape '{shape}' takes at least one step, and the way down too, within the cycle.",
+            f"{told}: shape '{shape}' needs at least one step up and one down, and both legs within the cycle.",
             FIX,
         )
     return partial(blog_one_cycle if shape == "blog" else smith_one_cycle, cycle=cycle, legs=legs)
@@ -235,11 +239,11 @@ def _with_legs(shape: str, cycle: Cycle, legs: Legs | None) -> Schedule:
 
 def _check_torch_phases(cycle: Cycle, *, three_phase: bool) -> None:
     climb, told = cycle.pct_start * cycle.total_steps, _climb(cycle)
-    # torch divides by climb - 1, the length of its way up.
+    # torch divides by climb - 1, the number of steps on its way up.
     if climb <= 1:
         raise InputError(f"{told}: the way up of shape 'torch' needs more than 1 step.", FIX)
     if (2 * climb - 2 if three_phase else climb - 1) >= cycle.total_steps - 1:
-        raise InputError(f"{told}: it leaves shape 'torch' no steps to anneal.", FIX)
+        raise InputError(f"{told}: shape 'torch' has no steps left to anneal.", FIX)
 
 
 def _climb(cycle: Cycle) -> str:

@@ -8,9 +8,10 @@ from onecycle_cli.schedules.lr_momentum import linear
 
 @dataclass(frozen=True)
 class Range:
-    """The learning rates of a range test: `num_steps` from `start_lr` to `end_lr`; mode "exponential" or "linear".
+    """The learning rates of a range test: `num_steps` steps from `start_lr` to `end_lr`.
 
-    A test that has to go on does so from `end_lr` to ten times as much, in `further_steps` more.
+    `mode` is "exponential" or "linear". If the loss has not risen by `end_lr`, the test continues to ten times `end_lr`
+    in `further_steps` more steps.
     """
 
     start_lr: float
@@ -19,7 +20,11 @@ class Range:
     mode: str
 
     def lr(self, step: int) -> float:
-        """The lr at `step`; exponential is `start_lr x (end_lr / start_lr) ** (step / (num_steps - 1))`."""
+        """Returns the lr at `step`, counted from 0.
+
+        It is `start_lr x (end_lr / start_lr) ** (step / (num_steps - 1))` in mode "exponential", and a straight line in
+        mode "linear".
+        """
         last = self.num_steps - 1
         if step > last:
             start, end, position = self.end_lr, 10 * self.end_lr, (step - last) / self.further_steps
@@ -31,9 +36,11 @@ class Range:
 
     @property
     def further_steps(self) -> int:
-        """Steps from `end_lr` to ten times as much: an exponential test keeps its pace, but takes no more than before.
+        """The number of steps from `end_lr` to ten times `end_lr`.
 
-        At its own pace a linear test would take nine times as long, one over a hundredth of a decade a hundred times.
+        An exponential test keeps its pace, but takes at most `num_steps` more steps; a linear test takes `num_steps`.
+        At its pace, a linear test would take nine times as many steps as before or more, and an exponential one over a
+        hundredth of a decade a hundred times as many.
         """
         if self.mode == "linear":
             return self.num_steps

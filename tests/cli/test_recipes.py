@@ -42,7 +42,7 @@ def test_check_tells_every_wrong_recipe_and_goes_on(onecycle: Command) -> None:
     result = onecycle("recipes", "check", "bad.yaml", "nowhere.yaml", "good.yaml", "digits")
     assert result.exit_code == 2
     assert result.stdout == "good.yaml: ok\ndigits: ok\n"
-    assert "bad.yaml: 2 fields cannot be used" in result.stderr
+    assert "bad.yaml: 2 fields are wrong" in result.stderr
     assert "There is no recipe at nowhere.yaml" in result.stderr
     assert onecycle("recipes", "check", "good.yaml").exit_code == 0
 

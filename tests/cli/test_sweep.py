@@ -106,8 +106,8 @@ def test_the_momentum_preset_is_smiths_five_settings(onecycle: Command, tiny_dig
     [
         ((), "A sweep needs either --param or --preset"),
         (("--param", "a=1", "--preset", "momentum"), "either --param or --preset"),
-        (("--param", "optimizer.weight_decay"), "has no FIELD=VALUE,VALUE"),
-        (("--param", "optimizer.weight_decay="), "has no FIELD=VALUE,VALUE"),
+        (("--param", "optimizer.weight_decay"), "is not of the form FIELD=VALUE,VALUE"),
+        (("--param", "optimizer.weight_decay="), "is not of the form FIELD=VALUE,VALUE"),
         (("--param", "optimizer.weight_decay=[1"), "are not readable as YAML"),
         (("--param", "optimizer.weight_decay=1e-3,0.001"), "holds the same value twice"),
         (("--param", "optimizer.weight_decay=1e-3", "--param", "optimizer.weight_decay=1e-4"), "same field twice"),

@@ -155,7 +155,7 @@ def test_train_auto_finds_max_lr_in_the_same_run(onecycle: Command, tiny_digits:
         (("--max-lr-from", "nowhere"), "is not a run"),
         (("--max-lr", "fast"), "must be a number"),
         (("--max-lr", "-1"), "must be above 0"),
-        (("--max-lr", "0.1", "--device", "gpu"), "it is auto, cpu, cuda, cuda:N or mps"),
+        (("--max-lr", "0.1", "--device", "gpu"), "use auto, cpu, cuda, cuda:N or mps"),
         (("--max-lr", "0.1", "--set", "model.widht=2"), "did you mean 'width'?"),
         (("--max-lr", "0.1", "--set", "oops"), "has no FIELD=VALUE"),
         (("--max-lr", "0.1", "--name", "../x"), "cannot be the name of a run"),

@@ -160,9 +160,7 @@ def test_two_cells_that_would_be_called_alike_have_folders_of_their_own(tiny: Ti
 
 
 def test_a_cell_that_is_no_recipe_is_refused_before_any_is_run(tiny: Tiny) -> None:
-    with pytest.raises(
-        InputError, match="digits: one field cannot be used.*\n.*weight_decay=-1  optimizer.weight_decay"
-    ):
+    with pytest.raises(InputError, match="digits: one field is wrong.*\n.*weight_decay=-1  optimizer.weight_decay"):
         cells_of(tiny(), {"optimizer.weight_decay": 0.1}, {"optimizer.weight_decay": -1.0})
 
 

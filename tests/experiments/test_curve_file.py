@@ -89,7 +89,7 @@ WRONG = {
     "two things": ("lr,loss\nx,1\n0.1,y\n", "(?s)line 2: lr is 'x'.*line 3: loss is 'y'"),
     "a hundred things": ("lr,loss\n" + "x,1\n" * 100, "(?s)line 11: .*and 90 more"),
     "an open quote": ('lr,loss\n"0.1,2\n0.2,1\n' + "0" * 200_000, "not readable as CSV"),
-    "other lrs": ("seed,lr,loss\n1,0.1,2\n1,0.2,2\n2,0.1,3\n2,0.3,3\n", "The range test of seed 2 in x has other"),
+    "other lrs": ("seed,lr,loss\n1,0.1,2\n1,0.2,2\n2,0.1,3\n2,0.3,3\n", "The range test of seed 2 in x has different"),
     "too many": (
         "lr,loss\n" + "".join(f"{1 + step},1\n" for step in range(MOST_STEPS + 1)),
         "10,001 steps; at most 10,000",

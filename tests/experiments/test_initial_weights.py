@@ -48,8 +48,8 @@ def begun(tiny: Tiny, new_run: Callable) -> Callable[..., tuple[dict, RunDir]]:
     def begin(values: dict[str, Any]) -> tuple[dict, RunDir]:
         recipe = tiny(values)
         run = new_run(recipe)
-        setup = prepare(recipe, Session(run, CPU, silent))
-        return fresh(recipe, setup).model.state_dict(), run
+        prepared = prepare(recipe, Session(run, CPU, silent))
+        return fresh(recipe, prepared).model.state_dict(), run
 
     return begin
 
@@ -78,7 +78,10 @@ def test_a_head_for_other_classes_is_new_and_said_to_be(
     anew, _ = begun(folder)
     expected, _ = load_weights(trained / "model.safetensors")
     assert all(torch.equal(weights[name], (anew if "head" in name else expected)[name]) for name in weights)
-    assert "with a new head: its own is for 0, 1, 2 and 7 more, the images are of class-" in run.facts["notes"][0]
+    assert (
+        "with a new head, because the old one is for 0, 1, 2 and 7 more, and the images are of class-"
+        in run.facts["notes"][0]
+    )
     other_seed, _ = begun(folder | {"model.init": str(trained), "seed": 5})
     assert not torch.equal(other_seed["head.weight"], weights["head.weight"])
     assert torch.equal(other_seed["stem.0.weight"], weights["stem.0.weight"])
@@ -91,10 +94,10 @@ def test_the_images_are_normalized_as_the_model_is_used_to_unless_the_recipe_say
     values = photos(image_folder, "a", "b") | {"model.init": str(trained)}
     _, run = begun(values)
     assert (run.facts["mean"], run.facts["std"]) == (list(header.mean), list(header.std))
-    assert f"as it is used to: mean {header.mean[0]:.4f}; std {header.std[0]:.4f}." in run.facts["notes"][0]
+    assert f"as in its training: mean {header.mean[0]:.4f}; std {header.std[0]:.4f}." in run.facts["notes"][0]
     _, own = begun(values | {"data.mean": [0.25]})
     assert (own.facts["mean"], own.facts["std"]) == ([0.25], list(header.std))
-    assert "as it is used to: std" in own.facts["notes"][0]
+    assert "as in its training: std" in own.facts["notes"][0]
     _, both = begun(values | {"data.mean": [0.25], "data.std": [0.5]})
     assert "used to" not in both.facts["notes"][0]
 
@@ -110,7 +113,7 @@ def test_all_shapes_that_do_not_fit_are_told_at_once(trained: Path, begun: Calla
     with pytest.raises(InputError) as caught:
         begun({"model.init": str(trained), "data.channels": 3, "model.shortcut": "A"})
     first, *lines = caught.value.what.splitlines()
-    assert first == f"The model in {trained} has other shapes than the recipe's:"
+    assert first == f"The model in {trained} has different shapes from the recipe's:"
     assert "  stem.0.weight: 4 x 1 x 3 x 3 there, 4 x 3 x 3 x 3 here" in lines
     assert "  stages.1.0.shortcut.1.weight: 8 x 4 x 1 x 1 there, none here" in lines
     # Of each of two shortcuts a convolution, and the five tensors of a norm.
@@ -132,8 +135,8 @@ def test_what_imagenet_taught_is_started_from_with_its_normalization_and_a_new_h
     assert weights["head.weight"].shape == (2, 512)
     assert (run.facts["mean"], run.facts["std"]) == ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
     told = run.facts["notes"][0]
-    assert told.startswith("The network starts from torchvision's resnet18, trained on ImageNet, with a new head: ")
-    assert "for tench, goldfish, great white shark and 997 more, the images are of a, b. " in told
+    assert told.startswith("The network starts from torchvision's resnet18, trained on ImageNet, with a new head, ")
+    assert "for tench, goldfish, great white shark and 997 more, and the images are of a, b. " in told
     anew, plain = begun(values)
     assert not torch.equal(anew["stem.0.weight"], weights["stem.0.weight"])
     assert torch.equal(anew["head.weight"], weights["head.weight"])

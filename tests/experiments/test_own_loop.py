@@ -128,11 +128,11 @@ def test_a_loss_that_was_forgotten_is_told_with_its_step() -> None:
 
 def test_a_loss_without_a_step_is_refused() -> None:
     test = RangeTest(1e-4, 10)
-    with pytest.raises(InputError, match="no step to record a loss of"):
+    with pytest.raises(InputError, match="no step to record a loss for"):
         test.record(1.0)
     next(test)
     test.record(1.0)
-    with pytest.raises(InputError, match="no step to record a loss of"):
+    with pytest.raises(InputError, match="no step to record a loss for"):
         test.record(1.0)
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from onecycle_cli.experiments.prepared_recipe import Setup, fresh, is_same_network, prepare
+from onecycle_cli.experiments.prepared_recipe import PreparedRecipe, fresh, is_same_network, prepare
 from onecycle_cli.experiments.session import Session
 from onecycle_cli.experiments.training import train
 from onecycle_cli.progress import silent
@@ -39,7 +39,7 @@ def new_run(tmp_path: Path, tiny: Tiny) -> Callable[[], RunDir]:
 
 
 @pytest.fixture
-def prepared(new_run: Callable, tiny: Tiny) -> Callable[..., Setup]:
+def prepare_with(new_run: Callable, tiny: Tiny) -> Callable[..., PreparedRecipe]:
     return lambda values=None: prepare(tiny(values), Session(new_run(), CPU, silent))
 
 
@@ -77,34 +77,34 @@ def test_a_training_is_the_same_after_other_commands_in_the_same_process(
     assert results(Path("runs/first")) == results(Path("runs/second"))
 
 
-def test_another_seed_has_other_weights(prepared: Callable, tiny: Tiny) -> None:
+def test_another_seed_has_other_weights(prepare_with: Callable, tiny: Tiny) -> None:
     def weights(seed: int) -> Tensor:
-        return fresh(tiny({"seed": seed}), setup).model.state_dict()["head.weight"].clone()
+        return fresh(tiny({"seed": seed}), prepared).model.state_dict()["head.weight"].clone()
 
-    setup = prepared()
+    prepared = prepare_with()
     assert not torch.equal(weights(0), weights(1))
     assert torch.equal(weights(0), weights(0))
 
 
-def test_another_seed_has_another_order_and_other_augmentation(prepared: Callable, tiny: Tiny) -> None:
+def test_another_seed_has_another_order_and_other_augmentation(prepare_with: Callable, tiny: Tiny) -> None:
     def first(seed: int) -> Any:
-        return next(fresh(tiny({"seed": seed}), setup).batches.drawn(0))
+        return next(fresh(tiny({"seed": seed}), prepared).batches.drawn(0))
 
-    setup = prepared({"data.horizontal_flip": True, "data.random_crop": True, "data.padding": 1})
+    prepared = prepare_with({"data.horizontal_flip": True, "data.random_crop": True, "data.padding": 1})
     for one, other, again in zip(first(0), first(1), first(0), strict=True):
         assert not torch.equal(one, other)
         assert torch.equal(one, again)
 
 
-def test_another_seed_has_another_dropout(prepared: Callable, tiny: Tiny) -> None:
+def test_another_seed_has_another_dropout(prepare_with: Callable, tiny: Tiny) -> None:
     def dropped(seed: int) -> Tensor:
-        trainer = fresh(tiny(), setup)
+        trainer = fresh(tiny(), prepared)
         trainer.batches = replace(trainer.batches, seed=seed)
         next(trainer.steps(lambda _: LrMomentum(0.0, 0.9)))
         return masks[-1]
 
-    setup, masks = prepared({"model.dropout": 0.5}), []
-    (dropout,) = (module for module in setup.trainer.model.modules() if isinstance(module, torch.nn.Dropout))
+    prepared, masks = prepare_with({"model.dropout": 0.5}), []
+    (dropout,) = (module for module in prepared.trainer.model.modules() if isinstance(module, torch.nn.Dropout))
     dropout.register_forward_hook(lambda _, inputs, output: masks.append((output == 0) & (inputs[0] != 0)))
     assert torch.equal(dropped(0), dropped(0))
     # Of other images, too, whose features may be 0 here and there.

@@ -128,8 +128,8 @@ def test_a_loss_that_has_not_risen_makes_the_test_go_on_once_to_ten_times_the_en
     run, curve, suggestion = tested({"find_lr.end_lr": 0.1}, news.append)
     assert curve["lr"].iloc[-1] == pytest.approx(1.0, rel=0.15)
     assert len(curve) == 40 + 20  # two decades in 39 steps, one more in half as many
-    assert "The loss has not risen by lr 0.1: the test goes on to 1." in news
-    assert run.facts["notes"] == ["The loss has not risen by lr 0.1: the test goes on to 1."]
+    assert "The loss has not risen by lr 0.1: the test continues to 1." in news
+    assert run.facts["notes"] == ["The loss has not risen by lr 0.1: the test continues to 1."]
     if suggestion.max_lr is None:
         assert "never rose" in suggestion.reason
 
@@ -189,4 +189,4 @@ def test_a_schedule_that_starts_at_its_peak_is_told_to_take_the_conservative_num
 ) -> None:
     run, _, suggestion = tested({"schedule.policy": policy})
     assert suggestion.max_lr is not None
-    assert any("conservative_max_lr is meant" in note for note in run.facts["notes"]) is told
+    assert any("use conservative_max_lr" in note for note in run.facts["notes"]) is told

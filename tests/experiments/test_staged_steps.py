@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import torch
 
-from onecycle_cli.experiments.prepared_recipe import Setup, prepare
+from onecycle_cli.experiments.prepared_recipe import PreparedRecipe, prepare
 from onecycle_cli.experiments.session import Session
-from onecycle_cli.experiments.staged_steps import Updates
+from onecycle_cli.experiments.staged_steps import StagedSteps
 from onecycle_cli.progress import silent
 from onecycle_cli.recipe import Recipe, to_yaml
 from onecycle_cli.run_dir.run import RunDir
@@ -22,8 +22,10 @@ STAGED: dict[str, Any] = {"fine_tune": {"stages": STAGES, "train_frozen_norms": 
 
 
 @pytest.fixture
-def prepared(tmp_path: Path, tiny: Callable[..., Recipe]) -> Callable[[dict[str, Any]], tuple[Recipe, Setup, RunDir]]:
-    def make(values: dict[str, Any]) -> tuple[Recipe, Setup, RunDir]:
+def prepare_with(
+    tmp_path: Path, tiny: Callable[..., Recipe]
+) -> Callable[[dict[str, Any]], tuple[Recipe, PreparedRecipe, RunDir]]:
+    def make(values: dict[str, Any]) -> tuple[Recipe, PreparedRecipe, RunDir]:
         recipe = tiny(values)
         text = to_yaml(recipe)
         run = RunDir.create(tmp_path, command="train", recipe_name="r", recipe_yaml=text, facts={}, name=None)
@@ -33,27 +35,27 @@ def prepared(tmp_path: Path, tiny: Callable[..., Recipe]) -> Callable[[dict[str,
 
 
 @pytest.mark.parametrize("values", [{}, {"schedule.start_epoch": 1}, STAGED], ids=["plain", "later", "stages"])
-def test_they_number_all_steps_of_the_recipe(prepared: Callable, values: dict[str, Any]) -> None:
-    recipe, setup, run = prepared(values)
+def test_they_number_all_steps_of_the_recipe(prepare_with: Callable, values: dict[str, Any]) -> None:
+    recipe, prepared, run = prepare_with(values)
     first = 12 * recipe.schedule.start_epoch
-    steps = [step.step for step in Updates(recipe, setup, Session(run, CPU, silent)).since(first)]
+    steps = [step.step for step in StagedSteps(recipe, prepared, Session(run, CPU, silent)).since(first)]
     assert steps == list(range(first, 12 * recipe.schedule.epochs))
 
 
 @pytest.mark.parametrize("at", [5, 12, 13, 36])
-def test_restored_ones_go_on_where_the_state_was_taken(prepared: Callable, at: int) -> None:
-    recipe, setup, run = prepared(STAGED)
-    updates = Updates(recipe, setup, Session(run, CPU, silent))
+def test_restored_ones_go_on_where_the_state_was_taken(prepare_with: Callable, at: int) -> None:
+    recipe, prepared, run = prepare_with(STAGED)
+    updates = StagedSteps(recipe, prepared, Session(run, CPU, silent))
     steps = updates.since(0)
     list(islice(steps, at))
     state = {name: tensor.clone() for name, tensor in updates.trainer.state().items()}
     losses = [step.loss.item() for step in steps]
-    other = Updates(recipe, setup, Session(run, CPU, silent))
+    other = StagedSteps(recipe, prepared, Session(run, CPU, silent))
     other.restore(at, state)
     assert [step.loss.item() for step in other.since(at)] == losses
 
 
-def test_a_stage_is_told_where_it_begins_and_not_where_it_goes_on(prepared: Callable) -> None:
-    recipe, setup, run = prepared(STAGED)
-    list(Updates(recipe, setup, Session(run, CPU, silent)).since(5))
+def test_a_stage_is_told_where_it_begins_and_not_where_it_goes_on(prepare_with: Callable) -> None:
+    recipe, prepared, run = prepare_with(STAGED)
+    list(StagedSteps(recipe, prepared, Session(run, CPU, silent)).since(5))
     assert [note[:12] for note in run.facts["notes"]] == ["Stage 2 of 2"]

@@ -44,7 +44,7 @@ BOMB = "a0: &a0 [x]\n" + "".join(f"a{n + 1}: &a{n + 1} [{f'*a{n}, ' * 9}]\n" for
 def test_aliases_make_neither_billions_of_values_nor_circles(text: str, name: str, line: int) -> None:
     with pytest.raises(yaml.MarkedYAMLError) as caught:
         loaded(text)
-    assert caught.value.problem.startswith(f"*{name} stands for a list or a section")
+    assert caught.value.problem.startswith(f"*{name} repeats a list or a section")
     assert caught.value.problem_mark.line + 1 == line
 
 

@@ -97,13 +97,13 @@ def test_stages_are_read_and_come_back_from_yaml() -> None:
     ("old", "new", "says"),
     [
         ("epochs: 15", "epochs: 14", "fine_tune.stages add up to 15 epochs, but schedule.epochs is 14"),
-        ("freeze_to: head", "freeze_to: layer4", "freeze_to layer4, but resnet8 has stem, layer1,"),
+        ("freeze_to: head", "freeze_to: layer4", "freeze_to layer4, but resnet8 has the layer groups stem, layer1,"),
         ("freeze_to: head", "freeze_to: haed", "stages.0.freeze_to: must be layer1, layer2, layer3,"),
         ("pct_start: 0.43", "legs: [6, 6, 3]", "schedule.legs counts epochs of a single cycle"),
         ("body: 1e-3", "body: 0", "fine_tune.stages.1.max_lr.body: must be above 0, not 0"),
         ("      epochs: 10", "      epoch: 10", "stages.1.epoch: is not a field; did you mean 'epochs'?"),
         ("      epochs: 10", "      epochs: x", "stages.1.epochs: must be a whole number, not the text 'x'"),
-        ("      epochs: 10", "      epochs: 10\n      epochs: 9", "'epochs' stands here a second time"),
+        ("      epochs: 10", "      epochs: 10\n      epochs: 9", "'epochs' appears here a second time"),
     ],
 )
 def test_stages_that_do_not_fit_are_refused(old: str, new: str, says: str) -> None:
@@ -118,7 +118,7 @@ def test_stages_that_do_not_fit_are_refused(old: str, new: str, says: str) -> No
         ("channels: 3", "channels: 1", "data.channels must be 3 for model.source torchvision"),
         ("width: 1", "width: 0.5", "model.width: is a field of source onecycle, not of torchvision: leave it out, or"),
         ("shortcut: B", "shortcut: A", "model.shortcut: is a field of source onecycle, not of torchvision"),
-        ("dropout: 0", "dropout: 0\n  init: runs/x", "model.pretrained and model.init both say what to start from"),
+        ("dropout: 0", "dropout: 0\n  init: runs/x", "model.pretrained and model.init both choose the initial weights"),
     ],
 )
 def test_a_torchvision_network_is_as_it_is(old: str, new: str, says: str) -> None:
@@ -137,11 +137,11 @@ def test_no_stages_are_no_fine_tuning() -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("", "does not hold the sections of a recipe"),
-        ("- 1\n- 2\n", "does not hold the sections of a recipe"),
+        ("", "does not contain the sections of a recipe"),
+        ("- 1\n- 2\n", "does not contain the sections of a recipe"),
         ("a: [1, 2\n", "not readable as YAML"),
         ("a:\n\tb: 1\n", "line 2: not readable as YAML"),
-        ("a: 1\nb: 2\na: 3\n", "line 3: not readable as YAML: 'a' stands here a second time"),
+        ("a: 1\nb: 2\na: 3\n", "line 3: not readable as YAML: 'a' appears here a second time"),
         ("a: !!python/object/apply:os.getcwd []\n", "not readable as YAML"),
     ],
 )
@@ -152,7 +152,7 @@ def test_what_is_no_recipe_is_refused_with_its_line(text: str, says: str) -> Non
 def test_a_file_of_a_hundred_megabytes_is_refused_unread(tmp_path: Path) -> None:
     with (tmp_path / "my.yaml").open("wb") as file:
         file.truncate(100 * 2**20)
-    with pytest.raises(InputError, match="more than 1,048,576 bytes, so it is no recipe"):
+    with pytest.raises(InputError, match="more than 1,048,576 bytes, so it is not a recipe"):
         load(tmp_path / "my.yaml")
 
 
@@ -390,7 +390,7 @@ def test_a_recipe_is_varied_by_values_and_checked_again() -> None:
     recipe = parse(DIGITS, "my.yaml")
     assert varied(recipe, {"model.dropout": 0.2, "seed": 4}, "my.yaml").model.dropout == 0.2
     assert varied(recipe, {"data.path": "photos"}, "my.yaml").data.path == str(Path("photos").absolute())
-    with pytest.raises(InputError, match="my.yaml: one field cannot.*\n  schedule.epochs=0  schedule.epochs"):
+    with pytest.raises(InputError, match="my.yaml: one field is wrong.*\n  schedule.epochs=0  schedule.epochs"):
         varied(recipe, {"schedule.epochs": 0}, "my.yaml")
 
 
@@ -436,7 +436,9 @@ def test_what_stands_in_a_file_is_read_by_dotted_names_though_it_is_no_recipe(tm
     }
 
 
-@pytest.mark.parametrize(("text", "says"), [("a: [", "not readable as YAML"), ("- 1\n", "does not hold the sections")])
+@pytest.mark.parametrize(
+    ("text", "says"), [("a: [", "not readable as YAML"), ("- 1\n", "does not contain the sections")]
+)
 def test_a_file_without_sections_has_no_dotted_names(tmp_path: Path, text: str, says: str) -> None:
     (tmp_path / "old.yaml").write_text(text)
     with pytest.raises(InputError, match=says):

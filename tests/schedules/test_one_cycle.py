@@ -191,7 +191,7 @@ def test_legs_that_do_not_fit_into_the_cycle_are_refused(shape: str, legs: Legs)
     [
         ("blog", 10, 0.05, {}, "pct_start 0.05 x 10 steps = 0.5"),
         ("torch", 10, 0.1, {}, "pct_start 0.1 x 10 steps = 1:"),
-        ("torch", 2, 0.9, {"three_phase": True}, "no steps to anneal"),
+        ("torch", 2, 0.9, {"three_phase": True}, "no steps left to anneal"),
     ],
 )
 def test_a_cycle_too_short_for_its_phases_is_refused_with_both_numbers(
