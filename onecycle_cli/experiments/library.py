@@ -14,7 +14,7 @@ from onecycle_cli.experiments.suggestions import with_max_lr_from
 from onecycle_cli.progress import Report, silent
 from onecycle_cli.recipe import Recipe, lacks_max_lr, varied, with_max_lr
 from onecycle_cli.recipe.from_python import load_recipe
-from onecycle_cli.recipe.schedule_fields import MaxLr
+from onecycle_cli.recipe.max_lr import MaxLr
 from onecycle_cli.run_dir.run import Status
 
 

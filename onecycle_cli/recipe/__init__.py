@@ -9,10 +9,12 @@ from onecycle_cli.recipe.fields import (
     RuntimeSettings,
     SweepWdSettings,
 )
+from onecycle_cli.recipe.fine_tune_fields import FineTuneSettings, StageSettings
 from onecycle_cli.recipe.learning_rates import lr_ratios, relative, scaled
 from onecycle_cli.recipe.loading import Override, choices, dotted_values, load, parse, to_yaml, varied, with_values
+from onecycle_cli.recipe.max_lr import BodyAndHead
 from onecycle_cli.recipe.model_fields import ModelSettings
-from onecycle_cli.recipe.schedule_fields import BodyAndHead, FineTuneSettings, ScheduleSettings, StageSettings
+from onecycle_cli.recipe.schedule_fields import ScheduleSettings
 from onecycle_cli.recipe.shipped import find, shipped_names, shipped_path
 from onecycle_cli.recipe.stages import lacks_max_lr, last_stage, stages, with_largest_max_lr, with_max_lr
 from onecycle_cli.recipe.staleness import Difference, curve_settings, differences, finder_momentum, result_settings

@@ -10,9 +10,10 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from onecycle_cli.recipe.field_types import Lr, Momentum, PathText, Section, WeightDecay, WholeNumber
+from onecycle_cli.recipe.fine_tune_fields import FineTuneSettings
 from onecycle_cli.recipe.model_fields import AnyModel
 from onecycle_cli.recipe.older_recipes import without_unused
-from onecycle_cli.recipe.schedule_fields import AnySchedule, FineTuneSettings
+from onecycle_cli.recipe.schedule_fields import AnySchedule
 from onecycle_cli.recipe.variants import Choice, variants_in
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)]

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from onecycle_cli.recipe.schedule_fields import BodyAndHead, MaxLr
+from onecycle_cli.recipe.max_lr import BodyAndHead, MaxLr
 
 Relative = list[float] | dict[str, float] | None
 

@@ -1,57 +1,15 @@
-"""The fields of the sections `schedule` and `fine_tune`: policies, learning rates, momentum and stages."""
+"""The fields of the section `schedule`: a class for each policy, with the function that builds its schedule."""
 
 import math
 from abc import ABC, abstractmethod
 from itertools import accumulate
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
+from pydantic import Field, model_validator
 
-from onecycle_cli.recipe.field_types import Epochs, Lr, Momentum, Section, WholeNumber
+from onecycle_cli.recipe.field_types import Epochs, Momentum, Section, WholeNumber
+from onecycle_cli.recipe.max_lr import BodyAndHead, MaxLr
 from onecycle_cli.schedules import Legs, Schedule, Shape, constant, cosine, multistep, one_cycle, triangular
-
-
-class BodyAndHead(Section):
-    """A `max_lr` with two learning rates: `head` for the last layer and `body` for all layers before it."""
-
-    body: Lr
-    head: Lr
-
-    @model_validator(mode="after")
-    def _fits_together(self) -> Self:
-        _check_ratio(self.body, self.head)
-        return self
-
-
-FARTHEST = 1e15
-"""The largest ratio between two lrs of one network. A larger one is a mistake, and could become 0 or infinity."""
-
-
-def _check_ratio(one: float, other: float) -> None:
-    if max(one, other) > FARTHEST * min(one, other):
-        raise ValueError(f"{one:g} and {other:g} are more than a factor of {FARTHEST:g} apart")
-
-
-def _first_and_head(value: tuple[float, ...]) -> tuple[float, ...]:
-    if len(value) != 2:
-        raise ValueError(f"a list has two numbers, for the first layer group and for the head, not {len(value)}")
-    _check_ratio(*value)
-    return value
-
-
-def _form(value: object) -> str:
-    """Returns the form of a `max_lr`: "list", "section" or "number". Any other value counts as a number."""
-    if isinstance(value, list | tuple):
-        return "list"
-    return "section" if isinstance(value, dict | BodyAndHead) else "number"
-
-
-FirstAndHead = Annotated[tuple[Lr, ...], Field(strict=False), AfterValidator(_first_and_head)]
-MaxLr = Annotated[
-    Annotated[Lr | None, Tag("number")] | Annotated[FirstAndHead, Tag("list")] | Annotated[BodyAndHead, Tag("section")],
-    Discriminator(_form),
-]
-"""The largest lr: one for the whole network, [first layer group, head], {body, head}, or None if not known yet."""
 
 
 class ScheduleSettings(Section, ABC):
@@ -376,26 +334,3 @@ AnySchedule = Annotated[
     OneCycle | TriangularSettings | ConstantSettings | MultistepSettings | CosineSettings, Field(discriminator="policy")
 ]
 """The section `schedule`. A new policy needs a class like the ones above in this union, and a file in `schedules/`."""
-
-
-class StageSettings(Section):
-    """A stage of fine-tuning: one cycle."""
-
-    freeze_to: Literal["layer1", "layer2", "layer3", "layer4", "head"] | None = Field(
-        None, description="The first layer group to train; the groups before it are frozen. null: train all."
-    )
-    epochs: WholeNumber = Field(ge=1, le=100_000)
-    max_lr: MaxLr = Field(None, description="The peak of lr in this stage; null: schedule.max_lr.")
-
-
-class FineTuneSettings(Section):
-    """Fine-tuning in stages. Each stage is one cycle and can freeze a part of the network."""
-
-    stages: tuple[StageSettings, ...] = Field(strict=False, max_length=100)
-    train_frozen_norms: bool = Field(False, description="Whether to train norm layers in frozen layer groups.")
-
-    @model_validator(mode="after")
-    def _fits_together(self) -> Self:
-        if not self.stages:  # min_length on the field would report an empty list in addition if a stage is invalid
-            raise ValueError("fine_tune.stages is empty: leave fine_tune out, or name a stage")
-        return self

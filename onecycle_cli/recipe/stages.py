@@ -5,7 +5,7 @@ from typing import Any
 from onecycle_cli.recipe.fields import Recipe
 from onecycle_cli.recipe.learning_rates import scaled
 from onecycle_cli.recipe.loading import with_values
-from onecycle_cli.recipe.schedule_fields import MaxLr
+from onecycle_cli.recipe.max_lr import MaxLr
 
 
 def stages(recipe: Recipe) -> list[Recipe]:
