@@ -74,7 +74,7 @@ def test_no_batch_is_larger_than_the_training_images_whatever_the_recipe_says(fo
 
 def test_a_training_after_it_is_the_one_without_it(found: Callable, tiny: Tiny, new_run: Callable) -> None:
     before = train(tiny(), Session(new_run(tiny()), CPU, silent)).summary["valid_loss"]
-    found()
+    found({"data.valid_fraction": 0.9})
     assert train(tiny(), Session(new_run(tiny()), CPU, silent)).summary["valid_loss"] == before
 
 

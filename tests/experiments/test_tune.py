@@ -153,7 +153,7 @@ def test_where_the_last_range_tests_give_no_max_lr_they_are_repeated_and_then_it
 
 
 def test_without_a_max_lr_and_a_short_run_there_is_a_report_of_what_was_tried(tmp_path: Path, easy: Callable) -> None:
-    recipe = easy({"find_lr.start_lr": 1e-12, "find_lr.end_lr": 1e-7})
+    recipe = easy({"find_lr.start_lr": 1e-12, "find_lr.end_lr": 1e-7, "find_lr.num_steps": 20})
     run = new_run(tmp_path, recipe)
     says = r"No short run.* gave no max_lr. The loss never fell.*\n.*tune.md.*end_lr is 1e-07"
     with pytest.raises(NoSuggestionError, match=says):
@@ -161,7 +161,7 @@ def test_without_a_max_lr_and_a_short_run_there_is_a_report_of_what_was_tried(tm
     report = (run.path / "tune.md").read_text()
     assert "No max_lr, and so no recipe." in report
     assert "| data.batch_size 8 |  | no max_lr: The loss never fell" in report
-    assert RunDir(run.path / "batch_size=8,num_steps=80").status == "finished"
+    assert RunDir(run.path / "batch_size=8,num_steps=40").status == "finished"
     assert not (run.path / "tuned.yaml").exists()
 
 
