@@ -318,8 +318,8 @@ def test_a_single_last_image_is_left_out_with_a_note(trained: Callable, image_fo
     values = {"data.source": "image_folder", "data.path": str(path), "data.batch_size": 11, "data.valid_fraction": 0.0}
     news: list[object] = []
     run, _ = trained(values, news.append)
-    assert any("would be one image" in str(one) for one in news)
-    assert sum("would be one image" in note for note in run.facts["notes"]) == 1
+    assert any("would have only one image" in str(one) for one in news)
+    assert sum("would have only one image" in note for note in run.facts["notes"]) == 1
     assert len(pd.read_csv(run.path / "steps.csv")) == 2 * 3
 
 
@@ -369,7 +369,7 @@ def test_a_run_that_diverges_late_has_no_final_accuracy_but_keeps_its_best(
 
 
 def test_a_cycle_that_is_too_short_is_refused_before_the_range_test(trained: Callable, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="the way up"):
+    with pytest.raises(InputError, match="at least one step up"):
         trained({"schedule.max_lr": None, "schedule.pct_start": 0.001})
     assert not list(tmp_path.glob("*/lr_range.csv"))
 
