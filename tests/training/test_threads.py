@@ -29,10 +29,16 @@ def test_multiply_adds_are_those_of_convolutions_and_linear_layers() -> None:
     assert multiply_adds(nn.Sequential(model, head), image) == by_hand
 
 
-def test_counting_leaves_the_network_as_it_was() -> None:
+def test_counting_takes_no_memory_for_a_large_image() -> None:
+    model = nn.Conv2d(1, 1, 1)
+    assert multiply_adds(model, torch.empty(1, 1, 2**20, 2**20, device="meta")) == 2**40
+
+
+@pytest.mark.parametrize("side", [8, 520], ids=["real", "meta"])
+def test_counting_leaves_the_network_as_it_was(side: int) -> None:
     model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2)).train()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    multiply_adds(model, torch.ones(1, 1, 8, 8))
+    assert multiply_adds(model, torch.ones(1, 1, side, side)) == 2 * 9 * (side - 2) ** 2
     assert model.training
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
     assert not any(layer._forward_hooks for layer in model)
