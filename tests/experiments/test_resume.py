@@ -76,17 +76,23 @@ def results(run: RunDir) -> dict[str, object]:
 STAGES = [{"freeze_to": "head", "epochs": 1, "max_lr": 0.2}, {"freeze_to": None, "epochs": 2, "max_lr": None}]
 
 
-@pytest.mark.parametrize("step", [0, 11, 12, 30])
-@pytest.mark.parametrize(
-    "values",
-    [
-        {"model.dropout": 0.3, "runtime.save_best": True},
-        {"optimizer.name": "adamw", "data.drop_last": True, "data.random_crop": True},
-        {"optimizer.nesterov": True, "schedule.start_epoch": 1, "schedule.epochs": 4},
-        {"fine_tune": {"stages": STAGES, "train_frozen_norms": False}, "schedule.max_lr": [0.01, 0.1]},
-    ],
-    ids=["sgd", "adamw", "nesterov", "stages"],
-)
+KINDS = {
+    "sgd": {"model.dropout": 0.3, "runtime.save_best": True},
+    "adamw": {"optimizer.name": "adamw", "data.drop_last": True, "data.random_crop": True},
+    "nesterov": {"optimizer.nesterov": True, "schedule.start_epoch": 1, "schedule.epochs": 4},
+    "stages": {"fine_tune": {"stages": STAGES, "train_frozen_norms": False}, "schedule.max_lr": [0.01, 0.1]},
+}
+QUICK = {("sgd", 0), ("sgd", 11), ("sgd", 12), ("sgd", 30), ("adamw", 11), ("nesterov", 12), ("stages", 11)}
+"""What `make test` stops: one kind everywhere, the others at one place; `make test-slow` stops all of them."""
+
+STOPS = [
+    pytest.param(KINDS[kind], step, id=f"{kind}-{step}", marks=() if (kind, step) in QUICK else pytest.mark.slow)
+    for kind in KINDS
+    for step in (0, 11, 12, 30)
+]
+
+
+@pytest.mark.parametrize(("values", "step"), STOPS)
 def test_it_ends_with_the_same_bits_wherever_it_was_stopped(
     tmp_path: Path, tiny: Tiny, values: dict[str, Any], step: int
 ) -> None:
@@ -140,7 +146,7 @@ def test_without_a_checkpoint_it_begins_again_in_the_same_folder(tmp_path: Path,
     assert any("begins again" in note for note in run.facts["notes"])
 
 
-@pytest.mark.parametrize("max_lr", [None, [0.01, 0.1]])
+@pytest.mark.parametrize("max_lr", [None, pytest.param([0.01, 0.1], marks=pytest.mark.slow)])
 @pytest.mark.parametrize(("work", "step"), [("range test", 20), ("training", 3), ("training", 14)])
 def test_a_range_test_that_was_stopped_is_run_again_and_one_that_ended_is_not(
     tmp_path: Path, tiny: Tiny, max_lr: object, work: str, step: int
