@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
 
 DEFAULT_RECIPE = "cifar10-resnet56"
-
-
 NOT_LEARNED = 3
 
 

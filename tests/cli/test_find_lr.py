@@ -1,12 +1,6 @@
 """`find-lr` as a person runs it."""
 
 import json
-import os
-import re
-import shlex
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,12 +11,7 @@ from typer.testing import Result
 from onecycle_cli.recipe import load, to_yaml
 
 Command = Callable[..., Result]
-
-
 RUNS = Path("runs")
-
-
-README = Path(__file__).parent.parent.parent / "README.md"
 
 
 def only_run() -> Path:
@@ -96,38 +85,3 @@ def test_little_confidence_is_told_on_standard_error_even_where_one_number_is_as
     assert "is low. 1.2 times the middle" in result.stderr
     train = onecycle("train", "high.yaml", "--max-lr-from", "low", "--quiet")
     assert "The confidence in it is low" in train.stderr
-
-
-def stopped(tmp_path: Path, tiny_digits: list[str]) -> Path:
-    """A training that was killed after some rows."""
-    words = ["train", *tiny_digits, "--epochs", "200", "--set", "runtime.checkpoint_seconds=0", "--name", "cut"]
-    running = subprocess.Popen([sys.executable, "-m", "onecycle_cli", *words], stderr=subprocess.PIPE)
-    steps = tmp_path / "runs" / "cut" / "steps.csv"
-    while not (steps.exists() and steps.read_text().count("\n") > 5):
-        assert running.poll() is None
-        time.sleep(0.05)
-    running.kill()
-    running.communicate()
-    return steps.parent
-
-
-@pytest.fixture
-def printed(tiny_digits: list[str]) -> Callable[[int], list[list[str]]]:
-    """What a shell idiom of the README prints, but for a smaller network: a pipe, no TERM, no display, no install."""
-    idioms = re.findall(r"^```sh\n(.*?)^```", README.read_text(), re.MULTILINE | re.DOTALL)
-    assert len(idioms) == 2
-    _, *smaller = tiny_digits
-    start = f"""
-        set -eu
-        python() {{ "{sys.executable}" "$@"; }}
-        onecycle() {{ python -m onecycle_cli "$@" {shlex.join(smaller)}; }}
-    """
-    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(README.parent), "HOME": str(Path.cwd())}
-
-    def run(number: int) -> list[list[str]]:
-        words = ["sh", "-c", start + idioms[number]]
-        done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=240)
-        assert done.returncode == 0, done.stderr
-        return [line.split() for line in done.stdout.splitlines()]
-
-    return run

@@ -20,8 +20,6 @@ from typer.testing import Result
 from onecycle_cli.recipe import load
 
 Command = Callable[..., Result]
-
-
 RUNS = Path("runs")
 
 
