@@ -18,7 +18,7 @@ KEPT = ("steps.csv", "model.safetensors")
 @pytest.fixture
 def words(tiny_digits: list[str]) -> list[str]:
     """A training of some seconds with a checkpoint of 600 kB after each step."""
-    settings = {"model.width": 1, "schedule.epochs": 8, "runtime.checkpoint_seconds": 0}
+    settings = {"model.width": 1, "schedule.epochs": 4, "runtime.checkpoint_seconds": 0}
     return [
         "train",
         *tiny_digits,
