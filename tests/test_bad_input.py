@@ -130,7 +130,7 @@ def test_there_are_at_least_thirty() -> None:
         (["train", "digits", "--max-lr-from", "latest"], "holds no finished range test"),
         (["train", "--resume", "nowhere"], "nowhere is not a run"),
         (["train", "--resume", "../folder"], "is not a run"),
-        (["find-lr", "digits", "--repeats", "0"], "greater than or equal to 1"),
+        (["find-lr", "digits", "--repeats", "0"], "Invalid value for '--repeats'"),
         (["sweep", "digits", "--param", "seed"], "is not of the form FIELD=VALUE"),
         (["sweep-wd", "digits", "--weight-decays", "1e-2,x"], "must be a number, not the text 'x'"),
         (["tune", "digits", "--budget", "-1"], "is no length of time"),
