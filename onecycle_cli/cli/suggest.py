@@ -1,4 +1,4 @@
-"""`suggest`: what find-lr would say of a range test that any tool ran; and how a suggestion is shown."""
+"""`suggest`: reads a range test that any tool ran. Also formats suggestions, for `find-lr` too."""
 
 import sys
 from pathlib import Path
@@ -34,7 +34,7 @@ def suggest(
     """Suggest a max_lr for one cycle from the curve of a learning rate range test that any tool ran.
 
     The file has a line for each step, with its lr and its raw loss, not a moving average. Several range tests have a
-    column seed, as in lr_range.csv. Exits with 4 where no number can be trusted: then only --json prints on standard
+    column seed, as in lr_range.csv. Exits with 4 if no number can be trusted. Then only --json prints to standard
     output, with max_lr null.
     """
     from onecycle_cli.analysis.lr_range import suggest as suggest_from_curves
@@ -61,7 +61,7 @@ def suggest(
 
 
 def suggestion_pairs(suggestion: "Suggestion") -> list[tuple[str, str]]:
-    """A suggestion as names and values to show; it has a max_lr."""
+    """Formats a suggestion that has a max_lr as names and values."""
     peers = ", ".join(f"{rule} {lr:.2g}" for rule, lr in suggestion.peers.items() if lr is not None)
     spread = f"a factor of {suggestion.spread:.3g} between single tests" if suggestion.spread else None
     return [
@@ -76,7 +76,7 @@ def suggestion_pairs(suggestion: "Suggestion") -> list[tuple[str, str]]:
 
 
 def show_doubt(suggestion: "Suggestion", *, quiet: bool, as_json: bool) -> None:
-    """Says on standard error that the confidence is low, where what is printed is for a program."""
+    """Prints a note on low confidence to standard error if the result is printed for a program."""
     from onecycle_cli.cli.console import show_note
 
     if suggestion.confidence == "low" and (quiet or as_json):

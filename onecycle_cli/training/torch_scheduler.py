@@ -25,12 +25,12 @@ def torch_scheduler(
             optimizer updates, not epochs.
         cycle_momentum: Whether the schedule also sets momentum: a group's `momentum` (SGD), or the first of its `betas`
             (Adam); the other betas stay. Groups that have neither keep what they have.
-        last_epoch: The last step that was taken, to go on from in an optimizer whose state was loaded; -1 for a new
-            run. Prefer `load_state_dict`.
+        last_epoch: The last step taken, to continue with an optimizer whose state was loaded; -1 for a new run. Prefer
+            `load_state_dict`.
 
     Returns:
-        The scheduler, with the lr and the momentum of step 0 already set. `state_dict` holds numbers alone;
-        `load_state_dict` in a scheduler of the same schedule goes on exactly where the other one was.
+        The scheduler, with the lr and the momentum of step 0 already set. `state_dict` holds only numbers. After
+        `load_state_dict`, a scheduler of the same schedule continues with exactly the same values.
 
     In Lightning, return it with `"interval": "step"`. In Hugging Face's Trainer, pass it as the second of `optimizers`.
     Steps past the end of a schedule keep its last value.
@@ -39,7 +39,7 @@ def torch_scheduler(
 
 
 class TorchScheduler(LRScheduler):
-    """What `torch_scheduler` makes."""
+    """The scheduler that `torch_scheduler` returns."""
 
     def __init__(
         self, optimizer: Optimizer, schedule: Schedule, *, cycle_momentum: bool = True, last_epoch: int = -1
@@ -47,12 +47,12 @@ class TorchScheduler(LRScheduler):
         self.schedule, self.cycle_momentum = schedule, cycle_momentum
         own = [_own_lr(group) for group in optimizer.param_groups]
         if not all(0 <= lr < math.inf for lr in own):
-            raise InputError(f"The lrs of the groups are {own}.", "Give each group a finite lr from 0 up.")
+            raise InputError(f"The lrs of the groups are {own}.", "Give each group a finite lr of at least 0.")
         self._largest = max(own)
         super().__init__(optimizer, last_epoch)
 
     def get_lr(self) -> list[float | Tensor]:
-        """The lr of each group at the step `last_epoch`."""
+        """Returns the lr of each group at the step `last_epoch`."""
         lr = self._now.lr
         groups = self.optimizer.param_groups
         if self._largest == 0:  # all alike
@@ -61,17 +61,17 @@ class TorchScheduler(LRScheduler):
         return [lr * (_own_lr(group) / self._largest) for group in groups]
 
     def step(self, epoch: int | None = None) -> None:
-        """Goes on to the next step, and sets lr and momentum of each group."""
+        """Advances to the next step, and sets lr and momentum of each group."""
         for group in self.optimizer.param_groups:
-            group.setdefault("initial_lr", group["lr"])  # a group that was added since, such as one that was frozen
+            group.setdefault("initial_lr", group["lr"])  # for a group that was added later, such as one that was frozen
         super().step(epoch)
         if self.cycle_momentum:
             self._set_momentum()
 
     def state_dict(self) -> dict[str, Any]:
-        """Where the scheduler stands, as numbers alone: `torch.load(..., weights_only=True)` reads it.
+        """Returns the state of the scheduler as plain numbers, which `torch.load(..., weights_only=True)` accepts.
 
-        The schedule is not in it, which may be any function: make it again with the same arguments.
+        The schedule itself is not included, because it can be any function: build it again with the same arguments.
         """
         lr, momentum = self._now
         return {
@@ -84,10 +84,10 @@ class TorchScheduler(LRScheduler):
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Goes on where another scheduler of the same schedule was, and sets lr and momentum of that step.
+        """Restores the state of another scheduler of the same schedule, and sets lr and momentum of its step.
 
-        Load the optimizer's state too, before or after. `InputError` where the optimizer has another number of groups,
-        or where the schedule has another value at that step: it was made with other arguments.
+        Load the optimizer's state too, before or after. `InputError` if the optimizer has another number of groups, or
+        if the schedule has another value at that step, because it was made with other arguments.
         """
         groups, own = self.optimizer.param_groups, state_dict["initial_lrs"]
         if len(groups) != len(own):
@@ -128,5 +128,5 @@ class TorchScheduler(LRScheduler):
 
 
 def _own_lr(group: dict[str, Any]) -> float:
-    """The lr that a group was made with."""
+    """Returns the lr with which a parameter group was created."""
     return float(group.get("initial_lr", group["lr"]))

@@ -140,7 +140,7 @@ def test_a_group_that_is_added_on_the_way_has_its_ratio_from_the_next_step_on() 
 
 @pytest.mark.parametrize("lr", [math.nan, math.inf])
 def test_an_own_lr_that_is_no_number_is_refused(lr: float) -> None:
-    with pytest.raises(InputError, match="finite lr from 0 up"):
+    with pytest.raises(InputError, match="finite lr of at least 0"):
         torch_scheduler(sgd(0.1, lr), constant(0.1))
 
 

@@ -1,4 +1,4 @@
-"""Reading range tests that another program recorded: columns of numbers in, a suggestion out."""
+"""Suggests a `max_lr` from the lrs and losses of a range test that any program recorded."""
 
 import math
 from collections.abc import Sequence
@@ -40,18 +40,20 @@ def suggest(lrs: Any, losses: Any, *, optimizer: str = "sgd", div_factor: float 
 
 
 def plan_of(optimizer: str, div_factor: float) -> CyclePlan:
-    """The plan with this optimizer and divisor; `InputError` where one of them is unknown or out of range."""
+    """Returns the plan for this optimizer and divisor. `InputError` if one of them is unknown or out of range."""
     if optimizer not in SHARES:
         raise InputError(
             f"optimizer is {optimizer!r}, which has no rule.", f"Name the nearest of these: {', '.join(SHARES)}."
         )
     if not 1 <= div_factor < math.inf:
-        raise InputError(f"div_factor is {div_factor!r}.", "Give max_lr / initial_lr: a number from 1 up, such as 10.")
+        raise InputError(
+            f"div_factor is {div_factor!r}.", "Give max_lr / initial_lr: a number of at least 1, such as 10."
+        )
     return CyclePlan(optimizer, div_factor)
 
 
 def curves_of(lrs: Any, losses: Any) -> list[Curve]:
-    """The curves that some columns make: one, or one for each sequence in `losses`; `InputError` as of `suggest`."""
+    """Returns one curve, or a curve for each sequence in `losses`. `InputError` as in `suggest`."""
     numbers = _numbers(lrs, "lrs")
     _check_lrs(numbers)
     rows = _plain(losses, "losses")
@@ -102,7 +104,7 @@ def _check_lrs(lrs: Sequence[float]) -> None:
 
 
 def _plain(values: Any, name: str) -> list[Any]:
-    """The values of anything that can be iterated over; numpy, pandas and torch turn theirs into Python's at once."""
+    """Returns the values of a sequence as a list. numpy, pandas and torch convert theirs to Python numbers."""
     tolist = getattr(values, "tolist", None)
     values = tolist() if tolist is not None else values
     if not _is_sequence(values):
@@ -129,7 +131,7 @@ def _number(value: Any) -> float:
 
 
 def _is_sequence(value: Any) -> bool:
-    """Whether a value holds others: a tensor or an array of no dimension is a number."""
+    """Whether a value contains others. A tensor or an array without dimensions is a number."""
     if isinstance(value, str | bytes | dict):
         return False
     if (dimensions := getattr(value, "ndim", None)) is not None:

@@ -1,4 +1,4 @@
-"""When a range test is over: one rule, for `find-lr` and for a training loop of one's own."""
+"""The rule that ends a range test, shared by `find-lr` and `RangeTest`."""
 
 from typing import Literal
 
@@ -6,18 +6,18 @@ from onecycle_cli.analysis.lr_range.basin import has_risen
 from onecycle_cli.analysis.lr_range.curve import Curve, has_diverged, smoother
 
 End = Literal["diverged", "risen", "not risen"]
-"""Why a range test ended: the loss exploded; it had risen by `end_lr`; it had not, not even by ten times `end_lr`."""
+"""The reason for the end: the loss exploded; it had risen by `end_lr`; it had not risen, even by ten times `end_lr`."""
 
 
 class StopRule:
-    """Takes the lr and the loss of one step after another, and says when the range test is over.
+    """Records the lr and the loss of each step, and decides when the range test ends.
 
-    The test is over where the loss has diverged. Else it is over after `num_steps` steps, if the loss has risen from
-    its basin by then. If not, it goes on for `further_steps` more.
+    The test ends when the loss diverges. Otherwise it ends after `num_steps` steps if the loss has risen from its basin
+    by then, and after `further_steps` more if not.
 
-    The loss has diverged where it is not finite. It has also diverged where its moving average is more than
-    `stop_factor` times the least average so far and the loss has risen from its basin. The second condition is needed:
-    where a loss fell to a hundredth, four times that is no divergence. `smoothing` is that of `smoother`.
+    The loss has diverged if it is not finite, or if its moving average is more than `stop_factor` times the lowest
+    average so far and the loss has risen from its basin. The second condition is needed because after a fall to a
+    hundredth, four times the lowest loss is no divergence. `smoothing` is the argument of `smoother`.
     """
 
     def __init__(self, num_steps: int, further_steps: int, *, smoothing: float, stop_factor: float) -> None:
@@ -42,7 +42,7 @@ class StopRule:
         return self.end is not None
 
     def record(self, lr: float, loss: float) -> float:
-        """Takes the step at `lr` and returns the moving average of the losses; `end` and `total_steps` follow."""
+        """Records a step and returns the moving average of the losses. Updates `end` and `total_steps`."""
         assert not self.over
         smoothed = self._smooth(loss)
         self._best = min(self._best, smoothed)
