@@ -126,15 +126,11 @@ def load_recipe(
 
 def must_be_new(plot: Path | None, csv: str | None) -> None:
     """Refuses a file of --plot or --csv that exists, or whose folder is missing, before any work is done."""
-    from onecycle_cli.errors import InputError
+    from onecycle_cli.run_dir import writing
 
     for path in (plot, None if csv in (None, "-") else Path(csv)):
-        if path is None:
-            continue
-        if path.exists():
-            raise InputError(f"{path} is there already.", "Name a new file, or remove it first.")
-        if not path.parent.is_dir():
-            raise InputError(f"There is no folder {path.parent}.", "Make it first.")
+        if path is not None:
+            writing.must_be_new(path)
 
 
 def init_path(init: str | None, runs_dir: Path) -> str | None:

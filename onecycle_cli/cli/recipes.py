@@ -54,7 +54,7 @@ def copy(
         with target.open("x", encoding="utf-8") as file:
             file.write(source.read_text(encoding="utf-8"))
     except FileExistsError:
-        raise InputError(f"{target} is there already.", "Name another file.") from None
+        raise InputError(f"{target} exists already.", "Name another file.") from None
     except FileNotFoundError:
         raise InputError(f"There is no folder {target.parent}.", "Make it first.") from None
     show_line(target)

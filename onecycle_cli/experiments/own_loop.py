@@ -12,7 +12,7 @@ from onecycle_cli.analysis.lr_range.from_arrays import MOST_STEPS, plan_of
 from onecycle_cli.errors import InputError
 from onecycle_cli.experiments.drawing import draw_file
 from onecycle_cli.progress import silent
-from onecycle_cli.run_dir.writing import to_csv, write_whole
+from onecycle_cli.run_dir.writing import must_be_new, to_csv, write_whole
 from onecycle_cli.schedules import Range
 
 COLUMNS = ("step", "lr", "train_loss", "smoothed_loss")
@@ -137,7 +137,8 @@ class RangeTest(Iterator[float]):
 
         `onecycle suggest` reads this file. `InputError` if `path` exists already, or its folder does not exist.
         """
-        path = _new(path)
+        path = Path(path)
+        must_be_new(path)
         rule = self._rule
         rows = zip(range(len(rule.lrs)), rule.lrs, rule.losses, rule.smoothed_losses, strict=True)
         text = to_csv(COLUMNS, list(rows))
@@ -148,7 +149,8 @@ class RangeTest(Iterator[float]):
 
         `InputError` if `path` exists already, if its folder does not exist, or before the first loss.
         """
-        curve, suggestion, path = self._curve(), self.suggest(optimizer=optimizer), _new(path)
+        curve, suggestion, path = self._curve(), self.suggest(optimizer=optimizer), Path(path)
+        must_be_new(path)
 
         def drawn(path: Path) -> str:
             from onecycle_cli.figures.plots import plot_lr_range
@@ -188,12 +190,3 @@ def _check(start_lr: float, end_lr: float, num_steps: int, mode: str, smoothing:
         raise InputError(f"smoothing is {smoothing!r}.", "Give a number of at least 0 and below 1, such as 0.98.")
     if not stop_factor > 1:
         raise InputError(f"stop_factor is {stop_factor!r}.", "Give a number above 1, such as 4.")
-
-
-def _new(path: str | Path) -> Path:
-    path = Path(path)
-    if path.exists():
-        raise InputError(f"{path} exists already.", "Name a new file, or remove it first.")
-    if not path.parent.is_dir():
-        raise InputError(f"There is no folder {path.parent}.", "Create it first.")
-    return path

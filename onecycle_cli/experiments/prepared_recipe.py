@@ -85,18 +85,15 @@ def prepare(recipe: Recipe, session: Session) -> PreparedRecipe:
     data = open_recipe_data(recipe, _keeping_notes(session), start)
     normalization = Normalization.of(data.mean, data.std, session.hardware.device)
 
-    def told(text: str) -> None:
-        session.note(text)
-
     if start is not None:
-        told(start.describe(recipe, data))
+        session.note(start.describe(recipe, data))
 
     def fixed(split: Split) -> FixedBatches:
-        return FixedBatches(*_resident(split, session.hardware, told), normalization, settings.batch_size)
+        return FixedBatches(*_resident(split, session.hardware, session.note), normalization, settings.batch_size)
 
     augmentation = Augmentation(settings.horizontal_flip, settings.random_crop, settings.padding, settings.padding_mode)
     train = TrainBatches(
-        *_resident(data.train, session.hardware, told),
+        *_resident(data.train, session.hardware, session.note),
         normalization,
         augmentation,
         settings.batch_size,
@@ -104,10 +101,12 @@ def prepare(recipe: Recipe, session: Session) -> PreparedRecipe:
         recipe.seed,
     )
     if train.drops_single_image:
-        told("The last batch of an epoch would have only one image, which batch norm cannot use, so it is skipped.")
+        session.note(
+            "The last batch of an epoch would have only one image, which batch norm cannot use, so it is skipped."
+        )
     if unequal := _unequal_classes(recipe, data):
-        told(unequal)
-    trainer = new_trainer(recipe, data, start, train, session.hardware, told)
+        session.note(unequal)
+    trainer = new_trainer(recipe, data, start, train, session.hardware, session.note)
     prepared = PreparedRecipe(
         session.hardware, data, start, trainer, train, fixed(data.valid), fixed(data.test) if data.test else None
     )

@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from onecycle_cli.errors import to_utf8
+from onecycle_cli.errors import InputError, to_utf8
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
@@ -28,6 +28,14 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
             raise
         beside.replace(path)
         _to_disk(path.parent)  # the rename is on disk only once the folder is
+
+
+def must_be_new(path: Path) -> None:
+    """Checks that a file can be created at `path`. `InputError` if the file exists, or if its folder is missing."""
+    if path.exists():
+        raise InputError(f"{path} exists already.", "Name a new file, or remove it first.")
+    if not path.parent.is_dir():
+        raise InputError(f"There is no folder {path.parent}.", "Create it first.")
 
 
 @contextmanager

@@ -76,7 +76,7 @@ def test_files_are_written_once_and_told(onecycle: Command, trained: dict[str, d
     assert Path("a.png").read_bytes()[1:4] == b"PNG"
     again = onecycle(*words)
     assert again.exit_code == 2
-    assert "a.png is there already" in again.stderr
+    assert "a.png exists already" in again.stderr
 
 
 def test_trainings_and_range_tests_have_a_table_each(onecycle: Command, tiny_digits: list[str]) -> None:

@@ -27,7 +27,7 @@ def test_copy_makes_a_new_file_and_never_writes_over_one(onecycle: Command) -> N
     Path("digits.yaml").write_text("mine")
     again = onecycle("recipes", "copy", "digits")
     assert again.exit_code == 2
-    assert "digits.yaml is there already" in again.stderr
+    assert "digits.yaml exists already" in again.stderr
     assert Path("digits.yaml").read_text() == "mine"
     assert onecycle("recipes", "copy", "digits", "other.yaml").exit_code == 0
     Path("folder").mkdir()

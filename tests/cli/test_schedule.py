@@ -52,7 +52,7 @@ def test_files_are_written_once(onecycle: Command) -> None:
     assert Path("a.png").read_bytes()[1:4] == b"PNG"
     again = onecycle(*words)
     assert again.exit_code == 2
-    assert "is there already" in again.stderr
+    assert "exists already" in again.stderr
 
 
 def test_a_folder_of_images_needs_the_steps_of_an_epoch(onecycle: Command) -> None:

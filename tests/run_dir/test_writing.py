@@ -9,9 +9,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from onecycle_cli.errors import from_utf8
+from onecycle_cli.errors import InputError, from_utf8
 from onecycle_cli.run_dir.run import RunDir
-from onecycle_cli.run_dir.writing import json_ready, to_csv, write_whole
+from onecycle_cli.run_dir.writing import json_ready, must_be_new, to_csv, write_whole
 
 Make = Callable[..., RunDir]
 
@@ -128,3 +128,13 @@ def test_any_name_passes_through_json_that_is_utf8(make: Make) -> None:
     run.write_json("names.json", {"names": HOSTILE, **dict.fromkeys(HOSTILE, 1)})
     assert run.read_json("names.json") == {"names": list(HOSTILE), **dict.fromkeys(HOSTILE, 1)}
     json.dumps(json.loads((run.path / "names.json").read_text()), ensure_ascii=False).encode("utf-8")
+
+
+def test_a_file_that_exists_or_has_no_folder_cannot_be_created(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_text("mine")
+    must_be_new(tmp_path / "b.png")
+    with pytest.raises(InputError, match="a.png exists already"):
+        must_be_new(tmp_path / "a.png")
+    with pytest.raises(InputError, match="There is no folder"):
+        must_be_new(tmp_path / "nowhere" / "b.png")
+    assert (tmp_path / "a.png").read_text() == "mine"
