@@ -58,6 +58,10 @@ LIBRARIES = {
     "PIL": {"data"},
     "safetensors": {"models", "training"},
     "psutil": {"run_dir"},
+    "timm": {"models"},
+    "onnx": {"models"},
+    "onnxruntime": {"models"},
+    "pyarrow": {"data"},
 }
 """Each library with the rooms it may be used in."""
 
