@@ -11,6 +11,7 @@ from onecycle_cli.cli import (
     data,
     diagnose,
     find_lr,
+    model,
     models,
     recipes,
     runs,
@@ -47,6 +48,7 @@ compare.add_to(app)
 diagnose.add_to(app)
 app.add_typer(recipes.app, name="recipes")
 app.add_typer(data.app, name="data")
+app.add_typer(model.app, name="model")
 
 
 def main() -> None:

@@ -10,7 +10,9 @@ from onecycle_cli.cli.options import (
     QuietOption,
     RecipeArgument,
     RunsDirOption,
+    TrustCodeOption,
     load_recipe,
+    trust_flag,
     with_overrides,
 )
 from onecycle_cli.cli.results import json_if_it_fails, print_json
@@ -25,6 +27,7 @@ def add_to(app: typer.Typer) -> None:
 def find_batch_size(
     recipe: RecipeArgument,
     overrides: Overrides,
+    trust_code: TrustCodeOption = False,
     runs_dir: RunsDirOption = RUNS_DIR,
     name: NameOption = None,
     quiet: QuietOption = False,
@@ -40,12 +43,13 @@ def find_batch_size(
     from onecycle_cli.cli.console import Display, show_pairs, show_table
     from onecycle_cli.experiments import batch_size
     from onecycle_cli.experiments.session import new_run
+    from onecycle_cli.models import OwnCode
     from onecycle_cli.run_dir.facts import command_line
     from onecycle_cli.run_dir.files import BATCH_SIZE, BATCH_SIZE_COLUMNS, RECIPE
 
     loaded = load_recipe(recipe, overrides, runs_dir)
     display = Display(quiet=quiet)
-    session = new_run("find-batch-size", loaded, runs_dir=runs_dir, name=name, report=display)
+    session = new_run("find-batch-size", loaded, runs_dir=runs_dir, name=name, report=display, code=OwnCode(trust_code))
     run = session.run
     with json_if_it_fails(run, as_json and not quiet, batch_size=None), display:
         found = batch_size.find_batch_size(loaded, session)
@@ -59,6 +63,7 @@ def find_batch_size(
     show_table(BATCH_SIZE_COLUMNS, [[_cell(value) for value in vars(trial).values()] for trial in trials])
     print()
     size = str(found.batch_size)
+    words = ["find-lr", str(run.path / RECIPE), "--batch-size", size, *trust_flag(trust_code)]
     show_pairs(
         [
             ("batch_size", size),
@@ -66,7 +71,7 @@ def find_batch_size(
             ("steps_per_epoch", str(found.steps_per_epoch)),
             ("max_lr", "has to be found again for another batch size"),
             ("table", str(run.path / BATCH_SIZE)),
-            ("next", command_line(["find-lr", str(run.path / RECIPE), "--batch-size", size])),
+            ("next", command_line(words)),
         ]
     )
 

@@ -13,6 +13,7 @@ from onecycle_cli.cli.options import (
     RecipeArgument,
     RepeatsOption,
     RunsDirOption,
+    TrustCodeOption,
     load_recipe,
     with_overrides,
 )
@@ -37,6 +38,7 @@ def find_lr(
     verify: Annotated[
         bool, typer.Option("--verify", help="Also train short cycles around it: a quarter of the run's steps.")
     ] = False,
+    trust_code: TrustCodeOption = False,
     runs_dir: RunsDirOption = RUNS_DIR,
     name: NameOption = None,
     quiet: QuietOption = False,
@@ -50,11 +52,12 @@ def find_lr(
     from onecycle_cli.errors import NoSuggestionError
     from onecycle_cli.experiments import range_test
     from onecycle_cli.experiments.session import new_run
+    from onecycle_cli.models import OwnCode
     from onecycle_cli.run_dir.files import LR_RANGE, LR_RANGE_FIGURE
 
     loaded = load_recipe(recipe, overrides, runs_dir, mode=mode, valid_every=valid_every)
     display = Display(quiet=quiet)
-    session = new_run("find-lr", loaded, runs_dir=runs_dir, name=name, report=display)
+    session = new_run("find-lr", loaded, runs_dir=runs_dir, name=name, report=display, code=OwnCode(trust_code))
     run = session.run
     with json_if_it_fails(run, as_json and not quiet, max_lr=None), display:
         suggestion = range_test.find_lr(loaded, session, repeats=repeats, verify=verify)
@@ -75,6 +78,6 @@ def find_lr(
                 *suggestion_pairs(suggestion),
                 ("curve", str(run.path / LR_RANGE)),
                 *figure_line(run, LR_RANGE_FIGURE),
-                ("next", train_command(run)),
+                ("next", train_command(run, trust_code=trust_code)),
             ]
         )

@@ -13,6 +13,7 @@ from onecycle_cli.cli.options import (
     QuietOption,
     RunArgument,
     RunsDirOption,
+    TrustCodeOption,
 )
 from onecycle_cli.cli.results import figure_line, json_if_it_fails, print_json
 
@@ -36,6 +37,7 @@ def evaluate(
     ] = None,
     best: BestOption = False,
     device: DeviceOption = None,
+    trust_code: TrustCodeOption = False,
     runs_dir: RunsDirOption = RUNS_DIR,
     name: NameOption = None,
     quiet: QuietOption = False,
@@ -49,14 +51,15 @@ def evaluate(
     from onecycle_cli.experiments.classifier import load_model
     from onecycle_cli.experiments.evaluate import evaluate_run
     from onecycle_cli.experiments.session import new_run
+    from onecycle_cli.models import OwnCode
     from onecycle_cli.run_dir.files import CONFUSION, CONFUSION_FIGURE, PER_CLASS, PER_CLASS_COLUMNS
 
     trained, recipe, model = _trained(run, runs_dir, best, device)
     display = Display(quiet=quiet)
-    session = new_run("evaluate", recipe, runs_dir=runs_dir, name=name, report=display)
+    session = new_run("evaluate", recipe, runs_dir=runs_dir, name=name, report=display, code=OwnCode(trust_code))
     folder = session.run
     with json_if_it_fails(folder, as_json and not quiet, accuracy=None), display:
-        result = evaluate_run(load_model(model), trained, recipe, data, session)
+        result = evaluate_run(load_model(model, trust_code=trust_code), trained, recipe, data, session)
     if quiet:
         print(f"{result.summary['accuracy']:.4f}")
     elif as_json:
@@ -86,6 +89,7 @@ def predict(
     shape: Annotated[str, typer.Option("--format", metavar="table|csv|json", help="How to print.")] = "table",
     best: BestOption = False,
     device: DeviceOption = None,
+    trust_code: TrustCodeOption = False,
     runs_dir: RunsDirOption = RUNS_DIR,
 ) -> None:
     """Print the class that a trained model predicts for each image, and its probability.
@@ -105,7 +109,7 @@ def predict(
     columns = ("image", "class", "probability")
     rows: list[tuple[str, str, float]] = []
     unreadable: list[Unreadable] = []
-    for answers, others in predict(load_model(model), image_files(images), hardware):
+    for answers, others in predict(load_model(model, trust_code=trust_code), image_files(images), hardware):
         rows += [(str(answer.path), answer.label, answer.probability) for answer in answers]
         unreadable += others
     match shape:

@@ -27,6 +27,10 @@ RepeatsOption = Annotated[
     int,
     typer.Option("--repeats", min=1, max=100, metavar="K", help="The number of range tests, each with its own seed."),
 ]
+TrustCodeOption = Annotated[
+    bool,
+    typer.Option("--trust-code", help="Let the function run that makes the network, if the recipe names one of yours."),
+]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print only the result.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 CsvOption = Annotated[
@@ -122,6 +126,11 @@ def load_recipe(
             changes.append(Override(FIELDS[name], str(value), flag))
     loaded = load(find(recipe), changes)
     return with_max_lr(loaded, loaded.schedule.max_lr) if further.get("max_lr") is not None else loaded
+
+
+def trust_flag(trust_code: bool) -> list[str]:
+    """Returns the flag for a command that is printed: `--trust-code` if this one has it."""
+    return ["--trust-code"] if trust_code else []
 
 
 def must_be_new(plot: Path | None, csv: str | None) -> None:

@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from onecycle_cli.cli.options import trust_flag
+
 if TYPE_CHECKING:
     from onecycle_cli.run_dir.run import RunDir
 
@@ -33,9 +35,10 @@ def figure_line(run: "RunDir", name: str) -> list[tuple[str, str]]:
     return [("figure", str(run.path / name))] if (run.path / name).is_file() else []
 
 
-def train_command(run: "RunDir") -> str:
+def train_command(run: "RunDir", *, trust_code: bool) -> str:
     """Returns the command that trains with the settings and the suggestion of a range test."""
     from onecycle_cli.run_dir.facts import command_line
     from onecycle_cli.run_dir.files import RECIPE
 
-    return command_line(["train", str(run.path / RECIPE), "--max-lr-from", str(run.path)])
+    words = ["train", str(run.path / RECIPE), "--max-lr-from", str(run.path), *trust_flag(trust_code)]
+    return command_line(words)

@@ -100,7 +100,7 @@ def _of_the_machine(error: Exception) -> MachineError | None:
     if is_out_of_memory(error):
         return MachineError(
             f"Out of memory: {str(error).splitlines()[0] if str(error) else 'no more to be had'}",
-            "Free some memory, or set a smaller --batch-size, data.image_size or model.width.",
+            "Free some memory, or use a smaller --batch-size, data.image_size or network.",
         )
     return None
 

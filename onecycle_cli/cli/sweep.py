@@ -13,7 +13,9 @@ from onecycle_cli.cli.options import (
     QuietOption,
     RecipeArgument,
     RunsDirOption,
+    TrustCodeOption,
     load_recipe,
+    trust_flag,
     with_overrides,
 )
 from onecycle_cli.cli.results import figure_line, json_if_it_fails, print_json
@@ -62,6 +64,7 @@ def sweep(
         bool, typer.Option("--dry-run", help="Show the cells and what they cost, and run none.")
     ] = False,
     overrides: Overrides = NO_OVERRIDES,
+    trust_code: TrustCodeOption = False,
     runs_dir: RunsDirOption = RUNS_DIR,
     name: NameOption = None,
     quiet: QuietOption = False,
@@ -75,6 +78,7 @@ def sweep(
     from onecycle_cli.cli.console import Display, show_line, show_note
     from onecycle_cli.experiments import sweep as module
     from onecycle_cli.experiments.session import continued_run, hardware_of
+    from onecycle_cli.models import OwnCode
 
     found_in_each = max_lr == "auto" or (preset == "batch-size" and max_lr is None)
     loaded = load_recipe(recipe, overrides, runs_dir, max_lr="null" if found_in_each else max_lr)
@@ -86,7 +90,7 @@ def sweep(
         _show_cost(plan, recipe, precision)
         return
     display, name = Display(quiet=quiet), name or module.sweep_name("sweep", plan, precision)
-    session = continued_run("sweep", loaded, runs_dir=runs_dir, name=name, report=display)
+    session = continued_run("sweep", loaded, runs_dir=runs_dir, name=name, report=display, code=OwnCode(trust_code))
     run = session.run
     with json_if_it_fails(run, as_json and not quiet), display:
         swept = module.sweep(plan, session, jobs=jobs, source=recipe)
@@ -98,7 +102,7 @@ def sweep(
     elif as_json:
         print_json(run, swept.summary)
     else:
-        _show(swept, plan, run)
+        _show(swept, plan, run, trust_code=trust_code)
     if not finished:
         raise typer.Exit(NOTHING_FINISHED if mode == "train" else NO_SUGGESTION)
 
@@ -163,7 +167,7 @@ def _show_cost(plan: "SweepPlan", source: str, precision: str) -> None:
     show_pairs([("cells", str(len(cells))), ("total", total)])
 
 
-def _show(swept: "Sweep", plan: "SweepPlan", run: "RunDir") -> None:
+def _show(swept: "Sweep", plan: "SweepPlan", run: "RunDir", *, trust_code: bool) -> None:
     from onecycle_cli.cli.console import show_pairs
     from onecycle_cli.run_dir.facts import command_line
     from onecycle_cli.run_dir.files import RANKING, RECIPE, SWEEP, SWEEP_FIGURE
@@ -180,7 +184,8 @@ def _show(swept: "Sweep", plan: "SweepPlan", run: "RunDir") -> None:
             ("means", str(run.path / RANKING)),
         ]
         if best := swept.best:
-            pairs.append(("next", command_line(["train", str(run.path / best.name / RECIPE)])))
+            words = ["train", str(run.path / best.name / RECIPE), *trust_flag(trust_code)]
+            pairs.append(("next", command_line(words)))
     print()
     show_pairs([*pairs, *without_result(swept.names, swept.rows)])
 

@@ -14,6 +14,7 @@ from onecycle_cli.cli.options import (
     RecipeArgument,
     RepeatsOption,
     RunsDirOption,
+    TrustCodeOption,
     load_recipe,
     with_overrides,
 )
@@ -40,6 +41,7 @@ def sweep_wd(
         bool,
         typer.Option("--refine", help="Also test the values half-way between the chosen one and its neighbours."),
     ] = False,
+    trust_code: TrustCodeOption = False,
     runs_dir: RunsDirOption = RUNS_DIR,
     name: NameOption = None,
     quiet: QuietOption = False,
@@ -54,6 +56,7 @@ def sweep_wd(
     from onecycle_cli.experiments import weight_decay
     from onecycle_cli.experiments.session import continued_run, hardware_of
     from onecycle_cli.experiments.sweep import sweep_name
+    from onecycle_cli.models import OwnCode
     from onecycle_cli.recipe import as_written
     from onecycle_cli.run_dir.files import SWEEP, SWEEP_FIGURE
 
@@ -61,7 +64,7 @@ def sweep_wd(
     loaded = load_recipe(recipe, overrides, runs_dir, weight_decays=values)
     plan = weight_decay.weight_decay_plan(loaded, repeats)
     display, name = Display(quiet=quiet), name or sweep_name("sweep-wd", plan, hardware_of(loaded).precision)
-    session = continued_run("sweep-wd", loaded, runs_dir=runs_dir, name=name, report=display)
+    session = continued_run("sweep-wd", loaded, runs_dir=runs_dir, name=name, report=display, code=OwnCode(trust_code))
     run = session.run
     with json_if_it_fails(run, as_json and not quiet, weight_decay=None, max_lr=None), display:
         swept = weight_decay.sweep_wd(plan, session, source=recipe, refine=refine)
@@ -84,7 +87,7 @@ def sweep_wd(
                 ("why", swept.reading.reason),
                 ("table", str(run.path / SWEEP)),
                 *figure_line(run, SWEEP_FIGURE),
-                ("next", train_command(type(run)(inner))),
+                ("next", train_command(type(run)(inner), trust_code=trust_code)),
                 *without_result(["weight_decay"], swept.rows),
             ]
         )

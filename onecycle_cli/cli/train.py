@@ -15,7 +15,9 @@ from onecycle_cli.cli.options import (
     Overrides,
     QuietOption,
     RunsDirOption,
+    TrustCodeOption,
     load_recipe,
+    trust_flag,
     with_overrides,
 )
 from onecycle_cli.cli.results import figure_line, json_if_it_fails, print_json
@@ -62,6 +64,7 @@ def train(
         bool, typer.Option("--reschedule", help="With --resume: let --epochs change the length of the cycle.")
     ] = False,
     overrides: Overrides = NO_OVERRIDES,
+    trust_code: TrustCodeOption = False,
     runs_dir: RunsDirOption = RUNS_DIR,
     name: NameOption = None,
     quiet: QuietOption = False,
@@ -77,15 +80,17 @@ def train(
     from onecycle_cli.errors import InputError
     from onecycle_cli.experiments import training
     from onecycle_cli.experiments.session import new_run
+    from onecycle_cli.models import OwnCode
     from onecycle_cli.recipe import lacks_max_lr
 
     if resume is not None:
         others = (recipe, max_lr, max_lr_from, name)
         only_epochs = overrides == Overrides(epochs=overrides.epochs)
         if profile or not only_epochs or any(value is not None for value in others):
-            fix = "Beside --resume there are --epochs with --reschedule, --force, --quiet and --json."
+            fix = "Beside --resume there are --epochs with --reschedule, --force, --trust-code, --quiet and --json."
             raise InputError("What a run trains is settled where it began.", fix)
-        _resume(resume, overrides.epochs, runs_dir, reschedule=reschedule, force=force, quiet=quiet, as_json=as_json)
+        how = {"reschedule": reschedule, "force": force, "trust_code": trust_code}
+        _resume(resume, overrides.epochs, runs_dir, **how, quiet=quiet, as_json=as_json)
         return
     if reschedule:
         raise InputError("--reschedule is of a training that goes on.", "Name it with --resume RUN.")
@@ -101,29 +106,42 @@ def train(
             f"Run `onecycle find-lr {recipe}`, then train with --max-lr-from latest; or train with --max-lr auto.",
         )
     display, auto = Display(quiet=quiet), max_lr == "auto"
-    session = new_run("train", loaded, runs_dir=runs_dir, name=name, report=display, auto=auto)
+    session = new_run(
+        "train", loaded, runs_dir=runs_dir, name=name, report=display, code=OwnCode(trust_code), auto=auto
+    )
     failing = json_if_it_fails(session.run, as_json and not quiet, max_lr=None, valid_accuracy=None)
-    with failing, _can_go_on(session.run), display:
+    with failing, _can_go_on(session.run, trust_code=trust_code), display:
         ended = training.train(loaded, session, auto=auto, profile=profile)
     _tell_end(session.run, ended, quiet, as_json)
 
 
 def _resume(
-    text: str, epochs: int | None, runs_dir: Path, *, reschedule: bool, force: bool, quiet: bool, as_json: bool
+    text: str,
+    epochs: int | None,
+    runs_dir: Path,
+    *,
+    reschedule: bool,
+    force: bool,
+    trust_code: bool,
+    quiet: bool,
+    as_json: bool,
 ) -> None:
     from onecycle_cli.cli.console import Display
     from onecycle_cli.experiments import resume as resuming
+    from onecycle_cli.models import OwnCode
     from onecycle_cli.run_dir.finding import find_run
 
     run = find_run(runs_dir, text)
     failing = json_if_it_fails(run, as_json and not quiet, valid_accuracy=None)
-    with failing, _can_go_on(run), Display(quiet=quiet) as report:
-        ended = resuming.resume(run, report, epochs=epochs, reschedule=reschedule, force=force)
+    with failing, _can_go_on(run, trust_code=trust_code), Display(quiet=quiet) as report:
+        ended = resuming.resume(
+            run, report, epochs=epochs, reschedule=reschedule, force=force, code=OwnCode(trust_code)
+        )
     _tell_end(run, ended, quiet, as_json)
 
 
 @contextmanager
-def _can_go_on(run: "RunDir") -> Iterator[None]:
+def _can_go_on(run: "RunDir", *, trust_code: bool) -> Iterator[None]:
     """Adds how to resume to the message of an error or an interrupt inside the block, if there is a checkpoint."""
     from onecycle_cli.errors import MachineError, Terminated
     from onecycle_cli.experiments.checkpoints import steps_kept
@@ -133,7 +151,8 @@ def _can_go_on(run: "RunDir") -> Iterator[None]:
         yield
     except (KeyboardInterrupt, Terminated, MachineError, OSError) as end:
         if steps_kept(run):
-            end.add_note(f"It can go on: {command_line(['train', '--resume', str(run.path)])}")
+            words = ["train", "--resume", str(run.path), *trust_flag(trust_code)]
+            end.add_note(f"It can go on: {command_line(words)}")
         raise
 
 

@@ -14,7 +14,9 @@ from onecycle_cli.cli.options import (
     QuietOption,
     RecipeArgument,
     RunsDirOption,
+    TrustCodeOption,
     load_recipe,
+    trust_flag,
     with_overrides,
 )
 from onecycle_cli.cli.results import json_if_it_fails, print_json
@@ -34,6 +36,7 @@ def tune(
         str, typer.Option("--budget", metavar="TIME", help="The time it may take, such as 90s, 10m or 2h.")
     ] = "10m",
     overrides: Overrides = NO_OVERRIDES,
+    trust_code: TrustCodeOption = False,
     runs_dir: RunsDirOption = RUNS_DIR,
     name: NameOption = None,
     quiet: QuietOption = False,
@@ -49,13 +52,14 @@ def tune(
     from onecycle_cli.experiments import tune as module
     from onecycle_cli.experiments.session import continued_run, hardware_of
     from onecycle_cli.experiments.tune_report import told
+    from onecycle_cli.models import OwnCode
     from onecycle_cli.run_dir.facts import command_line
     from onecycle_cli.run_dir.files import TUNE_REPORT, TUNED_RECIPE
 
     loaded = load_recipe(recipe, overrides, runs_dir)
     seconds = _seconds(budget)
     display, name = Display(quiet=quiet), name or module.tune_name(loaded, hardware_of(loaded).precision, seconds)
-    session = continued_run("tune", loaded, runs_dir=runs_dir, name=name, report=display)
+    session = continued_run("tune", loaded, runs_dir=runs_dir, name=name, report=display, code=OwnCode(trust_code))
     run = session.run
     with json_if_it_fails(run, as_json and not quiet, max_lr=None, recipe=None), display:
         tuned = module.tune(loaded, session, budget=seconds, source=recipe)
@@ -73,7 +77,7 @@ def tune(
         pairs += [("no time for", ", ".join(tuned.left_out))] if tuned.left_out else []
         report_path, recipe_path = str(run.path / TUNE_REPORT), str(run.path / TUNED_RECIPE)
         pairs += [("why", tuned.reason), ("report", report_path), ("recipe", recipe_path)]
-        show_pairs([*pairs, ("next", command_line(["train", recipe_path]))])
+        show_pairs([*pairs, ("next", command_line(["train", recipe_path, *trust_flag(trust_code)]))])
 
 
 def _seconds(text: str) -> float:

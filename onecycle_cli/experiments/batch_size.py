@@ -112,7 +112,7 @@ def _fast(trial: Callable[[int], Trial], images: int) -> tuple[int, str]:
 def _nothing_fits() -> MachineError:
     return MachineError(
         "Not even the smallest batch fits in memory.",
-        "Set a smaller data.image_size or model.width, or free some memory.",
+        "Set a smaller data.image_size or a smaller network, or free some memory.",
     )
 
 
@@ -139,7 +139,7 @@ def images_per_second(recipe: Recipe, prepared: PreparedRecipe, batch_size: int)
     """The speed of real training steps, and on a GPU scoring as well; None where graphs find no room for themselves."""
     told: list[str] = []
     train = replace(prepared.train, batch_size=batch_size, drop_last=True)
-    trainer = new_trainer(recipe, prepared.data, prepared.start, train, prepared.hardware, told.append)
+    trainer = new_trainer(recipe, prepared.data, prepared.start, train, prepared.hardware, told.append, prepared.code)
     # What a step costs does not depend on lr, and at 0 nothing diverges.
     steps = in_blocks(
         trainer.steps(lambda _: LrMomentum(0.0, recipe.schedule.max_momentum)), prepared.hardware, log_every=1

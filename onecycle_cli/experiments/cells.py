@@ -30,6 +30,8 @@ from onecycle_cli.experiments.prepared_recipe import PreparedRecipe, describe, i
 from onecycle_cli.experiments.range_test import range_test
 from onecycle_cli.experiments.session import Session
 from onecycle_cli.experiments.training import train_with
+from onecycle_cli.models import OwnCode
+from onecycle_cli.models.sources.module import source_hash
 from onecycle_cli.progress import Report, silent
 from onecycle_cli.recipe import Recipe, load, result_settings, to_yaml, varied
 from onecycle_cli.recipe.grid import folder_name
@@ -78,6 +80,8 @@ def plan_cells(
         if where not in signatures:
             signatures[where] = source_signature(one.data.source, *where)
         settings = result_settings(one, precision)
+        if one.model.source == "module":
+            settings["network_sha256"] = source_hash(one.model.function)
         key = fingerprint(settings | {"mode": mode, "repeats": repeats, "images": signatures[where]})
         name = folder_name(values)
         if any(cell.name == name for cell in cells):
@@ -205,7 +209,8 @@ def _side_by_side(cells: Sequence[Cell], session: Session, jobs: int, after_each
             while waiting and len(running) < jobs:
                 cell = waiting.pop(0)
                 run = _folder(cell, sweep)
-                how = (run.path, cell.mode, cell.repeats, session.hardware, threads)
+                trusted = session.code is not None and session.code.trusted
+                how = (run.path, cell.mode, cell.repeats, session.hardware, threads, trusted)
                 process = spawn.Process(target=_alone, args=how, daemon=True)
                 process.start()
                 running[process.sentinel] = (cell, process)
@@ -222,7 +227,7 @@ def _side_by_side(cells: Sequence[Cell], session: Session, jobs: int, after_each
             process.join()
 
 
-def _alone(path: Path, mode: Mode, repeats: int, hardware: Hardware, threads: int) -> None:
+def _alone(path: Path, mode: Mode, repeats: int, hardware: Hardware, threads: int, trusted: bool) -> None:
     """Runs one cell in a worker process. The parent handles interrupts, and ends the worker by SIGTERM."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _terminate)
@@ -232,7 +237,7 @@ def _alone(path: Path, mode: Mode, repeats: int, hardware: Hardware, threads: in
     run.update(threads=threads)
     cell = Cell(path.name, {}, load(path / RECIPE), mode, repeats, run.facts["cell"])
     with suppress(Terminated):
-        _Bench().run(cell, Session(run, hardware, silent))
+        _Bench().run(cell, Session(run, hardware, silent, OwnCode(trusted)))
 
 
 def _end_with_parent() -> None:

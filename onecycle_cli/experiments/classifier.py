@@ -12,7 +12,8 @@ from onecycle_cli.data.batches import Normalization
 from onecycle_cli.data.decoding import decode
 from onecycle_cli.data.folder_listing import images_below
 from onecycle_cli.errors import InputError
-from onecycle_cli.models import network_from
+from onecycle_cli.models import OwnCode, network_from, on_device
+from onecycle_cli.models.sources.torchvision import with_torchvision_names
 from onecycle_cli.models.weights import Header, load_weights
 from onecycle_cli.run_dir.files import BEST_MODEL, MODEL
 from onecycle_cli.training.hardware import Hardware
@@ -76,17 +77,29 @@ class Classifier(nn.Module):
         return torch.cat(outputs)
 
 
-def load_model(run: str | Path, *, best: bool = False) -> Classifier:
+def load_model(
+    run: str | Path, *, best: bool = False, trust_code: bool = False, model: nn.Module | None = None
+) -> Classifier:
     """Loads the trained model of a run of `onecycle train`, on the CPU and in evaluation mode.
 
     `run` is the run's folder, or a safetensors file of a run. `best` loads the weights with the best validation
-    accuracy, which a run keeps with `runtime.save_best`. `InputError` if the file is missing or damaged.
+    accuracy, which a run keeps with `runtime.save_best`. `trust_code` lets the function run that made the network, if
+    it is one of your own (`model.source` module). `model` is a network of the same kind, for a run that was given its
+    network in Python; it is not changed. `InputError` if the file is missing or damaged, if its network is code that is
+    not trusted, or if the weights do not fit the network.
     """
     path = Path(run)
     weights, header = load_weights(path / (BEST_MODEL if best else MODEL) if path.is_dir() else path)
-    model = network_from(header.model, seed=0)
-    model.load_state_dict(weights)
-    return Classifier(model.to(memory_format=torch.channels_last), header).eval()
+    source = header.model.get("source", "onecycle")
+    network = network_from(header.model, seed=0, code=OwnCode(trust_code, model))
+    try:
+        network.load_state_dict(with_torchvision_names(weights) if source == "torchvision" else weights)
+    except RuntimeError as error:
+        raise InputError(
+            f"The weights in {path} do not fit the network: {' '.join(str(error).split())}",
+            "Use the network that the training used.",
+        ) from None
+    return Classifier(on_device(network, source, torch.device("cpu")), header).eval()
 
 
 @dataclass(frozen=True)

@@ -105,7 +105,7 @@ def planned(
         gain=decay_gain(recipe),
         weight_decay=recipe.optimizer.weight_decay,
         label_smoothing=recipe.optimizer.label_smoothing,
-        dropout=recipe.model.dropout,
+        dropout=recipe.model.dropout_before_head,
         augmented=recipe.data.horizontal_flip or recipe.data.random_crop,
         classes=classes,
         valid_images=valid_images,

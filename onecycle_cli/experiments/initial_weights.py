@@ -8,7 +8,15 @@ from torch import Tensor, nn
 
 from onecycle_cli.data.images import ImageData
 from onecycle_cli.errors import InputError
-from onecycle_cli.models import build_model, pretrained_weights
+from onecycle_cli.models import (
+    OwnCode,
+    build_model,
+    layer_groups,
+    network_arguments,
+    network_in_words,
+    pretrained_weights,
+)
+from onecycle_cli.models.sources.torchvision import with_torchvision_names
 from onecycle_cli.models.weights import Header, load_weights
 from onecycle_cli.progress import Report
 from onecycle_cli.recipe import Recipe
@@ -30,7 +38,8 @@ class InitialWeights:
 
     def put_into(self, model: nn.Module, classes: tuple[str, ...]) -> None:
         """Loads the weights into `model`. If the weights are for other classes, the head of `model` is kept."""
-        own = {name: weight for name, weight in model.state_dict().items() if name.startswith("head.")}
+        head = layer_groups(model, len(classes))["head"]
+        own = {name: weight for name, weight in model.state_dict().items() if name in head}
         model.load_state_dict(self.weights if classes == self.classes else {**self.weights, **own})
 
     def describe(self, recipe: Recipe, data: ImageData) -> str:
@@ -46,47 +55,52 @@ class InitialWeights:
         return " ".join(told)
 
 
-def load_initial_weights(recipe: Recipe, report: Report) -> InitialWeights | None:
+def load_initial_weights(recipe: Recipe, report: Report, code: OwnCode) -> InitialWeights | None:
     """Loads the trained weights that a recipe starts from; None if it starts from random weights.
 
-    Pretrained weights are downloaded if needed. `InputError` if the weights do not exist, or if their architecture or
-    their shapes differ from those of the recipe's network.
+    Pretrained weights are downloaded if needed. `code` says which code of the user may run. `InputError` if the weights
+    do not exist, or if their network or their shapes differ from those of the recipe's network.
     """
-    found = pretrained_weights(recipe.model, report)
+    size, channels = recipe.data.image_size, recipe.data.channels
+    found = pretrained_weights(recipe.model, channels=channels, image_size=size, report=report)
     if found is not None:
         return InitialWeights(found.name, found.weights, found.classes, found.mean, found.std)
     if recipe.model.init is None:
         return None
     path = Path(recipe.model.init)
     weights, header = load_weights(path / MODEL if path.is_dir() else path)
-    _check_fit(recipe, weights, header)
+    if header.model.get("source") == "torchvision":
+        weights = with_torchvision_names(weights)
+    _check_fit(recipe, weights, header, code)
     return InitialWeights(str(path), weights, header.classes, header.mean, header.std)
 
 
-def _check_fit(recipe: Recipe, weights: Mapping[str, Tensor], header: Header) -> None:
-    there = (
-        header.model.get("source", "onecycle"),
-        header.model["architecture"],
-    )  # older files have no source: there was only one
-    here = (recipe.model.source, recipe.model.architecture)
-    if there != here:
+def _check_fit(recipe: Recipe, weights: Mapping[str, Tensor], header: Header, code: OwnCode) -> None:
+    size, channels, classes = recipe.data.image_size, recipe.data.channels, len(header.classes)
+    here = network_arguments(recipe.model, channels=channels, classes=classes, image_size=size)
+    if network_in_words(header.model) != network_in_words(here):
+        its = {"source": "onecycle"} | header.model  # older files have no source: there was only one
+        flags = [f"--set model.{name}={its[name]}" for name in ("source", "architecture", "function") if name in its]
         raise InputError(
-            f"The model in {recipe.model.init} is {_a_network(*there)}, but the recipe's is {_a_network(*here)}.",
-            f"Start from another model, or --set model.source={there[0]} --set model.architecture={there[1]}.",
+            f"The model in {recipe.model.init} is {network_in_words(header.model)}, but the recipe's is "
+            f"{network_in_words(here)}.",
+            f"Start from another model, or {' '.join(flags)}.",
         )
-    classes = len(header.classes)
-    expected = build_model(recipe.model, channels=recipe.data.channels, classes=classes, seed=0).state_dict()
+    model = build_model(recipe.model, channels=channels, classes=classes, image_size=size, seed=0, code=code)
+    expected = model.state_dict()
     shapes = {name: (_shape(weights.get(name)), _shape(expected.get(name))) for name in {**expected, **weights}}
     wrong = [f"  {name}: {there} there, {here} here" for name, (there, here) in shapes.items() if there != here]
     if wrong:
         raise InputError(
             f"The model in {recipe.model.init} has different shapes from the recipe's:\n" + "\n".join(wrong),
-            "Set model.width, model.shortcut and data.channels to the values of that model.",
+            f"Set the fields of model, data.channels and data.image_size as there: {_listed_fields(header)}.",
         )
 
 
-def _a_network(source: str, architecture: str) -> str:
-    return f"a {architecture}" if source == "onecycle" else f"{source}'s {architecture}"
+def _listed_fields(header: Header) -> str:
+    """Lists the arguments that the network of a file was built from, and its image size."""
+    fields = {name: value for name, value in header.model.items() if name not in ("classes", "sha256")}
+    return ", ".join(f"{name} {value}" for name, value in {**fields, "image_size": header.image_size}.items())
 
 
 def _shape(weight: Tensor | None) -> str:

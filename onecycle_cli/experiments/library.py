@@ -1,8 +1,10 @@
 """`find_lr` and `train` for Python: a recipe in, a finished run out, in the same folder as the command leaves."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from torch import nn
 
 from onecycle_cli.analysis.lr_range import Suggestion
 from onecycle_cli.errors import InputError
@@ -11,8 +13,9 @@ from onecycle_cli.experiments.classifier import Classifier, load_model
 from onecycle_cli.experiments.saved_run import SavedRun
 from onecycle_cli.experiments.session import RUNS_DIR, hardware_of, new_run
 from onecycle_cli.experiments.suggestions import with_max_lr_from
+from onecycle_cli.models import NO_CODE, OwnCode
 from onecycle_cli.progress import Report, silent
-from onecycle_cli.recipe import Recipe, lacks_max_lr, varied, with_max_lr
+from onecycle_cli.recipe import Recipe, lacks_max_lr, varied, with_max_lr, with_values
 from onecycle_cli.recipe.from_python import load_recipe
 from onecycle_cli.recipe.max_lr import MaxLr
 from onecycle_cli.run_dir.run import Status
@@ -39,10 +42,11 @@ class TrainResult:
     run: SavedRun
     status: Status
     summary: dict[str, Any]
+    code: OwnCode = field(default=NO_CODE, repr=False)
 
     def model(self) -> Classifier:
         """The trained model with its classes, on the CPU; `InputError` where the training diverged."""
-        return load_model(self.run.path)
+        return load_model(self.run.path, trust_code=self.code.trusted, model=self.code.network)
 
 
 def find_lr(
@@ -50,6 +54,8 @@ def find_lr(
     *,
     repeats: int = 1,
     verify: bool = False,
+    model: nn.Module | None = None,
+    trust_code: bool = False,
     runs_dir: str | Path = RUNS_DIR,
     name: str | None = None,
     report: Report = silent,
@@ -57,12 +63,15 @@ def find_lr(
     """Runs the learning rate range test of a recipe, as `onecycle find-lr` does.
 
     `recipe` is a `Recipe`, the path of a YAML file, or the name of a shipped recipe. `repeats` tests run, each with its
-    own seed. `verify` also trains short cycles around the suggestion. The run's folder is made in `runs_dir`, called
+    own seed. `verify` also trains short cycles around the suggestion. `model` is a network to use instead of the
+    recipe's; each test starts from its weights, and it is not changed. `trust_code` lets a function of your own run, if
+    the recipe names one (`model.source` module). The run's folder is made in `runs_dir`, called
     `name` or by the time. `report` is called with each note (a string) and each `Progress`. `InputError` where the
     recipe or its images cannot be used.
     """
-    loaded = _loaded(recipe)
-    session = new_run("find-lr", loaded, runs_dir=runs_dir, name=name, report=report)
+    loaded = _with_network(_loaded(recipe), model)
+    code = OwnCode(trust_code, model)
+    session = new_run("find-lr", loaded, runs_dir=runs_dir, name=name, report=report, code=code)
     suggestion = range_test.find_lr(loaded, session, repeats=repeats, verify=verify)
     return FindLrResult(SavedRun(session.run), suggestion)
 
@@ -74,6 +83,8 @@ def train(
     max_lr_from: str | Path | None = None,
     force: bool = False,
     profile: bool = False,
+    model: nn.Module | None = None,
+    trust_code: bool = False,
     runs_dir: str | Path = RUNS_DIR,
     name: str | None = None,
     report: Report = silent,
@@ -83,13 +94,15 @@ def train(
     `recipe` is a `Recipe`, the path of a YAML file, or the name of a shipped recipe. `max_lr` is the peak of lr;
     "auto" runs the range test first, in the same folder; None takes the recipe's. `max_lr_from` takes it from a range
     test that was run before: its folder, its name in `runs_dir`, or "latest"; its settings must be the recipe's unless
-    `force` is true. `profile` also times the parts of a step. The run's folder is made in `runs_dir`, called `name` or
-    by the time. `report` is called with each note (a string) and each `Progress`.
+    `force` is true. `profile` also times the parts of a step. `model` is a network to use instead of the recipe's; the
+    training starts from its weights, and it is not changed: the trained one is in the result. `trust_code` lets a
+    function of your own run, if the recipe names one (`model.source` module). The run's folder is made in `runs_dir`,
+    called `name` or by the time. `report` is called with each note (a string) and each `Progress`.
 
     A run that diverged or collapsed is returned, not raised. `InputError` where there is no max_lr, or where the recipe
     or its images cannot be used; `NoSuggestionError` where "auto" finds none.
     """
-    loaded, auto = _loaded(recipe), max_lr == "auto"
+    loaded, auto = _with_network(_loaded(recipe), model), max_lr == "auto"
     if max_lr is not None and max_lr_from is not None:
         raise InputError("max_lr and max_lr_from both name a max_lr.", "Give one of them.")
     if max_lr_from is not None:
@@ -104,10 +117,20 @@ def train(
     elif not auto and lacks_max_lr(loaded):
         fix = 'Give max_lr, such as find_lr(recipe).suggestion.max_lr, or max_lr="auto".'
         raise InputError(f"There is no max_lr: schedule.max_lr of {loaded.name} is empty.", fix)
-    session = new_run("train", loaded, runs_dir=runs_dir, name=name, report=report, auto=auto)
+    code = OwnCode(trust_code, model)
+    session = new_run("train", loaded, runs_dir=runs_dir, name=name, report=report, code=code, auto=auto)
     ended = training.train(loaded, session, auto=auto, profile=profile)
-    return TrainResult(SavedRun(session.run), ended.status, ended.summary)
+    return TrainResult(SavedRun(session.run), ended.status, ended.summary, code)
 
 
 def _loaded(recipe: Recipe | str | Path) -> Recipe:
     return recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
+
+
+def _with_network(recipe: Recipe, model: nn.Module | None) -> Recipe:
+    """Returns the recipe with a network that was given in Python, instead of its own; unchanged if it is None."""
+    if model is None:
+        return recipe
+    return with_values(
+        recipe, {"model": {"source": "python", "class_name": type(model).__name__, "init": recipe.model.init}}
+    )

@@ -29,7 +29,7 @@ def telling_batch_size(recipe: Recipe, run: RunDir) -> Iterator[None]:
         guess = f"Half of it, --batch-size {smaller}, is a guess; " if smaller else ""
         raise MachineError(
             f"Out of memory with data.batch_size {size}, of images of {side}x{side} pixels: {_said(error)}",
-            f"{guess}`{command}` finds what fits, and a smaller data.image_size or model.width takes less.",
+            f"{guess}`{command}` finds what fits, and a smaller data.image_size or a smaller network takes less.",
         ) from None
 
 

@@ -15,10 +15,13 @@ from onecycle_cli.data.images import ImageData, Split
 from onecycle_cli.data.open_data import open_data
 from onecycle_cli.experiments.initial_weights import InitialWeights, load_initial_weights
 from onecycle_cli.experiments.session import Session
-from onecycle_cli.models import build_model, layer_groups, network_arguments
+from onecycle_cli.models import NO_CODE, OwnCode, build_model, layer_groups, network_arguments, on_device
+from onecycle_cli.models.norms import is_norm
+from onecycle_cli.models.sources.module import changed, source_file, source_hash
 from onecycle_cli.models.weights import Header
 from onecycle_cli.progress import Progress, Report
-from onecycle_cli.recipe import Recipe, last_stage, lr_ratios, relative
+from onecycle_cli.recipe import Recipe, frozen_groups, last_stage, lr_ratios, relative
+from onecycle_cli.run_dir.files import NETWORK
 from onecycle_cli.run_dir.run import RunDir
 from onecycle_cli.training.hardware import Hardware, configure_process
 from onecycle_cli.training.optimizers import build_optimizer
@@ -30,7 +33,8 @@ class PreparedRecipe:
     """The images and the network of a recipe on the device. `fresh` initializes the network again for each training.
 
     `start` has the trained weights that the network starts from, None if it starts from random ones. `trainer` is the
-    trainer of the recipe's last stage. `test` is None if the data has no test split.
+    trainer of the recipe's last stage. `test` is None if the data has no test split. `code` says which code of the user
+    may run.
     """
 
     hardware: Hardware
@@ -40,6 +44,12 @@ class PreparedRecipe:
     train: TrainBatches
     valid: FixedBatches
     test: FixedBatches | None
+    code: OwnCode = NO_CODE
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """The names of the network's layer groups, in order."""
+        return tuple(layer_groups(self.trainer.model, self.classes))
 
     @property
     def classes(self) -> int:
@@ -80,8 +90,9 @@ def class_counts(split: Split, classes: int) -> list[int]:
 def prepare(recipe: Recipe, session: Session) -> PreparedRecipe:
     """Opens a recipe's images, moves them to the device, builds the network, and writes their facts to `run.json`."""
     configure_process(session.hardware, deterministic=recipe.runtime.deterministic)
-    settings = recipe.data
-    start = load_initial_weights(recipe, session.report)
+    settings, code = recipe.data, session.code or NO_CODE
+    _keep_code(recipe, session.run)
+    start = load_initial_weights(recipe, session.report, code)
     data = open_recipe_data(recipe, _keeping_notes(session), start)
     normalization = Normalization.of(data.mean, data.std, session.hardware.device)
 
@@ -106,12 +117,24 @@ def prepare(recipe: Recipe, session: Session) -> PreparedRecipe:
         )
     if unequal := _unequal_classes(recipe, data):
         session.note(unequal)
-    trainer = new_trainer(recipe, data, start, train, session.hardware, session.note)
-    prepared = PreparedRecipe(
-        session.hardware, data, start, trainer, train, fixed(data.valid), fixed(data.test) if data.test else None
-    )
+    trainer = new_trainer(recipe, data, start, train, session.hardware, session.note, code)
+    test = fixed(data.test) if data.test else None
+    prepared = PreparedRecipe(session.hardware, data, start, trainer, train, fixed(data.valid), test, code)
     describe(prepared, session.run)
     return prepared
+
+
+def _keep_code(recipe: Recipe, run: RunDir) -> None:
+    """Keeps a copy of the user's file that makes the network, and its hash; `InputError` if it changed on the way."""
+    if recipe.model.source != "module":
+        return
+    file, sha256 = source_file(recipe.model.function), source_hash(recipe.model.function)
+    if file is None or sha256 is None:
+        return
+    if run.facts.get("network_sha256", sha256) != sha256:
+        raise changed(recipe.model.function)
+    run.update(network_sha256=sha256)
+    run.write_text(NETWORK, file.read_text(encoding="utf-8", errors="replace"))
 
 
 def _keeping_notes(session: Session) -> Report:
@@ -148,9 +171,10 @@ def new_trainer(
     train: TrainBatches,
     hardware: Hardware,
     report: Callable[[str], None],
+    code: OwnCode = NO_CODE,
 ) -> Trainer:
     """Builds a new network with an optimizer, as a trainer on the batches `train`. Images are shared, not copied."""
-    model = _initial_model(recipe, data, start).to(hardware.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = on_device(_initial_model(recipe, data, start, code), recipe.model.source, hardware.device)
     return _trainer(last_stage(recipe), model, train, data, hardware, report)
 
 
@@ -195,7 +219,7 @@ def _resident(split: Split, hardware: Hardware, report: Callable[[str], None]) -
 
 def fresh(recipe: Recipe, prepared: PreparedRecipe) -> Trainer:
     """Resets and returns the trainer of `prepared`, with weights, batches and weight decay as `recipe` says."""
-    weights = _initial_model(recipe, prepared.data, prepared.start).state_dict()
+    weights = _initial_model(recipe, prepared.data, prepared.start, prepared.code).state_dict()
     prepared.trainer.reset(weights, recipe.optimizer.weight_decay, replace(prepared.train, seed=recipe.seed))
     return prepared.trainer
 
@@ -215,9 +239,15 @@ def some_of(valid: FixedBatches, seed: int) -> FixedBatches:
     return FixedBatches(valid.images[some], valid.labels[some], valid.normalization, valid.batch_size)
 
 
-def _initial_model(recipe: Recipe, data: ImageData, start: InitialWeights | None) -> nn.Module:
-    seed = derived_seed(recipe.seed, "weights")
-    model = build_model(recipe.model, channels=recipe.data.channels, classes=len(data.classes), seed=seed)
+def _initial_model(recipe: Recipe, data: ImageData, start: InitialWeights | None, code: OwnCode) -> nn.Module:
+    model = build_model(
+        recipe.model,
+        channels=recipe.data.channels,
+        classes=len(data.classes),
+        image_size=recipe.data.image_size,
+        seed=derived_seed(recipe.seed, "weights"),
+        code=code,
+    )
     if start is not None:
         start.put_into(model, data.classes)
     return model
@@ -238,7 +268,7 @@ def _trainer(
     report: Callable[[str], None],
 ) -> Trainer:
     settings = stage.optimizer
-    optimizer = build_optimizer(model, settings, lr_ratios=_trained(stage, model))
+    optimizer = build_optimizer(model, settings, lr_ratios=_trained(stage, model, len(data.classes)))
     weights = None
     if settings.class_weights == "balanced":
         counts = class_counts(data.train, len(data.classes))
@@ -254,21 +284,25 @@ def _trainer(
     )
 
 
-def _trained(stage: Recipe, model: nn.Module) -> dict[str, float]:
+def _trained(stage: Recipe, model: nn.Module, classes: int) -> dict[str, float]:
     """Returns the parameters that a stage trains, by name, each with its layer group's share of the largest lr."""
-    ratios = lr_ratios(stage.schedule.max_lr, stage.model.groups)
-    group_of = {id(p): group for group, part in layer_groups(model).items() for p in part.parameters()}
-    norms = {id(p) for part in model.modules() if isinstance(part, nn.BatchNorm2d) for p in part.parameters()}
+    groups = layer_groups(model, classes)
+    ratios, frozen = lr_ratios(stage.schedule.max_lr, tuple(groups)), frozen_groups(stage, tuple(groups))
+    group_of = {name: group for group, names in groups.items() for name in names}
+    norms = {id(p) for part in model.modules() if is_norm(part) for p in part.parameters()}
     spared = norms if stage.fine_tune is not None and stage.fine_tune.train_frozen_norms else set()
     return {
-        name: ratios[group_of[id(p)]]
+        name: ratios[group_of[name]]
         for name, p in model.named_parameters()
-        if group_of[id(p)] not in stage.frozen or id(p) in spared
+        if group_of[name] not in frozen or id(p) in spared
     }
 
 
 def weights_header(recipe: Recipe, prepared: PreparedRecipe) -> Header:
     """Returns the header for a file of this recipe's weights: the network, the classes and the image format."""
     data = prepared.data
-    arguments = network_arguments(recipe.model, channels=recipe.data.channels, classes=prepared.classes)
-    return Header(arguments, data.classes, recipe.data.image_size, data.mean, data.std, data.value_range)
+    size = recipe.data.image_size
+    arguments = network_arguments(
+        recipe.model, channels=recipe.data.channels, classes=prepared.classes, image_size=size
+    )
+    return Header(arguments, data.classes, size, data.mean, data.std, data.value_range)

@@ -10,8 +10,9 @@ from onecycle_cli.errors import InputError
 from onecycle_cli.experiments.checkpoints import Checkpoint, newest_checkpoint
 from onecycle_cli.experiments.planning import of_length, recipe_schedule
 from onecycle_cli.experiments.prepared_recipe import prepare
-from onecycle_cli.experiments.session import Session, hardware_facts
+from onecycle_cli.experiments.session import Session, hardware_facts, must_be_trusted
 from onecycle_cli.experiments.training import Training, train_with
+from onecycle_cli.models import NO_CODE, OwnCode
 from onecycle_cli.progress import Report
 from onecycle_cli.recipe import Recipe, load, to_yaml, with_values
 from onecycle_cli.run_dir.files import LR_RANGE, PROFILE, RECIPE
@@ -64,18 +65,26 @@ def resumption(
 
 
 def resume(
-    run: RunDir, report: Report, *, epochs: int | None = None, reschedule: bool = False, force: bool = False
+    run: RunDir,
+    report: Report,
+    *,
+    epochs: int | None = None,
+    reschedule: bool = False,
+    force: bool = False,
+    code: OwnCode = NO_CODE,
 ) -> Training:
     """Goes on with the training in `run` from its last checkpoint, to the end that it would have come to.
 
     With `epochs` and `reschedule` it goes on at its step of a cycle of so many epochs. `force` accepts images that have
-    changed since. `InputError` where the run is no training, still runs, has ended, or is damaged.
+    changed since. `code` says whether the function that made the network may run, if it is one of the user's.
+    `InputError` where the run is no training, still runs, has ended, or is damaged, or where its code is not trusted.
     """
     with run.alone():
         resumed = resumption(run, report, epochs=epochs, reschedule=reschedule, force=force)
+        must_be_trusted(resumed.recipe, code)
         run.resume()
         with run.recording():
-            return _resume(resumed, Session(run, resumed.hardware, report))
+            return _resume(resumed, Session(run, resumed.hardware, report, code))
 
 
 def _resume(resumed: Resumption, session: Session) -> Training:

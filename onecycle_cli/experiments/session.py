@@ -3,10 +3,11 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from onecycle_cli.errors import InputError
 from onecycle_cli.progress import Report, silent
 from onecycle_cli.recipe import Recipe, to_yaml
 from onecycle_cli.run_dir.facts import command_line
@@ -14,6 +15,7 @@ from onecycle_cli.run_dir.files import RUN
 from onecycle_cli.run_dir.run import RunDir
 
 if TYPE_CHECKING:
+    from onecycle_cli.models.own_code import OwnCode
     from onecycle_cli.training.hardware import Hardware
 
 RUNS_DIR = Path("runs")
@@ -22,11 +24,15 @@ RUNS_DIR = Path("runs")
 
 @dataclass(frozen=True)
 class Session:
-    """What every experiment is given: the folder of its run, the hardware, and the receiver of its progress."""
+    """What every experiment is given: the folder of its run, the hardware, and the receiver of its progress.
+
+    `code` says which code of the user may run; None: none.
+    """
 
     run: RunDir
     hardware: "Hardware"
     report: Report
+    code: "OwnCode | None" = None
 
     def note(self, text: str) -> None:
         """Tells the person, and keeps the text with the run."""
@@ -35,7 +41,7 @@ class Session:
 
     def at(self, run: RunDir) -> "Session":
         """The same session in the folder of another run, such as a cell of a sweep."""
-        return Session(run, self.hardware, self.report)
+        return replace(self, run=run)
 
     @contextmanager
     def recording(self) -> Iterator[None]:
@@ -70,12 +76,15 @@ def new_run(
     runs_dir: str | Path = RUNS_DIR,
     name: str | None = None,
     report: Report = silent,
+    code: "OwnCode | None" = None,
     **facts: Any,
 ) -> Session:
     """Makes the folder of a new run in `runs_dir`, named `name` or by the time; `facts` go to its `run.json`.
 
-    `InputError` where a run of that name exists, or where the recipe's device does not.
+    `InputError` where a run of that name exists, where the recipe's device does not, or where its network is code of
+    the user that `code` does not trust.
     """
+    must_be_trusted(recipe, code)
     hardware = hardware_of(recipe)
     facts = facts | {"command_line": command_line(sys.argv[1:]), "seed": recipe.seed} | hardware_facts(hardware)
     run = RunDir.create(
@@ -86,15 +95,31 @@ def new_run(
         facts=facts,
         name=name,
     )
-    return Session(run, hardware, report)
+    return Session(run, hardware, report, code)
+
+
+def must_be_trusted(recipe: Recipe, code: "OwnCode | None") -> None:
+    """Raises `InputError` if the network of a recipe is code of the user that is not trusted."""
+    if recipe.model.source == "module" and not (code is not None and code.trusted):
+        raise InputError(
+            f"The network of this recipe is code that is not part of onecycle: {recipe.model.function}.",
+            "Read that code. If you trust it, add --trust-code (in Python: trust_code=True).",
+        )
 
 
 def continued_run(
-    command: str, recipe: Recipe, *, runs_dir: str | Path = RUNS_DIR, name: str, report: Report = silent
+    command: str,
+    recipe: Recipe,
+    *,
+    runs_dir: str | Path = RUNS_DIR,
+    name: str,
+    report: Report = silent,
+    code: "OwnCode | None" = None,
 ) -> Session:
     """The run of `command` that is in the folder `name` already, to go on with; a new run where there is none."""
+    must_be_trusted(recipe, code)
     run = RunDir(Path(runs_dir) / name)
     if not (run.path / RUN).is_file() or run.facts["command"] != command:
-        return new_run(command, recipe, runs_dir=runs_dir, name=name, report=report)
+        return new_run(command, recipe, runs_dir=runs_dir, name=name, report=report, code=code)
     run.resume()
-    return Session(run, hardware_of(recipe), report)
+    return Session(run, hardware_of(recipe), report, code)

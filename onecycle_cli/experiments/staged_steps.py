@@ -9,7 +9,7 @@ from torch import Tensor
 from onecycle_cli.experiments.planning import recipe_schedule
 from onecycle_cli.experiments.prepared_recipe import PreparedRecipe, fresh, stage_trainer
 from onecycle_cli.experiments.session import Session
-from onecycle_cli.recipe import Recipe, stages
+from onecycle_cli.recipe import Recipe, frozen_groups, stages
 from onecycle_cli.training.trainer import Step, Trainer
 
 
@@ -65,7 +65,8 @@ class StagedSteps:
         return stage_trainer(stage.recipe, self._prepared, self._session.note)
 
     def _in_words(self, stage: _Stage) -> str:
-        frozen = f"{', '.join(stage.recipe.frozen)} frozen" if stage.recipe.frozen else "nothing frozen"
+        groups = frozen_groups(stage.recipe, self._prepared.groups)
+        frozen = f"{', '.join(groups)} frozen" if groups else "nothing frozen"
         first_epoch = 1 + stage.begin // self._prepared.train.steps_per_epoch
         at = f"from epoch {first_epoch}, {frozen}, max_lr {stage.recipe.schedule.largest_max_lr:g}"
         return f"Stage {stage.number} of {len(self._stages)}: {at}."

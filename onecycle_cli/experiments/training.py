@@ -109,7 +109,9 @@ def train_with(
     session.run.write_text(EPOCHS, to_csv(EPOCHS_COLUMNS, rows))
     with (
         telling_batch_size(recipe, session.run),
-        session.run.table(STEPS, steps_columns(recipe), keep=position.step - first_step) as steps_table,
+        session.run.table(
+            STEPS, steps_columns(recipe, prepared.groups), keep=position.step - first_step
+        ) as steps_table,
         session.run.table(EPOCHS, EPOCHS_COLUMNS, keep=len(position.epochs)) as epochs_table,
         held_back() as held,
     ):
@@ -166,7 +168,7 @@ class _Loop:
     def _steps(self, position: Position, steps: Iterator[Step], seen: list[LoggedStep]) -> Iterator[Position]:
         """Takes the remaining steps of an epoch, and yields the position after each block of them."""
         total = self.recipe.schedule.epochs * self.prepared.train.steps_per_epoch
-        row, started = row_maker(self.recipe), perf_counter()
+        row, started = row_maker(self.recipe, self.prepared.groups), perf_counter()
         for block in in_blocks(steps, self.prepared.hardware, self.recipe.runtime.log_every):
             kept = _up_to_divergence(block.steps)
             self.steps_table.append(map(row, kept))
@@ -235,7 +237,7 @@ def _ended(
     summary["parameters"] = sum(parameter.numel() for parameter in model.parameters())
     summary["seconds"] = round(position.seconds + perf_counter() - started, 3)
     summary["diagnosis"] = first_statement(settings, status, seen, epochs)
-    draw_training(recipe, seen, epochs, session)
+    draw_training(recipe, prepared.groups, seen, epochs, session)
     session.run.finish(status, summary)
     return Training(status, summary)
 

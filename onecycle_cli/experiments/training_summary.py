@@ -13,7 +13,7 @@ from onecycle_cli.experiments.diagnose import planned
 from onecycle_cli.experiments.drawing import draw
 from onecycle_cli.experiments.prepared_recipe import PreparedRecipe
 from onecycle_cli.experiments.session import Session
-from onecycle_cli.recipe import Recipe, last_stage, lr_ratios, relative, stages
+from onecycle_cli.recipe import Recipe, frozen_groups, last_stage, lr_ratios, relative, stages
 from onecycle_cli.run_dir.files import EPOCHS_COLUMNS, STEPS_COLUMNS, TRAINING_FIGURE
 from onecycle_cli.run_dir.run import Status
 from onecycle_cli.training.step_blocks import LoggedStep
@@ -86,18 +86,18 @@ def first_statement(
     return next(iter(diagnosis.diagnose(diagnosis.TrainingRun(status, settings, steps, rows))), None)
 
 
-def steps_columns(recipe: Recipe) -> list[str]:
-    """Returns the columns of `steps.csv`. If the layer groups have different lrs, each has a column."""
+def steps_columns(recipe: Recipe, groups: Sequence[str]) -> list[str]:
+    """Returns the columns of `steps.csv`. If the layer groups `groups` have different lrs, each has a column."""
     apart = any(relative(stage.schedule.max_lr) for stage in stages(recipe))
-    return [*STEPS_COLUMNS, *(f"lr_{group}" for group in recipe.model.groups if apart)]
+    return [*STEPS_COLUMNS, *(f"lr_{group}" for group in groups if apart)]
 
 
-def row_maker(recipe: Recipe) -> Callable[[LoggedStep], dict[str, Any]]:
+def row_maker(recipe: Recipe, groups: Sequence[str]) -> Callable[[LoggedStep], dict[str, Any]]:
     """Returns a function that makes a row of `steps.csv` from a step. The lr of a frozen layer group is None."""
     of_epochs = [
-        {f"lr_{group}": None if group in stage.frozen else ratio for group, ratio in ratios.items()}
+        {f"lr_{group}": None if group in frozen_groups(stage, groups) else ratio for group, ratio in ratios.items()}
         for stage in stages(recipe)
-        for ratios in [lr_ratios(stage.schedule.max_lr, recipe.model.groups)] * stage.schedule.epochs
+        for ratios in [lr_ratios(stage.schedule.max_lr, groups)] * stage.schedule.epochs
     ]
 
     def row(step: LoggedStep) -> dict[str, Any]:
@@ -107,14 +107,16 @@ def row_maker(recipe: Recipe) -> Callable[[LoggedStep], dict[str, Any]]:
     return row
 
 
-def draw_training(recipe: Recipe, seen: Sequence[LoggedStep], epochs: Sequence[Epoch], session: Session) -> None:
+def draw_training(
+    recipe: Recipe, groups: Sequence[str], seen: Sequence[LoggedStep], epochs: Sequence[Epoch], session: Session
+) -> None:
     """Draws losses, accuracies, lr and momentum over the steps, as `training.png`."""
 
     def plot(path: Path) -> str:
         from onecycle_cli.figures.plots import plot_training
 
-        rows = list(map(row_maker(recipe), seen))
-        steps = {name: [row[name] for row in rows] for name in steps_columns(recipe)}
+        rows = list(map(row_maker(recipe, groups), seen))
+        steps = {name: [row[name] for row in rows] for name in steps_columns(recipe, groups)}
         by_epoch = {name: [getattr(epoch, name) for epoch in epochs] for name in EPOCHS_COLUMNS}
         max_lr = last_stage(recipe).schedule.largest_max_lr
         title = f"{recipe.name}: max_lr {max_lr:g}, weight decay {recipe.optimizer.weight_decay:g}"

@@ -1,9 +1,10 @@
-"""The networks for small images: CIFAR ResNets, ResNet-18 with a 3x3 stem, and ResNet-9.
+"""The networks for small images: CIFAR ResNets, ResNet-18 with a 3x3 stem, ResNet-9, and a plain CNN.
 
 All accept images of 8x8 pixels or more, with any number of channels and classes. Their initial weights are torch's
-default initialization, as in the seed experiment.
+default initialization, as in the seed experiment. All exist with batch norm, with group norm and without norm layers.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,10 +12,22 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+GROUP_CHANNELS = 8
+"""The number of channels in each group of a group norm, if it divides the number of channels of the layer."""
 
-def conv3x3(in_channels: int, out_channels: int, stride: int = 1) -> nn.Conv2d:
-    """Returns a 3x3 convolution that divides the image size by `stride`; without bias, because batch norm follows."""
-    return nn.Conv2d(in_channels, out_channels, 3, stride, padding=1, bias=False)
+
+def norm_layer(norm: str, channels: int) -> nn.Module:
+    """Returns the norm layer of kind "batch", "group" or "none" for images with so many channels."""
+    if norm == "batch":
+        return nn.BatchNorm2d(channels)
+    if norm == "group":
+        return nn.GroupNorm(math.gcd(channels, max(1, channels // GROUP_CHANNELS)), channels)
+    return nn.Identity()
+
+
+def conv3x3(in_channels: int, out_channels: int, stride: int = 1, *, norm: str) -> nn.Conv2d:
+    """Returns a 3x3 convolution that divides the image size by `stride`; with a bias if no norm layer follows."""
+    return nn.Conv2d(in_channels, out_channels, 3, stride, padding=1, bias=norm == "none")
 
 
 class _Subsample(torch.autograd.Function):
@@ -61,7 +74,7 @@ class PadChannels(nn.Module):
         return F.pad(x, (0, 0, 0, 0, before, self.new_channels - before))
 
 
-def shortcut(kind: str, in_channels: int, out_channels: int, stride: int) -> nn.Module:
+def shortcut(kind: str, in_channels: int, out_channels: int, stride: int, norm: str) -> nn.Module:
     """Returns the shortcut of a block: the identity if the shape does not change, else kind A or B.
 
     Kind A pads with zero channels, kind B is a 1x1 convolution (options A and B of He et al. 2015). The convolution
@@ -74,20 +87,40 @@ def shortcut(kind: str, in_channels: int, out_channels: int, stride: int) -> nn.
         return nn.Identity()
     if kind == "A":
         return nn.Sequential(Subsample(stride), PadChannels(out_channels - in_channels))
-    projection = nn.Conv2d(in_channels, out_channels, 1, bias=False)
-    return nn.Sequential(Subsample(stride), projection, nn.BatchNorm2d(out_channels))
+    projection = nn.Conv2d(in_channels, out_channels, 1, bias=norm == "none")
+    return nn.Sequential(Subsample(stride), projection, norm_layer(norm, out_channels))
+
+
+class ResidualScale(nn.Module):
+    """Multiplies by one trained number, which is 0 at the start.
+
+    It ends each residual branch of a ResNet without norm layers: its signal would else double with each block (De and
+    Smith 2020, "Batch normalization biases residual blocks towards the identity function", SkipInit).
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.zeros(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.scale
+
+
+def last_norm(norm: str, channels: int) -> nn.Module:
+    """Returns what ends a residual branch: the norm layer, or a `ResidualScale` in networks without norm layers."""
+    return ResidualScale() if norm == "none" else norm_layer(norm, channels)
 
 
 class BasicBlock(nn.Module):
     """A residual block: two 3x3 convolutions and a shortcut, with the last ReLU after the addition."""
 
-    def __init__(self, in_channels: int, out_channels: int, stride: int, shortcut_kind: str) -> None:
+    def __init__(self, in_channels: int, out_channels: int, stride: int, shortcut_kind: str, norm: str) -> None:
         super().__init__()
-        self.conv1 = conv3x3(in_channels, out_channels, stride)
-        self.norm1 = nn.BatchNorm2d(out_channels)
-        self.conv2 = conv3x3(out_channels, out_channels)
-        self.norm2 = nn.BatchNorm2d(out_channels)
-        self.shortcut = shortcut(shortcut_kind, in_channels, out_channels, stride)
+        self.conv1 = conv3x3(in_channels, out_channels, stride, norm=norm)
+        self.norm1 = norm_layer(norm, out_channels)
+        self.conv2 = conv3x3(out_channels, out_channels, norm=norm)
+        self.norm2 = last_norm(norm, out_channels)
+        self.shortcut = shortcut(shortcut_kind, in_channels, out_channels, stride, norm)
 
     def forward(self, x: Tensor) -> Tensor:
         out = F.relu(self.norm1(self.conv1(x)), inplace=True)
@@ -120,6 +153,7 @@ def small_resnet(
     widths: Sequence[int],
     *,
     shortcut_kind: str,
+    norm: str,
     dropout: float,
     channels: int,
     classes: int,
@@ -129,29 +163,32 @@ def small_resnet(
     Stage i has `blocks[i]` blocks of `widths[i]` channels. Each stage but the first halves the image size. Source: He
     et al. 2015, section 4.2.
     """
-    stem = nn.Sequential(conv3x3(channels, widths[0]), nn.BatchNorm2d(widths[0]), nn.ReLU(inplace=True))
+    stem = _conv_norm_relu(channels, widths[0], norm)
     stages = []
     in_channels = widths[0]
     for stage, (depth, width) in enumerate(zip(blocks, widths, strict=True)):
         strides = [1 if stage == 0 else 2] + [1] * (depth - 1)
         inputs = [in_channels] + [width] * (depth - 1)
         stages.append(
-            nn.Sequential(*(BasicBlock(n, width, s, shortcut_kind) for n, s in zip(inputs, strides, strict=True)))
+            nn.Sequential(*(BasicBlock(n, width, s, shortcut_kind, norm) for n, s in zip(inputs, strides, strict=True)))
         )
         in_channels = width
     return ResNet(stem, stages, features=in_channels, dropout=dropout, classes=classes)
 
 
-def _conv_norm_relu(in_channels: int, out_channels: int) -> nn.Sequential:
-    return nn.Sequential(conv3x3(in_channels, out_channels), nn.BatchNorm2d(out_channels), nn.ReLU(inplace=True))
+def _conv_norm_relu(in_channels: int, out_channels: int, norm: str) -> nn.Sequential:
+    convolution = conv3x3(in_channels, out_channels, norm=norm)
+    return nn.Sequential(convolution, norm_layer(norm, out_channels), nn.ReLU(inplace=True))
 
 
 class Residual(nn.Module):
-    """A residual block of ResNet-9: two 3x3 convolutions, each with batch norm and ReLU, added to the input."""
+    """A residual block of ResNet-9: two 3x3 convolutions, each with norm layer and ReLU, added to the input."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, norm: str) -> None:
         super().__init__()
-        self.body = nn.Sequential(_conv_norm_relu(channels, channels), _conv_norm_relu(channels, channels))
+        self.body = nn.Sequential(*(_conv_norm_relu(channels, channels, norm) for _ in range(2)))
+        if norm == "none":
+            self.body.append(ResidualScale())
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.body(x)  # type: ignore[no-any-return]
@@ -165,14 +202,14 @@ class ResNet9(nn.Module):
 
     LOGIT_SCALE = 0.125
 
-    def __init__(self, widths: Sequence[int], *, dropout: float, channels: int, classes: int) -> None:
+    def __init__(self, widths: Sequence[int], *, norm: str, dropout: float, channels: int, classes: int) -> None:
         super().__init__()
         first, second, third, fourth = widths
         self.body = nn.Sequential(
-            _conv_norm_relu(channels, first),
-            nn.Sequential(_conv_norm_relu(first, second), nn.MaxPool2d(2), Residual(second)),
-            nn.Sequential(_conv_norm_relu(second, third), nn.MaxPool2d(2)),
-            nn.Sequential(_conv_norm_relu(third, fourth), nn.MaxPool2d(2), Residual(fourth)),
+            _conv_norm_relu(channels, first, norm),
+            nn.Sequential(_conv_norm_relu(first, second, norm), nn.MaxPool2d(2), Residual(second, norm)),
+            nn.Sequential(_conv_norm_relu(second, third, norm), nn.MaxPool2d(2)),
+            nn.Sequential(_conv_norm_relu(third, fourth, norm), nn.MaxPool2d(2), Residual(fourth, norm)),
         )
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(fourth, classes, bias=False)
@@ -181,4 +218,29 @@ class ResNet9(nn.Module):
         """Returns the logits (B, classes) of images (B, channels, height, width)."""
         features = self.body(x).amax((2, 3))
         logits: Tensor = self.head(self.dropout(features)) * self.LOGIT_SCALE
+        return logits
+
+
+class Cnn(nn.Module):
+    """A plain CNN: a 3x3 convolution, norm layer, ReLU and 2x2 max pool per width, global average, linear head.
+
+    It has no shortcuts. It is for teaching, and for comparing suggestions on a network that is not a ResNet.
+    """
+
+    def __init__(self, widths: Sequence[int], *, norm: str, dropout: float, channels: int, classes: int) -> None:
+        super().__init__()
+        inputs = [channels, *widths[:-1]]
+        self.body = nn.Sequential(
+            *(
+                nn.Sequential(_conv_norm_relu(before, after, norm), nn.MaxPool2d(2))
+                for before, after in zip(inputs, widths, strict=True)
+            )
+        )
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(widths[-1], classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Returns the logits (B, classes) of images (B, channels, height, width)."""
+        features = self.body(x).mean((2, 3))
+        logits: Tensor = self.head(self.dropout(features))
         return logits

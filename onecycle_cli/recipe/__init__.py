@@ -16,7 +16,7 @@ from onecycle_cli.recipe.max_lr import BodyAndHead
 from onecycle_cli.recipe.model_fields import ModelSettings
 from onecycle_cli.recipe.schedule_fields import ScheduleSettings
 from onecycle_cli.recipe.shipped import find, shipped_names, shipped_path
-from onecycle_cli.recipe.stages import lacks_max_lr, last_stage, stages, with_largest_max_lr, with_max_lr
+from onecycle_cli.recipe.stages import frozen_groups, lacks_max_lr, last_stage, stages, with_largest_max_lr, with_max_lr
 from onecycle_cli.recipe.staleness import Difference, curve_settings, differences, finder_momentum, result_settings
 from onecycle_cli.recipe.writing import as_written
 
@@ -42,6 +42,7 @@ __all__ = [
     "dotted_values",
     "find",
     "finder_momentum",
+    "frozen_groups",
     "lacks_max_lr",
     "last_stage",
     "load",

@@ -169,12 +169,6 @@ class Recipe(Section):
     sweep_wd: SweepWdSettings
     runtime: RuntimeSettings = Field(default_factory=lambda: RuntimeSettings.model_validate({}))
 
-    @property
-    def frozen(self) -> tuple[str, ...]:
-        """The layer groups that the last stage does not train."""
-        freeze_to, groups = self.fine_tune and self.fine_tune.stages[-1].freeze_to, self.model.groups
-        return groups[: groups.index(freeze_to)] if freeze_to else ()
-
     @model_validator(mode="before")
     @classmethod
     def _without_what_older_versions_wrote(cls, values: Any) -> Any:
@@ -191,14 +185,10 @@ class Recipe(Section):
             raise ValueError(f"data.channels must be {channels} for model.source {source}{alike}")
         if self.fine_tune is None:
             return self
-        settings, groups = self.schedule, self.model.groups
+        settings = self.schedule
         epochs = sum(stage.epochs for stage in self.fine_tune.stages)
         if epochs != settings.epochs:
             raise ValueError(f"fine_tune.stages add up to {epochs} epochs, but schedule.epochs is {settings.epochs}")
-        for stage in self.fine_tune.stages:
-            if stage.freeze_to not in (None, *groups):
-                has = f"{self.model.architecture} has the layer groups {', '.join(groups)}"
-                raise ValueError(f"fine_tune.stages has freeze_to {stage.freeze_to}, but {has}")
         for field in settings.in_epochs:
             if getattr(settings, field) is not None:
                 raise ValueError(

@@ -1,18 +1,27 @@
 """The fields of the section `fine_tune`: training in stages."""
 
-from typing import Literal, Self
+import re
+from typing import Annotated, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from onecycle_cli.recipe.field_types import Section, WholeNumber
 from onecycle_cli.recipe.max_lr import MaxLr
 
 
+def _layer_group(name: str) -> str:
+    if not re.fullmatch(r"layer[1-9]\d*|head", name):
+        raise ValueError(f"must be layer1, layer2 and so on, or head, not the text {name!r}")
+    return name
+
+
 class StageSettings(Section):
     """A stage of fine-tuning: one cycle."""
 
-    freeze_to: Literal["layer1", "layer2", "layer3", "layer4", "head"] | None = Field(
-        None, description="The first layer group to train; the groups before it are frozen. null: train all."
+    freeze_to: Annotated[str, AfterValidator(_layer_group)] | None = Field(
+        None,
+        description="The first layer group to train, such as layer2 or head; the groups before it are frozen. null: "
+        "train all. `onecycle model show` lists the groups.",
     )
     epochs: WholeNumber = Field(ge=1, le=100_000)
     max_lr: MaxLr = Field(None, description="The peak of lr in this stage; null: schedule.max_lr.")

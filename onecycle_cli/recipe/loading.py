@@ -27,10 +27,10 @@ SECTIONS = [name for name, field in Recipe.model_fields.items() if section_in(fi
 LARGEST = 2**20
 """The largest size of a recipe file, in bytes. The longest shipped one has ~7,000; PyYAML takes 90 s on 100 MB."""
 
-PATHS = (("data", "path"), ("model", "init"))
+PATHS = (("data", "path"), ("model", "init"), ("model", "weights"), ("model", "function"))
 """The fields that contain a path, which may not be UTF-8: `errors.py` describes how it is written to a file."""
 
-TEXTS = {"name", "description", "data.path", "model.init"}
+TEXTS = {"name", "description", *(".".join(field) for field in PATHS)}
 """The fields whose override is plain text and not parsed as YAML: a folder may be called 2024 or `photos #1`."""
 
 
@@ -246,9 +246,17 @@ def _validated(values: dict[str, Any], source: str, places: Mapping[Field, str],
         problems += found_by_pydantic(error, places)
     if problems:
         raise all_told(source, problems)
-    paths = {"data.path": recipe.data.path, "model.init": recipe.model.init}
-    whole = {field: str(Path(path).expanduser().absolute()) for field, path in paths.items() if path is not None}
+    paths = {field: getattr(getattr(recipe, field[0]), field[1], None) for field in PATHS}
+    whole = {".".join(field): _absolute(field, path) for field, path in paths.items() if path is not None}
     return with_values(recipe, whole)
+
+
+def _absolute(field: Field, path: str) -> str:
+    """Makes the path in a field absolute, also in `path/to/file.py:function`; `package.module:function` has none."""
+    if field == ("model", "function"):
+        file, _, function = path.rpartition(":")
+        return f"{_absolute((), file)}:{function}" if file.endswith(".py") else path
+    return str(Path(path).expanduser().absolute())
 
 
 def _apply(values: dict[str, Any], override: Override) -> list[Problem]:

@@ -119,7 +119,7 @@ def _in_words(detail: Mapping[str, Any], place: _Place) -> str:
         case "literal_error":
             choices = context["expected"].replace("'", "")
             known = re.split(r", | or ", choices)
-            hint = _of_another(given, place) or did_you_mean(str(given), known)
+            hint = did_you_mean(str(given), known) + _of_another(given, place)
             return f"must be {choices}, not {_shown(given)}{hint}"
         case "greater_than" | "greater_than_equal" | "less_than" | "less_than_equal":
             words = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most"}
@@ -199,7 +199,17 @@ def _of_another(given: object, place: _Place) -> str:
         if values:
             section = place.field[0]
             return f": that belongs to {decider} {_listed(values)}, so set {section}.{decider} to {_listed(values)}"
+    open_to_all = [other for other in place.choice.variants if _takes_any_text(other, place.name)]
+    for decider in place.choice.decided_by:
+        values = [value for other in open_to_all for value in place.choice.values(other, decider)]
+        if values:
+            return f"; with {decider} {_listed(values)} it can be another"
     return ""
+
+
+def _takes_any_text(variant: type[Section], name: str) -> bool:
+    field = variant.model_fields.get(name)
+    return field is not None and field.annotation is str
 
 
 def _which(place: _Place) -> str:

@@ -1,7 +1,9 @@
 """The stages of a recipe, each as a recipe of one cycle. A recipe without `fine_tune` is its only stage."""
 
+from collections.abc import Sequence
 from typing import Any
 
+from onecycle_cli.errors import InputError
 from onecycle_cli.recipe.fields import Recipe
 from onecycle_cli.recipe.learning_rates import scaled
 from onecycle_cli.recipe.loading import with_values
@@ -28,6 +30,22 @@ def stages(recipe: Recipe) -> list[Recipe]:
 def last_stage(recipe: Recipe) -> Recipe:
     """Returns the recipe of the last stage: range tests use it, and a suggested max_lr is for it."""
     return stages(recipe)[-1]
+
+
+def frozen_groups(stage: Recipe, groups: Sequence[str]) -> tuple[str, ...]:
+    """Returns the layer groups that a stage does not train. `groups` are those of the network, in order.
+
+    `InputError` if the network does not have the group that the stage begins to train at.
+    """
+    freeze_to = stage.fine_tune.stages[-1].freeze_to if stage.fine_tune is not None else None
+    if freeze_to is None:
+        return ()
+    if freeze_to not in groups:
+        raise InputError(
+            f"fine_tune.stages has freeze_to {freeze_to}, but the network has the layer groups {', '.join(groups)}.",
+            "Name one of them. `onecycle model show` lists their layers.",
+        )
+    return tuple(groups[: groups.index(freeze_to)])
 
 
 def lacks_max_lr(recipe: Recipe) -> bool:

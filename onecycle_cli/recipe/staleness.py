@@ -24,6 +24,13 @@ UNSAID: dict[str, Any] = {
 """The values of missing settings: they are omitted if they have this value, and in runs older than the setting."""
 
 
+LATER: dict[str, Any] = {"model.norm": "batch"}
+"""The fields that came after the first hashes of settings, with their defaults.
+
+A field with its default is omitted, so that a sweep of an older version, whose folder is named by the hash, resumes.
+"""
+
+
 @dataclass(frozen=True)
 class Difference:
     """A setting with different values in the range test (`there`) and in the recipe (`here`); None if not set."""
@@ -45,13 +52,13 @@ def curve_settings(recipe: Recipe, precision: str) -> dict[str, Any]:
     """
     sections = recipe.model_dump(mode="json", include={"data", "model", "optimizer"}, exclude={"data": {"mirrors"}})
     sections = {name: with_unused(name, fields) for name, fields in sections.items()}
-    settings = {f"{section}.{name}": value for section, fields in sections.items() for name, value in fields.items()}
+    settings = _dotted(sections)
     settings["find_lr.momentum"] = finder_momentum(recipe)
     last = last_stage(recipe)
     ratios = relative(last.schedule.max_lr)
     if ratios is not None:
         settings[RELATIVE_MAX_LR] = ratios
-    if last.fine_tune is not None and last.frozen:
+    if last.fine_tune is not None and last.fine_tune.stages[-1].freeze_to is not None:
         settings["fine_tune.freeze_to"] = last.fine_tune.stages[-1].freeze_to
         settings["fine_tune.train_frozen_norms"] = last.fine_tune.train_frozen_norms
     settings["runtime.precision"] = precision
@@ -69,8 +76,13 @@ def result_settings(recipe: Recipe, precision: str) -> dict[str, Any]:
     if sections["optimizer"]["class_weights"] == "none":
         del sections["optimizer"]["class_weights"]  # so that a sweep older than this field can be resumed
     there = {name: with_unused(name, fields) for name, fields in sections.items() if isinstance(fields, dict)}
-    settings = {f"{section}.{name}": value for section, fields in there.items() for name, value in fields.items()}
-    return settings | {"seed": recipe.seed, "runtime.precision": precision}
+    return _dotted(there) | {"seed": recipe.seed, "runtime.precision": precision}
+
+
+def _dotted(sections: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Returns the values of sections by dotted name, without the `LATER` fields that have their default."""
+    settings = {f"{section}.{name}": value for section, fields in sections.items() for name, value in fields.items()}
+    return {name: value for name, value in settings.items() if name not in LATER or value != LATER[name]}
 
 
 def finder_momentum(recipe: Recipe) -> float:
@@ -84,7 +96,7 @@ def differences(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[Dif
 
     If the policy, shape or source differs, the fields that only one of the two has are not listed.
     """
-    found, wanted = UNSAID | dict(found), UNSAID | dict(wanted)
+    found, wanted = UNSAID | LATER | dict(found), UNSAID | LATER | dict(wanted)
     compared = {*found, *wanted} - _foreign(found) - _foreign(wanted)
     return [
         Difference(field, found.get(field), wanted.get(field))

@@ -13,7 +13,7 @@ import psutil
 
 from onecycle_cli import __version__
 
-_PACKAGES = ("torch", "torchvision", "numpy", "pandas", "pydantic", "Pillow", "scikit-learn", "safetensors")
+_PACKAGES = ("torch", "torchvision", "numpy", "pandas", "pydantic", "Pillow", "scikit-learn", "safetensors", "timm")
 
 
 def this_process() -> dict[str, Any]:

@@ -8,10 +8,10 @@ from torch import nn
 from torch.nn import functional as F
 
 from onecycle_cli.models import network_from
-from onecycle_cli.models.networks import shortcut
-from onecycle_cli.models.onecycle import CIFAR_BLOCKS
+from onecycle_cli.models.networks import norm_layer, shortcut
+from onecycle_cli.models.sources.onecycle import CIFAR_BLOCKS
 
-ARCHITECTURES = [*CIFAR_BLOCKS, "resnet18", "resnet9"]
+ARCHITECTURES = [*CIFAR_BLOCKS, "resnet18", "resnet9", "cnn"]
 
 
 def model(architecture: str, **settings: Any) -> nn.Module:
@@ -47,13 +47,15 @@ def test_the_parameters_of_resnet56_are_those_worked_out_by_hand() -> None:
         ("resnet18", 11_173_962),
         # 3x3 convolutions 3-64-128, 2 x 128-128, 128-256, 256-512, 2 x 512-512, norms, a head without bias.
         ("resnet9", 9 * (3 * 64 + 64 * 128 + 2 * 128**2 + 128 * 256 + 256 * 512 + 2 * 512**2) + 2 * 2240 + 5120),
+        # 3x3 convolutions 3-32-64-128, norms, a head.
+        ("cnn", 9 * (3 * 32 + 32 * 64 + 64 * 128) + 2 * (32 + 64 + 128) + 128 * 10 + 10),
     ],
 )
 def test_parameter_counts(architecture: str, count: int) -> None:
     assert parameters(model(architecture)) == count
 
 
-@pytest.mark.parametrize("architecture", ["resnet8", "resnet18", "resnet9"])
+@pytest.mark.parametrize("architecture", ["resnet8", "resnet18", "resnet9", "cnn"])
 @pytest.mark.parametrize(("size", "channels", "classes"), [(8, 1, 10), (28, 1, 3), (32, 3, 100), (50, 3, 2)])
 def test_any_size_channels_and_classes(architecture: str, size: int, channels: int, classes: int) -> None:
     net = model(architecture, channels=channels, classes=classes, width=0.25)
@@ -68,7 +70,7 @@ def test_width_multiplies_the_channels() -> None:
 
 def test_shortcut_a_takes_every_other_pixel_and_pads_channels_with_zeros() -> None:
     x = torch.randn(1, 4, 6, 6)
-    out = shortcut("A", 4, 8, stride=2)(x)
+    out = shortcut("A", 4, 8, stride=2, norm="batch")(x)
     assert torch.equal(out[:, 2:6], x[:, :, ::2, ::2])
     assert not out[:, :2].any()
     assert not out[:, 6:].any()
@@ -76,7 +78,7 @@ def test_shortcut_a_takes_every_other_pixel_and_pads_channels_with_zeros() -> No
 
 def test_shortcut_b_is_a_strided_1x1_convolution() -> None:
     x = torch.randn(2, 4, 7, 7)
-    way = shortcut("B", 4, 8, stride=2).eval()
+    way = shortcut("B", 4, 8, stride=2, norm="batch").eval()
     _, projection, norm = way.children()
     expected = norm(F.conv2d(x, projection.get_parameter("weight"), stride=2))
     torch.testing.assert_close(way(x), expected)
@@ -98,3 +100,30 @@ def test_weights_start_as_torch_starts_them() -> None:
     weights = model("resnet18").get_parameter("stem.0.weight")
     bound = 1 / (3 * 3 * 3) ** 0.5  # kaiming_uniform with a = sqrt(5)
     assert 0.9 * bound < weights.abs().max() <= bound
+
+
+@pytest.mark.parametrize("architecture", ["resnet8", "resnet18", "resnet9", "cnn"])
+@pytest.mark.parametrize(("norm", "kind"), [("batch", nn.BatchNorm2d), ("group", nn.GroupNorm), ("none", None)])
+def test_the_norm_layers_are_of_one_kind_and_biases_stand_in_for_them(architecture: str, norm: str, kind: type) -> None:
+    net = model(architecture, norm=norm, width=0.25)
+    norms = {type(module) for module in net.modules() if isinstance(module, nn.BatchNorm2d | nn.GroupNorm)}
+    assert norms == ({kind} if kind else set())
+    with_bias = {module.bias is not None for module in net.modules() if isinstance(module, nn.Conv2d)}
+    assert with_bias == {norm == "none"}
+    net(torch.randn(2, 3, 8, 8)).sum().backward()
+    assert all(parameter.grad is not None for parameter in net.parameters())
+
+
+def test_a_group_norm_has_eight_channels_a_group_where_that_divides_them() -> None:
+    assert [norm_layer("group", channels).num_groups for channels in (1, 5, 8, 12, 16, 20, 64)] == [1, 1, 1, 1, 2, 2, 8]
+
+
+@pytest.mark.parametrize("architecture", ["resnet8", "resnet110", "resnet9"])
+def test_without_norm_layers_a_residual_branch_starts_at_zero_so_the_signal_keeps_its_size(architecture: str) -> None:
+    net = model(architecture, norm="none", width=0.25)
+    scales = [p for name, p in net.named_parameters() if name.endswith("scale")]
+    assert scales
+    assert not any(scale.any() for scale in scales)
+    logits = net(torch.randn(8, 3, 8, 8))
+    assert logits.isfinite().all()
+    assert logits.abs().max() < 10

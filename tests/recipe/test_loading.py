@@ -97,8 +97,7 @@ def test_stages_are_read_and_come_back_from_yaml() -> None:
     ("old", "new", "says"),
     [
         ("epochs: 15", "epochs: 14", "fine_tune.stages add up to 15 epochs, but schedule.epochs is 14"),
-        ("freeze_to: head", "freeze_to: layer4", "freeze_to layer4, but resnet8 has the layer groups stem, layer1,"),
-        ("freeze_to: head", "freeze_to: haed", "stages.0.freeze_to: must be layer1, layer2, layer3,"),
+        ("freeze_to: head", "freeze_to: haed", "stages.0.freeze_to: must be layer1, layer2 and so on, or head, not"),
         ("pct_start: 0.43", "legs: [6, 6, 3]", "schedule.legs counts epochs of a single cycle"),
         ("body: 1e-3", "body: 0", "fine_tune.stages.1.max_lr.body: must be above 0, not 0"),
         ("      epochs: 10", "      epoch: 10", "stages.1.epoch: is not a field; did you mean 'epochs'?"),
@@ -126,7 +125,6 @@ def test_a_torchvision_network_is_as_it_is(old: str, new: str, says: str) -> Non
     text = changed("architecture: resnet8", "architecture: resnet50\n  source: torchvision\n  pretrained: true")
     text = text.replace("channels: 1", "channels: 3")
     assert "width" not in to_yaml(parse(text, "my.yaml"))
-    assert parse(text, "my.yaml").model.groups == ("stem", "layer1", "layer2", "layer3", "layer4", "head")
     assert says in refused(text.replace(old, new))
 
 
@@ -357,7 +355,6 @@ def test_another_source_on_the_command_line_leaves_out_what_the_file_has_for_its
     assert model.model_dump(exclude_defaults=True) == {
         "source": "torchvision",
         "architecture": "resnet18",
-        "dropout": 0,
     }
     assert "model.width: is a field of source onecycle" in refused(text, *given, override("model.width", "2"))
     again = [override("model.source", "onecycle"), override("model.width", "0.5")]
@@ -450,3 +447,49 @@ def test_two_lrs_that_are_too_far_apart_are_told(max_lr: str) -> None:
     said = refused(DIGITS, override("schedule.max_lr", max_lr))
     assert "schedule.max_lr" in said
     assert "are more than a factor of 1e+15 apart" in said
+
+
+def network(section: str) -> str:
+    """The digits with another section `model`."""
+    start, end = DIGITS.index("model:"), DIGITS.index("optimizer:")
+    return DIGITS[:start] + section + "\n" + DIGITS[end:]
+
+
+def test_a_function_in_a_file_gets_an_absolute_path_and_one_in_a_package_stays(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = network("model: {source: module, function: nets/net.py:tiny, arguments: {width: 16}}")
+    model = parse(text, "my.yaml").model
+    assert model.function == f"{tmp_path}/nets/net.py:tiny"
+    assert model.arguments == {"width": 16}
+    assert parse(to_yaml(parse(text, "my.yaml")), "again.yaml").model == model
+    package = parse(network("model: {source: module, function: my.package.nets:tiny}"), "my.yaml").model
+    assert package.function == "my.package.nets:tiny"
+    assert package.dropout_before_head == 0
+
+
+@pytest.mark.parametrize(
+    ("section", "says"),
+    [
+        ("model: {source: module}", "model.function: is missing, and source module needs it"),
+        ("model: {source: module, function: net.py}", "model.function: must be path/to/file.py:name or"),
+        ("model: {source: module, function: 'net.py:'}", "model.function: must be path/to/file.py:name or"),
+        ("model: {source: module, function: 'net.py:f', dropout: 0.1}", "model.dropout: is a field of source"),
+        ("model: {source: tim, architecture: resnet10t}", "did you mean 'timm'?"),
+        ("model: {source: timm}", "model.architecture: is missing"),
+        ("model: {source: timm, architecture: a, pretrained: true, weights: w.pth}", "each choose the initial weights"),
+        ("model: {source: timm, architecture: a, weights: w.pth, init: runs/x}", "each choose the initial weights"),
+        ("model: {source: timm, architecture: a, drop_path: 1}", "model.drop_path: must be below 1"),
+    ],
+)
+def test_a_section_of_another_source_is_checked_field_by_field(section: str, says: str) -> None:
+    assert says in refused(network(section))
+
+
+def test_a_timm_network_may_have_any_channels_and_starts_trained_from_a_file_or_the_hub() -> None:
+    plain = parse(network("model: {source: timm, architecture: resnet10t}"), "my.yaml").model
+    assert (plain.pretrained, plain.dropout, plain.starts_trained) == (False, 0, False)
+    for more in ("pretrained: true", "weights: w.pth", "init: runs/x"):
+        text = network(f"model: {{source: timm, architecture: resnet10t, {more}}}")
+        assert parse(text, "my.yaml").model.starts_trained

@@ -48,14 +48,14 @@ def refused(text: str) -> str:
         (
             "architecture: resnet8",
             "architecture: resnet50",
-            "so set model.source to torchvision",
+            "; with source torchvision or timm it can be another",
         ),
         (
             "width: 1",
             "width: 1\n  pretrained: true",
-            "model.pretrained: is a field of source torchvision, not of",
+            "model.pretrained: is a field of source torchvision or timm, not of",
         ),
-        ("width: 1", "source: torchvision", "'resnet8': that belongs to source onecycle, so set"),
+        ("width: 1", "source: torchvisoin", "did you mean 'torchvision'?"),
         ("name: digits", "name: ../digits", "name: cannot be the text '../digits'"),
         ("device: auto", "device: gpu", "runtime.device: cannot be the text 'gpu': use auto, cpu"),
         ("seed: 0", "seed: -1", "seed: must be at least 0, not -1"),

@@ -4,9 +4,11 @@ from collections.abc import Callable
 
 import pytest
 
+from onecycle_cli.errors import InputError
 from onecycle_cli.recipe import (
     BodyAndHead,
     Recipe,
+    frozen_groups,
     lacks_max_lr,
     last_stage,
     parse,
@@ -18,6 +20,7 @@ from onecycle_cli.recipe import (
 )
 
 Tiny = Callable[..., Recipe]
+GROUPS = ("stem", "layer1", "layer2", "layer3", "head")
 
 
 @pytest.fixture
@@ -35,15 +38,15 @@ def staged(tiny: Tiny) -> Callable[..., Recipe]:
 
 def test_without_fine_tune_a_recipe_is_its_own_only_stage(tiny: Tiny) -> None:
     assert stages(tiny()) == [tiny()]
-    assert tiny().frozen == ()
+    assert frozen_groups(tiny(), GROUPS) == ()
 
 
 def test_each_stage_is_a_recipe_of_its_own_cycle(staged: Callable) -> None:
     first, last = stages(staged(0.3, 0.1, None))
     assert (first.schedule.epochs, first.schedule.max_lr) == (1, 0.1)
     assert (last.schedule.epochs, last.schedule.max_lr) == (2, 0.3)
-    assert first.frozen == ("stem", "layer1", "layer2", "layer3")
-    assert last.frozen == staged(0.3, 0.1, None).frozen == ("stem", "layer1")
+    assert frozen_groups(first, GROUPS) == ("stem", "layer1", "layer2", "layer3")
+    assert frozen_groups(last, GROUPS) == frozen_groups(staged(0.3, 0.1, None), GROUPS) == ("stem", "layer1")
     assert first.fine_tune.train_frozen_norms
     assert stages(last) == [last]
     assert parse(to_yaml(last), "again.yaml") == last
@@ -69,3 +72,8 @@ def test_a_max_lr_is_lacking_where_a_stage_has_none(staged: Callable, tiny: Tiny
 
 def test_a_stage_may_be_changed_like_any_recipe(staged: Callable) -> None:
     assert with_values(last_stage(staged(0.3, 0.1, None)), {"seed": 7}).seed == 7
+
+
+def test_a_group_that_the_network_lacks_is_told_with_those_that_it_has(staged: Callable) -> None:
+    with pytest.raises(InputError, match="freeze_to layer2, but the network has the layer groups stem, layer1, head"):
+        frozen_groups(last_stage(staged(0.3, 0.1, None)), ("stem", "layer1", "head"))
