@@ -4,7 +4,7 @@
 
 The images are a folder with train and test. The recipe is that of cifar10-resnet8, with the network and the optimizer
 of the table below and no other change for any of them. A network that has a row already is not run again. What stands
-behind `--` goes to `onecycle` as it is.
+behind `--` goes to `onecycle` as it is. `repeats` is the number of range tests: three where one gave no max_lr.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from rows import append, csv_file
 
 COLUMNS = (
     *("date", "architecture", "family", "optimizer", "image_size", "parameters"),
-    *("max_lr", "confidence", "status", "valid_accuracy", "seconds", "images", "epochs"),
+    *("max_lr", "confidence", "repeats", "status", "valid_accuracy", "seconds", "images", "epochs"),
     *("device_name", "threads", "precision", "torch", "timm", "onecycle_cli"),
 )
 
@@ -120,7 +120,9 @@ def measured(network: Network, images: Path, options: list[str]) -> dict[str, An
     values = COMMON | OPTIMIZERS[network.optimizer]
     values |= {"data.path": images, "data.image_size": network.image_size, "model.architecture": network.architecture}
     words = ["cifar10-resnet8", *(f"--set={name}={value}" for name, value in values.items()), *options]
-    found = onecycle("find-lr", *words, ends=(0, 3, 4))
+    repeats, found = 1, onecycle("find-lr", *words, ends=(0, 4))
+    if found["max_lr"] is None:  # what its message advises
+        repeats, found = 3, onecycle("find-lr", *words, "--repeats", 3, ends=(0, 4))
     facts = json.loads((Path(found["run"]) / "run.json").read_text())
     row = (
         vars(network)
@@ -129,6 +131,7 @@ def measured(network: Network, images: Path, options: list[str]) -> dict[str, An
             "date": f"{datetime.now(UTC):%Y-%m-%d}",
             "max_lr": found["max_lr"],
             "confidence": found.get("confidence"),
+            "repeats": repeats,
             "status": "no suggestion",
             "valid_accuracy": None,
             "images": images,

@@ -130,16 +130,16 @@ def test_what_imagenet_taught_is_started_from_with_its_normalization_and_a_new_h
 ) -> None:
     values = photos(image_folder, "a", "b") | TORCHVISION
     weights, run = begun(values | {"model.pretrained": True})
-    assert torch.equal(weights["stem.0.weight"], imagenet["conv1.weight"])
-    assert torch.equal(weights["stages.3.1.bn2.running_var"], imagenet["layer4.1.bn2.running_var"])
-    assert weights["head.weight"].shape == (2, 512)
+    assert torch.equal(weights["conv1.weight"], imagenet["conv1.weight"])
+    assert torch.equal(weights["layer4.1.bn2.running_var"], imagenet["layer4.1.bn2.running_var"])
+    assert weights["fc.weight"].shape == (2, 512)
     assert (run.facts["mean"], run.facts["std"]) == ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
     told = run.facts["notes"][0]
     assert told.startswith("The network starts from torchvision's resnet18, trained on ImageNet, with a new head, ")
     assert "for tench, goldfish, great white shark and 997 more, and the images are of a, b. " in told
     anew, plain = begun(values)
-    assert not torch.equal(anew["stem.0.weight"], weights["stem.0.weight"])
-    assert torch.equal(anew["head.weight"], weights["head.weight"])
+    assert not torch.equal(anew["conv1.weight"], weights["conv1.weight"])
+    assert torch.equal(anew["fc.weight"], weights["fc.weight"])
     assert plain.facts["mean"] != run.facts["mean"]
 
 
