@@ -5,6 +5,7 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from filelock import FileLock
@@ -13,7 +14,7 @@ from onecycle_cli.data.cache import cache_folder
 from onecycle_cli.data.decoded_cache import Decoded, decoded_images
 from onecycle_cli.data.file_contents import content_digests
 from onecycle_cli.data.folder_listing import Listing, list_folder
-from onecycle_cli.data.images import Source, Split
+from onecycle_cli.data.images import PixelSpec, Source, Split
 from onecycle_cli.progress import Report, silent
 
 NOT_USED = "Not used: "
@@ -33,6 +34,33 @@ class ImageFolder:
     source: Source
     listing: Listing
     deep_images: int
+
+
+class FolderSpec(PixelSpec, Protocol):
+    """The settings of this source: the folder, and its layout as `list_folder` takes it."""
+
+    @property
+    def path(self) -> str: ...
+    @property
+    def layout(self) -> str: ...
+
+
+def read(settings: FolderSpec, report: Report) -> Source:
+    """Reads a folder of images in the size of `settings`, and reports what is not used."""
+    folder = read_image_folder(Path(settings.path), settings.layout, settings.image_size, settings.channels, report)
+    for text in notes_on(folder):
+        report(text)
+    return folder.source
+
+
+def signature(settings: FolderSpec) -> str:
+    """Returns a hash that changes when an image is added, removed, renamed or edited."""
+    return folder_signature(Path(settings.path), settings.layout)
+
+
+def known_train_images(settings: FolderSpec) -> None:  # noqa: ARG001  part of the interface
+    """Returns None: the number of images is not known without listing the folder."""
+    return
 
 
 def read_image_folder(path: Path, layout: str, image_size: int, channels: int, report: Report) -> ImageFolder:

@@ -1,7 +1,8 @@
 """Images and labels as numpy arrays, in splits with class names."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,15 @@ Contents = NDArray[np.uint64]
 
 ValueRange = tuple[float, float]
 """The two values that become 0 and 255 in images with more than 8 bits per channel; the mapping between is linear."""
+
+
+class PixelSpec(Protocol):
+    """The settings that decide the shape of every image."""
+
+    @property
+    def image_size(self) -> int: ...
+    @property
+    def channels(self) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -51,16 +61,25 @@ def contents_of(images: Pixels) -> Contents:
 class Source:
     """The splits of a data source, before images are held out; `valid` and `test` are None if the source lacks them.
 
-    `signature` changes when the images change; it is "" if they never change. `value_range` maps images with more than
-    8 bits per channel; it is None if there are none.
+    `signature` changes when the images change; for images that never change, it is the name of the source.
+    `value_range` maps images with more than 8 bits per channel; it is None if there are none.
     """
 
     train: Split
     valid: Split | None
     test: Split | None
     classes: tuple[str, ...]
-    signature: str = ""
+    signature: str
     value_range: ValueRange | None = None
+
+    def resized(self, pixels: PixelSpec) -> "Source":
+        """Returns the same source with all images in the size and the channels of `pixels`."""
+
+        def changed(split: Split) -> Split:
+            return Split(resized(split.images, pixels.image_size, pixels.channels), split.labels)
+
+        valid, test = (None if split is None else changed(split) for split in (self.valid, self.test))
+        return replace(self, train=changed(self.train), valid=valid, test=test)
 
 
 @dataclass(frozen=True)

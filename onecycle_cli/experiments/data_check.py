@@ -14,6 +14,7 @@ from onecycle_cli.experiments.kept_images import copies_note
 from onecycle_cli.experiments.prepared_recipe import open_recipe_data
 from onecycle_cli.progress import Progress, Report
 from onecycle_cli.recipe import Recipe
+from onecycle_cli.recipe.data_fields import ImageFolderSettings
 
 NEARLY_CONSTANT = 2 / 255
 """The standard deviation, on a scale from 0 to 1, below which images count as constant: two of 256 levels."""
@@ -47,9 +48,8 @@ def check_files(recipe: Recipe) -> list[CheckedClass]:
     """
     if recipe.data.source == "cifar10":
         check_cifar10(cache_folder())
-    if recipe.data.source != "image_folder":
+    if not isinstance(recipe.data, ImageFolderSettings):
         return []
-    assert recipe.data.path is not None  # the recipe ensures it
     listing = list_folder(Path(recipe.data.path), recipe.data.layout)
     inside: dict[tuple[str, str], list[str]] = {key: [] for key in listing.counts()}
     outside = []

@@ -246,7 +246,7 @@ def _validated(values: dict[str, Any], source: str, places: Mapping[Field, str],
         problems += found_by_pydantic(error, places)
     if problems:
         raise all_told(source, problems)
-    paths = {"data.path": recipe.data.path, "model.init": recipe.model.init}
+    paths = {f"{section}.{name}": getattr(getattr(recipe, section), name, None) for section, name in PATHS}
     whole = {field: str(Path(path).expanduser().absolute()) for field, path in paths.items() if path is not None}
     return with_values(recipe, whole)
 

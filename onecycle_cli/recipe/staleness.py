@@ -43,9 +43,8 @@ def curve_settings(recipe: Recipe, precision: str) -> dict[str, Any]:
     its noise. Of max_lr, only the ratios between the layer groups are included; of several stages, only the last one.
     The values are JSON values, so that settings read from a file compare equal.
     """
-    sections = recipe.model_dump(mode="json", include={"data", "model", "optimizer"}, exclude={"data": {"mirrors"}})
-    sections = {name: with_unused(name, fields) for name, fields in sections.items()}
-    settings = {f"{section}.{name}": value for section, fields in sections.items() for name, value in fields.items()}
+    sections = recipe.model_dump(mode="json", include={"data", "model", "optimizer"})
+    settings = _dotted(sections)
     settings["find_lr.momentum"] = finder_momentum(recipe)
     last = last_stage(recipe)
     ratios = relative(last.schedule.max_lr)
@@ -65,12 +64,21 @@ def result_settings(recipe: Recipe, precision: str) -> dict[str, Any]:
     equal settings have the same result. `precision` is the resolved one.
     """
     sections = recipe.model_dump(mode="json", exclude={"name", "description", "seed", "sweep_wd", "runtime"})
-    del sections["data"]["mirrors"]
     if sections["optimizer"]["class_weights"] == "none":
         del sections["optimizer"]["class_weights"]  # so that a sweep older than this field can be resumed
-    there = {name: with_unused(name, fields) for name, fields in sections.items() if isinstance(fields, dict)}
+    there = {name: fields for name, fields in sections.items() if isinstance(fields, dict)}
+    return _dotted(there) | {"seed": recipe.seed, "runtime.precision": precision}
+
+
+def _dotted(sections: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Returns the fields of sections by dotted name, with those that older versions wrote for every variant.
+
+    The mirrors of a download are left out: they do not change the images.
+    """
+    there = {name: with_unused(name, fields) for name, fields in sections.items()}
     settings = {f"{section}.{name}": value for section, fields in there.items() for name, value in fields.items()}
-    return settings | {"seed": recipe.seed, "runtime.precision": precision}
+    del settings["data.mirrors"]
+    return settings
 
 
 def finder_momentum(recipe: Recipe) -> float:
