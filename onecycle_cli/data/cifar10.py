@@ -58,6 +58,11 @@ def known_train_images(settings: Cifar10Spec) -> int:  # noqa: ARG001  part of t
     return TRAIN_IMAGES
 
 
+def inventory(settings: Cifar10Spec) -> None:  # noqa: ARG001  part of the interface
+    """Returns None if the archive is in the cache; `MachineError` when it is missing or damaged."""
+    check_cifar10(cache_folder())
+
+
 def read_cifar10(folder: Path, mirrors: Sequence[str], report: Report, archive: Archive = ARCHIVE) -> Source:
     """Reads 50,000 training and 10,000 test images of 32x32 pixels in colour; downloads them to `folder` if missing.
 

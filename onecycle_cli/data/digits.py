@@ -25,6 +25,11 @@ def known_train_images(settings: PixelSpec) -> int:  # noqa: ARG001  part of the
     return IMAGES
 
 
+def inventory(settings: PixelSpec) -> None:  # noqa: ARG001  part of the interface
+    """Returns None: the digits are a part of scikit-learn, so there is nothing to check."""
+    return
+
+
 def read_digits() -> Source:
     """Reads all digits as one training split of uint8 (1797, 8, 8, 1); a part must be held out for validation."""
     from sklearn.datasets import load_digits

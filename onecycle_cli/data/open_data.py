@@ -2,8 +2,9 @@
 
 from typing import Any, Protocol
 
-from onecycle_cli.data import cifar10, digits, image_folder
+from onecycle_cli.data import cifar10, csv_table, datasets, digits, image_folder, parquet, torchvision
 from onecycle_cli.data.images import ImageData, PixelSpec, Source, Split, channel_statistics
+from onecycle_cli.data.labelled_images import Inventory
 from onecycle_cli.data.splits import held_out_size, hold_out
 from onecycle_cli.errors import InputError
 from onecycle_cli.progress import Report
@@ -37,8 +38,19 @@ class ImageSource(Protocol):
     def known_train_images(self, settings: Any) -> int | None:
         """Returns the number of images of the training split, or None if the data must be opened to count them."""
 
+    def inventory(self, settings: Any) -> Inventory | None:
+        """Counts the images without decoding or downloading them; None if there is nothing to check."""
 
-SOURCES: dict[str, ImageSource] = {"cifar10": cifar10, "digits": digits, "image_folder": image_folder}
+
+SOURCES: dict[str, ImageSource] = {
+    "cifar10": cifar10,
+    "csv": csv_table,
+    "datasets": datasets,
+    "digits": digits,
+    "image_folder": image_folder,
+    "parquet": parquet,
+    "torchvision": torchvision,
+}
 """The module of each source, by `data.source`."""
 
 
@@ -94,6 +106,15 @@ def known_train_images(settings: DataSpec) -> int | None:
     return None if images is None else images - held_out_size(images, settings.valid_fraction)
 
 
+def source_inventory(settings: DataSpec) -> Inventory | None:
+    """Counts a recipe's images by split and class, and lists what is not used, without decoding or downloading.
+
+    None if there is nothing to check. `InputError` when the data cannot be listed, `MachineError` when a download is
+    missing or damaged.
+    """
+    return SOURCES[settings.source].inventory(settings)
+
+
 def source_signature(settings: DataSpec) -> str:
     """Returns the `signature` of a recipe's images without decoding them."""
     return SOURCES[settings.source].signature(settings)
@@ -104,9 +125,9 @@ def _split(source: Source, valid_fraction: float, seed: int) -> tuple[Split, Spl
     if valid_fraction > 0:
         if source.valid is not None:
             raise InputError(
-                f"The folder has a validation split of {len(source.valid)} images, but data.valid_fraction is "
+                f"The source has a validation split of {len(source.valid)} images, but data.valid_fraction is "
                 f"{valid_fraction:g}.",
-                "Set data.valid_fraction to 0 to use the folder's split.",
+                "Set data.valid_fraction to 0 to use the source's split.",
             )
         train, valid = hold_out(source.train, valid_fraction, seed)
         return train, valid, "held out for validation", source.test

@@ -271,4 +271,13 @@ def weights_header(recipe: Recipe, prepared: PreparedRecipe) -> Header:
     """Returns the header for a file of this recipe's weights: the network, the classes and the image format."""
     data = prepared.data
     arguments = network_arguments(recipe.model, channels=recipe.data.channels, classes=prepared.classes)
-    return Header(arguments, data.classes, recipe.data.image_size, data.mean, data.std, data.value_range)
+    return Header(
+        arguments,
+        data.classes,
+        recipe.data.image_size,
+        data.mean,
+        data.std,
+        data.value_range,
+        recipe.data.resize,
+        recipe.data.interpolation,
+    )

@@ -10,6 +10,31 @@ from onecycle_cli.recipe.field_types import PathText, Section, WholeNumber
 # YAML has no tuples, and strict mode refuses a list for a tuple. The elements are still checked strictly.
 ChannelStatistics = Annotated[tuple[float, ...], Field(strict=False, min_length=1, max_length=3)]
 Url = Annotated[str, Field(pattern=r"^https?://\S+$")]
+TorchvisionSet = Literal[
+    "CIFAR10",
+    "CIFAR100",
+    "MNIST",
+    "FashionMNIST",
+    "KMNIST",
+    "QMNIST",
+    "EMNIST",
+    "USPS",
+    "SEMEION",
+    "SVHN",
+    "STL10",
+    "GTSRB",
+    "Imagenette",
+    "Flowers102",
+    "OxfordIIITPet",
+    "Food101",
+    "FGVCAircraft",
+    "DTD",
+    "EuroSAT",
+    "Country211",
+    "RenderedSST2",
+    "SUN397",
+]
+"""The data sets of the source torchvision: `data/torchvision_sets.py` has their splits."""
 
 
 class DataSettings(Section, ABC):
@@ -35,6 +60,14 @@ class DataSettings(Section, ABC):
     random_crop: bool
     padding: WholeNumber = Field(ge=0, le=512, description="Pixels on each side before the crop.")
     padding_mode: Literal["reflect", "zeros"]
+    resize: Literal["shorter_side", "squash", "pad"] = Field(
+        "shorter_side",
+        description="How an image becomes a square. shorter_side: resize the shorter side, cut off the rest of the "
+        "longer one; squash: resize both sides; pad: resize the longer side, add black.",
+    )
+    interpolation: Literal["bilinear", "bicubic", "nearest", "lanczos"] = Field(
+        "bilinear", description="How pixels are computed in a resize, as Pillow does."
+    )
 
     @property
     def images(self) -> tuple[tuple[str, Any], ...]:
@@ -77,11 +110,61 @@ class ImageFolderSettings(DataSettings):
     )
 
 
+class CsvSettings(DataSettings):
+    """A CSV file with the path and the label of an image in each row."""
+
+    source: Literal["csv"]
+    path: PathText = Field(description="The CSV file.")
+    path_column: PathText | None = Field(None, description="The column of the paths; null: found by its name.")
+    label_column: PathText | None = Field(None, description="The column of the labels; null: found by its name.")
+    split_column: PathText | None = Field(None, description="The column of the splits; null: found by its name.")
+
+
+class ParquetSettings(DataSettings):
+    """Parquet files with an image and its label in each row."""
+
+    source: Literal["parquet"]
+    path: PathText = Field(description="A Parquet file, a folder with some, or a pattern such as data/*.parquet.")
+    image_column: PathText | None = Field(None, description="The column of the images; null: found by its name.")
+    label_column: PathText | None = Field(None, description="The column of the labels; null: found by its name.")
+    split_column: PathText | None = Field(
+        None, description="The column of the splits; null: the splits are in the file names, or in a column split."
+    )
+
+
+class DatasetsSettings(DataSettings):
+    """A folder that `save_to_disk` of Hugging Face's datasets wrote."""
+
+    source: Literal["datasets"]
+    path: PathText = Field(description="The folder that save_to_disk wrote.")
+    image_column: PathText | None = Field(None, description="The column of the images; null: found by its name.")
+    label_column: PathText | None = Field(None, description="The column of the labels; null: found by its name.")
+
+
+class TorchvisionDataSettings(DataSettings):
+    """A data set of torchvision, downloaded if it is missing."""
+
+    source: Literal["torchvision"]
+    dataset: TorchvisionSet
+    variant: PathText | None = Field(
+        None, description="EMNIST: its split, such as balanced; Imagenette: the size, such as 160px; null: the default."
+    )
+
+
 class DigitsSettings(DataSettings):
     """The handwritten digits of scikit-learn, which need no download."""
 
     source: Literal["digits"]
 
 
-AnyData = Annotated[Cifar10Settings | ImageFolderSettings | DigitsSettings, Field(discriminator="source")]
+AnyData = Annotated[
+    Cifar10Settings
+    | ImageFolderSettings
+    | CsvSettings
+    | ParquetSettings
+    | DatasetsSettings
+    | TorchvisionDataSettings
+    | DigitsSettings,
+    Field(discriminator="source"),
+]
 """The section `data`. A new source needs a class like the ones above in this union, and a file in `data/`."""

@@ -30,7 +30,10 @@ LARGEST = 2**20
 PATHS = (("data", "path"), ("model", "init"))
 """The fields that contain a path, which may not be UTF-8: `errors.py` describes how it is written to a file."""
 
-TEXTS = {"name", "description", "data.path", "model.init"}
+TEXTS = {
+    *("name", "description", "data.path", "model.init"),
+    *("data.path_column", "data.image_column", "data.label_column", "data.split_column"),
+}
 """The fields whose override is plain text and not parsed as YAML: a folder may be called 2024 or `photos #1`."""
 
 

@@ -1,6 +1,6 @@
 """Whether a range test is still valid for a recipe: compares the settings that change its curve."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,11 +17,19 @@ UNSAID: dict[str, Any] = {
     RELATIVE_MAX_LR: 1.0,
     "fine_tune.train_frozen_norms": False,
     "data.layout": "auto",
+    "data.resize": "shorter_side",
+    "data.interpolation": "bilinear",
     "model.source": "onecycle",
     "optimizer.class_weights": "none",
     "model.pretrained": False,
 }
 """The values of missing settings: they are omitted if they have this value, and in runs older than the setting."""
+
+NEWER_OF_CURVES = ("data.resize", "data.interpolation")
+"""The fields that runs of older versions did not save, with the values in `UNSAID`."""
+
+NEWER = (*NEWER_OF_CURVES, "optimizer.class_weights")
+"""The same for the settings of a result; `optimizer.class_weights` was saved with a curve, but not with a result."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +52,7 @@ def curve_settings(recipe: Recipe, precision: str) -> dict[str, Any]:
     The values are JSON values, so that settings read from a file compare equal.
     """
     sections = recipe.model_dump(mode="json", include={"data", "model", "optimizer"})
-    settings = _dotted(sections)
+    settings = _without_newer(_dotted(sections), NEWER_OF_CURVES)
     settings["find_lr.momentum"] = finder_momentum(recipe)
     last = last_stage(recipe)
     ratios = relative(last.schedule.max_lr)
@@ -64,10 +72,17 @@ def result_settings(recipe: Recipe, precision: str) -> dict[str, Any]:
     equal settings have the same result. `precision` is the resolved one.
     """
     sections = recipe.model_dump(mode="json", exclude={"name", "description", "seed", "sweep_wd", "runtime"})
-    if sections["optimizer"]["class_weights"] == "none":
-        del sections["optimizer"]["class_weights"]  # so that a sweep older than this field can be resumed
     there = {name: fields for name, fields in sections.items() if isinstance(fields, dict)}
-    return _dotted(there) | {"seed": recipe.seed, "runtime.precision": precision}
+    settings = _without_newer(_dotted(there), NEWER)
+    return settings | {"seed": recipe.seed, "runtime.precision": precision}
+
+
+def _without_newer(settings: dict[str, Any], newer: Collection[str]) -> dict[str, Any]:
+    """Leaves out the fields `newer` where they have the value of older versions, which did not have them.
+
+    A hash of the settings names the cells of a sweep, so one that an older version began can be resumed.
+    """
+    return {name: value for name, value in settings.items() if name not in newer or value != UNSAID[name]}
 
 
 def _dotted(sections: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

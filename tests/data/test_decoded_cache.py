@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from onecycle_cli.data.decoded_cache import Decoded, decoded_images
-from onecycle_cli.data.images import contents_of
+from onecycle_cli.data.decoded_cache import Decoded, ImageFiles, decoded_images
+from onecycle_cli.data.images import ImageFormat, contents_of
 from onecycle_cli.errors import InputError
 from onecycle_cli.progress import silent
 
 
 def decoded(tmp_path: Path, files: list[Path], trained: int) -> Decoded:
     (tmp_path / "cache").mkdir(exist_ok=True)
-    return decoded_images(tmp_path / "cache", files, trained, "", 8, 1, silent)
+    return decoded_images(tmp_path / "cache", ImageFiles(files), trained, "", ImageFormat(8, 1), silent)
 
 
 def saved(path: Path, values: np.ndarray) -> Path:

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image, UnidentifiedImageError
 
 from onecycle_cli.data.decoding import MoreThan8Bits, decode, decode_into, image_endings, sampled, value_range_of
+from onecycle_cli.data.images import ImageFormat
 
 COLOURS = np.zeros((8, 8, 3), dtype=np.uint8)
 COLOURS[:, :4] = (200, 30, 40)
@@ -247,10 +248,10 @@ def test_rows_are_filled_and_what_cannot_be_read_is_named(tmp_path: Path) -> Non
     array = np.lib.format.open_memmap(tmp_path / "a.npy", mode="w+", dtype=np.uint8, shape=(7, 8, 8, 3))
     deep = saved(tmp_path, Image.fromarray(np.full((8, 8), 500, np.uint16)), "deep.png")
     rows = list(enumerate([good, text, cut, empty, good, deep], start=1))
-    decoded = decode_into(tmp_path / "a.npy", rows, 8, 3, None)
+    decoded = decode_into(tmp_path / "a.npy", rows, ImageFormat(8, 3), None)
     assert decoded.tried == 6
-    assert [path for path, _ in decoded.unreadable] == [text, cut, empty]
+    assert [row for row, _ in decoded.unreadable] == [2, 3, 4]
     assert all(why for _, why in decoded.unreadable)
-    assert [(row, path, values.max()) for row, path, values in decoded.deep] == [(6, deep, 500)]
+    assert [(row, values.max()) for row, values in decoded.deep] == [(6, 500)]
     assert np.array_equal(array[1], COLOURS)
     assert np.array_equal(array[5], COLOURS)

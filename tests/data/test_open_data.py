@@ -24,6 +24,8 @@ PLAIN: dict[str, Any] = {
     "mirrors": (),
     "image_size": 8,
     "channels": 3,
+    "resize": "shorter_side",
+    "interpolation": "bilinear",
     "valid_fraction": 0.0,
     "mean": None,
     "std": None,
