@@ -27,7 +27,7 @@ def chosen_column(
     `field` is the recipe's field of that column. `InputError` when the column is missing, with the nearest name; None
     when it is not `needed` and not chosen.
     """
-    columns = ", ".join(header) if header else "no columns"
+    columns = ", ".join(header)
     if chosen is not None:
         if chosen in header:
             return chosen

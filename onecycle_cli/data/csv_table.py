@@ -102,9 +102,11 @@ def _rows(path: Path, settings: CsvSpec) -> Iterator[Row]:
     text = _text(path)
     first, *_ = text.splitlines() or [""]
     # Not the lines of splitlines(): it also breaks a line at characters that a file name may have, such as U+2028.
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(DELIMITERS, key=first.count))
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(DELIMITERS, key=first.count), strict=True)
     try:
         header = [name.strip() for name in next(reader, [])]
+        if not header:
+            raise InputError(f"{path}, line 1: is empty.", "Write the names of the columns there, such as path,label.")
         where = f"{path}, line 1"
         image = chosen_column(settings.path_column, "path_column", PATH_COLUMNS, header, where)
         label = chosen_column(settings.label_column, "label_column", LABEL_COLUMNS, header, where)
