@@ -124,7 +124,7 @@ def measured(network: Network, images: Path, options: list[str]) -> dict[str, An
     if found["max_lr"] is None:  # what its message advises
         repeats, found = 3, onecycle("find-lr", *words, "--repeats", 3, ends=(0, 4))
     facts = json.loads((Path(found["run"]) / "run.json").read_text())
-    row = (
+    row: dict[str, Any] = (
         vars(network)
         | facts
         | {

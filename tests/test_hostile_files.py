@@ -16,7 +16,7 @@ from typer.testing import Result
 from onecycle_cli.data import cifar10
 from onecycle_cli.data.download import Archive, md5_of
 from onecycle_cli.errors import InputError
-from onecycle_cli.models.torchvision import pretrained
+from onecycle_cli.models.sources.torchvision import pretrained
 from onecycle_cli.progress import silent
 
 Command = Callable[..., Result]
@@ -110,7 +110,7 @@ def test_imagenet_weights_that_are_a_pickle_are_refused_and_run_nothing(
     assert imagenet
     crafted(Path(os.environ["TORCH_HOME"]) / "hub" / "checkpoints" / "resnet18-f37072fd.pth")
     with pytest.raises(InputError, match="does not hold the ImageNet weights of resnet18"):
-        pretrained("resnet18", silent)
+        pretrained("resnet18", 32, silent)
     assert not Path(TRACE).exists()
 
 

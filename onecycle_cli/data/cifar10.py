@@ -5,13 +5,14 @@ import tarfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from filelock import FileLock
 
+from onecycle_cli.data.cache import cache_folder
 from onecycle_cli.data.download import Archive, fetch, md5_of
-from onecycle_cli.data.images import Source, Split
+from onecycle_cli.data.images import PixelSpec, Source, Split
 from onecycle_cli.errors import MachineError
 from onecycle_cli.progress import Report
 
@@ -35,6 +36,33 @@ TRAIN_IMAGES = 50_000
 UNPACKED = "cifar-10-batches-py"
 
 
+class Cifar10Spec(PixelSpec, Protocol):
+    """The settings of this source; `mirrors` are URLs to try before those of `ARCHIVE`."""
+
+    @property
+    def mirrors(self) -> Sequence[str]: ...
+
+
+def read(settings: Cifar10Spec, report: Report) -> Source:
+    """Reads CIFAR-10 in the size of `settings`; downloads it to the cache if it is missing."""
+    return read_cifar10(cache_folder(), settings.mirrors, report).resized(settings)
+
+
+def signature(settings: Cifar10Spec) -> str:  # noqa: ARG001  part of the interface
+    """Returns the name of the source: its images never change."""
+    return "cifar10"
+
+
+def known_train_images(settings: Cifar10Spec) -> int:  # noqa: ARG001  part of the interface
+    """Returns the number of images of the training split."""
+    return TRAIN_IMAGES
+
+
+def inventory(settings: Cifar10Spec) -> None:  # noqa: ARG001  part of the interface
+    """Returns None if the archive is in the cache; `MachineError` when it is missing or damaged."""
+    check_cifar10(cache_folder())
+
+
 def read_cifar10(folder: Path, mirrors: Sequence[str], report: Report, archive: Archive = ARCHIVE) -> Source:
     """Reads 50,000 training and 10,000 test images of 32x32 pixels in colour; downloads them to `folder` if missing.
 
@@ -49,7 +77,7 @@ def read_cifar10(folder: Path, mirrors: Sequence[str], report: Report, archive: 
             parts = _unpacked(folder, report)
     assert parts is not None  # the archive was checked
     train, test = (Split(part.data, np.asarray(part.targets, dtype=np.int64)) for part in parts)
-    return Source(train, None, test, tuple(parts[0].classes))
+    return Source(train, None, test, tuple(parts[0].classes), "cifar10")
 
 
 def _unpacked(folder: Path, report: Report) -> "list[CIFAR10] | None":

@@ -5,21 +5,25 @@ import multiprocessing
 import os
 import shutil
 import signal
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Collection, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, as_completed, wait
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
 from onecycle_cli.data.cores import cores
-from onecycle_cli.data.decoding import DecodedRows, MoreThan8Bits, Values, decode_into, value_range_of
-from onecycle_cli.data.images import Contents, Pixels, ValueRange, contents_of
+from onecycle_cli.data.decoding import DecodedRows, Encoded, MoreThan8Bits, Values, decode_into, value_range_of
+from onecycle_cli.data.images import Contents, ImageFormat, Pixels, ValueRange, contents_of
 from onecycle_cli.errors import InputError
 from onecycle_cli.progress import Progress, Report
 
 CHUNK = 256
 """The number of images that a worker process decodes between two progress reports."""
+
+AHEAD = 4
+"""The number of chunks per worker that wait to be decoded: those of a table hold the images themselves."""
 
 DECODING_VERSION = 3
 """The version of the pixels from `decode` and of the cache files; a change rebuilds every cache."""
@@ -28,14 +32,46 @@ ALONE = 2_000
 """The largest number of images decoded without workers: one of CIFAR size takes 0.1 ms, starting a worker 0.3 s."""
 
 MOST_NAMED = 10
-"""The largest number of unreadable files that the error message names."""
+"""The largest number of unreadable images that the error message names."""
 
-Rows = list[tuple[int, Path]]
+Rows = list[tuple[int, Encoded]]
+
+
+class EncodedImages(Protocol):
+    """The images of a source before decoding, in rows 0, 1, 2, ... of the cache."""
+
+    def __len__(self) -> int: ...
+
+    def chunks(self, size: int, wanted: Collection[int] | None) -> Iterator[Rows]:
+        """Yields the images with their rows, at most `size` at once, in any order; only the rows `wanted` if given."""
+
+    def name(self, row: int) -> str:
+        """Returns where an image is, for messages: a path, or a file and the row in it."""
+
+
+@dataclass(frozen=True)
+class ImageFiles:
+    """Image files as `EncodedImages`, in the order of `files`."""
+
+    files: Sequence[Path]
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def chunks(self, size: int, wanted: Collection[int] | None) -> Iterator[Rows]:
+        """Yields the files with their rows, `size` at once, in order."""
+        rows: Sequence[int] = range(len(self.files)) if wanted is None else sorted(wanted)
+        for start in range(0, len(rows), size):
+            yield [(row, self.files[row]) for row in rows[start : start + size]]
+
+    def name(self, row: int) -> str:
+        """Returns the path of a file."""
+        return str(self.files[row])
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """The decoded images of a folder, memory-mapped from its cache.
+    """The decoded images of a source, memory-mapped from their cache.
 
     `images` is uint8 (N, height, width, channels); `contents` is uint64 (N,), a hash of each image. `deep_images` is
     the number of images with more than 8 bits per channel. `value_range` is the range that became 0 to 255 in these
@@ -49,28 +85,22 @@ class Decoded:
 
 
 def decoded_images(
-    cache: Path,
-    files: Sequence[Path],
-    trained: int,
-    signature: str,
-    image_size: int,
-    channels: int,
-    report: Report,
+    cache: Path, images: EncodedImages, trained: int, signature: str, image_format: ImageFormat, report: Report
 ) -> Decoded:
-    """Returns the images of `files` as squares, in this order; decodes them if `cache` lacks them for `signature`.
+    """Returns the images as squares, row by row; decodes them if `cache` lacks them for `signature`.
 
-    The first `trained` files are the training images, whose values set the range that maps images with more than 8 bits
-    to 8. `InputError` when files cannot be read; it names them.
+    The first `trained` rows are the training images, whose values set the range that maps images with more than 8 bits
+    to 8. `InputError` when images cannot be read; it names them.
     """
-    entry = cache / f"{image_size}px-{channels}ch"
+    entry = cache / _entry_name(image_format)
     current = f"{signature} decoding {DECODING_VERSION}"
-    shape = (len(files), image_size, image_size, channels)
+    shape = (len(images), image_format.image_size, image_format.image_size, image_format.channels)
     found = _read(entry, current, shape)
     if found is None:
         beside = cache / f".{entry.name}"
         shutil.rmtree(beside, ignore_errors=True)
         beside.mkdir()
-        value_range, deep_images = _decode_all(files, trained, beside / "images.npy", shape, report)
+        value_range, deep_images = _decode_all(images, trained, beside / "images.npy", image_format, report)
         np.save(beside / "contents.npy", contents_of(np.load(beside / "images.npy", mmap_mode="r")))
         known = {"signature": current, "value_range": value_range, "deep_images": deep_images}
         (beside / "decoded.json").write_text(json.dumps(known))
@@ -80,6 +110,14 @@ def decoded_images(
         found = _read(entry, current, shape)
         assert found is not None  # it has just been written
     return found
+
+
+def _entry_name(image_format: ImageFormat) -> str:
+    """Returns the folder of a format: `32px-3ch`, and what is not as in older versions, such as `32px-3ch-pad`."""
+    usual = ImageFormat(image_format.image_size, image_format.channels)
+    others = [getattr(image_format, name) for name in ("resize", "interpolation")]
+    further = [value for value in others if value not in (usual.resize, usual.interpolation)]
+    return "-".join([f"{image_format.image_size}px", f"{image_format.channels}ch", *further])
 
 
 def _read(entry: Path, signature: str, shape: tuple[int, ...]) -> Decoded | None:
@@ -97,45 +135,51 @@ def _read(entry: Path, signature: str, shape: tuple[int, ...]) -> Decoded | None
 
 
 def _decode_all(
-    files: Sequence[Path], trained: int, target: Path, shape: tuple[int, ...], report: Report
+    images: EncodedImages, trained: int, target: Path, image_format: ImageFormat, report: Report
 ) -> tuple[ValueRange | None, int]:
-    """Decodes `files` into the rows of a new npy file; returns the value range and the number of images that use it."""
+    """Decodes images into the rows of a new npy file; returns the value range and the number of images that use it."""
+    shape = (len(images), image_format.image_size, image_format.image_size, image_format.channels)
     np.lib.format.open_memmap(target, mode="w+", dtype=np.uint8, shape=shape).flush()
     if hasattr(os, "posix_fallocate"):  # missing on macOS
         # The file is sparse so far. On a full disk, writing to the map would kill the process; this raises OSError.
         with target.open("r+b") as file:
             os.posix_fallocate(file.fileno(), 0, target.stat().st_size)
-    unreadable: list[tuple[Path, str]] = []
-    deep: list[tuple[int, Path, Values]] = []
+    unreadable: list[tuple[int, str]] = []
+    deep: list[tuple[int, Values]] = []
     done = 0
-    for part in _decode(list(enumerate(files)), target, shape, None):
+    for part in _decode(images, None, target, image_format, None):
         done += part.tried - len(part.deep)
         unreadable += part.unreadable
         deep += part.deep
-        report(Progress("decoding", done, len(files), "images"))
-    samples = [values for row, _, values in sorted(deep, key=lambda one: one[0]) if row < trained]
+        report(Progress("decoding", done, len(images), "images"))
+    samples = [values for row, values in sorted(deep, key=lambda one: one[0]) if row < trained]
     value_range = value_range_of(samples) if samples else None
     if value_range is None:
-        unreadable += [(path, str(MoreThan8Bits(values))) for _, path, values in deep]
+        unreadable += [(row, str(MoreThan8Bits(values))) for row, values in deep]
     else:
-        for part in _decode([(row, path) for row, path, _ in deep], target, shape, value_range):
+        for part in _decode(images, {row for row, _ in deep}, target, image_format, value_range):
             done += part.tried
             unreadable += part.unreadable
-            report(Progress("decoding", done, len(files), "images"))
+            report(Progress("decoding", done, len(images), "images"))
     with target.open("rb") as file:
         os.fsync(file.fileno())  # without it, a power loss may leave a file of full size with black images
     if unreadable:
-        named = "\n".join(f"  {path}: {why}" for path, why in sorted(unreadable)[:MOST_NAMED])
+        named = "\n".join(f"  {images.name(row)}: {why}" for row, why in sorted(unreadable)[:MOST_NAMED])
         more = f"\n  and {len(unreadable) - MOST_NAMED} more" if len(unreadable) > MOST_NAMED else ""
         raise InputError(f"{len(unreadable)} files cannot be read as images:\n{named}{more}", "Repair or remove them.")
     return value_range, len(deep)
 
 
-def _decode(rows: Rows, target: Path, shape: tuple[int, ...], value_range: ValueRange | None) -> Iterator[DecodedRows]:
-    _, image_size, _, channels = shape
-    chunks = [rows[first : first + CHUNK] for first in range(0, len(rows), CHUNK)]
-    if len(rows) <= ALONE:
-        yield from (decode_into(target, chunk, image_size, channels, value_range) for chunk in chunks)
+def _decode(
+    images: EncodedImages,
+    wanted: Collection[int] | None,
+    target: Path,
+    image_format: ImageFormat,
+    value_range: ValueRange | None,
+) -> Iterator[DecodedRows]:
+    chunks = images.chunks(CHUNK, wanted)
+    if (len(images) if wanted is None else len(wanted)) <= ALONE:
+        yield from (decode_into(target, chunk, image_format, value_range) for chunk in chunks)
         return
     # Processes, not threads: for small images Python, not the decoder, takes most of the time (measured on 5,000
     # CIFAR-10 images: 107 us per image with one thread, 222 us with two). Spawned, because torch's threads may be
@@ -143,9 +187,13 @@ def _decode(rows: Rows, target: Path, shape: tuple[int, ...], value_range: Value
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(cores(), spawn, initializer=_leave_interrupts_to_the_parent) as pool:
         try:
-            futures = [pool.submit(decode_into, target, chunk, image_size, channels, value_range) for chunk in chunks]
-            for future in as_completed(futures):
-                yield future.result()
+            pending: set[Future[DecodedRows]] = set()
+            for chunk in chunks:
+                pending.add(pool.submit(decode_into, target, chunk, image_format, value_range))
+                if len(pending) > AHEAD * cores():
+                    done, pending = wait(pending, return_when=FIRST_COMPLETED)
+                    yield from (future.result() for future in done)
+            yield from (future.result() for future in as_completed(pending))
         finally:
             pool.shutdown(cancel_futures=True)
 

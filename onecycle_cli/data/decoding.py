@@ -1,5 +1,6 @@
-"""Decoding of one image file to pixels with Pillow. Runs in worker processes, so it does not import torch."""
+"""Decoding of one image to pixels with Pillow. Runs in worker processes, so it does not import torch."""
 
+import io
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,11 +9,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
-from onecycle_cli.data.images import Pixels, ValueRange
+from onecycle_cli.data.images import ImageFormat, Pixels, ValueRange
 
 Values = NDArray[Any]
+
+Encoded = Path | bytes | Image.Image
+"""An image before decoding: a file, the bytes of a file, or an image that Pillow has decoded."""
 
 DRAFT = 2
 """The least size of a decoded JPEG in multiples of the requested size; the smallest such JPEG scale is decoded."""
@@ -41,8 +45,16 @@ class MoreThan8Bits(ValueError):
         return MoreThan8Bits, (self.values,)
 
 
-def decode(path: Path, image_size: int, channels: int, value_range: ValueRange | None = None) -> Pixels:
-    """Decodes an image to uint8 (image_size, image_size, channels): resizes the shorter side, then crops the centre.
+def decode(
+    encoded: Encoded,
+    image_size: int,
+    channels: int,
+    value_range: ValueRange | None = None,
+    *,
+    resize: str = "shorter_side",
+    interpolation: str = "bilinear",
+) -> Pixels:
+    """Decodes an image to uint8 (image_size, image_size, channels); `ImageFormat` explains the last two arguments.
 
     EXIF rotation is applied, palettes become colours, and transparent pixels are laid on white. An image with more than
     8 bits per channel (modes I, I;16 and F of Pillow) is mapped linearly from `value_range` to 8 bits; values outside
@@ -52,7 +64,7 @@ def decode(path: Path, image_size: int, channels: int, value_range: ValueRange |
         # Nothing to do about a broken tag or an odd palette; an unreadable image raises an error.
         warnings.simplefilter("ignore", UserWarning)
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # Pillow raises at twice as many pixels
-        with Image.open(path, formats=_formats()) as opened:
+        with _opened(encoded) as opened:
             values = deep_values(opened)
             if values is None:
                 opened.draft("RGB" if channels == 3 else "L", (DRAFT * image_size, DRAFT * image_size))
@@ -62,14 +74,44 @@ def decode(path: Path, image_size: int, channels: int, value_range: ValueRange |
             else:
                 image = _with_8_bits(values, value_range)
                 image.getexif().update(opened.getexif())
-            image = _plain(_middle(ImageOps.exif_transpose(image)), "RGB" if channels == 3 else "L")
-    scale = image_size / min(image.size)
-    if scale != 1:
-        width, height = (max(image_size, round(side * scale)) for side in image.size)
-        image = image.resize((width, height), Image.Resampling.BILINEAR)
-    left, top = ((side - image_size) // 2 for side in image.size)
-    image = image.crop((left, top, left + image_size, top + image_size))
+            upright = ImageOps.exif_transpose(image)
+            if resize == "shorter_side":
+                upright = _middle(upright)
+            image = _plain(upright, "RGB" if channels == 3 else "L")
+    image = _square(image, image_size, resize, Image.Resampling[interpolation.upper()])
     return np.asarray(image, dtype=np.uint8).reshape(image_size, image_size, channels)
+
+
+def _opened(encoded: Encoded) -> Image.Image:
+    if isinstance(encoded, Image.Image):
+        return encoded
+    if isinstance(encoded, Path):
+        return Image.open(encoded, formats=_formats())
+    if not encoded:
+        raise ValueError("it is empty")
+    try:
+        return Image.open(io.BytesIO(encoded), formats=_formats())
+    except UnidentifiedImageError:  # Pillow's message names the buffer
+        raise ValueError("it is not an image of a known format") from None
+
+
+def _square(image: Image.Image, side: int, resize: str, interpolation: Image.Resampling) -> Image.Image:
+    """Makes an image a square of `side` pixels, as `ImageFormat.resize` says."""
+    if resize == "squash":
+        return image if image.size == (side, side) else image.resize((side, side), interpolation)
+    if resize == "pad":
+        scale = side / max(image.size)
+        width, height = (min(side, max(1, round(length * scale))) for length in image.size)
+        image = image if scale == 1 else image.resize((width, height), interpolation)
+        padded = Image.new(image.mode, (side, side))  # black
+        padded.paste(image, ((side - width) // 2, (side - height) // 2))
+        return padded
+    scale = side / min(image.size)
+    if scale != 1:
+        width, height = (max(side, round(length * scale)) for length in image.size)
+        image = image.resize((width, height), interpolation)
+    left, top = ((length - side) // 2 for length in image.size)
+    return image.crop((left, top, left + side, top + side))
 
 
 def deep_values(opened: Image.Image) -> Values | None:
@@ -154,28 +196,30 @@ def _plain(image: Image.Image, mode: str) -> Image.Image:
 
 @dataclass(frozen=True)
 class DecodedRows:
-    """The result of decoding some files: how many were tried, which failed and why, and which have more than 8 bits.
+    """The result of decoding some images: how many were tried, which failed and why, and which have more than 8 bits.
 
-    `unreadable` has the path and the reason of each failure. `deep` has the row, the path and a sample of the values of
-    each image that needs a `ValueRange` to be decoded.
+    `unreadable` has the row and the reason of each failure. `deep` has the row and a sample of the values of each image
+    that needs a `ValueRange` to be decoded.
     """
 
     tried: int
-    unreadable: list[tuple[Path, str]]
-    deep: list[tuple[int, Path, Values]]
+    unreadable: list[tuple[int, str]]
+    deep: list[tuple[int, Values]]
 
 
 def decode_into(
-    file: Path, rows: Sequence[tuple[int, Path]], image_size: int, channels: int, value_range: ValueRange | None
+    file: Path, rows: Sequence[tuple[int, Encoded]], image_format: ImageFormat, value_range: ValueRange | None
 ) -> DecodedRows:
-    """Decodes each image of `rows`, pairs of row number and path, into that row of the npy array in `file`."""
+    """Decodes each image of `rows`, pairs of row number and image, into that row of the npy array in `file`."""
     array = np.load(file, mmap_mode="r+")
     decoded = DecodedRows(len(rows), [], [])
-    for row, path in rows:
+    size, channels = image_format.image_size, image_format.channels
+    how = {"resize": image_format.resize, "interpolation": image_format.interpolation}
+    for row, encoded in rows:
         try:
-            array[row] = decode(path, image_size, channels, value_range)
+            array[row] = decode(encoded, size, channels, value_range, **how)
         except MoreThan8Bits as deep:
-            decoded.deep.append((row, path, deep.values))
+            decoded.deep.append((row, deep.values))
         except Exception as error:  # Pillow's plugins also raise SyntaxError, struct.error and others
-            decoded.unreadable.append((path, str(error) or type(error).__name__))
+            decoded.unreadable.append((row, str(error) or type(error).__name__))
     return decoded

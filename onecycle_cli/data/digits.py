@@ -2,11 +2,32 @@
 
 import numpy as np
 
-from onecycle_cli.data.images import Source, Split
+from onecycle_cli.data.images import PixelSpec, Source, Split
+from onecycle_cli.progress import Report
 
 IMAGES = 1797
 HIGHEST = 16
 """The largest value of a pixel in scikit-learn's data, which counts from 0 to 16."""
+
+
+def read(settings: PixelSpec, report: Report) -> Source:  # noqa: ARG001  part of the interface
+    """Reads the digits in the size of `settings`."""
+    return read_digits().resized(settings)
+
+
+def signature(settings: PixelSpec) -> str:  # noqa: ARG001  part of the interface
+    """Returns the name of the source: its images never change."""
+    return "digits"
+
+
+def known_train_images(settings: PixelSpec) -> int:  # noqa: ARG001  part of the interface
+    """Returns the number of digits; there is no other split."""
+    return IMAGES
+
+
+def inventory(settings: PixelSpec) -> None:  # noqa: ARG001  part of the interface
+    """Returns None: the digits are a part of scikit-learn, so there is nothing to check."""
+    return
 
 
 def read_digits() -> Source:
@@ -15,4 +36,4 @@ def read_digits() -> Source:
 
     images, labels = load_digits(return_X_y=True)
     pixels = np.rint(images.reshape(-1, 8, 8, 1) * (255 / HIGHEST)).astype(np.uint8)
-    return Source(Split(pixels, labels.astype(np.int64)), None, None, tuple("0123456789"))
+    return Source(Split(pixels, labels.astype(np.int64)), None, None, tuple("0123456789"), "digits")

@@ -22,6 +22,9 @@ UNSETTLED_NS = 2 * 10**9
 A second write within one tick of a coarse clock (2 s on FAT) does not change the times of a file.
 """
 
+LARGE = 2**24
+"""The size in bytes above which a file is hashed piece by piece: a table of images may be larger than the memory."""
+
 REPORT_EVERY = 1_000
 """The number of files between two progress reports."""
 
@@ -44,7 +47,7 @@ def content_digests(files: Sequence[Path], index: Path, report: Report) -> list[
             entry = known.get(str(file))
             if entry is None or entry[:-1] != state:
                 unread += 1
-                entry = [*state, hashlib.blake2b(file.read_bytes(), digest_size=16).hexdigest()]
+                entry = [*state, _digest(file, stat.st_size)]
         except OSError as error:  # also a broken link
             unreadable.append(f"{file} cannot be read: {error.strerror}")
             continue
@@ -61,6 +64,13 @@ def content_digests(files: Sequence[Path], index: Path, report: Report) -> list[
     if now_known != known:
         _write_index(index, now_known)
     return digests
+
+
+def _digest(file: Path, size: int) -> str:
+    if size <= LARGE:
+        return hashlib.blake2b(file.read_bytes(), digest_size=16).hexdigest()
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
 def _read_index(index: Path) -> dict[str, list[int | str]]:

@@ -5,12 +5,15 @@ There are two layouts: `splits` is `path/train/<class>/*`, with optional test an
 """
 
 import os
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
+from onecycle_cli.data.decoded_cache import ImageFiles
 from onecycle_cli.data.decoding import image_endings
+from onecycle_cli.data.labelled_images import LabelledImages, Skipped
 from onecycle_cli.errors import InputError
 
 VALID_FOLDERS = ("valid", "val", "validation")
@@ -27,24 +30,6 @@ MOST_NAMED = 10
 
 
 @dataclass(frozen=True)
-class Skipped:
-    """A file or folder that is not used: `what` is the reason, `files` the number of files (0: not counted).
-
-    `split` and `class_name` are those of the file or folder, or "".
-    """
-
-    split: str
-    class_name: str
-    path: Path
-    what: str
-    files: int = 0
-
-    def __str__(self) -> str:
-        count = f"{self.files:,} file{'' if self.files == 1 else 's'}, " if self.files else ""
-        return f"{self.path}: {count}{self.what}"
-
-
-@dataclass(frozen=True)
 class Listing:
     """The images of a folder: for each split, paths and class numbers, sorted by class name and then by path."""
 
@@ -56,10 +41,10 @@ class Listing:
         """Returns paths and class numbers of the images of all splits, in the order of the splits."""
         return [file for files in self.splits.values() for file in files]
 
-    def counts(self) -> dict[tuple[str, str], int]:
-        """Returns the number of images by (split, class name), including the zeros."""
-        found = Counter((split, label) for split, files in self.splits.items() for _, label in files)
-        return {(split, name): found[split, n] for split in self.splits for n, name in enumerate(self.classes)}
+    def labelled(self) -> LabelledImages:
+        """Returns the files with their labels, to be decoded."""
+        labels = {split: np.array([label for _, label in files], np.int64) for split, files in self.splits.items()}
+        return LabelledImages(self.classes, labels, ImageFiles([file for file, _ in self.files()]), self.skipped)
 
 
 def list_folder(path: Path, layout: str = "auto") -> Listing:

@@ -1,7 +1,8 @@
 """Images and labels as numpy arrays, in splits with class names."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,39 @@ Contents = NDArray[np.uint64]
 
 ValueRange = tuple[float, float]
 """The two values that become 0 and 255 in images with more than 8 bits per channel; the mapping between is linear."""
+
+
+class PixelSpec(Protocol):
+    """The settings that decide the pixels of every image: those of `ImageFormat`."""
+
+    @property
+    def image_size(self) -> int: ...
+    @property
+    def channels(self) -> int: ...
+    @property
+    def resize(self) -> str: ...
+    @property
+    def interpolation(self) -> str: ...
+
+
+@dataclass(frozen=True)
+class ImageFormat:
+    """The format that images are decoded to: uint8 (image_size, image_size, channels).
+
+    `resize` is how an image becomes a square: "shorter_side" resizes the shorter side and cuts off the rest of the
+    longer one, "squash" resizes both sides, "pad" resizes the longer side and adds black. `interpolation` is
+    "bilinear", "bicubic", "nearest" or "lanczos", as Pillow has them.
+    """
+
+    image_size: int
+    channels: int
+    resize: str = "shorter_side"
+    interpolation: str = "bilinear"
+
+    @staticmethod
+    def of(settings: PixelSpec) -> "ImageFormat":
+        """Returns the format that a recipe's `data` section asks for."""
+        return ImageFormat(settings.image_size, settings.channels, settings.resize, settings.interpolation)
 
 
 @dataclass(frozen=True)
@@ -51,16 +85,26 @@ def contents_of(images: Pixels) -> Contents:
 class Source:
     """The splits of a data source, before images are held out; `valid` and `test` are None if the source lacks them.
 
-    `signature` changes when the images change; it is "" if they never change. `value_range` maps images with more than
-    8 bits per channel; it is None if there are none.
+    `signature` changes when the images change; for images that never change, it is the name of the source.
+    `value_range` maps images with more than 8 bits per channel; it is None if there are none.
     """
 
     train: Split
     valid: Split | None
     test: Split | None
     classes: tuple[str, ...]
-    signature: str = ""
+    signature: str
     value_range: ValueRange | None = None
+
+    def resized(self, pixels: PixelSpec) -> "Source":
+        """Returns the same source with all images in the size and the channels of `pixels`."""
+
+        def changed(split: Split) -> Split:
+            images = resized(split.images, pixels.image_size, pixels.channels, pixels.interpolation)
+            return Split(images, split.labels)
+
+        valid, test = (None if split is None else changed(split) for split in (self.valid, self.test))
+        return replace(self, train=changed(self.train), valid=valid, test=test)
 
 
 @dataclass(frozen=True)
@@ -111,10 +155,11 @@ def channel_statistics(images: Pixels) -> tuple[tuple[float, ...], tuple[float, 
     return tuple(map(float, mean)), tuple(map(float, np.sqrt(variance)))
 
 
-def resized(images: Pixels, image_size: int, channels: int) -> Pixels:
+def resized(images: Pixels, image_size: int, channels: int, interpolation: str = "bilinear") -> Pixels:
     """Resizes square images to `image_size` and converts them to 1 or 3 channels; returns the same array if unchanged.
 
-    Grey uses the weights of Pillow's mode "L" (ITU-R 601); the resize is bilinear with antialiasing.
+    Grey uses the weights of Pillow's mode "L" (ITU-R 601). "bilinear" is with antialiasing; the other kinds of
+    `interpolation` are Pillow's own.
     """
     if images.shape[-1] == 1 and channels == 3:
         images = np.repeat(images, 3, axis=-1)
@@ -123,10 +168,23 @@ def resized(images: Pixels, image_size: int, channels: int) -> Pixels:
         images = np.rint(grey).astype(np.uint8)[..., None]
     if images.shape[1] == image_size:
         return images
-    return _interpolated(images, image_size)
+    return (
+        _bilinear(images, image_size) if interpolation == "bilinear" else _by_pillow(images, image_size, interpolation)
+    )
 
 
-def _interpolated(images: Pixels, image_size: int) -> Pixels:
+def _by_pillow(images: Pixels, image_size: int, interpolation: str) -> Pixels:
+    from PIL import Image
+
+    size, channels, kind = (image_size, image_size), images.shape[-1], Image.Resampling[interpolation.upper()]
+    result = np.empty((len(images), *size, channels), dtype=np.uint8)
+    for row, image in enumerate(images):
+        resized_image = Image.fromarray(image[..., 0] if channels == 1 else image).resize(size, kind)
+        result[row] = np.asarray(resized_image).reshape(*size, channels)
+    return result
+
+
+def _bilinear(images: Pixels, image_size: int) -> Pixels:
     import torch
 
     size = (image_size, image_size)

@@ -1,40 +1,57 @@
 """The entry point: opens the images that a recipe's `data` section describes, split and measured."""
 
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
-from onecycle_cli.data.cache import cache_folder
-from onecycle_cli.data.cifar10 import TRAIN_IMAGES, read_cifar10
-from onecycle_cli.data.digits import IMAGES, read_digits
-from onecycle_cli.data.image_folder import folder_signature, notes_on, read_image_folder
-from onecycle_cli.data.images import ImageData, Source, Split, channel_statistics, resized
+from onecycle_cli.data import cifar10, csv_table, datasets, digits, image_folder, parquet, torchvision
+from onecycle_cli.data.images import ImageData, PixelSpec, Source, Split, channel_statistics
+from onecycle_cli.data.labelled_images import Inventory
 from onecycle_cli.data.splits import held_out_size, hold_out
 from onecycle_cli.errors import InputError
 from onecycle_cli.progress import Report
 
 
-class DataSpec(Protocol):
-    """The settings that images are opened by: where they are, how large they become, how they are split and scaled."""
+class DataSpec(PixelSpec, Protocol):
+    """The settings that images are opened by: the source, how large they become, how they are split and scaled.
+
+    The source's own fields come on top: each file of a source has a protocol with them.
+    """
 
     @property
     def source(self) -> str: ...
-    @property
-    def path(self) -> str | None: ...
-    @property
-    def layout(self) -> str: ...
-    @property
-    def mirrors(self) -> Sequence[str]: ...
-    @property
-    def image_size(self) -> int: ...
-    @property
-    def channels(self) -> int: ...
     @property
     def valid_fraction(self) -> float: ...
     @property
     def mean(self) -> tuple[float, ...] | None: ...
     @property
     def std(self) -> tuple[float, ...] | None: ...
+
+
+class ImageSource(Protocol):
+    """A source of images: a module with these functions. `settings` have the fields of that source too."""
+
+    def read(self, settings: Any, report: Report) -> Source:
+        """Reads all images in the size of `settings`; downloads or decodes them if needed."""
+
+    def signature(self, settings: Any) -> str:
+        """Returns the `signature` of the images without decoding them."""
+
+    def known_train_images(self, settings: Any) -> int | None:
+        """Returns the number of images of the training split, or None if the data must be opened to count them."""
+
+    def inventory(self, settings: Any) -> Inventory | None:
+        """Counts the images without decoding or downloading them; None if there is nothing to check."""
+
+
+SOURCES: dict[str, ImageSource] = {
+    "cifar10": cifar10,
+    "csv": csv_table,
+    "datasets": datasets,
+    "digits": digits,
+    "image_folder": image_folder,
+    "parquet": parquet,
+    "torchvision": torchvision,
+}
+"""The module of each source, by `data.source`."""
 
 
 def open_data(
@@ -56,7 +73,7 @@ def open_data(
     when a download fails.
     """
     mean, std = settings.mean or mean, settings.std or std
-    found = _read(settings, report)
+    found = SOURCES[settings.source].read(settings, report)
     train, valid, valid_is, test = _split(found, settings.valid_fraction, seed)
     if mean is None or std is None:
         computed_mean, computed_std = channel_statistics(train.images)
@@ -64,25 +81,7 @@ def open_data(
             for text in _constant_channels(computed_mean, computed_std):
                 report(text)
         mean, std = mean or computed_mean, std or tuple(value or 1.0 for value in computed_std)
-    signature = found.signature or settings.source
-    return ImageData(train, valid, valid_is, test, found.classes, mean, std, signature, found.value_range)
-
-
-def _read(settings: DataSpec, report: Report) -> Source:
-    match settings.source:
-        case "digits":
-            return _resized(read_digits(), settings.image_size, settings.channels)
-        case "cifar10":
-            cifar10 = read_cifar10(cache_folder(), settings.mirrors, report)
-            return _resized(cifar10, settings.image_size, settings.channels)
-        case "image_folder":
-            assert settings.path is not None  # the recipe holds to it
-            path = Path(settings.path)
-            folder = read_image_folder(path, settings.layout, settings.image_size, settings.channels, report)
-            for text in notes_on(folder):
-                report(text)
-            return folder.source
-    raise ValueError(f"unknown source {settings.source!r}")
+    return ImageData(train, valid, valid_is, test, found.classes, mean, std, found.signature, found.value_range)
 
 
 CHANNEL_NAMES = {1: ("grey",), 3: ("red", "green", "blue")}
@@ -101,24 +100,24 @@ def _constant_channels(mean: tuple[float, ...], std: tuple[float, ...]) -> list[
     ]
 
 
-def known_train_images(source: str, valid_fraction: float) -> int | None:
-    """Returns the number of training images, or None if it is not known without opening the data."""
-    images = {"cifar10": TRAIN_IMAGES, "digits": IMAGES}.get(source)
-    return None if images is None else images - held_out_size(images, valid_fraction)
+def known_train_images(settings: DataSpec) -> int | None:
+    """Returns the number of images to train on, or None if it is not known without opening the data."""
+    images = SOURCES[settings.source].known_train_images(settings)
+    return None if images is None else images - held_out_size(images, settings.valid_fraction)
 
 
-def source_signature(source: str, path: str | None, layout: str) -> str:
-    """Returns the `signature` of a source's images without decoding them."""
-    return folder_signature(Path(path), layout) if source == "image_folder" and path is not None else source
+def source_inventory(settings: DataSpec) -> Inventory | None:
+    """Counts a recipe's images by split and class, and lists what is not used, without decoding or downloading.
+
+    None if there is nothing to check. `InputError` when the data cannot be listed, `MachineError` when a download is
+    missing or damaged.
+    """
+    return SOURCES[settings.source].inventory(settings)
 
 
-def _resized(source: Source, image_size: int, channels: int) -> Source:
-    def changed(split: Split | None) -> Split | None:
-        return None if split is None else Split(resized(split.images, image_size, channels), split.labels)
-
-    train = changed(source.train)
-    assert train is not None
-    return Source(train, changed(source.valid), changed(source.test), source.classes, source.signature)
+def source_signature(settings: DataSpec) -> str:
+    """Returns the `signature` of a recipe's images without decoding them."""
+    return SOURCES[settings.source].signature(settings)
 
 
 def _split(source: Source, valid_fraction: float, seed: int) -> tuple[Split, Split, str, Split | None]:
@@ -126,9 +125,9 @@ def _split(source: Source, valid_fraction: float, seed: int) -> tuple[Split, Spl
     if valid_fraction > 0:
         if source.valid is not None:
             raise InputError(
-                f"The folder has a validation split of {len(source.valid)} images, but data.valid_fraction is "
+                f"The source has a validation split of {len(source.valid)} images, but data.valid_fraction is "
                 f"{valid_fraction:g}.",
-                "Set data.valid_fraction to 0 to use the folder's split.",
+                "Set data.valid_fraction to 0 to use the source's split.",
             )
         train, valid = hold_out(source.train, valid_fraction, seed)
         return train, valid, "held out for validation", source.test

@@ -72,17 +72,17 @@ def plan_cells(
     source: str,
 ) -> list[Cell]:
     """Makes and checks a cell for each variation of `recipe`. `source` is the name of the recipe in messages."""
-    signatures: dict[tuple[str | None, str], str] = {}
+    signatures: dict[object, str] = {}
     cells: list[Cell] = []
     for values in variations:
         one = varied(recipe, values, source)
-        where = (one.data.path, one.data.layout)
-        if where not in signatures:
-            signatures[where] = source_signature(one.data.source, *where)
+        images = one.data.images
+        if images not in signatures:
+            signatures[images] = source_signature(one.data)
         settings = result_settings(one, precision)
         if one.model.source == "module":
             settings["network_sha256"] = source_hash(one.model.function)
-        key = fingerprint(settings | {"mode": mode, "repeats": repeats, "images": signatures[where]})
+        key = fingerprint(settings | {"mode": mode, "repeats": repeats, "images": signatures[images]})
         name = folder_name(values)
         if any(cell.name == name for cell in cells):
             name = f"{name}-{key}"

@@ -28,7 +28,8 @@ class Classifier(nn.Module):
     It maps pixels, uint8 (N, image_size, image_size, channels), to logits, float (N, classes).
 
     `classes`, `image_size`, `channels`, `mean` and `std` describe the training images. `value_range` is the range of
-    values that was scaled to 0 to 255 in images with more than 8 bits a channel; None if there were none.
+    values that was scaled to 0 to 255 in images with more than 8 bits a channel; None if there were none. `resize` and
+    `interpolation` are how an image becomes a square, as in the recipe of the training.
     """
 
     def __init__(self, model: nn.Module, header: Header) -> None:
@@ -40,6 +41,8 @@ class Classifier(nn.Module):
         self.mean = header.mean
         self.std = header.std
         self.value_range = header.value_range
+        self.resize = header.resize
+        self.interpolation = header.interpolation
 
     def forward(self, pixels: Tensor) -> Tensor:
         device = next(self.parameters()).device
@@ -57,7 +60,8 @@ class Classifier(nn.Module):
         if not path.is_file():
             raise InputError(f"There is no image at {path}.", "Name image files.")
         try:
-            return torch.from_numpy(decode(path, self.image_size, self.channels, self.value_range).copy())
+            how = {"resize": self.resize, "interpolation": self.interpolation}
+            return torch.from_numpy(decode(path, self.image_size, self.channels, self.value_range, **how).copy())
         except Exception as error:  # Pillow's plugins raise many kinds of errors
             raise InputError(f"{path} cannot be read as an image: {error}", "Repair it or leave it out.") from None
 

@@ -1,15 +1,12 @@
 """Checks the images of a recipe before a training: the classes, the files that are not used, and unusual statistics."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from onecycle_cli.data.cache import cache_folder
-from onecycle_cli.data.cifar10 import check_cifar10
-from onecycle_cli.data.folder_listing import list_folder
-from onecycle_cli.data.image_folder import NOT_USED
 from onecycle_cli.data.images import ImageData, Pixels, channel_statistics
+from onecycle_cli.data.labelled_images import NOT_USED
+from onecycle_cli.data.open_data import source_inventory
 from onecycle_cli.experiments.kept_images import copies_note
 from onecycle_cli.experiments.prepared_recipe import open_recipe_data
 from onecycle_cli.progress import Progress, Report
@@ -40,25 +37,22 @@ class Measured:
 
 
 def check_files(recipe: Recipe) -> list[CheckedClass]:
-    """Lists the classes of each split of an image folder, and everything in the folder that is not used.
+    """Lists the classes of each split, and every file and folder that is not used.
 
-    Nothing is decoded or downloaded. Other sources have no rows. `MachineError` if the archive of CIFAR-10 is missing
-    or damaged.
+    Nothing is decoded or downloaded. cifar10 and digits have no rows. `MachineError` if a download is missing or
+    damaged.
     """
-    if recipe.data.source == "cifar10":
-        check_cifar10(cache_folder())
-    if recipe.data.source != "image_folder":
+    found = source_inventory(recipe.data)
+    if found is None:
         return []
-    assert recipe.data.path is not None  # the recipe ensures it
-    listing = list_folder(Path(recipe.data.path), recipe.data.layout)
-    inside: dict[tuple[str, str], list[str]] = {key: [] for key in listing.counts()}
+    inside: dict[tuple[str, str], list[str]] = {key: [] for key in found.counts}
     outside = []
-    for one in listing.skipped:
+    for one in found.skipped:
         if (one.split, one.class_name) in inside:
             inside[one.split, one.class_name].append(str(one))
         else:
             outside.append(CheckedClass(one.split, one.class_name, None, str(one)))
-    rows = [CheckedClass(*key, images, "; ".join(inside[key])) for key, images in listing.counts().items()]
+    rows = [CheckedClass(*key, images, "; ".join(inside[key])) for key, images in found.counts.items()]
     return [*rows, *outside]
 
 

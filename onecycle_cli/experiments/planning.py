@@ -42,7 +42,7 @@ def decay_gain(recipe: Recipe) -> float:
 
 def known_steps_per_epoch(recipe: Recipe) -> int | None:
     """Returns the steps per epoch if the number of images is known without opening the data; None for a folder."""
-    images = known_train_images(recipe.data.source, recipe.data.valid_fraction)
+    images = known_train_images(recipe.data)
     if images is None:
         return None
     check_batch_size(recipe.data.batch_size, images)

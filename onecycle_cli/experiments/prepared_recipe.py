@@ -305,4 +305,13 @@ def weights_header(recipe: Recipe, prepared: PreparedRecipe) -> Header:
     arguments = network_arguments(
         recipe.model, channels=recipe.data.channels, classes=prepared.classes, image_size=size
     )
-    return Header(arguments, data.classes, size, data.mean, data.std, data.value_range)
+    return Header(
+        arguments,
+        data.classes,
+        size,
+        data.mean,
+        data.std,
+        data.value_range,
+        recipe.data.resize,
+        recipe.data.interpolation,
+    )

@@ -49,11 +49,9 @@ def resumption(
     else:
         of_epochs = recipe.schedule.epochs
         notes.append(f"Going on at step {checkpoint.position.step}, in a training of {of_epochs} epochs.")
-        if (
-            checkpoint.images != source_signature(recipe.data.source, recipe.data.path, recipe.data.layout)
-            and not force
-        ):
-            what = f"The images in {recipe.data.path} have changed since {run.path} began."
+        if checkpoint.images != source_signature(recipe.data) and not force:
+            where = getattr(recipe.data, "path", recipe.data.source)
+            what = f"The images in {where} have changed since {run.path} began."
             raise InputError(what, "Put them back as they were, train anew, or go on all the same with --force.")
     if epochs is not None and epochs != recipe.schedule.epochs:
         longer, told = _rescheduled(recipe, epochs, checkpoint, facts)

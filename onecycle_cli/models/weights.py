@@ -19,7 +19,8 @@ class Header:
     """The model and the preprocessing that belong to the weights: `model` holds the `network_arguments`.
 
     `mean` and `std` have one value per channel, on a scale from 0 to 1. `value_range` maps images with more than 8 bits
-    per channel to 8 bits; it is None if there were none in training, and in files of older versions.
+    per channel to 8 bits; it is None if there were none in training, and in files of older versions. `resize` and
+    `interpolation` are those of the recipe's `data` section; files of older versions have the defaults.
     """
 
     model: dict[str, Any]
@@ -28,6 +29,8 @@ class Header:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     value_range: tuple[float, float] | None = None
+    resize: str = "shorter_side"
+    interpolation: str = "bilinear"
 
 
 def as_bytes(tensors: Mapping[str, Tensor], entries: Mapping[str, str]) -> bytes:
@@ -82,6 +85,8 @@ def load_weights(path: Path) -> tuple[dict[str, Tensor], Header]:
             tuple(entries["mean"]),
             tuple(entries["std"]),
             _pair(entries.get("value_range")),
+            entries.get("resize", "shorter_side"),
+            entries.get("interpolation", "bilinear"),
         )
     except (SafetensorError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path} does not hold weights that onecycle saved ({error}).", fix) from None

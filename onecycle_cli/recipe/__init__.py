@@ -1,8 +1,8 @@
 """Recipes: reads YAML into one frozen, validated object, and writes it back to YAML."""
 
+from onecycle_cli.recipe.data_fields import DataSettings
 from onecycle_cli.recipe.fields import (
     MOST_RANGE_STEPS,
-    DataSettings,
     FindLrSettings,
     OptimizerSettings,
     Recipe,

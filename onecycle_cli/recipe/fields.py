@@ -1,4 +1,4 @@
-"""The fields of a recipe, in the order of the file. Those of the model and the schedule are in separate files.
+"""The fields of a recipe, in the order of the file. The larger sections are in files of their own.
 
 A field that changes the result has no default, so that a recipe file is complete. A field has a default only if it
 applies to one choice in its section (`beta2` to AdamW) or does not change the result. The bounds refuse obvious
@@ -9,7 +9,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from onecycle_cli.recipe.field_types import Lr, Momentum, PathText, Section, WeightDecay, WholeNumber
+from onecycle_cli.recipe.data_fields import AnyData
+from onecycle_cli.recipe.field_types import Lr, Momentum, Section, WeightDecay, WholeNumber
 from onecycle_cli.recipe.fine_tune_fields import FineTuneSettings
 from onecycle_cli.recipe.model_fields import AnyModel
 from onecycle_cli.recipe.older_recipes import without_unused
@@ -17,60 +18,6 @@ from onecycle_cli.recipe.schedule_fields import AnySchedule
 from onecycle_cli.recipe.variants import Choice, variants_in
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)]
-# YAML has no tuples, and strict mode refuses a list for a tuple. The elements are still checked strictly.
-ChannelStatistics = Annotated[tuple[float, ...], Field(strict=False, min_length=1, max_length=3)]
-Url = Annotated[str, Field(pattern=r"^https?://\S+$")]
-
-
-class DataSettings(Section):
-    """The images of a recipe, and how they are split, batched and augmented."""
-
-    source: Literal["cifar10", "image_folder", "digits"]
-    path: PathText | None = Field(None, description="Only for source image_folder: the folder with the images.")
-    layout: Literal["auto", "splits", "flat"] = Field(
-        "auto",
-        description="Only for source image_folder. splits: train/<class>/ and test/<class>/; flat: <class>/; auto: "
-        "splits if there is a folder train, otherwise flat.",
-    )
-    mirrors: tuple[Url, ...] = Field(
-        (), strict=False, description="URLs of identical copies of the archive, to try before the default URLs."
-    )
-    image_size: WholeNumber = Field(ge=8, le=1024, description="Side of the square images, in pixels.")
-    channels: Literal[1, 3]
-    valid_fraction: float = Field(
-        ge=0,
-        le=0.9,
-        description="Share of the training images to hold out; 0: validate on the source's validation or test split.",
-    )
-    batch_size: WholeNumber = Field(ge=2, le=1_000_000)
-    drop_last: bool = Field(description="Whether to skip the last batch of an epoch if it is smaller.")
-    mean: ChannelStatistics | None = Field(
-        description="A value per channel, from 0 to 1; null: computed from the training images."
-    )
-    std: ChannelStatistics | None = Field(
-        description="A value per channel, from 0 to 1; null: computed from the training images."
-    )
-    horizontal_flip: bool
-    random_crop: bool
-    padding: WholeNumber = Field(ge=0, le=512, description="Pixels on each side before the crop.")
-    padding_mode: Literal["reflect", "zeros"]
-
-    @model_validator(mode="after")
-    def _fits_together(self) -> Self:
-        if self.source == "image_folder" and self.path is None:
-            raise ValueError("source image_folder needs data.path, the folder with the images")
-        if self.source != "image_folder" and self.layout != "auto":
-            raise ValueError("data.layout works only with source image_folder")
-        for name, statistics in (("mean", self.mean), ("std", self.std)):
-            if statistics is not None and len(statistics) != self.channels:
-                raise ValueError(f"data.{name} has {len(statistics)} numbers, but data.channels is {self.channels}")
-            if statistics is not None and (min(statistics) < 0 or max(statistics) > 1):
-                raise ValueError(f"data.{name} must be from 0 to 1 in each channel: divide by 255")
-        if self.std is not None and min(self.std) <= 0:
-            raise ValueError("data.std must be above 0 in each channel")
-        if self.random_crop and self.padding_mode == "reflect" and self.padding >= self.image_size:
-            raise ValueError("data.padding must be below data.image_size for padding_mode reflect")
-        return self
 
 
 class OptimizerSettings(Section):
@@ -148,6 +95,7 @@ class RuntimeSettings(Section):
 
 
 CHOICES = {
+    "data": Choice(("source",), variants_in(AnyData)),
     "model": Choice(("source",), variants_in(AnyModel)),
     "schedule": Choice(("policy", "shape"), variants_in(AnySchedule)),
 }
@@ -160,7 +108,7 @@ class Recipe(Section):
     name: Name
     description: str
     seed: WholeNumber = Field(ge=0, lt=2**32)
-    data: DataSettings
+    data: AnyData
     model: AnyModel
     optimizer: OptimizerSettings
     schedule: AnySchedule

@@ -30,7 +30,10 @@ LARGEST = 2**20
 PATHS = (("data", "path"), ("model", "init"), ("model", "weights"), ("model", "function"))
 """The fields that contain a path, which may not be UTF-8: `errors.py` describes how it is written to a file."""
 
-TEXTS = {"name", "description", *(".".join(field) for field in PATHS)}
+TEXTS = {
+    *("name", "description", *(".".join(field) for field in PATHS)),
+    *("data.path_column", "data.image_column", "data.label_column", "data.split_column"),
+}
 """The fields whose override is plain text and not parsed as YAML: a folder may be called 2024 or `photos #1`."""
 
 

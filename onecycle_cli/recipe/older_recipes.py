@@ -6,6 +6,7 @@ from typing import Any
 from onecycle_cli.recipe.variants import Choice
 
 FLAT_FIELDS: dict[str, dict[str, Any]] = {
+    "data": {"path": None, "layout": "auto", "mirrors": []},
     "schedule": {
         **dict.fromkeys(("shape", "div_factor", "final_div_factor", "pct_start", "legs", "base_momentum")),
         "anneal_strategy": "cos",
@@ -21,22 +22,26 @@ FLAT_FIELDS: dict[str, dict[str, Any]] = {
 A new variant adds nothing here, because older versions did not have its fields.
 """
 
-DUMPED = {"anneal_strategy", "three_phase", "mode"}
-"""The fields that mark a `recipe.yaml` of an older version: they belong to different schedules, so people never write
-all of them."""
+DUMPED = {"schedule": {"anneal_strategy", "three_phase", "mode"}, "data": {"layout", "mirrors"}, "model": set()}
+"""The fields that mark a section of a `recipe.yaml` of an older version, by section.
+
+They belong to different variants, so people do not write all of them.
+"""
 
 
 def without_unused(section: str, values: Mapping[Any, Any], choice: Choice) -> dict[Any, Any]:
     """Removes the unused fields of other variants that older versions wrote into a section.
 
     A field of another variant is unused if it is null or has its former default. In a section that an older version
-    wrote into a run's folder, it may have any value: `--set schedule.policy=cosine` kept the fields of the cycle.
+    wrote into a run's folder, it may have any value: `--set schedule.policy=cosine` kept the fields of the cycle, and
+    `--set data.source=digits` the path of the folder.
     """
     variant = choice.chosen(values)
     if variant is None:
         return dict(values)
     flat, foreign = FLAT_FIELDS[section], choice.foreign(variant)
-    is_dump = values.keys() >= DUMPED and len(DUMPED & foreign) > 1
+    marks = DUMPED[section]
+    is_dump = bool(marks) and values.keys() >= marks and len(marks & foreign) >= len(marks) - 1
 
     def is_unused(name: object, value: object) -> bool:
         return name in foreign and (is_dump or value is None or (name in flat and _same(value, flat[str(name)])))

@@ -1,6 +1,6 @@
 """Whether a range test is still valid for a recipe: compares the settings that change its curve."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,18 +17,20 @@ UNSAID: dict[str, Any] = {
     RELATIVE_MAX_LR: 1.0,
     "fine_tune.train_frozen_norms": False,
     "data.layout": "auto",
+    "data.resize": "shorter_side",
+    "data.interpolation": "bilinear",
     "model.source": "onecycle",
     "optimizer.class_weights": "none",
+    "model.norm": "batch",
     "model.pretrained": False,
 }
 """The values of missing settings: they are omitted if they have this value, and in runs older than the setting."""
 
+NEWER_OF_CURVES = ("data.resize", "data.interpolation", "model.norm")
+"""The fields that runs of older versions did not save, with the values in `UNSAID`."""
 
-LATER: dict[str, Any] = {"model.norm": "batch"}
-"""The fields that came after the first hashes of settings, with their defaults.
-
-A field with its default is omitted, so that a sweep of an older version, whose folder is named by the hash, resumes.
-"""
+NEWER = (*NEWER_OF_CURVES, "optimizer.class_weights")
+"""The same for the settings of a result; `optimizer.class_weights` was saved with a curve, but not with a result."""
 
 
 @dataclass(frozen=True)
@@ -50,9 +52,8 @@ def curve_settings(recipe: Recipe, precision: str) -> dict[str, Any]:
     its noise. Of max_lr, only the ratios between the layer groups are included; of several stages, only the last one.
     The values are JSON values, so that settings read from a file compare equal.
     """
-    sections = recipe.model_dump(mode="json", include={"data", "model", "optimizer"}, exclude={"data": {"mirrors"}})
-    sections = {name: with_unused(name, fields) for name, fields in sections.items()}
-    settings = _dotted(sections)
+    sections = recipe.model_dump(mode="json", include={"data", "model", "optimizer"})
+    settings = _without_newer(_dotted(sections), NEWER_OF_CURVES)
     settings["find_lr.momentum"] = finder_momentum(recipe)
     last = last_stage(recipe)
     ratios = relative(last.schedule.max_lr)
@@ -72,17 +73,28 @@ def result_settings(recipe: Recipe, precision: str) -> dict[str, Any]:
     equal settings have the same result. `precision` is the resolved one.
     """
     sections = recipe.model_dump(mode="json", exclude={"name", "description", "seed", "sweep_wd", "runtime"})
-    del sections["data"]["mirrors"]
-    if sections["optimizer"]["class_weights"] == "none":
-        del sections["optimizer"]["class_weights"]  # so that a sweep older than this field can be resumed
-    there = {name: with_unused(name, fields) for name, fields in sections.items() if isinstance(fields, dict)}
-    return _dotted(there) | {"seed": recipe.seed, "runtime.precision": precision}
+    there = {name: fields for name, fields in sections.items() if isinstance(fields, dict)}
+    settings = _without_newer(_dotted(there), NEWER)
+    return settings | {"seed": recipe.seed, "runtime.precision": precision}
+
+
+def _without_newer(settings: dict[str, Any], newer: Collection[str]) -> dict[str, Any]:
+    """Leaves out the fields `newer` where they have the value of older versions, which did not have them.
+
+    A hash of the settings names the cells of a sweep, so one that an older version began can be resumed.
+    """
+    return {name: value for name, value in settings.items() if name not in newer or value != UNSAID[name]}
 
 
 def _dotted(sections: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Returns the values of sections by dotted name, without the `LATER` fields that have their default."""
-    settings = {f"{section}.{name}": value for section, fields in sections.items() for name, value in fields.items()}
-    return {name: value for name, value in settings.items() if name not in LATER or value != LATER[name]}
+    """Returns the fields of sections by dotted name, with those that older versions wrote for every variant.
+
+    The mirrors of a download are left out: they do not change the images.
+    """
+    there = {name: with_unused(name, fields) for name, fields in sections.items()}
+    settings = {f"{section}.{name}": value for section, fields in there.items() for name, value in fields.items()}
+    del settings["data.mirrors"]
+    return settings
 
 
 def finder_momentum(recipe: Recipe) -> float:
@@ -96,7 +108,7 @@ def differences(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[Dif
 
     If the policy, shape or source differs, the fields that only one of the two has are not listed.
     """
-    found, wanted = UNSAID | LATER | dict(found), UNSAID | LATER | dict(wanted)
+    found, wanted = UNSAID | dict(found), UNSAID | dict(wanted)
     compared = {*found, *wanted} - _foreign(found) - _foreign(wanted)
     return [
         Difference(field, found.get(field), wanted.get(field))

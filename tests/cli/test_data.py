@@ -3,9 +3,13 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+import torchvision
 from typer.testing import Result
 
 Command = Callable[..., Result]
+SPLITS = ((0, "train"), (1, "train"), (2, "test"))
+TORCHVISION = ("--set", "data.source=torchvision", "--set", "data.dataset=KMNIST")
 
 
 def folder_words(path: Path) -> tuple[str, ...]:
@@ -39,6 +43,30 @@ def test_check_shows_each_class_and_the_brightness_of_the_images(onecycle: Comma
     lines = dict(line.split(maxsplit=1) for line in pairs.splitlines())
     assert lines["valid"] == "3 images, test split"
     assert len(lines["mean"].split(", ")) == len(lines["std"].split(", ")) == 3
+
+
+def test_get_and_check_show_a_table_as_they_show_a_folder(
+    onecycle: Command, image_folder: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torchvision.datasets.KMNIST, "mirrors", ["http://127.0.0.1:9/"])
+    path = image_folder("a", "b", images=3) / "table.csv"
+    rows = [
+        f"{folder}/{n}.png,{name},{split}\n" for folder, name in (("a", "cat"), ("b", "dog")) for n, split in SPLITS
+    ]
+    path.write_text("path,label,split\n" + "".join(rows))
+    words = ("cifar10-resnet8", "--set", "data.source=csv", "--set", f"data.path={path}")
+    lines = onecycle("data", "get", *words).stdout.splitlines()
+    assert [line.split(maxsplit=1) for line in lines[:2]] == [["source", "csv"], ["train", "4 images"]]
+    table, _, _ = onecycle("data", "check", *words).stdout.partition("\n\n")
+    assert [line.split() for line in table.splitlines()[1:]] == [
+        *(["train", "cat", "2"], ["train", "dog", "2"], ["test", "cat", "1"], ["test", "dog", "1"])
+    ]
+    path.write_text("path,label,split\n" + "".join(rows) + "x.png,cat,train\n")
+    missing = onecycle("data", "check", *words)
+    assert missing.exit_code == 2
+    assert "one file is missing" in missing.stderr
+    (dataset,) = {onecycle("data", what, "cifar10-resnet8", *TORCHVISION).exit_code for what in ("get", "check")}
+    assert dataset == 5
 
 
 def test_check_tells_what_is_not_there(onecycle: Command, tmp_path: Path) -> None:

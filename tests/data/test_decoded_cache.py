@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from onecycle_cli.data.decoded_cache import Decoded, decoded_images
-from onecycle_cli.data.images import contents_of
+from onecycle_cli.data.decoded_cache import Decoded, ImageFiles, decoded_images
+from onecycle_cli.data.images import ImageFormat, contents_of
 from onecycle_cli.errors import InputError
 from onecycle_cli.progress import silent
 
 
 def decoded(tmp_path: Path, files: list[Path], trained: int) -> Decoded:
     (tmp_path / "cache").mkdir(exist_ok=True)
-    return decoded_images(tmp_path / "cache", files, trained, "", 8, 1, silent)
+    return decoded_images(tmp_path / "cache", ImageFiles(files), trained, "", ImageFormat(8, 1), silent)
 
 
 def saved(path: Path, values: np.ndarray) -> Path:
@@ -69,3 +69,16 @@ def test_the_range_and_the_hashes_are_kept_with_the_cache(tmp_path: Path) -> Non
     first, second = decoded(tmp_path, [file], 1), decoded(tmp_path, [file], 1)
     assert first.value_range == second.value_range
     assert np.array_equal(second.contents, contents_of(first.images))
+
+
+def test_every_way_to_make_a_square_has_a_cache_of_its_own(tmp_path: Path) -> None:
+    file = saved(tmp_path / "a.png", np.arange(128, dtype=np.uint8).reshape(8, 16))
+    formats = [ImageFormat(8, 1), ImageFormat(8, 1, "pad"), ImageFormat(8, 1, "pad", "nearest"), ImageFormat(9, 1)]
+    images = [
+        decoded_images(tmp_path, ImageFiles([file]), 1, "", image_format, silent).images for image_format in formats
+    ]
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir()) == [
+        *("8px-1ch", "8px-1ch-pad", "8px-1ch-pad-nearest", "9px-1ch")
+    ]
+    assert not np.array_equal(images[1], images[0])
+    assert not np.array_equal(images[1], images[2])

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image, UnidentifiedImageError
 
 from onecycle_cli.data.decoding import MoreThan8Bits, decode, decode_into, image_endings, sampled, value_range_of
+from onecycle_cli.data.images import ImageFormat
 
 COLOURS = np.zeros((8, 8, 3), dtype=np.uint8)
 COLOURS[:, :4] = (200, 30, 40)
@@ -236,6 +237,53 @@ def test_what_may_be_an_image_is_told_by_its_ending(ending: str, may: bool) -> N
     assert (ending in image_endings()) == may
 
 
+WIDE = Image.fromarray(np.repeat(np.repeat(COLOURS[:1, :2], 8, axis=0), 8, axis=1))
+"""16 by 8 pixels: a square of one colour on the left, one of another on the right."""
+
+
+def test_a_square_is_made_by_cutting_squashing_or_padding(tmp_path: Path) -> None:
+    file = saved(tmp_path, WIDE)
+    left, right = COLOURS[0, :2]
+    cut = decode(file, 8, 3)
+    assert (cut[:, :4] == left).all()
+    assert (cut[:, 4:] == right).all()
+    squashed = decode(file, 8, 3, resize="squash", interpolation="nearest")
+    assert (squashed == cut).all()
+    assert np.array_equal(
+        decode(file, 8, 3, resize="squash"), np.asarray(WIDE.resize((8, 8), Image.Resampling.BILINEAR))
+    )
+    padded = decode(file, 8, 3, resize="pad", interpolation="nearest")
+    assert (padded[:2] == 0).all()
+    assert (padded[6:] == 0).all()
+    assert (padded[2:6, :4] == left).all()
+    assert (padded[2:6, 4:] == right).all()
+
+
+@pytest.mark.parametrize("size", [(1, 900), (900, 1), (7, 8), (8, 8), (3, 5)])
+@pytest.mark.parametrize("resize", ["shorter_side", "squash", "pad"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_every_size_becomes_a_square(tmp_path: Path, size: tuple[int, int], resize: str, channels: int) -> None:
+    pixels = decode(saved(tmp_path, Image.new("RGB", size, (255, 255, 255))), 8, channels, resize=resize)
+    assert pixels.shape == (8, 8, channels)
+    assert pixels.max() == 255
+    assert resize == "pad" or pixels.min() == 255
+
+
+@pytest.mark.parametrize("name", ["bilinear", "bicubic", "nearest", "lanczos"])
+def test_an_interpolation_is_pillows(tmp_path: Path, name: str) -> None:
+    expected = np.asarray(Image.fromarray(COLOURS).resize((20, 20), Image.Resampling[name.upper()]))
+    assert np.array_equal(decode(saved(tmp_path, Image.fromarray(COLOURS)), 20, 3, interpolation=name), expected)
+
+
+def test_bytes_and_images_are_decoded_as_the_file_is(tmp_path: Path) -> None:
+    file = saved(tmp_path, WIDE)
+    assert np.array_equal(decode(file.read_bytes(), 8, 3), decode(file, 8, 3))
+    assert np.array_equal(decode(WIDE.copy(), 8, 3), decode(file, 8, 3))
+    for wrong, why in ((b"", "it is empty"), (b"nonsense", "it is not an image of a known format")):
+        with pytest.raises(ValueError, match=why):
+            decode(wrong, 8, 3)
+
+
 def test_rows_are_filled_and_what_cannot_be_read_is_named(tmp_path: Path) -> None:
     good = saved(tmp_path, Image.fromarray(COLOURS))
     text = tmp_path / "text.jpg"
@@ -247,10 +295,10 @@ def test_rows_are_filled_and_what_cannot_be_read_is_named(tmp_path: Path) -> Non
     array = np.lib.format.open_memmap(tmp_path / "a.npy", mode="w+", dtype=np.uint8, shape=(7, 8, 8, 3))
     deep = saved(tmp_path, Image.fromarray(np.full((8, 8), 500, np.uint16)), "deep.png")
     rows = list(enumerate([good, text, cut, empty, good, deep], start=1))
-    decoded = decode_into(tmp_path / "a.npy", rows, 8, 3, None)
+    decoded = decode_into(tmp_path / "a.npy", rows, ImageFormat(8, 3), None)
     assert decoded.tried == 6
-    assert [path for path, _ in decoded.unreadable] == [text, cut, empty]
+    assert [row for row, _ in decoded.unreadable] == [2, 3, 4]
     assert all(why for _, why in decoded.unreadable)
-    assert [(row, path, values.max()) for row, path, values in decoded.deep] == [(6, deep, 500)]
+    assert [(row, values.max()) for row, values in decoded.deep] == [(6, 500)]
     assert np.array_equal(array[1], COLOURS)
     assert np.array_equal(array[5], COLOURS)

@@ -18,7 +18,7 @@ def refused(path: Path, layout: str = "auto") -> InputError:
 
 
 def counts(listing: Listing) -> dict[str, int]:
-    return {f"{split}/{name}": images for (split, name), images in listing.counts().items()}
+    return {f"{split}/{name}": images for (split, name), images in listing.labelled().inventory.counts.items()}
 
 
 def skipped(listing: Listing) -> list[tuple[str, str]]:

@@ -4,6 +4,8 @@ import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,8 +14,7 @@ from PIL import Image
 from onecycle_cli.data import decoded_cache as module
 from onecycle_cli.data.cache import cache_folder
 from onecycle_cli.data.decoding import decode
-from onecycle_cli.data.image_folder import folder_signature, notes_on
-from onecycle_cli.data.image_folder import read_image_folder as read_folder
+from onecycle_cli.data.image_folder import read, signature
 from onecycle_cli.data.images import Source
 from onecycle_cli.errors import InputError
 from onecycle_cli.progress import Progress, Report, silent
@@ -22,11 +23,22 @@ Make = Callable[..., Path]
 
 
 def read_image_folder(path: Path, image_size: int, channels: int, report: Report) -> Source:
-    return read_folder(path, "auto", image_size, channels, report).source
+    return read(settings_of(path, image_size, channels), report)
+
+
+def settings_of(path: Path, image_size: int = 8, channels: int = 3) -> Any:
+    how = {"image_size": image_size, "channels": channels, "resize": "shorter_side", "interpolation": "bilinear"}
+    return SimpleNamespace(path=str(path), layout="auto", **how)
+
+
+def folder_signature(path: Path) -> str:
+    return signature(settings_of(path))
 
 
 def notes(path: Path) -> list[str]:
-    return notes_on(read_folder(path, "auto", 8, 3, silent))
+    news: list[Progress | str] = []
+    read(settings_of(path), news.append)
+    return [one for one in news if isinstance(one, str)]
 
 
 def refused(path: Path) -> InputError:
@@ -211,17 +223,17 @@ def test_two_folders_that_are_swapped_with_equal_sizes_and_times_are_decoded_aga
     for file in path.glob("*/*.png"):
         Image.new("RGB", (8, 8), "red" if file.parent.name == "a" else "tan").save(file)
         os.utime(file, ns=(10**18, 10**18))
-    before, signature = read_image_folder(path, 8, 3, silent).train.images.copy(), folder_signature(path, "auto")
+    before, known = read_image_folder(path, 8, 3, silent).train.images.copy(), folder_signature(path)
     (path / "a").rename(path / "c")
     (path / "b").rename(path / "a")
     (path / "c").rename(path / "b")
     assert np.array_equal(read_image_folder(path, 8, 3, silent).train.images, before[::-1])
-    assert folder_signature(path, "auto") != signature
+    assert folder_signature(path) != known
 
 
 def test_the_signature_is_that_of_the_same_images_elsewhere(image_folder: Make) -> None:
     one, other = image_folder("a", "b"), image_folder("a", "b", name="copied")
-    assert folder_signature(one, "auto") == folder_signature(other, "auto")
+    assert folder_signature(one) == folder_signature(other)
 
 
 def test_what_is_not_used_is_noted_and_of_much_the_first_lines(image_folder: Make) -> None:

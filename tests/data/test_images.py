@@ -43,6 +43,18 @@ def test_a_resize_is_pillows_bilinear_with_antialiasing(size: int) -> None:
     assert np.abs(resized(images, size, 3).astype(int) - expected).max() <= 1
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("name", ["bicubic", "nearest", "lanczos"])
+def test_other_interpolations_are_pillows_to_the_bit(name: str, channels: int) -> None:
+    images = some(3, 10, channels)
+    plain = images[..., 0] if channels == 1 else images
+    kind = Image.Resampling[name.upper()]
+    expected = [np.asarray(Image.fromarray(image).resize((16, 16), kind)) for image in plain]
+    assert np.array_equal(
+        resized(images, 16, channels, name).reshape(3, 16, 16, -1), np.reshape(expected, (3, 16, 16, -1))
+    )
+
+
 @pytest.mark.parametrize("level", [0, 37, 200, 255])
 def test_one_level_everywhere_has_a_standard_deviation_of_exactly_0(level: int) -> None:
     mean, std = channel_statistics(np.full((7, 5, 5, 3), level, dtype=np.uint8))

@@ -18,21 +18,24 @@ from onecycle_cli.recipe import load, shipped_path
 Make = Callable[..., Path]
 
 
+PLAIN: dict[str, Any] = {
+    "source": "image_folder",
+    "layout": "auto",
+    "mirrors": (),
+    "image_size": 8,
+    "channels": 3,
+    "resize": "shorter_side",
+    "interpolation": "bilinear",
+    "valid_fraction": 0.0,
+    "mean": None,
+    "std": None,
+}
+
+
 def opened(
     *, seed: int = 0, report: Report = silent, elsewhere: Mapping[str, Any] = MappingProxyType({}), **settings: Any
 ) -> ImageData:
-    plain: dict[str, Any] = {
-        "source": "image_folder",
-        "path": None,
-        "layout": "auto",
-        "mirrors": (),
-        "image_size": 8,
-        "channels": 3,
-        "valid_fraction": 0.0,
-        "mean": None,
-        "std": None,
-    }
-    return open_data(SimpleNamespace(**(plain | settings)), seed=seed, report=report, **elsewhere)
+    return open_data(SimpleNamespace(**(PLAIN | settings)), seed=seed, report=report, **elsewhere)
 
 
 def test_without_a_validation_split_the_test_split_is_looked_at_and_not_scored_again(image_folder: Make) -> None:
@@ -84,7 +87,8 @@ def test_the_digits_come_in_any_size_and_colour() -> None:
 def test_how_many_images_are_trained_on_is_known_without_opening(
     source: str, fraction: float, images: int | None
 ) -> None:
-    assert known_train_images(source, fraction) == images
+    settings = SimpleNamespace(**(PLAIN | {"source": source, "valid_fraction": fraction}))
+    assert known_train_images(settings) == images
 
 
 def test_what_is_looked_at_has_a_name(image_folder: Make) -> None:

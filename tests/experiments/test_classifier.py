@@ -12,6 +12,7 @@ from sklearn.datasets import load_digits
 import onecycle_cli
 from onecycle_cli.errors import InputError
 from onecycle_cli.experiments.classifier import Unreadable, image_files, load_model, predict, refusal
+from onecycle_cli.experiments.prepared_recipe import open_recipe_data
 from onecycle_cli.experiments.session import Session
 from onecycle_cli.experiments.training import train
 from onecycle_cli.progress import silent
@@ -56,8 +57,6 @@ def test_a_model_says_what_it_was_trained_on(run: RunDir) -> None:
 
 
 def test_it_gives_the_accuracy_that_training_saw(run: RunDir) -> None:
-    from onecycle_cli.experiments.prepared_recipe import open_recipe_data
-
     valid = open_recipe_data(load(run.path / "recipe.yaml"), silent).valid
     likely = load_model(run.path).probabilities(torch.from_numpy(valid.images))
     assert likely.shape == (360, 10)
@@ -141,6 +140,17 @@ def test_an_image_of_any_size_and_colour_is_read_as_the_model_wants_it(run: RunD
     assert model.read(path).shape == (8, 8, 1)
     assert torch.equal(model.read(str(path)), model.read(path))
     assert model(model.read(path)[None]).shape == (1, 10)
+
+
+def test_an_image_is_read_as_those_of_the_training_were(tiny: Callable, image_folder: Callable) -> None:
+    folder = image_folder("train/a", "train/b", "test/a", "test/b", size=(20, 10))
+    values = {"data.source": "image_folder", "data.path": str(folder), "data.channels": 3, "data.batch_size": 4}
+    values |= {"data.valid_fraction": 0.0, "data.resize": "pad", "data.interpolation": "nearest"}
+    recipe = tiny(values)
+    model = onecycle_cli.train(recipe, runs_dir="runs").model()
+    trained_on = open_recipe_data(recipe, silent).valid.images
+    assert np.array_equal(model.read(folder / "test" / "a" / "0.png"), trained_on[0])
+    assert trained_on[0, 0].max() == 0
 
 
 @pytest.mark.gpu

@@ -43,7 +43,7 @@ def test_the_cells_of_a_sweep_are_runs_too(onecycle: Command, tiny_digits: list[
     assert run.sweep.dropout.to_list() == [0, 0.5]
     assert set(run.ranking.dropout) == {0, 0.5}
     assert [len(cell.epochs) for cell in run.cells] == [1, 1]
-    assert [cell.recipe.model.dropout for cell in run.cells] == [0, 0.5]
+    assert [cell.recipe.model.dropout_before_head for cell in run.cells] == [0, 0.5]
 
 
 def test_a_run_that_goes_on_gives_the_rows_so_far(run: RunDir) -> None:

@@ -61,6 +61,8 @@ def values_of(annotation: Any, limits: tuple[object, ...] = ()) -> st.SearchStra
         return st.sampled_from(inner)
     if origin in (Union, UnionType):
         return st.one_of([values_of(one, limits) for one in inner])
+    if origin is dict:
+        return st.dictionaries(st.text(max_size=9), st.none() | st.integers() | st.text(max_size=9), max_size=3)
     if origin is tuple:
         return st.lists(values_of(inner[0]), **({"max_size": 4} | {n: min(v, 4) for n, v in length.items()}))
     if isinstance(annotation, type(BaseModel)):
@@ -155,9 +157,8 @@ def read(text: str, overrides: tuple[Override, ...] = ()) -> None:
 def test_any_recipe_that_is_allowed_comes_back_from_its_yaml(recipe: Recipe) -> None:
     read_once = parse(to_yaml(recipe), "once.yaml")  # with whole paths
     assert parse(to_yaml(read_once), "twice.yaml") == read_once
-    assert read_once.model_dump(exclude={"data": {"path"}, "model": {"init"}}) == recipe.model_dump(
-        exclude={"data": {"path"}, "model": {"init"}}
-    )
+    paths = {"data": {"path"}, "model": {"init", "weights", "function"}}
+    assert read_once.model_dump(exclude=paths) == recipe.model_dump(exclude=paths)
 
 
 @given(recipes())
@@ -165,7 +166,7 @@ def test_any_recipe_has_settings_stages_and_ratios(recipe: Recipe) -> None:
     for settings in (curve_settings(recipe, "float32"), result_settings(recipe, "float32")):
         assert settings["runtime.precision"] == "float32"
     for stage in stages(recipe):
-        assert 0 < max(lr_ratios(stage.schedule.max_lr, stage.model.groups).values()) <= 1
+        assert 0 < max(lr_ratios(stage.schedule.max_lr, ("stem", "layer1", "head")).values()) <= 1
     assert stages(with_largest_max_lr(recipe, 0.5))[-1].schedule.largest_max_lr == pytest.approx(0.5)
 
 

@@ -1,5 +1,6 @@
 """Weights and their header in a safetensors file."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,17 @@ def test_weights_and_header_come_back_as_they_were(tmp_path: Path) -> None:
     assert header == HEADER
     assert weights.keys() == model.state_dict().keys()
     assert all(torch.equal(weights[name], value) for name, value in model.state_dict().items())
+
+
+def test_a_file_of_an_older_version_has_the_resize_of_then(tmp_path: Path) -> None:
+    path = tmp_path / "m.safetensors"
+    save_weights(path, {"w": torch.ones(2)}, replace(HEADER, resize="pad", interpolation="lanczos"))
+    header = load_weights(path)[1]
+    assert (header.resize, header.interpolation) == ("pad", "lanczos")
+    with safe_open(path, framework="pt") as file:
+        entries = {name: value for name, value in file.metadata().items() if name not in ("resize", "interpolation")}
+    save_file({"w": torch.ones(2)}, path, entries)
+    assert load_weights(path)[1] == HEADER
 
 
 def test_weights_lie_in_a_folder_of_any_name(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -27,6 +28,7 @@ from onecycle_cli.recipe import (
     varied,
     with_values,
 )
+from onecycle_cli.recipe.data_fields import DigitsSettings
 from onecycle_cli.recipe.model_fields import OnecycleModelSettings
 from onecycle_cli.recipe.schedule_fields import CyclicSettings
 
@@ -178,6 +180,7 @@ def under(policy: str) -> list[Override]:
 
 SCHEDULES = {policy: type(parse(DIGITS, "my.yaml", under(policy)).schedule) for policy in POLICIES}
 NUMERIC = [("blog", field) for field in numeric_fields(Recipe)]
+NUMERIC += [("blog", field) for field in numeric_fields(DigitsSettings, "data.")]
 NUMERIC += [("blog", field) for field in numeric_fields(OnecycleModelSettings, "model.")]
 NUMERIC += [(policy, field) for policy, model in SCHEDULES.items() for field in numeric_fields(model, "schedule.")]
 MAY_BE_ZERO = {
@@ -232,9 +235,15 @@ def test_a_wrong_override_is_refused_with_its_flag(field: str, text: str, says: 
     assert says in refused(DIGITS, override(field, text))
 
 
+def path_of(recipe: Recipe) -> str:
+    """The path of the images, which some sources alone have."""
+    path: str = recipe.data.model_dump()["path"]
+    return path
+
+
 def test_a_relative_path_is_kept_whole_and_from_the_current_folder(tmp_path: Path) -> None:
     overrides = [override("data.source", "image_folder"), override("data.path", "photos")]
-    assert parse(DIGITS, "my.yaml", overrides).data.path == str(tmp_path / "photos")
+    assert path_of(parse(DIGITS, "my.yaml", overrides)) == str(tmp_path / "photos")
     assert parse(DIGITS, "my.yaml", [override("model.init", "2024")]).model.init == str(tmp_path / "2024")
 
 
@@ -293,8 +302,9 @@ def test_a_section_with_a_default_need_not_be_there_to_be_overridden() -> None:
 
 
 def test_texts_are_taken_from_the_command_line_as_they_stand() -> None:
-    recipe = parse(DIGITS, "my.yaml", [override("data.path", "2024 #1"), override("description", "1e-4: yes")])
-    assert (Path(recipe.data.path).name, recipe.description) == ("2024 #1", "1e-4: yes")
+    overrides = [override("data.source", "image_folder"), override("data.path", "2024 #1")]
+    recipe = parse(DIGITS, "my.yaml", [*overrides, override("description", "1e-4: yes")])
+    assert (Path(path_of(recipe)).name, recipe.description) == ("2024 #1", "1e-4: yes")
     again = parse(to_yaml(with_values(recipe, {"description": "1e4"})), "again.yaml")
     assert again.description == "1e4"
 
@@ -385,8 +395,9 @@ def test_choices_are_the_values_of_one_field() -> None:
 
 def test_a_recipe_is_varied_by_values_and_checked_again() -> None:
     recipe = parse(DIGITS, "my.yaml")
-    assert varied(recipe, {"model.dropout": 0.2, "seed": 4}, "my.yaml").model.dropout == 0.2
-    assert varied(recipe, {"data.path": "photos"}, "my.yaml").data.path == str(Path("photos").absolute())
+    assert varied(recipe, {"model.dropout": 0.2, "seed": 4}, "my.yaml").model.dropout_before_head == 0.2
+    photos = {"data.source": "image_folder", "data.path": "photos"}
+    assert path_of(varied(recipe, photos, "my.yaml")) == str(Path("photos").absolute())
     with pytest.raises(InputError, match="my.yaml: one field is wrong.*\n  schedule.epochs=0  schedule.epochs"):
         varied(recipe, {"schedule.epochs": 0}, "my.yaml")
 
@@ -403,11 +414,11 @@ def test_a_path_of_any_bytes_is_written_as_utf8_and_read_back(tmp_path: Path, na
     path = str(tmp_path / os.fsdecode(name))
     overrides = [override("data.source", "image_folder"), override("data.path", path), override("model.init", path)]
     recipe = parse(DIGITS, "my.yaml", overrides)
-    assert (recipe.data.path, recipe.model.init) == (path, path)
+    assert (path_of(recipe), recipe.model.init) == (path, path)
     (tmp_path / "my.yaml").write_text(to_yaml(recipe), encoding="utf-8")
     assert load(tmp_path / "my.yaml") == recipe
     assert dotted_values(tmp_path / "my.yaml")["data.path"] == path
-    assert varied(recipe, {"data.path": path}, "my.yaml").data.path == path
+    assert path_of(varied(recipe, {"data.path": path}, "my.yaml")) == path
 
 
 @pytest.mark.parametrize(("value", "says"), [("3", "must be text, not 3"), ("''", "at least 1 character")])
@@ -460,11 +471,11 @@ def test_a_function_in_a_file_gets_an_absolute_path_and_one_in_a_package_stays(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     text = network("model: {source: module, function: nets/net.py:tiny, arguments: {width: 16}}")
-    model = parse(text, "my.yaml").model
+    model: Any = parse(text, "my.yaml").model
     assert model.function == f"{tmp_path}/nets/net.py:tiny"
     assert model.arguments == {"width": 16}
     assert parse(to_yaml(parse(text, "my.yaml")), "again.yaml").model == model
-    package = parse(network("model: {source: module, function: my.package.nets:tiny}"), "my.yaml").model
+    package: Any = parse(network("model: {source: module, function: my.package.nets:tiny}"), "my.yaml").model
     assert package.function == "my.package.nets:tiny"
     assert package.dropout_before_head == 0
 
@@ -488,7 +499,7 @@ def test_a_section_of_another_source_is_checked_field_by_field(section: str, say
 
 
 def test_a_timm_network_may_have_any_channels_and_starts_trained_from_a_file_or_the_hub() -> None:
-    plain = parse(network("model: {source: timm, architecture: resnet10t}"), "my.yaml").model
+    plain: Any = parse(network("model: {source: timm, architecture: resnet10t}"), "my.yaml").model
     assert (plain.pretrained, plain.dropout, plain.starts_trained) == (False, 0, False)
     for more in ("pretrained: true", "weights: w.pth", "init: runs/x"):
         text = network(f"model: {{source: timm, architecture: resnet10t, {more}}}")

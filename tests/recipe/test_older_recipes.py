@@ -77,6 +77,26 @@ def test_an_older_run_under_another_policy_differs_in_its_policy_and_not_in_the_
     ]
 
 
+@pytest.mark.parametrize(
+    ("source", "was"),
+    [
+        ("digits", "  path: /photos\n  layout: flat\n  mirrors: ['https://x.org/a']\n"),
+        ("cifar10", "  path: /photos\n  layout: auto\n  mirrors: []\n"),
+        ("image_folder", "  path: /photos\n  layout: auto\n  mirrors: ['https://x.org/a']\n"),
+    ],
+)
+def test_the_images_of_an_older_run_have_the_fields_of_their_source_alone(source: str, was: str) -> None:
+    text = DIGITS.replace("  source: digits\n", f"  source: {source}\n{was}")
+    own = {"image_folder": {"path": "/photos", "layout": "auto"}, "cifar10": {"mirrors": ()}, "digits": {}}
+    data = parse(text, "my.yaml").data.model_dump()
+    assert {name: data[name] for name in ("path", "layout", "mirrors") if name in data} == own[source]
+
+
+def test_a_path_is_no_field_of_the_digits_in_a_recipe_of_a_person() -> None:
+    with pytest.raises(InputError, match=r"data\.path: is a field of source image_folder"):
+        parse(DIGITS.replace("  source: digits\n", "  source: digits\n  path: photos\n"), "my.yaml")
+
+
 def with_field(line: str) -> str:
     return DIGITS.replace("  shape: blog\n", f"  shape: blog\n  {line}\n")
 

@@ -51,6 +51,13 @@ def refused(text: str) -> str:
             "; with source torchvision or timm it can be another",
         ),
         (
+            "source: digits",
+            "source: digits\n  mirrors: ['https://x.org/a']",
+            "data.mirrors: is a field of source cifar10, not of digits: leave it out, or set data.source to cifar10",
+        ),
+        ("source: digits", "source: image_foldr", "did you mean 'image_folder'?"),
+        ("  source: digits\n", "", "data.source: is missing: it must be cifar10, image_folder"),
+        (
             "width: 1",
             "width: 1\n  pretrained: true",
             "model.pretrained: is a field of source torchvision or timm, not of",
@@ -84,7 +91,7 @@ def refused(text: str) -> str:
         ("epochs: 15", "epochs: 15\n  start_epoch: 15", "schedule.start_epoch must be below schedule.epochs, 15"),
         ("policy: one_cycle", "policy: cosin", "did you mean 'cosine'?"),
         ("end_lr: 10", "end_lr: 1e-5", "find_lr.end_lr must be above find_lr.start_lr"),
-        ("source: digits", "source: image_folder", "source image_folder needs data.path"),
+        ("source: digits", "source: image_folder", "data.path: is missing, and source image_folder needs it"),
         ("mean: null ", "mean: [0.1, 0.2, 0.3] ", "data.mean has 3 numbers, but data.channels is 1"),
         ("std: null", "std: [0]", "data.std must be above 0"),
         ("[1e-2, 1e-3, 1e-4]", "[1e-2, 1e-2]", "holds the same value twice"),

@@ -52,13 +52,19 @@ def test_a_setting_that_changes_the_curve_is_named(tiny: Tiny, field: str, value
         ("runtime.log_every", 1),
         ("runtime.deterministic", True),
         ("find_lr.num_steps", 50),
-        ("data.mirrors", ["https://example.org/a.tar.gz"]),
     ],
 )
 def test_a_setting_that_does_not_change_the_curve_is_none_of_its_business(
     tiny: Tiny, field: str, value: object
 ) -> None:
     assert differences(curve_settings(tiny(), "float32"), curve_settings(tiny({field: value}), "float32")) == []
+
+
+def test_where_an_archive_is_downloaded_from_changes_no_curve_and_no_result(tiny: Tiny) -> None:
+    plain = {"data.source": "cifar10"}
+    mirrored = plain | {"data.mirrors": ["https://example.org/a.tar.gz"]}
+    for settings in (curve_settings, result_settings):
+        assert settings(tiny(plain), "float32") == settings(tiny(mirrored), "float32")
 
 
 @pytest.mark.parametrize(
