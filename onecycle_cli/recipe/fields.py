@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from onecycle_cli.recipe.augmentation_fields import AugmentationSettings
 from onecycle_cli.recipe.field_types import Lr, Momentum, PathText, Section, WeightDecay, WholeNumber
 from onecycle_cli.recipe.fine_tune_fields import FineTuneSettings
 from onecycle_cli.recipe.model_fields import AnyModel
@@ -44,6 +45,11 @@ class DataSettings(Section):
     )
     batch_size: WholeNumber = Field(ge=2, le=1_000_000)
     drop_last: bool = Field(description="Whether to skip the last batch of an epoch if it is smaller.")
+    sampler: Literal["shuffled", "balanced"] = Field(
+        "shuffled",
+        description="shuffled: each training image once per epoch; balanced: as many images of each class as of any "
+        "other, drawn with replacement.",
+    )
     mean: ChannelStatistics | None = Field(
         description="A value per channel, from 0 to 1; null: computed from the training images."
     )
@@ -161,6 +167,7 @@ class Recipe(Section):
     description: str
     seed: WholeNumber = Field(ge=0, lt=2**32)
     data: DataSettings
+    augmentation: AugmentationSettings | None = None
     model: AnyModel
     optimizer: OptimizerSettings
     schedule: AnySchedule
@@ -183,12 +190,25 @@ class Recipe(Section):
         sections = {name: values[name] for name in CHOICES if isinstance(values.get(name), dict)}
         return values | {name: without_unused(name, inner, CHOICES[name]) for name, inner in sections.items()}
 
+    def _check_augmentation(self) -> None:
+        if self.data.sampler == "balanced" and self.optimizer.class_weights == "balanced":
+            raise ValueError(
+                "data.sampler balanced and optimizer.class_weights balanced both make all classes count the same, and "
+                "together the small ones count more: choose one"
+            )
+        if self.data.random_crop and self.augmentation and self.augmentation.random_resized_crop:
+            raise ValueError(
+                "data.random_crop and augmentation.random_resized_crop both crop: set data.random_crop to false, or "
+                "augmentation.random_resized_crop to null"
+            )
+
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         channels, source = self.model.only_channels, self.model.source
         if channels not in (None, self.data.channels):
             alike = "; each grey image then gets three equal channels" if channels == 3 else ""
             raise ValueError(f"data.channels must be {channels} for model.source {source}{alike}")
+        self._check_augmentation()
         if self.fine_tune is None:
             return self
         settings, groups = self.schedule, self.model.groups

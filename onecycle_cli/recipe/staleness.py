@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from onecycle_cli.recipe.augmentation_fields import OFF
 from onecycle_cli.recipe.fields import CHOICES, Recipe
 from onecycle_cli.recipe.learning_rates import relative
 from onecycle_cli.recipe.older_recipes import with_unused
@@ -13,7 +14,10 @@ from onecycle_cli.recipe.writing import as_written
 RELATIVE_MAX_LR = "schedule.max_lr, relative"
 """The name of the setting for the ratios between the layer groups' lrs."""
 
-UNSAID: dict[str, Any] = {
+OMITTED: dict[str, Any] = {"data.sampler": "shuffled"} | {f"augmentation.{name}": off for name, off in OFF.items()}
+"""The values of newer settings that are omitted, so that settings without them have the same hash as before."""
+
+UNSAID: dict[str, Any] = OMITTED | {
     RELATIVE_MAX_LR: 1.0,
     "fine_tune.train_frozen_norms": False,
     "data.layout": "auto",
@@ -46,6 +50,7 @@ def curve_settings(recipe: Recipe, precision: str) -> dict[str, Any]:
     sections = recipe.model_dump(mode="json", include={"data", "model", "optimizer"}, exclude={"data": {"mirrors"}})
     sections = {name: with_unused(name, fields) for name, fields in sections.items()}
     settings = {f"{section}.{name}": value for section, fields in sections.items() for name, value in fields.items()}
+    settings |= _augmentation(recipe)
     settings["find_lr.momentum"] = finder_momentum(recipe)
     last = last_stage(recipe)
     ratios = relative(last.schedule.max_lr)
@@ -55,7 +60,7 @@ def curve_settings(recipe: Recipe, precision: str) -> dict[str, Any]:
         settings["fine_tune.freeze_to"] = last.fine_tune.stages[-1].freeze_to
         settings["fine_tune.train_frozen_norms"] = last.fine_tune.train_frozen_norms
     settings["runtime.precision"] = precision
-    return settings
+    return _without_omitted(settings)
 
 
 def result_settings(recipe: Recipe, precision: str) -> dict[str, Any]:
@@ -64,13 +69,26 @@ def result_settings(recipe: Recipe, precision: str) -> dict[str, Any]:
     These are the settings of `curve_settings` with those of the schedule, the range test and the seed. Two runs with
     equal settings have the same result. `precision` is the resolved one.
     """
-    sections = recipe.model_dump(mode="json", exclude={"name", "description", "seed", "sweep_wd", "runtime"})
+    sections = recipe.model_dump(
+        mode="json", exclude={"name", "description", "seed", "augmentation", "sweep_wd", "runtime"}
+    )
     del sections["data"]["mirrors"]
     if sections["optimizer"]["class_weights"] == "none":
         del sections["optimizer"]["class_weights"]  # so that a sweep older than this field can be resumed
     there = {name: with_unused(name, fields) for name, fields in sections.items() if isinstance(fields, dict)}
     settings = {f"{section}.{name}": value for section, fields in there.items() for name, value in fields.items()}
-    return settings | {"seed": recipe.seed, "runtime.precision": precision}
+    settings |= _augmentation(recipe)
+    return _without_omitted(settings) | {"seed": recipe.seed, "runtime.precision": precision}
+
+
+def _augmentation(recipe: Recipe) -> dict[str, Any]:
+    """Returns the fields of `augmentation` by dotted name, without the preset, whose values are in the other fields."""
+    fields = recipe.augmentation.model_dump(mode="json", exclude={"preset"}) if recipe.augmentation else {}
+    return {f"augmentation.{name}": value for name, value in fields.items()}
+
+
+def _without_omitted(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in settings.items() if name not in OMITTED or value != OMITTED[name]}
 
 
 def finder_momentum(recipe: Recipe) -> float:
