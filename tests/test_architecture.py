@@ -31,7 +31,7 @@ MOST_ROOMS = 12
 EXPERIMENTS = [
     {
         *("session", "memory", "planning", "initial_weights", "suggestions", "tune_report", "saved_run"),
-        *("classifier", "curve_file"),
+        *("classifier", "curve_file", "train_batches"),
     },
     {"drawing"},
     {"prepared_recipe", "diagnose", "compare", "own_loop"},

@@ -11,6 +11,8 @@ from torch import Tensor
 
 from onecycle_cli.data.augmentation import Augmentation, Draws, augmented, draw
 from onecycle_cli.data.epochs import check_batch_size, steps_per_epoch
+from onecycle_cli.data.sampling import ClassMembers, shuffled
+from onecycle_cli.data.transforms import NO_TRANSFORMS, Transforms
 
 
 def derived_seed(*parts: int | str) -> int:
@@ -35,21 +37,38 @@ class Normalization:
         )
 
     def __call__(self, pixels: Tensor) -> Tensor:
-        """Maps uint8 (B, height, width, channels) to float32 (B, channels, height, width), channels last in memory."""
+        """Maps pixels (B, height, width, channels) to float32 (B, channels, height, width), channels last in memory.
+
+        Pixels are uint8, or float32 from 0 to 255.
+        """
         return (pixels.to(self.shift.device) - self.shift).mul_(self.scale).permute(0, 3, 1, 2)
 
 
 class Batch(NamedTuple):
-    """A batch for the network: `images` is float32 (B, channels, height, width), `labels` is int64 (B,)."""
+    """A batch for the network: `images` is float32 (B, channels, height, width), `labels` is int64 (B,).
+
+    If images are mixed, `other_labels` are those of the images that each was mixed with, and `share` is the share of
+    the image's own label, float32 (B,). Otherwise both are None.
+    """
 
     images: Tensor
     labels: Tensor
+    other_labels: Tensor | None = None
+    share: Tensor | None = None
+
+    @property
+    def main_labels(self) -> Tensor:
+        """The label with the larger share of each image, int64 (B,)."""
+        if self.other_labels is None or self.share is None:
+            return self.labels
+        return torch.where(self.share >= 0.5, self.labels, self.other_labels)
 
 
 class Drawn(NamedTuple):
     """A batch before augmentation, with the random draws for each image, on the device.
 
-    `pixels` is uint8 (B, height, width, channels), `labels` is int64 (B,). The other fields are those of `Draws`.
+    `pixels` is uint8 (B, height, width, channels), `labels` is int64 (B,). `top`, `left` and `flip` are those of
+    `Draws`. `transforms` is float32 (B, columns): the draws of `Transforms`, with no column if there are none.
     """
 
     pixels: Tensor
@@ -57,6 +76,7 @@ class Drawn(NamedTuple):
     top: Tensor
     left: Tensor
     flip: Tensor
+    transforms: Tensor
 
 
 @dataclass(frozen=True)
@@ -64,6 +84,8 @@ class TrainBatches:
     """An endless sequence of augmented training batches; each epoch is one permutation of the images.
 
     `images` is uint8 (N, height, width, channels), on the device, or on the host if the device has too little memory.
+    `transforms` come after the crop and flip of `augmentation`; their draws depend on (seed, step). With `members`, an
+    epoch has as many images of each class instead, drawn with replacement.
     `InputError` when `batch_size` is larger than the number of images.
     """
 
@@ -74,6 +96,8 @@ class TrainBatches:
     batch_size: int
     drop_last: bool
     seed: int
+    transforms: Transforms = NO_TRANSFORMS
+    members: ClassMembers | None = None
 
     def __post_init__(self) -> None:
         check_batch_size(self.batch_size, len(self.labels))
@@ -97,12 +121,16 @@ class TrainBatches:
                 part = slice(position * self.batch_size, (position + 1) * self.batch_size)
                 index = order[part]
                 pixels, labels = _to(self.device, self.images[index], self.labels[index])
-                yield Drawn(pixels, labels, draws.top[part], draws.left[part], draws.flip[part])
+                further = self._transforms(epoch * self.steps_per_epoch + position, len(labels))
+                yield Drawn(pixels, labels, draws.top[part], draws.left[part], draws.flip[part], further)
 
     def batch(self, drawn: Drawn) -> Batch:
-        """Crops, flips and normalizes a batch; never waits for the device, so that a CUDA graph can record the call."""
+        """Augments and normalizes a batch; never waits for the device, so that a CUDA graph can record the call."""
         pixels = augmented(drawn.pixels, Draws(drawn.top, drawn.left, drawn.flip), self.augmentation)
-        return Batch(self.normalization(pixels), drawn.labels)
+        images = self.normalization(self.transforms.on_pixels(pixels, drawn.transforms))
+        share = self.transforms.label_share(drawn.transforms)
+        others = None if share is None else drawn.labels.roll(1, 0)
+        return Batch(self.transforms.on_images(images, drawn.transforms), drawn.labels, others, share)
 
     @property
     def device(self) -> torch.device:
@@ -112,10 +140,17 @@ class TrainBatches:
     def _epoch(self, epoch: int) -> tuple[Tensor, Draws]:
         images = len(self.labels)
         generator = torch.Generator().manual_seed(derived_seed(self.seed, "epoch", epoch))
-        order = torch.randperm(images, generator=generator)
+        order = self.members.balanced(generator) if self.members else shuffled(images, generator)
         draws = draw(images, self.augmentation, generator)
         (order,) = _to(self.images.device, order)
         return order, Draws(*_to(self.device, draws.top, draws.left, draws.flip))
+
+    def _transforms(self, step: int, images: int) -> Tensor:
+        if not self.transforms.columns:
+            return torch.empty((images, 0), device=self.device)
+        generator = torch.Generator().manual_seed(derived_seed(self.seed, "transforms", step))
+        (drawn,) = _to(self.device, self.transforms.draw(images, self.images.shape[1], generator))
+        return drawn
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from onecycle_cli.analysis.class_balance import balanced_weights, dominant_class
-from onecycle_cli.data.augmentation import Augmentation
 from onecycle_cli.data.batches import FixedBatches, Normalization, TrainBatches, derived_seed
 from onecycle_cli.data.images import ImageData, Split
 from onecycle_cli.data.open_data import open_data
 from onecycle_cli.experiments.initial_weights import InitialWeights, load_initial_weights
 from onecycle_cli.experiments.session import Session
+from onecycle_cli.experiments.train_batches import train_batches
 from onecycle_cli.models import NO_CODE, OwnCode, build_model, layer_groups, network_arguments, on_device
 from onecycle_cli.models.norms import is_norm
 from onecycle_cli.models.sources.module import changed, source_file, source_hash
@@ -102,15 +102,8 @@ def prepare(recipe: Recipe, session: Session) -> PreparedRecipe:
     def fixed(split: Split) -> FixedBatches:
         return FixedBatches(*_resident(split, session.hardware, session.note), normalization, settings.batch_size)
 
-    augmentation = Augmentation(settings.horizontal_flip, settings.random_crop, settings.padding, settings.padding_mode)
-    train = TrainBatches(
-        *_resident(data.train, session.hardware, session.note),
-        normalization,
-        augmentation,
-        settings.batch_size,
-        settings.drop_last,
-        recipe.seed,
-    )
+    resident = _resident(data.train, session.hardware, session.note)
+    train = train_batches(recipe, *resident, normalization, data.train.labels)
     if train.drops_single_image:
         session.note(
             "The last batch of an epoch would have only one image, which batch norm cannot use, so it is skipped."
@@ -159,7 +152,7 @@ def _unequal_classes(recipe: Recipe, data: ImageData) -> str | None:
         f"Class '{name}' has {share:.1%} of the {sum(counts):,} training images, so a model that always answers "
         f"'{name}' has about this accuracy: balanced accuracy says more than accuracy."
     )
-    if recipe.optimizer.class_weights == "balanced":
+    if "balanced" in (recipe.optimizer.class_weights, recipe.data.sampler):
         return told
     return f"{told} With --set optimizer.class_weights=balanced, all classes count the same."
 
@@ -196,7 +189,7 @@ def is_same_network(one: Recipe, other: Recipe) -> bool:
 
 
 def _network_settings(recipe: Recipe) -> dict[str, Any]:
-    settings = recipe.model_dump(include={"data", "model", "optimizer", "fine_tune", "runtime"})
+    settings = recipe.model_dump(include={"data", "augmentation", "model", "optimizer", "fine_tune", "runtime"})
     del settings["optimizer"]["weight_decay"]
     for when in ("save_best", "log_every", "checkpoint_seconds"):
         del settings["runtime"][when]

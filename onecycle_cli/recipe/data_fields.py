@@ -50,6 +50,11 @@ class DataSettings(Section, ABC):
     )
     batch_size: WholeNumber = Field(ge=2, le=1_000_000)
     drop_last: bool = Field(description="Whether to skip the last batch of an epoch if it is smaller.")
+    sampler: Literal["shuffled", "balanced"] = Field(
+        "shuffled",
+        description="shuffled: each training image once per epoch; balanced: as many images of each class as of any "
+        "other, drawn with replacement.",
+    )
     mean: ChannelStatistics | None = Field(
         description="A value per channel, from 0 to 1; null: computed from the training images."
     )

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from onecycle_cli.recipe.augmentation_fields import AugmentationSettings
 from onecycle_cli.recipe.data_fields import AnyData
 from onecycle_cli.recipe.field_types import Lr, Momentum, Section, WeightDecay, WholeNumber
 from onecycle_cli.recipe.fine_tune_fields import FineTuneSettings
@@ -109,6 +110,7 @@ class Recipe(Section):
     description: str
     seed: WholeNumber = Field(ge=0, lt=2**32)
     data: AnyData
+    augmentation: AugmentationSettings | None = None
     model: AnyModel
     optimizer: OptimizerSettings
     schedule: AnySchedule
@@ -125,12 +127,25 @@ class Recipe(Section):
         sections = {name: values[name] for name in CHOICES if isinstance(values.get(name), dict)}
         return values | {name: without_unused(name, inner, CHOICES[name]) for name, inner in sections.items()}
 
+    def _check_augmentation(self) -> None:
+        if self.data.sampler == "balanced" and self.optimizer.class_weights == "balanced":
+            raise ValueError(
+                "data.sampler balanced and optimizer.class_weights balanced both make all classes count the same, and "
+                "together the small ones count more: choose one"
+            )
+        if self.data.random_crop and self.augmentation and self.augmentation.random_resized_crop:
+            raise ValueError(
+                "data.random_crop and augmentation.random_resized_crop both crop: set data.random_crop to false, or "
+                "augmentation.random_resized_crop to null"
+            )
+
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         channels, source = self.model.only_channels, self.model.source
         if channels not in (None, self.data.channels):
             alike = "; each grey image then gets three equal channels" if channels == 3 else ""
             raise ValueError(f"data.channels must be {channels} for model.source {source}{alike}")
+        self._check_augmentation()
         if self.fine_tune is None:
             return self
         settings = self.schedule

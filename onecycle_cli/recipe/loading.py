@@ -9,6 +9,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from onecycle_cli.errors import InputError, all_from_utf8, from_utf8, to_utf8
+from onecycle_cli.recipe.augmentation_fields import AugmentationSettings, as_section
 from onecycle_cli.recipe.dialect import UNREADABLE, Dumper, Loader
 from onecycle_cli.recipe.fields import CHOICES, Recipe
 from onecycle_cli.recipe.problems import (
@@ -23,6 +24,11 @@ from onecycle_cli.recipe.problems import (
 from onecycle_cli.recipe.writing import as_written
 
 SECTIONS = [name for name, field in Recipe.model_fields.items() if section_in(field.annotation)]
+
+INNER_SECTIONS = {
+    "augmentation": [name for name, field in AugmentationSettings.model_fields.items() if section_in(field.annotation)]
+}
+"""The sections within a section whose fields can be overridden one by one: `augmentation.color_jitter.hue=0.1`."""
 
 LARGEST = 2**20
 """The largest size of a recipe file, in bytes. The longest shipped one has ~7,000; PyYAML takes 90 s on 100 MB."""
@@ -87,6 +93,7 @@ def parse(text: str, source: str, overrides: Sequence[Override] = ()) -> Recipe:
     places = {field: f"line {line}" for field, line in lines.items()}
     problems: list[Problem] = []
     chosen = _chosen(values)
+    _leave_out_preset(values, [override.field for override in overrides])
     for override in overrides:
         places[tuple(override.field.split("."))] = override.flag
         problems += _apply(values, override)
@@ -121,6 +128,7 @@ def varied(recipe: Recipe, values: Mapping[str, Any], source: str) -> Recipe:
     changed = recipe.model_dump()
     places: dict[Field, str] = {}
     problems: list[Problem] = []
+    _leave_out_preset(changed, values)
     for field, value in values.items():
         flag = f"{field}={as_written(value)}"
         places[tuple(field.split("."))] = flag
@@ -174,6 +182,15 @@ def _leave_out(values: dict[str, Any], chosen: Mapping[str, Any], given: Collect
             for name in choice.foreign(variant) & values[section].keys():
                 if f"{section}.{name}" not in given:
                     del values[section][name]
+
+
+def _leave_out_preset(values: dict[str, Any], given: Collection[str]) -> None:
+    """Empties the section `augmentation` of `values` if the user sets its preset.
+
+    A resolved recipe has all fields of its preset, and they would override those of the new one.
+    """
+    if "augmentation.preset" in given and isinstance(values.get("augmentation"), dict):
+        values["augmentation"] = {}
 
 
 def to_yaml(recipe: Recipe) -> str:
@@ -277,12 +294,15 @@ def _apply(values: dict[str, Any], override: Override) -> list[Problem]:
 def _put(values: dict[str, Any], field: str, value: Any, flag: str) -> list[Problem]:
     *sections, name = field.split(".")
     target = values
-    for section in sections:
-        if section in SECTIONS and target.get(section) is None:
+    for depth, section in enumerate(sections):
+        known = INNER_SECTIONS.get(sections[0], []) if depth else SECTIONS
+        if section in known and target.get(section) is None:
             target[section] = {}
-        inner = target.get(section) if section in SECTIONS else None
+        if section == "augmentation" and section in known:
+            target[section] = as_section(target[section])
+        inner = target.get(section) if section in known else None
         if not isinstance(inner, dict):
-            what = f"there is no section '{section}'{did_you_mean(section, SECTIONS)}"
+            what = f"there is no section '{section}'{did_you_mean(section, known)}"
             return [Problem(flag, (field,), what)]
         target = inner
     target[name] = value

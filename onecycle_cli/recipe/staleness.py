@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from onecycle_cli.recipe.augmentation_fields import OFF
 from onecycle_cli.recipe.fields import CHOICES, Recipe
 from onecycle_cli.recipe.learning_rates import relative
 from onecycle_cli.recipe.older_recipes import with_unused
@@ -19,14 +20,19 @@ UNSAID: dict[str, Any] = {
     "data.layout": "auto",
     "data.resize": "shorter_side",
     "data.interpolation": "bilinear",
+    "data.sampler": "shuffled",
     "model.source": "onecycle",
     "optimizer.class_weights": "none",
     "model.norm": "batch",
     "model.pretrained": False,
+    **{f"augmentation.{name}": off for name, off in OFF.items()},
 }
 """The values of missing settings: they are omitted if they have this value, and in runs older than the setting."""
 
-NEWER_OF_CURVES = ("data.resize", "data.interpolation", "model.norm")
+NEWER_OF_CURVES = (
+    *("data.resize", "data.interpolation", "data.sampler", "model.norm"),
+    *(f"augmentation.{name}" for name in OFF),
+)
 """The fields that runs of older versions did not save, with the values in `UNSAID`."""
 
 NEWER = (*NEWER_OF_CURVES, "optimizer.class_weights")
@@ -53,7 +59,7 @@ def curve_settings(recipe: Recipe, precision: str) -> dict[str, Any]:
     The values are JSON values, so that settings read from a file compare equal.
     """
     sections = recipe.model_dump(mode="json", include={"data", "model", "optimizer"})
-    settings = _without_newer(_dotted(sections), NEWER_OF_CURVES)
+    settings = _without_newer(_dotted(sections) | _augmentation(recipe), NEWER_OF_CURVES)
     settings["find_lr.momentum"] = finder_momentum(recipe)
     last = last_stage(recipe)
     ratios = relative(last.schedule.max_lr)
@@ -72,10 +78,17 @@ def result_settings(recipe: Recipe, precision: str) -> dict[str, Any]:
     These are the settings of `curve_settings` with those of the schedule, the range test and the seed. Two runs with
     equal settings have the same result. `precision` is the resolved one.
     """
-    sections = recipe.model_dump(mode="json", exclude={"name", "description", "seed", "sweep_wd", "runtime"})
+    left_out = {"name", "description", "seed", "augmentation", "sweep_wd", "runtime"}
+    sections = recipe.model_dump(mode="json", exclude=left_out)
     there = {name: fields for name, fields in sections.items() if isinstance(fields, dict)}
-    settings = _without_newer(_dotted(there), NEWER)
+    settings = _without_newer(_dotted(there) | _augmentation(recipe), NEWER)
     return settings | {"seed": recipe.seed, "runtime.precision": precision}
+
+
+def _augmentation(recipe: Recipe) -> dict[str, Any]:
+    """Returns the fields of `augmentation` by dotted name, without the preset, whose values are in the other fields."""
+    fields = recipe.augmentation.model_dump(mode="json", exclude={"preset"}) if recipe.augmentation else {}
+    return {f"augmentation.{name}": value for name, value in fields.items()}
 
 
 def _without_newer(settings: dict[str, Any], newer: Collection[str]) -> dict[str, Any]:

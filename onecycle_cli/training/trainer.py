@@ -188,7 +188,7 @@ class Trainer:
             times = {"other": clock.lap()}
             batch = self.batches.batch(next(drawn))
             times["data"] = clock.lap()
-            loss, _ = self._loss(self._logits(batch), batch.labels)
+            loss, _ = self._loss(self._logits(batch), batch)
             times["forward"] = clock.lap()
             loss.backward()
             times["backward"] = clock.lap()
@@ -212,10 +212,10 @@ class Trainer:
         self.model.zero_grad()
         batch = self.batches.batch(Drawn(*drawn))
         logits = self._logits(batch)
-        loss, weight = self._loss(logits, batch.labels)
+        loss, weight = self._loss(logits, batch)
         loss.backward()
         self.optimizer.step()
-        return loss.detach(), weight, (logits.detach().argmax(1) == batch.labels).sum()
+        return loss.detach(), weight, (logits.detach().argmax(1) == batch.main_labels).sum()
 
     @torch.no_grad()
     def _scored(self, pixels: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -233,16 +233,32 @@ class Trainer:
             logits = self.model(batch.images)
         return cast(Tensor, logits.float())
 
-    def _loss(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns the train loss of a batch, and the weight of the batch in an epoch's mean loss."""
-        smoothing = self.label_smoothing
-        if self.class_weights is None:
-            return F.cross_entropy(logits, labels, label_smoothing=smoothing), logits.new_full((), len(labels))
+    def _loss(self, logits: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Returns the train loss of a batch, and the weight of the batch in an epoch's mean loss.
+
+        A mixed image counts as its share of an image with its own label, and the rest as one with the other label.
+        """
+        if self.class_weights is None and batch.other_labels is None:
+            smoothing = self.label_smoothing
+            return F.cross_entropy(logits, batch.labels, label_smoothing=smoothing), logits.new_full((), len(logits))
+        loss, weight = self._summed_loss(logits, batch.labels, batch.share)
+        if batch.other_labels is not None and batch.share is not None:
+            other_loss, other_weight = self._summed_loss(logits, batch.other_labels, 1 - batch.share)
+            loss, weight = loss + other_loss, weight + other_weight
+        return loss / weight, weight
+
+    def _summed_loss(self, logits: Tensor, labels: Tensor, share: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Returns the weighted sum of the losses of all images, and the sum of their weights.
+
+        The weight of an image is `share`, by default 1, times the weight of its class.
+        """
         # An image has one weight, whatever its smoothed label. torch weights each class of a smoothed label, so that
         # with label smoothing a rare class of weight 500 would attract the answers on all images.
-        weights = self.class_weights[labels]
-        losses = F.cross_entropy(logits, labels, label_smoothing=smoothing, reduction="none")
-        return (weights * losses).sum() / weights.sum(), weights.sum()
+        losses = F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing, reduction="none")
+        weights = torch.ones_like(losses) if self.class_weights is None else self.class_weights[labels]
+        if share is not None:
+            weights = weights * share
+        return (weights * losses).sum(), weights.sum()
 
 
 def _has_parameters_but_none_of(module: nn.Module, trained: set[int]) -> bool:

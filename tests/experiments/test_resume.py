@@ -79,10 +79,20 @@ STAGES = [{"freeze_to": "head", "epochs": 1, "max_lr": 0.2}, {"freeze_to": None,
 KINDS = {
     "sgd": {"model.dropout": 0.3, "runtime.save_best": True},
     "adamw": {"optimizer.name": "adamw", "data.drop_last": True, "data.random_crop": True},
+    "augmentation": {"augmentation": "strong", "data.sampler": "balanced"},
     "nesterov": {"optimizer.nesterov": True, "schedule.start_epoch": 1, "schedule.epochs": 4},
     "stages": {"fine_tune": {"stages": STAGES, "train_frozen_norms": False}, "schedule.max_lr": [0.01, 0.1]},
 }
-QUICK = {("sgd", 0), ("sgd", 11), ("sgd", 12), ("sgd", 30), ("adamw", 11), ("nesterov", 12), ("stages", 11)}
+QUICK = {
+    ("sgd", 0),
+    ("sgd", 11),
+    ("sgd", 12),
+    ("sgd", 30),
+    ("adamw", 11),
+    ("augmentation", 30),
+    ("nesterov", 12),
+    ("stages", 11),
+}
 """What `make test` stops: one kind everywhere, the others at one place; `make test-slow` stops all of them."""
 
 STOPS = [

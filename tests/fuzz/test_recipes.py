@@ -42,6 +42,18 @@ TEXTS = {name: shipped_path(name).read_text() for name in shipped_names()}
 SHIPPED = {name: parse(text, name).model_dump(mode="json") for name, text in TEXTS.items()}
 
 
+def lists(inner: tuple[Any, ...], length: dict[str, int]) -> st.SearchStrategy[Any]:
+    return st.lists(values_of(inner[0]), **({"max_size": 4} | {n: min(v, 4) for n, v in length.items()}))
+
+
+def dictionaries(_inner: tuple[Any, ...], _length: dict[str, int]) -> st.SearchStrategy[Any]:
+    """The arguments of a function of one's own: any JSON values."""
+    return st.dictionaries(st.text(max_size=9), st.none() | st.integers() | st.text(max_size=9), max_size=3)
+
+
+CONTAINERS: dict[Any, Any] = {tuple: lists, dict: dictionaries}
+
+
 def values_of(annotation: Any, limits: tuple[object, ...] = ()) -> st.SearchStrategy[Any]:
     """What a field of this type may hold, within its limits, as YAML has it; not all of it need fit together."""
     within = {
@@ -61,10 +73,8 @@ def values_of(annotation: Any, limits: tuple[object, ...] = ()) -> st.SearchStra
         return st.sampled_from(inner)
     if origin in (Union, UnionType):
         return st.one_of([values_of(one, limits) for one in inner])
-    if origin is dict:
-        return st.dictionaries(st.text(max_size=9), st.none() | st.integers() | st.text(max_size=9), max_size=3)
-    if origin is tuple:
-        return st.lists(values_of(inner[0]), **({"max_size": 4} | {n: min(v, 4) for n, v in length.items()}))
+    if origin in CONTAINERS:
+        return CONTAINERS[origin](inner, length)
     if isinstance(annotation, type(BaseModel)):
         return section(annotation)
     if annotation is bool:

@@ -14,6 +14,8 @@ from torch.nn import functional as F
 
 from onecycle_cli.data.augmentation import Augmentation
 from onecycle_cli.data.batches import FixedBatches, Normalization, TrainBatches
+from onecycle_cli.data.mixing import Mixing
+from onecycle_cli.data.transforms import Transforms
 from onecycle_cli.models import network_from
 from onecycle_cli.schedules import LrMomentum
 from onecycle_cli.training import cuda_graphs as graphs
@@ -186,6 +188,44 @@ def test_weighted_losses_are_those_of_a_plain_loop_with_torch(label_smoothing: f
     steps = list(islice(weighted(label_smoothing).steps(schedule), 7))
     assert [step.loss.item() for step in steps] == pytest.approx(expected, rel=1e-4)
     assert [step.weight.item() for step in steps] == pytest.approx(weights)
+
+
+MIXED = Transforms(mixing=Mixing(1.0, 1.0))
+
+
+@pytest.mark.parametrize("weights", [None, WEIGHTS])
+@pytest.mark.parametrize("label_smoothing", [0.0, 0.1])
+def test_losses_of_mixed_images_are_those_of_soft_labels_with_torch(
+    weights: Tensor | None, label_smoothing: float
+) -> None:
+    net, source = model(), dataclasses.replace(batches(), transforms=MIXED)
+    plain, expected, correct = copy.deepcopy(net), [], []
+    optimizer = torch.optim.SGD(plain.parameters(), lr=1, momentum=0.9, weight_decay=1e-2)
+    for step, batch in enumerate(map(source.batch, islice(source.drawn(0), 7))):
+        lr, momentum = schedule(step)
+        for group in optimizer.param_groups:
+            group["lr"], group["momentum"] = lr, momentum
+        optimizer.zero_grad()
+        logits, share = plain(batch.images), batch.share[:, None]
+        soft = share * F.one_hot(batch.labels, 3) + (1 - share) * F.one_hot(batch.labels.roll(1, 0), 3)
+        if weights is None:
+            loss = F.cross_entropy(logits, soft, label_smoothing=label_smoothing)
+        else:
+            # Each class's share of an image counts as much as the class weighs, and is smoothed by itself.
+            own = soft * weights
+            targets = own * (1 - label_smoothing) + own.sum(1, keepdim=True) * label_smoothing / 3
+            loss = -(targets * logits.log_softmax(1)).sum() / own.sum()
+        loss.backward()
+        optimizer.step()
+        expected.append(loss.item())
+        correct.append((logits.argmax(1) == soft.argmax(1)).sum().item())
+    optimizer = build_optimizer(net, SimpleNamespace(name="sgd", **SGD))
+    how: Any = {"label_smoothing": label_smoothing, "class_weights": weights, "hardware": CPU, "report": pytest.fail}
+    steps = list(islice(Trainer(net, optimizer, source, **how).steps(schedule), 7))
+    assert [step.loss.item() for step in steps] == pytest.approx(expected, rel=1e-4)
+    assert [step.correct.item() for step in steps] == correct
+    if weights is None:
+        assert [step.weight.item() for step in steps] == pytest.approx([16, 16, 8, 16, 16, 8, 16])
 
 
 def test_without_class_weights_a_batch_weighs_its_images() -> None:
