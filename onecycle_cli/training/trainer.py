@@ -18,8 +18,9 @@ from onecycle_cli.data.batches import Batch, Drawn, FixedBatches, TrainBatches, 
 from onecycle_cli.schedules import Schedule
 from onecycle_cli.training.cuda_graphs import WARM_UP, replayed
 from onecycle_cli.training.hardware import Hardware
+from onecycle_cli.training.multiply_adds import multiply_adds
 from onecycle_cli.training.optimizers import Optimizer
-from onecycle_cli.training.threads import Turns, multiply_adds, threads_of, using_threads
+from onecycle_cli.training.threads import Turns, threads_of, using_threads
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ class Trainer:
         if hardware.device.type == "cpu":
             _, height, width, channels = batches.images.shape
             per_image = multiply_adds(model, torch.zeros(1, channels, height, width))
-            self.threads = threads_of(batches.batch_size * per_image)
+            self.threads = threads_of(None if per_image is None else batches.batch_size * per_image)
             self._turns = Turns(self.threads)
         self._take = replayed(self._step, hardware.device, report)
         self._score = replayed(self._scored, hardware.device, report)
