@@ -174,7 +174,7 @@ def is_same_network(one: Recipe, other: Recipe) -> bool:
 def _network_settings(recipe: Recipe) -> dict[str, Any]:
     settings = recipe.model_dump(include={"data", "model", "optimizer", "fine_tune", "runtime"})
     del settings["optimizer"]["weight_decay"]
-    for when in ("save_best", "log_every", "checkpoint_seconds"):
+    for when in ("ema", "save_best", "log_every", "checkpoint_seconds"):
         del settings["runtime"][when]
     settings["relative lrs"] = relative(last_stage(recipe).schedule.max_lr)
     return settings | ({"seed": recipe.seed} if recipe.data.valid_fraction > 0 else {})
@@ -249,6 +249,7 @@ def _trainer(
         train,
         label_smoothing=settings.label_smoothing,
         class_weights=weights,
+        accumulate=stage.data.accumulate,
         hardware=hardware,
         report=report,
     )

@@ -1,8 +1,9 @@
 """The fields of a recipe, in the order of the file. Those of the model and the schedule are in separate files.
 
 A field that changes the result has no default, so that a recipe file is complete. A field has a default only if it
-applies to one choice in its section (`beta2` to AdamW) or does not change the result. The bounds refuse obvious
-mistakes (a learning rate of a million), but not unusual values.
+applies to one choice in its section (`beta2` to AdamW), does not change the result, or is newer than the recipes that
+people have (`accumulate`): then its default is what those recipes mean. The bounds refuse obvious mistakes (a learning
+rate of a million), but not unusual values.
 """
 
 from typing import Annotated, Any, Literal, Self
@@ -43,6 +44,11 @@ class DataSettings(Section):
         description="Share of the training images to hold out; 0: validate on the source's validation or test split.",
     )
     batch_size: WholeNumber = Field(ge=2, le=1_000_000)
+    accumulate: WholeNumber = Field(
+        1,
+        ge=1,
+        description="Micro-batches in which a step computes its batch, one after the other, to need less memory.",
+    )
     drop_last: bool = Field(description="Whether to skip the last batch of an epoch if it is smaller.")
     mean: ChannelStatistics | None = Field(
         description="A value per channel, from 0 to 1; null: computed from the training images."
@@ -61,6 +67,11 @@ class DataSettings(Section):
             raise ValueError("source image_folder needs data.path, the folder with the images")
         if self.source != "image_folder" and self.layout != "auto":
             raise ValueError("data.layout works only with source image_folder")
+        if 2 * self.accumulate > self.batch_size:
+            raise ValueError(
+                f"data.accumulate {self.accumulate} leaves less than two images for each micro-batch of a batch of "
+                f"{self.batch_size}: set it to at most {self.batch_size // 2}, or set a larger data.batch_size"
+            )
         for name, statistics in (("mean", self.mean), ("std", self.std)):
             if statistics is not None and len(statistics) != self.channels:
                 raise ValueError(f"data.{name} has {len(statistics)} numbers, but data.channels is {self.channels}")
@@ -78,10 +89,18 @@ class OptimizerSettings(Section):
 
     name: Literal["sgd", "adamw"]
     weight_decay: WeightDecay
-    decay_norm_and_bias: bool = Field(description="Whether weight decay applies to norm layers and biases too.")
+    decay_norm_and_bias: bool = Field(
+        description="Whether weight decay applies to norm layers, biases and positional embeddings too."
+    )
     label_smoothing: float = Field(ge=0, lt=1)
     class_weights: Literal["none", "balanced"] = Field(
         "none", description="In the train loss; balanced: all classes count the same, however many images they have."
+    )
+    max_grad_norm: float | None = Field(
+        None,
+        gt=0,
+        le=1e9,
+        description="The largest norm of all gradients together; larger ones are scaled down to it. null: no limit.",
     )
     nesterov: bool = Field(False, description="SGD only.")
     beta2: float = Field(0.999, ge=0, lt=1, description="AdamW only. beta1 is the momentum of the schedule.")
@@ -128,7 +147,7 @@ class SweepWdSettings(Section):
 
 
 class RuntimeSettings(Section):
-    """The settings that do not change the result, except for `precision`."""
+    """The settings of the machine and of what a run keeps. Only `precision` and `ema` change the result."""
 
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda|cuda:\d+|mps)$")] = "auto"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -137,6 +156,13 @@ class RuntimeSettings(Section):
     )
     log_every: WholeNumber = Field(
         20, ge=1, le=100_000, description="Steps between two reads of results from the device."
+    )
+    ema: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="The decay of an exponential moving average of the weights over the steps, for example 0.999. A "
+        "training scores and saves the average. null: none.",
     )
     save_best: bool = Field(False, description="Also keep the weights with the best validation accuracy.")
     checkpoint_seconds: float = Field(

@@ -23,6 +23,9 @@ UNSAID: dict[str, Any] = {
 }
 """The values of missing settings: they are omitted if they have this value, and in runs older than the setting."""
 
+NEWER: dict[str, Any] = {"data.accumulate": 1, "optimizer.max_grad_norm": None, "runtime.ema": None}
+"""Settings that are omitted if they have this value, so that sweeps and tunings older than them can be resumed."""
+
 
 @dataclass(frozen=True)
 class Difference:
@@ -40,7 +43,7 @@ def curve_settings(recipe: Recipe, precision: str) -> dict[str, Any]:
     """Returns every setting that changes the curve of a range test, by dotted name. `precision` is the resolved one.
 
     The length of the run, the shape of the cycle and the seed are not included: they change how the curve is read, or
-    its noise. Of max_lr, only the ratios between the layer groups are included; of several stages, only the last one.
+    its noise. Nor is the average of the weights, which a range test never uses. Of max_lr, only the ratios between the layer groups are included; of several stages, only the last one.
     The values are JSON values, so that settings read from a file compare equal.
     """
     sections = recipe.model_dump(mode="json", include={"data", "model", "optimizer"}, exclude={"data": {"mirrors"}})
@@ -55,14 +58,14 @@ def curve_settings(recipe: Recipe, precision: str) -> dict[str, Any]:
         settings["fine_tune.freeze_to"] = last.fine_tune.stages[-1].freeze_to
         settings["fine_tune.train_frozen_norms"] = last.fine_tune.train_frozen_norms
     settings["runtime.precision"] = precision
-    return settings
+    return _without_newer(settings)
 
 
 def result_settings(recipe: Recipe, precision: str) -> dict[str, Any]:
     """Returns every setting that changes the result of a training or a range test, by dotted name.
 
-    These are the settings of `curve_settings` with those of the schedule, the range test and the seed. Two runs with
-    equal settings have the same result. `precision` is the resolved one.
+    These are the settings of `curve_settings` with those of the schedule, the range test, the average of the weights
+    and the seed. Two runs with equal settings have the same result. `precision` is the resolved one.
     """
     sections = recipe.model_dump(mode="json", exclude={"name", "description", "seed", "sweep_wd", "runtime"})
     del sections["data"]["mirrors"]
@@ -70,7 +73,12 @@ def result_settings(recipe: Recipe, precision: str) -> dict[str, Any]:
         del sections["optimizer"]["class_weights"]  # so that a sweep older than this field can be resumed
     there = {name: with_unused(name, fields) for name, fields in sections.items() if isinstance(fields, dict)}
     settings = {f"{section}.{name}": value for section, fields in there.items() for name, value in fields.items()}
-    return settings | {"seed": recipe.seed, "runtime.precision": precision}
+    settings |= {"seed": recipe.seed, "runtime.precision": precision, "runtime.ema": recipe.runtime.ema}
+    return _without_newer(settings)
+
+
+def _without_newer(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in settings.items() if name not in NEWER or value != NEWER[name]}
 
 
 def finder_momentum(recipe: Recipe) -> float:
@@ -84,7 +92,7 @@ def differences(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[Dif
 
     If the policy, shape or source differs, the fields that only one of the two has are not listed.
     """
-    found, wanted = UNSAID | dict(found), UNSAID | dict(wanted)
+    found, wanted = UNSAID | NEWER | dict(found), UNSAID | NEWER | dict(wanted)
     compared = {*found, *wanted} - _foreign(found) - _foreign(wanted)
     return [
         Difference(field, found.get(field), wanted.get(field))

@@ -18,8 +18,10 @@ from onecycle_cli.data.batches import Batch, Drawn, FixedBatches, TrainBatches, 
 from onecycle_cli.schedules import Schedule
 from onecycle_cli.training.cuda_graphs import WARM_UP, replayed
 from onecycle_cli.training.hardware import Hardware
+from onecycle_cli.training.micro_batches import micro_batch_count, micro_batches
 from onecycle_cli.training.multiply_adds import multiply_adds
 from onecycle_cli.training.optimizers import Optimizer
+from onecycle_cli.training.seeding import seed_device
 from onecycle_cli.training.threads import Turns, threads_of, using_threads
 
 
@@ -87,7 +89,9 @@ class Trainer:
     processes (threads.py).
 
     The train loss of a batch is the mean over its images, weighted by `class_weights` (float32 (classes,), on the
-    device) as in `torch.nn.CrossEntropyLoss(weight)`, or unweighted if they are None.
+    device) as in `torch.nn.CrossEntropyLoss(weight)`, or unweighted if they are None. With `accumulate`, a step
+    computes its batch in so many micro-batches, one after the other, which needs less memory. Loss and gradient are
+    those of the whole batch, but batch norm uses the statistics of each micro-batch.
     """
 
     def __init__(
@@ -98,12 +102,13 @@ class Trainer:
         *,
         label_smoothing: float,
         class_weights: Tensor | None = None,
+        accumulate: int = 1,
         hardware: Hardware,
         report: Callable[[str], None],
     ) -> None:
         self.model, self.optimizer, self.batches = model, optimizer, batches
         self.label_smoothing, self.class_weights, self.hardware = label_smoothing, class_weights, hardware
-        self._has_dropout = any(isinstance(module, nn.Dropout) and module.p > 0 for module in model.modules())
+        self.accumulate = accumulate
         trained = {id(parameter) for parameter in optimizer.parameters}
         self._trained = [(parameter, id(parameter) in trained) for parameter in model.parameters()]
         self._frozen = [module for module in model.modules() if _has_parameters_but_none_of(module, trained)]
@@ -152,8 +157,8 @@ class Trainer:
         for step, drawn in enumerate(self.batches.drawn(first_step), start=first_step):
             lr, momentum = schedule(step)
             self.optimizer.set(lr, momentum)
-            if self._has_dropout:
-                torch.manual_seed(derived_seed(self.batches.seed, "dropout", step))
+            # Always, because any module may draw numbers.
+            seed_device(derived_seed(self.batches.seed, "dropout", step), self.hardware.device)
             if not self.model.training:
                 self._begin()
             with self._turns.taken(), using_threads(self.threads):
@@ -164,6 +169,7 @@ class Trainer:
     def evaluate(self, batches: FixedBatches) -> Score:
         """Scores the network on all images; waits for the device once, at the end."""
         self.model.eval()
+        seed_device(derived_seed(self.batches.seed, "scoring"), self.hardware.device)
         scored = []
         for pixels, labels in batches:
             with self._turns.taken(), using_threads(self.threads):
@@ -189,10 +195,12 @@ class Trainer:
             times = {"other": clock.lap()}
             batch = self.batches.batch(next(drawn))
             times["data"] = clock.lap()
-            loss, _ = self._loss(self._logits(batch), batch.labels)
-            times["forward"] = clock.lap()
-            loss.backward()
-            times["backward"] = clock.lap()
+            times |= {"forward": 0.0, "backward": 0.0}
+            for part in micro_batches(batch, self._micro_batches_of(batch)):
+                loss, _ = self._loss(self._logits(part), part.labels)
+                times["forward"] += clock.lap()
+                loss.backward()
+                times["backward"] += clock.lap()
             self.optimizer.step()
             times["update"] = clock.lap()
             loss.item()
@@ -212,11 +220,38 @@ class Trainer:
     def _step(self, *drawn: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         self.model.zero_grad()
         batch = self.batches.batch(Drawn(*drawn))
+        count = self._micro_batches_of(batch)
+        loss, weight, correct = self._backward(batch) if count == 1 else self._accumulated(batch, count)
+        self.optimizer.step()
+        return loss, weight, correct
+
+    def _micro_batches_of(self, batch: Batch) -> int:
+        images = len(batch.labels)
+        return micro_batch_count(images, batch_size=self.batches.batch_size, accumulate=self.accumulate)
+
+    def _backward(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """Computes the gradient of a batch; returns its loss, its weight and the number of correct answers."""
         logits = self._logits(batch)
         loss, weight = self._loss(logits, batch.labels)
         loss.backward()
-        self.optimizer.step()
         return loss.detach(), weight, (logits.detach().argmax(1) == batch.labels).sum()
+
+    def _accumulated(self, batch: Batch, count: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Computes the gradient of a batch as `_backward` does, in `count` micro-batches.
+
+        The gradients of their sums add up, and are divided by the weight of the batch at the end, because with class
+        weights the micro-batches have different weights.
+        """
+        sums = []
+        for part in micro_batches(batch, count):
+            logits = self._logits(part)
+            loss, weight = self._loss(logits, part.labels)
+            total = loss * weight
+            total.backward()
+            sums.append((total.detach(), weight, (logits.detach().argmax(1) == part.labels).sum()))
+        total, weight, correct = (torch.stack(parts).sum(0) for parts in zip(*sums, strict=True))
+        torch._foreach_div_([p.grad for p in self.optimizer.parameters if p.grad is not None], weight)
+        return total / weight, weight, correct
 
     @torch.no_grad()
     def _scored(self, pixels: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:

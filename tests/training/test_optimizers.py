@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from onecycle_cli.recipe import load, shipped_path
 from onecycle_cli.training.optimizers import Optimizer, OptimizerSpec, Sgd, build_optimizer
 
-SETTINGS = {"weight_decay": 1e-2, "decay_norm_and_bias": True, "nesterov": False, "beta2": 0.99, "eps": 1e-6}
+SETTINGS: dict[str, Any] = {"weight_decay": 1e-2, "decay_norm_and_bias": True, "max_grad_norm": None, "nesterov": False}
+SETTINGS |= {"beta2": 0.99, "eps": 1e-6}
 PATH = [(0.001, 0.95), (0.003, 0.9), (0.005, 0.85), (0.002, 0.9), (0.0001, 0.95)]
 
 
@@ -175,7 +176,7 @@ def test_no_part_of_the_compiler_is_imported() -> None:
 import sys, torch, onecycle_cli.experiments.training
 from types import SimpleNamespace
 from onecycle_cli.training.optimizers import build_optimizer
-from onecycle_cli.training.threads import multiply_adds
+from onecycle_cli.training.multiply_adds import multiply_adds
 net = torch.nn.Linear(2, 2)
 multiply_adds(net, torch.ones(1, 2))
 optimizer = build_optimizer(net, SimpleNamespace(name="sgd", **{SETTINGS}))

@@ -24,7 +24,7 @@ from onecycle_cli.training.trainer import Trainer
 CPU = Hardware(torch.device("cpu"), "float32")
 PLAIN = Normalization.of((0.5,), (0.25,), torch.device("cpu"))
 SGD: dict[str, Any] = {"weight_decay": 1e-2, "decay_norm_and_bias": True, "nesterov": False}
-SGD |= {"beta2": 0.999, "eps": 1e-8}
+SGD |= {"beta2": 0.999, "eps": 1e-8, "max_grad_norm": None}
 
 
 def batches(images: int = 40, batch_size: int = 16, seed: int = 0) -> TrainBatches:
