@@ -43,8 +43,9 @@ def curve_settings(recipe: Recipe, precision: str) -> dict[str, Any]:
     """Returns every setting that changes the curve of a range test, by dotted name. `precision` is the resolved one.
 
     The length of the run, the shape of the cycle and the seed are not included: they change how the curve is read, or
-    its noise. Nor is the average of the weights, which a range test never uses. Of max_lr, only the ratios between the layer groups are included; of several stages, only the last one.
-    The values are JSON values, so that settings read from a file compare equal.
+    its noise. Nor is the average of the weights, which a range test never uses. Of max_lr, only the ratios between the
+    layer groups are included; of several stages, only the last one. The values are JSON values, so that settings read
+    from a file compare equal.
     """
     sections = recipe.model_dump(mode="json", include={"data", "model", "optimizer"}, exclude={"data": {"mirrors"}})
     sections = {name: with_unused(name, fields) for name, fields in sections.items()}

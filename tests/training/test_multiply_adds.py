@@ -90,7 +90,7 @@ def test_a_network_that_cannot_run_on_meta_is_counted_with_a_real_pass(side: int
 
 def test_a_network_that_cannot_run_on_one_image_has_no_count_and_keeps_its_mode() -> None:
     class Pairs(nn.Module):
-        def forward(self, x: Tensor) -> Tensor:
+        def forward(self, _: Tensor) -> Tensor:
             raise ValueError("only pairs of images")
 
     model = Pairs().train()
