@@ -21,6 +21,7 @@ from onecycle_cli.progress import Progress, Report
 from onecycle_cli.recipe import Recipe, last_stage, lr_ratios, relative
 from onecycle_cli.run_dir.run import RunDir
 from onecycle_cli.training.hardware import Hardware, configure_process
+from onecycle_cli.training.network_check import check_network
 from onecycle_cli.training.optimizers import build_optimizer
 from onecycle_cli.training.trainer import Trainer
 
@@ -149,8 +150,13 @@ def new_trainer(
     hardware: Hardware,
     report: Callable[[str], None],
 ) -> Trainer:
-    """Builds a new network with an optimizer, as a trainer on the batches `train`. Images are shared, not copied."""
+    """Builds a new network with an optimizer, as a trainer on the batches `train`. Images are shared, not copied.
+
+    `InputError` if the network cannot be trained (`check_network`).
+    """
     model = _initial_model(recipe, data, start).to(hardware.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    for note in check_network(model, train.normalization(train.images[:2]), len(data.classes), hardware).notes:
+        report(note)
     return _trainer(last_stage(recipe), model, train, data, hardware, report)
 
 
@@ -226,6 +232,7 @@ def _initial_model(recipe: Recipe, data: ImageData, start: InitialWeights | None
 def stage_trainer(stage: Recipe, prepared: PreparedRecipe, report: Callable[[str], None]) -> Trainer:
     """Builds the trainer of one stage on the network of `prepared`, with a new optimizer and the current weights."""
     train = replace(prepared.train, seed=stage.seed)
+    prepared.trainer.release()
     return _trainer(stage, prepared.trainer.model, train, prepared.data, prepared.hardware, report)
 
 

@@ -20,7 +20,8 @@ class Optimizer:
     """The base class of `Sgd` and `AdamW`: the trained parameters and the scalars of an update.
 
     `lr_ratios` maps the name of each trained parameter to the ratio of its lr to the lr that `set` takes; None trains
-    all parameters with ratio 1. Other parameters do not change, and do not decay. `momentum` is beta1 for AdamW.
+    all parameters with ratio 1. Other parameters do not change, and do not decay; nor do those that the network itself
+    excludes, with `requires_grad` False. `momentum` is beta1 for AdamW.
     Without `decay_norm_and_bias`, those of `spared_from_decay` do not decay. With `max_grad_norm`, the norm of all
     gradients together is reduced to it if it is larger, as `torch.nn.utils.clip_grad_norm_` does. `memory` holds the
     state of earlier updates. All updates are foreach operations: one kernel for many parameters, without waiting for
@@ -39,6 +40,7 @@ class Optimizer:
         named = dict(model.named_parameters())
         if lr_ratios is None:
             lr_ratios = dict.fromkeys(named, 1.0)
+        lr_ratios = {name: ratio for name, ratio in lr_ratios.items() if named[name].requires_grad}
         self.parameters: list[Tensor] = [named[name] for name in lr_ratios]
         # None saves a kernel when all ratios are 1.
         self.lr_ratios = list(lr_ratios.values()) if set(lr_ratios.values()) != {1.0} else None

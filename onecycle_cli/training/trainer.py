@@ -20,7 +20,9 @@ from onecycle_cli.training.cuda_graphs import WARM_UP, replayed
 from onecycle_cli.training.hardware import Hardware
 from onecycle_cli.training.micro_batches import micro_batch_count, micro_batches
 from onecycle_cli.training.multiply_adds import multiply_adds
+from onecycle_cli.training.network_check import call_network
 from onecycle_cli.training.optimizers import Optimizer
+from onecycle_cli.training.python_state import python_state
 from onecycle_cli.training.seeding import seed_device
 from onecycle_cli.training.threads import Turns, threads_of, using_threads
 
@@ -82,10 +84,10 @@ class _Clock:
 class Trainer:
     """A network with its optimizer on one device, which can run several trainings in a row.
 
-    Parameters that the optimizer does not train are frozen: they have no gradient, and their norm layers keep their
-    statistics. `reset` starts a new training in place. On CUDA, step and scoring are recorded once as CUDA graphs,
-    which all later trainings use: a range test, the training after it, each value of a sweep. `report` gets a message
-    if this fails. On a CPU, a step uses `threads` threads, which depend on its size, and takes turns with other
+    Parameters that the optimizer does not train are frozen: they have no gradient, and their norm layers of any kind
+    keep their statistics. `reset` starts a new training in place. On CUDA, step and scoring are recorded once as CUDA
+    graphs, which all later trainings use: a range test, the training after it, each value of a sweep. `report` gets a
+    message if this fails. On a CPU, a step uses `threads` threads, which depend on its size, and takes turns with other
     processes (threads.py).
 
     The train loss of a batch is the mean over its images, weighted by `class_weights` (float32 (classes,), on the
@@ -110,16 +112,19 @@ class Trainer:
         self.label_smoothing, self.class_weights, self.hardware = label_smoothing, class_weights, hardware
         self.accumulate = accumulate
         trained = {id(parameter) for parameter in optimizer.parameters}
+        self._initially = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
         self._trained = [(parameter, id(parameter) in trained) for parameter in model.parameters()]
-        self._frozen = [module for module in model.modules() if _has_parameters_but_none_of(module, trained)]
+        self._frozen = _frozen_layers(model, trained)
         self.threads, self._turns = torch.get_num_threads(), Turns(0)
         if hardware.device.type == "cpu":
             _, height, width, channels = batches.images.shape
             per_image = multiply_adds(model, torch.zeros(1, channels, height, width))
             self.threads = threads_of(None if per_image is None else batches.batch_size * per_image)
             self._turns = Turns(self.threads)
-        self._take = replayed(self._step, hardware.device, report)
-        self._score = replayed(self._scored, hardware.device, report)
+        self._take, self._score = (
+            replayed(function, hardware.device, report, lambda: python_state(model))
+            for function in (self._step, self._scored)
+        )
 
     def reset(self, weights: Mapping[str, Tensor], weight_decay: float, batches: TrainBatches) -> None:
         """Starts a new training from `weights` (a model's `state_dict`), with a fresh optimizer state.
@@ -130,6 +135,11 @@ class Trainer:
         self.batches = batches
         self.model.load_state_dict(weights)
         self.optimizer.reset(weight_decay)
+
+    def release(self) -> None:
+        """Sets `requires_grad` as it was before this trainer, for another trainer of the same network."""
+        for parameter, needed in self._initially:
+            parameter.requires_grad_(needed)
 
     def state(self) -> dict[str, Tensor]:
         """Returns all tensors that the next step depends on: weights, norm statistics, optimizer state.
@@ -212,8 +222,8 @@ class Trainer:
     def _begin(self) -> None:
         """Sets training mode and `requires_grad` for the trained parts; another trainer may have changed both."""
         self.model.train()
-        for module in self._frozen:
-            module.eval()
+        for layer in self._frozen:
+            layer.training = False
         for parameter, trained in self._trained:
             parameter.requires_grad_(trained)
 
@@ -266,7 +276,7 @@ class Trainer:
 
     def _logits(self, batch: Batch) -> Tensor:
         with self.hardware.autocast():
-            logits = self.model(batch.images)
+            logits = call_network(self.model, batch.images)
         return cast(Tensor, logits.float())
 
     def _loss(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -281,6 +291,14 @@ class Trainer:
         return (weights * losses).sum() / weights.sum(), weights.sum()
 
 
-def _has_parameters_but_none_of(module: nn.Module, trained: set[int]) -> bool:
-    is_trained = [id(parameter) in trained for parameter in module.parameters(recurse=False)]
-    return bool(is_trained) and not any(is_trained)
+def _frozen_layers(model: nn.Module, trained: set[int]) -> list[nn.Module]:
+    """Returns the layers of all parts without a trained parameter: modules that have parameters or statistics.
+
+    A norm without scales is one of them where the part around it is frozen.
+    """
+    frozen: dict[nn.Module, None] = {}
+    for part in model.modules():
+        is_trained = [id(parameter) in trained for parameter in part.parameters()]
+        if is_trained and not any(is_trained):
+            frozen |= dict.fromkeys(part.modules())
+    return [layer for layer in frozen if layer._parameters or layer._buffers]

@@ -7,7 +7,9 @@ from torch import nn
 
 from onecycle_cli.models.norms import is_norm
 
-_SPARED = re.compile(r"pos(ition(al)?)?_?emb|relative_position_bias|rel_pos_[hw]|_tokens?\d*$|layer_scale|bias$")
+_SPARED = re.compile(
+    r"pos(ition(al)?)?_?emb|relative_position_bias|rel_pos_[hw]|_tokens?\d*$|layer_scale|bias(_[kv])?$"
+)
 """The names of positional embeddings, class tokens, scales of layers and biases in timm, torchvision and CLIP."""
 
 
