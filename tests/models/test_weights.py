@@ -32,6 +32,16 @@ def test_weights_and_header_come_back_as_they_were(tmp_path: Path) -> None:
     assert all(torch.equal(weights[name], value) for name, value in model.state_dict().items())
 
 
+def test_weights_that_two_layers_share_are_stored_for_each(tmp_path: Path) -> None:
+    one = torch.nn.Linear(2, 2)
+    model = torch.nn.Sequential(one, torch.nn.Linear(2, 2))
+    model[1].weight = one.weight
+    save_weights(tmp_path / "m.safetensors", model.state_dict(), HEADER)
+    weights, _ = load_weights(tmp_path / "m.safetensors")
+    assert torch.equal(weights["0.weight"], one.weight)
+    assert torch.equal(weights["1.weight"], one.weight)
+
+
 def test_weights_lie_in_a_folder_of_any_name(tmp_path: Path) -> None:
     path = tmp_path / "\udcff 中" / "m.safetensors"
     path.parent.mkdir()

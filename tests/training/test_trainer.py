@@ -493,3 +493,82 @@ def test_on_a_gpu_images_on_the_host_give_the_same_batches() -> None:
     )
     for mine, its in zip(islice(one.batches.drawn(0), 5), islice(other.batches.drawn(0), 5), strict=True):
         assert all(torch.equal(a, b) for a, b in zip(mine, its, strict=True))
+
+
+class Waits(Plain):
+    """A network that waits for the device in its forward."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) * (1 if x.sum().item() < 1e9 else 0)
+
+
+class Counts(Plain):
+    """A network that counts its calls in Python."""
+
+    calls = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += 1
+        return super().forward(x) * self.calls
+
+
+class Replaces(Plain):
+    """A network that keeps a mean in a new tensor each time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.mean = 0.5 * self.mean + 0.5 * x.detach().mean()
+        return super().forward(x - self.mean)
+
+
+class DropPath(Plain):
+    """A network that draws by itself, without a dropout module, and with one of another kind."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x * (torch.rand(len(x), 1, 1, 1, device=x.device) > 0.3)
+        return super().forward(F.dropout2d(x, 0.2, self.training))
+
+
+class WaitsWithDropout(DropPath):
+    """A network whose recording fails after it has drawn numbers."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits = super().forward(x)
+        return logits * (1 if logits.sum().item() < 1e9 else 0)
+
+
+@pytest.mark.gpu
+@pytest.mark.usefixtures("same_kernels")
+@pytest.mark.parametrize(
+    ("network", "told"),
+    [
+        (Plain, None),
+        (DropPath, None),
+        (Waits, "The network raised"),
+        (WaitsWithDropout, "The network raised"),
+        (Counts, "Python state"),
+        (Replaces, "Python state"),
+    ],
+)
+@pytest.mark.parametrize("accumulate", [1, 3])
+def test_on_a_gpu_a_network_of_any_kind_gives_the_eager_losses_and_is_recorded_where_it_can_be(
+    monkeypatch: pytest.MonkeyPatch, network: type[nn.Module], told: str | None, accumulate: int
+) -> None:
+    def losses() -> tuple[list[float], list[str]]:
+        torch.manual_seed(0)
+        net = network().to("cuda").to(memory_format=torch.channels_last)
+        source = on_gpu("float32").batches
+        optimizer = build_optimizer(net, SimpleNamespace(name="sgd", **(SGD | {"max_grad_norm": 1.0})))
+        notes: list[str] = []
+        how: Any = {"label_smoothing": 0.1, "hardware": Hardware(torch.device("cuda"), "float32")}
+        one = Trainer(net, optimizer, source, accumulate=accumulate, report=notes.append, **how)
+        return [step.loss.item() for step in islice(one.steps(gently), 20)], notes
+
+    replayed, notes = losses()
+    assert len(notes) == (told is not None)
+    assert all(told in note for note in notes)
+    monkeypatch.setattr(graphs, "WARM_UP", 1000)
+    assert replayed == pytest.approx(losses()[0], rel=1e-4)
