@@ -63,7 +63,8 @@ def find_batch_size(recipe: Recipe, session: Session) -> FoundBatchSize:
     """Tries batch sizes with the recipe's own training step, and writes a table of them to the run's folder.
 
     On a GPU, returns the largest size that fits in memory, less a margin. On other devices, returns the smallest size
-    that is about as fast as any. `MachineError` if not even the smallest size fits.
+    that is about as fast as any. With `data.accumulate`, the sizes are those of a micro-batch, because it is what takes
+    the memory and the time. `MachineError` if not even the smallest size fits.
     """
     with session.run.recording():
         found = _found(recipe, session)
@@ -72,6 +73,9 @@ def find_batch_size(recipe: Recipe, session: Session) -> FoundBatchSize:
 
 
 def _found(recipe: Recipe, session: Session) -> FoundBatchSize:
+    if (parts := recipe.data.accumulate) > 1:
+        session.note(f"The sizes are those of a micro-batch: with data.accumulate {parts}, a batch is {parts} of them.")
+    recipe = with_values(recipe, {"data.accumulate": 1})
     prepared = prepare(with_values(recipe, {"data.batch_size": 2, "data.drop_last": True}), session)
     images = len(prepared.train.labels)
     trials: list[Trial] = []

@@ -27,9 +27,11 @@ def telling_batch_size(recipe: Recipe, run: RunDir) -> Iterator[None]:
         command = command_line(["find-batch-size", str(run.path / RECIPE)])
         smaller = half(size)
         guess = f"Half of it, --batch-size {smaller}, is a guess; " if smaller else ""
+        parts = 2 * recipe.data.accumulate
+        same = f" --set data.accumulate={parts} computes the same batch in {parts} parts." if 2 * parts <= size else ""
         raise MachineError(
             f"Out of memory with data.batch_size {size}, of images of {side}x{side} pixels: {_said(error)}",
-            f"{guess}`{command}` finds what fits, and a smaller data.image_size or a smaller network takes less.",
+            f"{guess}`{command}` finds what fits, and a smaller data.image_size or a smaller network takes less.{same}",
         ) from None
 
 

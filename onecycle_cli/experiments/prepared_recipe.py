@@ -24,6 +24,7 @@ from onecycle_cli.recipe import Recipe, frozen_groups, last_stage, lr_ratios, re
 from onecycle_cli.run_dir.files import NETWORK
 from onecycle_cli.run_dir.run import RunDir
 from onecycle_cli.training.hardware import Hardware, configure_process
+from onecycle_cli.training.network_check import check_network
 from onecycle_cli.training.optimizers import build_optimizer
 from onecycle_cli.training.trainer import Trainer
 
@@ -166,8 +167,13 @@ def new_trainer(
     report: Callable[[str], None],
     code: OwnCode = NO_CODE,
 ) -> Trainer:
-    """Builds a new network with an optimizer, as a trainer on the batches `train`. Images are shared, not copied."""
+    """Builds a new network with an optimizer, as a trainer on the batches `train`. Images are shared, not copied.
+
+    `InputError` if the network cannot be trained (`check_network`).
+    """
     model = on_device(_initial_model(recipe, data, start, code), recipe.model.source, hardware.device)
+    for note in check_network(model, train.normalization(train.images[:2]), len(data.classes), hardware).notes:
+        report(note)
     return _trainer(last_stage(recipe), model, train, data, hardware, report)
 
 
@@ -191,7 +197,7 @@ def is_same_network(one: Recipe, other: Recipe) -> bool:
 def _network_settings(recipe: Recipe) -> dict[str, Any]:
     settings = recipe.model_dump(include={"data", "augmentation", "model", "optimizer", "fine_tune", "runtime"})
     del settings["optimizer"]["weight_decay"]
-    for when in ("save_best", "log_every", "checkpoint_seconds"):
+    for when in ("ema", "save_best", "log_every", "checkpoint_seconds"):
         del settings["runtime"][when]
     settings["relative lrs"] = relative(last_stage(recipe).schedule.max_lr)
     return settings | ({"seed": recipe.seed} if recipe.data.valid_fraction > 0 else {})
@@ -249,6 +255,7 @@ def _initial_model(recipe: Recipe, data: ImageData, start: InitialWeights | None
 def stage_trainer(stage: Recipe, prepared: PreparedRecipe, report: Callable[[str], None]) -> Trainer:
     """Builds the trainer of one stage on the network of `prepared`, with a new optimizer and the current weights."""
     train = replace(prepared.train, seed=stage.seed)
+    prepared.trainer.release()
     return _trainer(stage, prepared.trainer.model, train, prepared.data, prepared.hardware, report)
 
 
@@ -272,6 +279,7 @@ def _trainer(
         train,
         label_smoothing=settings.label_smoothing,
         class_weights=weights,
+        accumulate=stage.data.accumulate,
         hardware=hardware,
         report=report,
     )

@@ -67,8 +67,9 @@ def train(recipe: Recipe, session: Session, *, auto: bool = False, profile: bool
 
     With `auto`, or if `schedule.max_lr` is null, a range test in the same folder runs first. If the recipe has a max_lr
     for each layer group, `auto` keeps their ratios. With `profile`, the parts of a step are timed first; the training
-    is the same. A diverged or collapsed run is a result, not an error. An interrupt ends the run after the current
-    step, with a checkpoint. `NoSuggestionError` if two range tests give no max_lr.
+    is the same. With `runtime.ema`, the averaged weights are scored and saved. A diverged or collapsed run is a result,
+    not an error. An interrupt ends the run after the current step, with a checkpoint. `NoSuggestionError` if two range
+    tests give no max_lr.
     """
     with session.run.alone(), session.run.recording():
         return train_with(recipe, prepare(recipe, session), session, auto=auto, profile=profile)
@@ -119,7 +120,9 @@ def train_with(
         checkpoints = Checkpoints(session.run, every, prepared.data.signature, tables)
         loop = _Loop(recipe, prepared, session, updates, steps_table, epochs_table, checkpoints, held)
         position, score = loop.run(position, seen)
-    return _ended(recipe, prepared, session, position, seen, score, found=auto or "found_max_lr" in session.run.facts)
+    found = auto or "found_max_lr" in session.run.facts
+    with updates.averaged():
+        return _ended(recipe, prepared, session, position, seen, score, found=found)
 
 
 @dataclass(frozen=True)
@@ -156,7 +159,7 @@ class _Loop:
             position, score = self._scored(position, number, seen[-1])
         self._keep(position)
         # A run that resumes from a checkpoint at its very end has no score yet.
-        return position, score or self.prepared.trainer.evaluate(self.prepared.valid)
+        return position, score or self._score()
 
     def _until_interrupted(self, steps: Iterator[Step]) -> Iterator[Step]:
         """Yields the steps, up to the one in which an interrupt comes."""
@@ -183,13 +186,17 @@ class _Loop:
 
     def _keep(self, position: Position) -> None:
         """Writes a checkpoint, and then raises the interrupt that was held back, if any."""
-        self.checkpoints.write(position, self.updates.trainer.state())
+        self.checkpoints.write(position, self.updates.state())
         self.held.let_go()
+
+    def _score(self) -> Score:
+        with self.updates.averaged():
+            return self.prepared.trainer.evaluate(self.prepared.valid)
 
     def _scored(self, position: Position, number: int, last: LoggedStep) -> tuple[Position, Score]:
         """Scores the epoch that has just ended, and returns the position after it and the score."""
         started, sums = perf_counter(), position.sums
-        score = self.prepared.trainer.evaluate(self.prepared.valid)
+        score = self._score()
         epoch = Epoch(
             number,
             step=last.step,
@@ -206,7 +213,8 @@ class _Loop:
         )
         self.epochs_table.append([vars(epoch)])
         if self.recipe.runtime.save_best and all(score.accuracy > one.valid_accuracy for one in position.epochs):
-            _save(BEST_MODEL, self.prepared.trainer.model, self.recipe, self.prepared, self.session.run)
+            with self.updates.averaged():
+                _save(BEST_MODEL, self.prepared.trainer.model, self.recipe, self.prepared, self.session.run)
         seconds = position.seconds + perf_counter() - started
         return replace(position, sums=Sums(), epochs=(*position.epochs, epoch), seconds=seconds), score
 

@@ -120,9 +120,11 @@ def least_epochs(recipe: Recipe, images: int) -> int:
 def _stages(recipe: Recipe, images: int) -> list[TuningStage]:
     schedule, decay = recipe.schedule, recipe.optimizer.weight_decay
     momentum = (schedule.max_momentum, schedule.at_peak)
-    return stages(
+    found = stages(
         recipe.data.batch_size, decay, recipe.sweep_wd.weight_decays, momentum, images, cycles=schedule.cycles
     )
+    least = 2 * recipe.data.accumulate  # a micro-batch has two images or more
+    return [TuningStage(one.name, [v for v in one.values if v.get(BATCH_SIZE, least) >= least]) for one in found]
 
 
 def _fitting(stage: TuningStage, found: Measured) -> TuningStage:

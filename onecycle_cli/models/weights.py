@@ -57,11 +57,18 @@ def from_bytes(written: bytes) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 
 def as_stored(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Copies tensors to the CPU, row-major, as safetensors needs them; on the device they may be channels last."""
-    return {
-        name: tensor.detach().cpu().contiguous(memory_format=torch.contiguous_format)
-        for name, tensor in tensors.items()
-    }
+    """Copies tensors to the CPU, row-major, as safetensors needs them; on the device they may be channels last.
+
+    Tensors that share memory, such as the weights of two layers, are stored once for each name.
+    """
+    stored: dict[str, Tensor] = {}
+    places = set()
+    for name, tensor in tensors.items():
+        one = tensor.detach().cpu().contiguous(memory_format=torch.contiguous_format)
+        place = one.untyped_storage().data_ptr()
+        stored[name] = one.clone() if place in places else one
+        places.add(place)
+    return stored
 
 
 def save_weights(path: Path, weights: Mapping[str, Tensor], header: Header) -> None:

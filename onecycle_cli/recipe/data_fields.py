@@ -49,6 +49,11 @@ class DataSettings(Section, ABC):
         description="Share of the training images to hold out; 0: validate on the source's validation or test split.",
     )
     batch_size: WholeNumber = Field(ge=2, le=1_000_000)
+    accumulate: WholeNumber = Field(
+        1,
+        ge=1,
+        description="Micro-batches in which a step computes its batch, one after the other, to need less memory.",
+    )
     drop_last: bool = Field(description="Whether to skip the last batch of an epoch if it is smaller.")
     sampler: Literal["shuffled", "balanced"] = Field(
         "shuffled",
@@ -82,6 +87,11 @@ class DataSettings(Section, ABC):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
+        if 2 * self.accumulate > self.batch_size:
+            raise ValueError(
+                f"data.accumulate {self.accumulate} leaves less than two images for each micro-batch of a batch of "
+                f"{self.batch_size}: set it to at most {self.batch_size // 2}, or set a larger data.batch_size"
+            )
         for name, statistics in (("mean", self.mean), ("std", self.std)):
             if statistics is not None and len(statistics) != self.channels:
                 raise ValueError(f"data.{name} has {len(statistics)} numbers, but data.channels is {self.channels}")

@@ -1,8 +1,9 @@
 """The fields of a recipe, in the order of the file. The larger sections are in files of their own.
 
 A field that changes the result has no default, so that a recipe file is complete. A field has a default only if it
-applies to one choice in its section (`beta2` to AdamW) or does not change the result. The bounds refuse obvious
-mistakes (a learning rate of a million), but not unusual values.
+applies to one choice in its section (`beta2` to AdamW), does not change the result, or is newer than the recipes that
+people have (`accumulate`): then its default is what those recipes mean. The bounds refuse obvious mistakes (a learning
+rate of a million), but not unusual values.
 """
 
 from typing import Annotated, Any, Literal, Self
@@ -26,10 +27,18 @@ class OptimizerSettings(Section):
 
     name: Literal["sgd", "adamw"]
     weight_decay: WeightDecay
-    decay_norm_and_bias: bool = Field(description="Whether weight decay applies to norm layers and biases too.")
+    decay_norm_and_bias: bool = Field(
+        description="Whether weight decay applies to norm layers, biases and positional embeddings too."
+    )
     label_smoothing: float = Field(ge=0, lt=1)
     class_weights: Literal["none", "balanced"] = Field(
         "none", description="In the train loss; balanced: all classes count the same, however many images they have."
+    )
+    max_grad_norm: float | None = Field(
+        None,
+        gt=0,
+        le=1e9,
+        description="The largest norm of all gradients together; larger ones are scaled down to it. null: no limit.",
     )
     nesterov: bool = Field(False, description="SGD only.")
     beta2: float = Field(0.999, ge=0, lt=1, description="AdamW only. beta1 is the momentum of the schedule.")
@@ -76,7 +85,7 @@ class SweepWdSettings(Section):
 
 
 class RuntimeSettings(Section):
-    """The settings that do not change the result, except for `precision`."""
+    """The settings of the machine and of what a run keeps. Only `precision` and `ema` change the result."""
 
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda|cuda:\d+|mps)$")] = "auto"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -85,6 +94,13 @@ class RuntimeSettings(Section):
     )
     log_every: WholeNumber = Field(
         20, ge=1, le=100_000, description="Steps between two reads of results from the device."
+    )
+    ema: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="The decay of an exponential moving average of the weights over the steps, for example 0.999. A "
+        "training scores and saves the average. null: none.",
     )
     save_best: bool = Field(False, description="Also keep the weights with the best validation accuracy.")
     checkpoint_seconds: float = Field(

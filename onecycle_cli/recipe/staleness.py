@@ -21,6 +21,9 @@ UNSAID: dict[str, Any] = {
     "data.resize": "shorter_side",
     "data.interpolation": "bilinear",
     "data.sampler": "shuffled",
+    "data.accumulate": 1,
+    "optimizer.max_grad_norm": None,
+    "runtime.ema": None,
     "model.source": "onecycle",
     "optimizer.class_weights": "none",
     "model.norm": "batch",
@@ -30,12 +33,13 @@ UNSAID: dict[str, Any] = {
 """The values of missing settings: they are omitted if they have this value, and in runs older than the setting."""
 
 NEWER_OF_CURVES = (
-    *("data.resize", "data.interpolation", "data.sampler", "model.norm"),
+    *("data.resize", "data.interpolation", "data.sampler", "data.accumulate"),
+    *("model.norm", "optimizer.max_grad_norm"),
     *(f"augmentation.{name}" for name in OFF),
 )
 """The fields that runs of older versions did not save, with the values in `UNSAID`."""
 
-NEWER = (*NEWER_OF_CURVES, "optimizer.class_weights")
+NEWER = (*NEWER_OF_CURVES, "optimizer.class_weights", "runtime.ema")
 """The same for the settings of a result; `optimizer.class_weights` was saved with a curve, but not with a result."""
 
 
@@ -55,8 +59,9 @@ def curve_settings(recipe: Recipe, precision: str) -> dict[str, Any]:
     """Returns every setting that changes the curve of a range test, by dotted name. `precision` is the resolved one.
 
     The length of the run, the shape of the cycle and the seed are not included: they change how the curve is read, or
-    its noise. Of max_lr, only the ratios between the layer groups are included; of several stages, only the last one.
-    The values are JSON values, so that settings read from a file compare equal.
+    its noise. Nor is the average of the weights, which a range test never uses. Of max_lr, only the ratios between the
+    layer groups are included; of several stages, only the last one. The values are JSON values, so that settings read
+    from a file compare equal.
     """
     sections = recipe.model_dump(mode="json", include={"data", "model", "optimizer"})
     settings = _without_newer(_dotted(sections) | _augmentation(recipe), NEWER_OF_CURVES)
@@ -75,14 +80,14 @@ def curve_settings(recipe: Recipe, precision: str) -> dict[str, Any]:
 def result_settings(recipe: Recipe, precision: str) -> dict[str, Any]:
     """Returns every setting that changes the result of a training or a range test, by dotted name.
 
-    These are the settings of `curve_settings` with those of the schedule, the range test and the seed. Two runs with
-    equal settings have the same result. `precision` is the resolved one.
+    These are the settings of `curve_settings` with those of the schedule, the range test, the average of the weights
+    and the seed. Two runs with equal settings have the same result. `precision` is the resolved one.
     """
     left_out = {"name", "description", "seed", "augmentation", "sweep_wd", "runtime"}
     sections = recipe.model_dump(mode="json", exclude=left_out)
     there = {name: fields for name, fields in sections.items() if isinstance(fields, dict)}
-    settings = _without_newer(_dotted(there) | _augmentation(recipe), NEWER)
-    return settings | {"seed": recipe.seed, "runtime.precision": precision}
+    runtime = {"runtime.precision": precision, "runtime.ema": recipe.runtime.ema}
+    return _without_newer(_dotted(there) | _augmentation(recipe) | {"seed": recipe.seed} | runtime, NEWER)
 
 
 def _augmentation(recipe: Recipe) -> dict[str, Any]:

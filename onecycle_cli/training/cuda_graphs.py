@@ -13,12 +13,16 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from onecycle_cli.errors import InputError
+
 Function = Callable[..., tuple[Tensor, ...]]
 Record = Callable[[tuple[Tensor, ...]], tuple[Callable[[], None], tuple[Tensor, ...]]]
 """A function that records one call on given inputs; returns a replay function and the outputs that it fills."""
 
 WARM_UP = 3
 """The number of eager calls per shape before recording: the first calls choose kernels and allocate workspaces."""
+
+CHANGES = "the network changes its Python state in each call, which no graph repeats"
 
 
 class _Recording(NamedTuple):
@@ -32,11 +36,18 @@ class Replayed:
 
     The function may change other tensors (weights, statistics, moments) in place; their addresses must not change. If
     recording fails, or the recordings leave no memory for a call of another shape, `report` gets a message and the
-    function runs eagerly from then on.
+    function runs eagerly from then on. So it does if a call changes `unseen`, the state that a replay does not change.
+    The first call of each shape may, because it fills caches.
     """
 
-    def __init__(self, function: Function, record: Record, report: Callable[[str], None]) -> None:
-        self._function, self._record, self._report = function, record, report
+    def __init__(
+        self,
+        function: Function,
+        record: Record,
+        report: Callable[[str], None],
+        unseen: Callable[[], object] = lambda: None,
+    ) -> None:
+        self._function, self._record, self._report, self._unseen = function, record, report, unseen
         self._calls: dict[torch.Size, int] = {}
         self._recordings: dict[torch.Size, _Recording] = {}
         self._impossible = False
@@ -47,13 +58,20 @@ class Replayed:
         if calls > WARM_UP and shape not in self._recordings and not self._impossible:
             self._try_to_record(inputs)
         if shape not in self._recordings:
-            return self._run_eagerly(inputs)
+            return self._watched(inputs) if 1 < calls <= WARM_UP else self._run_eagerly(inputs)
         recording = self._recordings[shape]
         for kept, given in zip(recording.inputs, inputs, strict=True):
             kept.copy_(given)
         recording.replay()
         # Copies, because the next replay writes to the same memory.
         return tuple(output.clone() for output in recording.outputs)
+
+    def _watched(self, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        before = self._unseen()
+        outputs = self._run_eagerly(inputs)
+        if not self._impossible and self._unseen() != before:
+            self._stop_recording(CHANGES)
+        return outputs
 
     def _run_eagerly(self, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         try:
@@ -75,13 +93,33 @@ class Replayed:
     def _try_to_record(self, inputs: tuple[Tensor, ...]) -> None:
         gc.collect()  # a graph that is deleted during a recording may break the recording
         kept = tuple(given.clone() for given in inputs)
+        before = self._unseen()
         try:
             self._recordings[inputs[0].shape] = _Recording(kept, *self._record(kept))
-        except RuntimeError as error:
-            self._stop_recording(str(error).splitlines()[0])
+        except Exception as error:  # a network may answer an error of CUDA with one of any other kind
+            self._stop_recording(_reason(error))
+            return
+        if self._unseen() != before:
+            self._stop_recording(CHANGES)
 
 
-def replayed(function: Function, device: torch.device, report: Callable[[str], None]) -> Function:
+def _reason(error: BaseException) -> str:
+    """Returns the first line of the error that ended a recording.
+
+    Ending a broken recording raises another error. The first one says more, and where a network raised it.
+    """
+    while error.__context__ is not None and not isinstance(error, InputError):
+        error = error.__context__
+    said = error.what if isinstance(error, InputError) else str(error)
+    return (said.splitlines() or [type(error).__name__])[0].rstrip(".")
+
+
+def replayed(
+    function: Function,
+    device: torch.device,
+    report: Callable[[str], None],
+    unseen: Callable[[], object] = lambda: None,
+) -> Function:
     """Returns `function` as a `Replayed` on a CUDA device, and unchanged on other devices.
 
     Eager calls and recordings use one separate stream: libraries keep a workspace per stream, and on a new stream they
@@ -105,4 +143,4 @@ def replayed(function: Function, device: torch.device, report: Callable[[str], N
             outputs = function(*inputs)
         return graph.replay, outputs
 
-    return Replayed(run, record, report)
+    return Replayed(run, record, report, unseen)

@@ -2,7 +2,7 @@
 
 import ctypes
 import os
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -18,8 +18,10 @@ class Hardware:
     precision: str
 
     def autocast(self) -> AbstractContextManager[object]:
-        """Returns the autocast context for a forward pass."""
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16")
+        """Returns the autocast context for a forward pass; in float32 there is none."""
+        if self.precision == "float32":
+            return nullcontext()
+        return torch.autocast(self.device.type, torch.bfloat16)
 
     @property
     def name(self) -> str:

@@ -12,24 +12,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
 from onecycle_cli.data.cores import cores
 
-if TYPE_CHECKING:
-    import torch
-    from torch import nn
-
 SMALL_STEP = 100_000_000
 """The multiply-adds in the forward pass of a batch below which a step uses one thread: a second one gains nothing."""
-
-SMALL_IMAGE = 3 * 256 * 256
-"""The largest number of values of an image for which `multiply_adds` computes a real pass, 2 ms for ResNet-8 on digits.
-
-The first use of the `meta` device imports 900 modules, 1.4 s of CPU (torch 2.14), which a larger image may cost too.
-"""
 
 PATIENCE_SECONDS = 120.0
 """The longest wait for a turn; after it, the process continues, since the process with the turn may be suspended."""
@@ -41,48 +30,14 @@ POLL_SECONDS = 0.001
 """The time between two checks for the turn."""
 
 
-def multiply_adds(model: "nn.Module", image: "torch.Tensor") -> int:
-    """Returns the multiply-adds of convolutions and linear layers in one forward pass of one image.
+def threads_of(step: int | None) -> int:
+    """Returns the threads for a step of `step` multiply-adds: 1 below `SMALL_STEP`, else torch's number of threads.
 
-    `image` is float32 (1, channels, height, width), on the device of `model`. A pass of an image larger than
-    `SMALL_IMAGE` runs on torch's `meta` device, which computes nothing and allocates no memory. The mode and the
-    statistics of `model` do not change.
+    An unknown number, None, counts as a large one.
     """
     import torch
-    from torch import nn
 
-    counted = 0
-
-    def count(module: nn.Module, _: object, output: torch.Tensor) -> None:
-        nonlocal counted
-        weight = module.weight
-        assert isinstance(weight, torch.Tensor)
-        counted += output.numel() * weight[0].numel()
-
-    layers = [module for module in model.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
-    hooks = [layer.register_forward_hook(count) for layer in layers]
-    training = model.training
-    try:
-        with torch.no_grad():
-            if image.numel() <= SMALL_IMAGE:
-                model.eval()(image)
-            else:
-                from torch.func import functional_call
-
-                without_values = {name: tensor.to("meta") for name, tensor in model.state_dict().items()}
-                functional_call(model.eval(), without_values, (image.to("meta"),))
-    finally:
-        model.train(training)
-        for hook in hooks:
-            hook.remove()
-    return counted
-
-
-def threads_of(step: int) -> int:
-    """Returns the threads for a step of `step` multiply-adds: 1 below `SMALL_STEP`, else torch's number of threads."""
-    import torch
-
-    return 1 if step < SMALL_STEP else torch.get_num_threads()
+    return 1 if step is not None and step < SMALL_STEP else torch.get_num_threads()
 
 
 @contextmanager

@@ -18,8 +18,13 @@ from onecycle_cli.data.batches import Batch, Drawn, FixedBatches, TrainBatches, 
 from onecycle_cli.schedules import Schedule
 from onecycle_cli.training.cuda_graphs import WARM_UP, replayed
 from onecycle_cli.training.hardware import Hardware
+from onecycle_cli.training.micro_batches import micro_batch_count, micro_batches
+from onecycle_cli.training.multiply_adds import multiply_adds
+from onecycle_cli.training.network_check import call_network
 from onecycle_cli.training.optimizers import Optimizer
-from onecycle_cli.training.threads import Turns, multiply_adds, threads_of, using_threads
+from onecycle_cli.training.python_state import python_state
+from onecycle_cli.training.seeding import seed_device
+from onecycle_cli.training.threads import Turns, threads_of, using_threads
 
 
 @dataclass(frozen=True)
@@ -79,14 +84,16 @@ class _Clock:
 class Trainer:
     """A network with its optimizer on one device, which can run several trainings in a row.
 
-    Parameters that the optimizer does not train are frozen: they have no gradient, and their norm layers keep their
-    statistics. `reset` starts a new training in place. On CUDA, step and scoring are recorded once as CUDA graphs,
-    which all later trainings use: a range test, the training after it, each value of a sweep. `report` gets a message
-    if this fails. On a CPU, a step uses `threads` threads, which depend on its size, and takes turns with other
+    Parameters that the optimizer does not train are frozen: they have no gradient, and their norm layers of any kind
+    keep their statistics. `reset` starts a new training in place. On CUDA, step and scoring are recorded once as CUDA
+    graphs, which all later trainings use: a range test, the training after it, each value of a sweep. `report` gets a
+    message if this fails. On a CPU, a step uses `threads` threads, which depend on its size, and takes turns with other
     processes (threads.py).
 
     The train loss of a batch is the mean over its images, weighted by `class_weights` (float32 (classes,), on the
-    device) as in `torch.nn.CrossEntropyLoss(weight)`, or unweighted if they are None.
+    device) as in `torch.nn.CrossEntropyLoss(weight)`, or unweighted if they are None. With `accumulate`, a step
+    computes its batch in so many micro-batches, one after the other, which needs less memory. Loss and gradient are
+    those of the whole batch, but batch norm uses the statistics of each micro-batch.
     """
 
     def __init__(
@@ -97,23 +104,27 @@ class Trainer:
         *,
         label_smoothing: float,
         class_weights: Tensor | None = None,
+        accumulate: int = 1,
         hardware: Hardware,
         report: Callable[[str], None],
     ) -> None:
         self.model, self.optimizer, self.batches = model, optimizer, batches
         self.label_smoothing, self.class_weights, self.hardware = label_smoothing, class_weights, hardware
-        self._has_dropout = any(isinstance(module, nn.Dropout) and module.p > 0 for module in model.modules())
+        self.accumulate = accumulate
         trained = {id(parameter) for parameter in optimizer.parameters}
+        self._initially = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
         self._trained = [(parameter, id(parameter) in trained) for parameter in model.parameters()]
-        self._frozen = [module for module in model.modules() if _has_parameters_but_none_of(module, trained)]
+        self._frozen = _frozen_layers(model, trained)
         self.threads, self._turns = torch.get_num_threads(), Turns(0)
         if hardware.device.type == "cpu":
             _, height, width, channels = batches.images.shape
             per_image = multiply_adds(model, torch.zeros(1, channels, height, width))
-            self.threads = threads_of(batches.batch_size * per_image)
+            self.threads = threads_of(None if per_image is None else batches.batch_size * per_image)
             self._turns = Turns(self.threads)
-        self._take = replayed(self._step, hardware.device, report)
-        self._score = replayed(self._scored, hardware.device, report)
+        self._take, self._score = (
+            replayed(function, hardware.device, report, lambda: python_state(model))
+            for function in (self._step, self._scored)
+        )
 
     def reset(self, weights: Mapping[str, Tensor], weight_decay: float, batches: TrainBatches) -> None:
         """Starts a new training from `weights` (a model's `state_dict`), with a fresh optimizer state.
@@ -124,6 +135,11 @@ class Trainer:
         self.batches = batches
         self.model.load_state_dict(weights)
         self.optimizer.reset(weight_decay)
+
+    def release(self) -> None:
+        """Sets `requires_grad` as it was before this trainer, for another trainer of the same network."""
+        for parameter, needed in self._initially:
+            parameter.requires_grad_(needed)
 
     def state(self) -> dict[str, Tensor]:
         """Returns all tensors that the next step depends on: weights, norm statistics, optimizer state.
@@ -151,8 +167,8 @@ class Trainer:
         for step, drawn in enumerate(self.batches.drawn(first_step), start=first_step):
             lr, momentum = schedule(step)
             self.optimizer.set(lr, momentum)
-            if self._has_dropout:
-                torch.manual_seed(derived_seed(self.batches.seed, "dropout", step))
+            # Always, because any module may draw numbers.
+            seed_device(derived_seed(self.batches.seed, "dropout", step), self.hardware.device)
             if not self.model.training:
                 self._begin()
             with self._turns.taken(), using_threads(self.threads):
@@ -163,6 +179,7 @@ class Trainer:
     def evaluate(self, batches: FixedBatches) -> Score:
         """Scores the network on all images; waits for the device once, at the end."""
         self.model.eval()
+        seed_device(derived_seed(self.batches.seed, "scoring"), self.hardware.device)
         scored = []
         for pixels, labels in batches:
             with self._turns.taken(), using_threads(self.threads):
@@ -188,10 +205,12 @@ class Trainer:
             times = {"other": clock.lap()}
             batch = self.batches.batch(next(drawn))
             times["data"] = clock.lap()
-            loss, _ = self._loss(self._logits(batch), batch)
-            times["forward"] = clock.lap()
-            loss.backward()
-            times["backward"] = clock.lap()
+            times |= {"forward": 0.0, "backward": 0.0}
+            for part in micro_batches(batch, self._micro_batches_of(batch)):
+                loss, _ = self._loss(self._logits(part), part)
+                times["forward"] += clock.lap()
+                loss.backward()
+                times["backward"] += clock.lap()
             self.optimizer.step()
             times["update"] = clock.lap()
             loss.item()
@@ -203,19 +222,46 @@ class Trainer:
     def _begin(self) -> None:
         """Sets training mode and `requires_grad` for the trained parts; another trainer may have changed both."""
         self.model.train()
-        for module in self._frozen:
-            module.eval()
+        for layer in self._frozen:
+            layer.training = False
         for parameter, trained in self._trained:
             parameter.requires_grad_(trained)
 
     def _step(self, *drawn: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         self.model.zero_grad()
         batch = self.batches.batch(Drawn(*drawn))
+        count = self._micro_batches_of(batch)
+        loss, weight, correct = self._backward(batch) if count == 1 else self._accumulated(batch, count)
+        self.optimizer.step()
+        return loss, weight, correct
+
+    def _micro_batches_of(self, batch: Batch) -> int:
+        images = len(batch.labels)
+        return micro_batch_count(images, batch_size=self.batches.batch_size, accumulate=self.accumulate)
+
+    def _backward(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """Computes the gradient of a batch; returns its loss, its weight and the number of correct answers."""
         logits = self._logits(batch)
         loss, weight = self._loss(logits, batch)
         loss.backward()
-        self.optimizer.step()
         return loss.detach(), weight, (logits.detach().argmax(1) == batch.main_labels).sum()
+
+    def _accumulated(self, batch: Batch, count: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Computes the gradient of a batch as `_backward` does, in `count` micro-batches.
+
+        The gradients of their sums add up, and are divided by the weight of the batch at the end, because with class
+        weights the micro-batches have different weights.
+        """
+        sums = []
+        for part in micro_batches(batch, count):
+            logits = self._logits(part)
+            loss, weight = self._loss(logits, part)
+            total = loss * weight
+            total.backward()
+            sums.append((total.detach(), weight, (logits.detach().argmax(1) == part.main_labels).sum()))
+        total, weight, correct = (torch.stack(parts).sum(0) for parts in zip(*sums, strict=True))
+        torch._foreach_div_([p.grad for p in self.optimizer.parameters if p.grad is not None], weight)
+        return total / weight, weight, correct
 
     @torch.no_grad()
     def _scored(self, pixels: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -230,7 +276,7 @@ class Trainer:
 
     def _logits(self, batch: Batch) -> Tensor:
         with self.hardware.autocast():
-            logits = self.model(batch.images)
+            logits = call_network(self.model, batch.images)
         return cast(Tensor, logits.float())
 
     def _loss(self, logits: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -261,6 +307,14 @@ class Trainer:
         return (weights * losses).sum(), weights.sum()
 
 
-def _has_parameters_but_none_of(module: nn.Module, trained: set[int]) -> bool:
-    is_trained = [id(parameter) in trained for parameter in module.parameters(recurse=False)]
-    return bool(is_trained) and not any(is_trained)
+def _frozen_layers(model: nn.Module, trained: set[int]) -> list[nn.Module]:
+    """Returns the layers of all parts without a trained parameter: modules that have parameters or statistics.
+
+    A norm without scales is one of them where the part around it is frozen.
+    """
+    frozen: dict[nn.Module, None] = {}
+    for part in model.modules():
+        is_trained = [id(parameter) in trained for parameter in part.parameters()]
+        if is_trained and not any(is_trained):
+            frozen |= dict.fromkeys(part.modules())
+    return [layer for layer in frozen if layer._parameters or layer._buffers]

@@ -122,3 +122,11 @@ def test_on_a_gpu_the_largest_that_fits_is_found_and_its_neighbour_does_not_fit(
     chosen = with_values(recipe, {"data.batch_size": result.batch_size, "schedule.epochs": 8})
     assert train(chosen, Session(new_run(chosen), Hardware(device, "float32"), silent)).summary["epochs"] == 8
     del held
+
+
+def test_the_sizes_are_those_of_micro_batches_where_a_step_has_several(found: Callable) -> None:
+    told: list[object] = []
+    run, result = found({"data.accumulate": 4}, told.append)
+    assert result.trials[0].batch_size == 16
+    (note,) = (text for text in run.facts["notes"] if "micro-batch" in text)
+    assert "with data.accumulate 4, a batch is 4 of them" in note

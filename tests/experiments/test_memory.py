@@ -81,6 +81,7 @@ def test_on_a_gpu_all_that_torch_says_of_it_is_told(tiny: Tiny) -> None:
         raise torch.OutOfMemoryError(f"{said}\nmore")
     assert caught.value.what.endswith(f"data.batch_size 4096, of images of 8x8 pixels: {said}")
     assert "--batch-size 2048, is a guess" in caught.value.fix
+    assert caught.value.fix.endswith(" --set data.accumulate=2 computes the same batch in 2 parts.")
 
 
 @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("out of memory")])
@@ -88,3 +89,12 @@ def test_where_there_is_no_smaller_size_none_is_guessed(tiny: Tiny, error: Excep
     with pytest.raises(MachineError) as caught, telling_batch_size(tiny({"data.batch_size": 8}), RUN):
         raise error
     assert caught.value.fix.startswith("`onecycle find-batch-size runs/mine/recipe.yaml` finds what fits")
+
+
+def test_where_a_batch_is_in_parts_already_more_of_them_are_told_down_to_two_images(tiny: Tiny) -> None:
+    for accumulate, told in ((4, "--set data.accumulate=8"), (8, "takes less.")):
+        recipe = tiny({"data.batch_size": 16, "data.accumulate": accumulate})
+        with pytest.raises(MachineError) as caught, telling_batch_size(recipe, RUN):
+            raise MemoryError
+        assert told in caught.value.fix
+        assert ("accumulate" in caught.value.fix) is (accumulate == 4)

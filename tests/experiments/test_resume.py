@@ -73,6 +73,7 @@ def results(run: RunDir) -> dict[str, object]:
     return files | {"epochs.csv": epochs.to_csv(), "summary": {**run.summary, "seconds": None}}
 
 
+AVERAGED = {"runtime.ema": 0.9, "runtime.save_best": True, "data.accumulate": 3, "optimizer.max_grad_norm": 0.5}
 STAGES = [{"freeze_to": "head", "epochs": 1, "max_lr": 0.2}, {"freeze_to": None, "epochs": 2, "max_lr": None}]
 
 
@@ -82,17 +83,11 @@ KINDS = {
     "augmentation": {"augmentation": "strong", "data.sampler": "balanced"},
     "nesterov": {"optimizer.nesterov": True, "schedule.start_epoch": 1, "schedule.epochs": 4},
     "stages": {"fine_tune": {"stages": STAGES, "train_frozen_norms": False}, "schedule.max_lr": [0.01, 0.1]},
+    "averaged": AVERAGED,
+    "averaged stages": AVERAGED | {"fine_tune": {"stages": STAGES, "train_frozen_norms": False}, "model.dropout": 0.2},
 }
-QUICK = {
-    ("sgd", 0),
-    ("sgd", 11),
-    ("sgd", 12),
-    ("sgd", 30),
-    ("adamw", 11),
-    ("augmentation", 30),
-    ("nesterov", 12),
-    ("stages", 11),
-}
+QUICK = {("sgd", 0), ("sgd", 11), ("sgd", 12), ("sgd", 30), ("adamw", 11), ("nesterov", 12), ("stages", 11)}
+QUICK |= {("augmentation", 30), ("averaged", 12), ("averaged stages", 30)}
 """What `make test` stops: one kind everywhere, the others at one place; `make test-slow` stops all of them."""
 
 STOPS = [

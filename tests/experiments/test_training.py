@@ -447,3 +447,53 @@ def test_the_range_test_has_the_class_weights_too(tiny: Tiny, new_run: Callable,
         find_lr(recipe, Session(run, CPU, silent))
         losses.append(pd.read_csv(run.path / "lr_range.csv")["train_loss"].iloc[0])
     assert losses[0] != pytest.approx(losses[1], rel=1e-3)
+
+
+def test_an_average_of_the_weights_is_scored_and_saved_and_the_steps_are_the_same(
+    trained: Callable, new_run: Callable, tiny: Tiny
+) -> None:
+    values = {"runtime.checkpoint_seconds": 0, "runtime.save_best": True}
+    run, _ = trained({"runtime.ema": 0.9} | values)
+    plain, _ = trained(values)
+    assert (run.path / "steps.csv").read_bytes() == (plain.path / "steps.csv").read_bytes()
+    averaged, last = (load_file(one.path / "model.safetensors") for one in (run, plain))
+    kept = load_file(run.path / "checkpoint-24.safetensors")
+    assert all(torch.equal(kept[f"average.model.{name}"], averaged[name]) for name in averaged)
+    assert all(torch.equal(kept[f"model.{name}"], last[name]) for name in last)
+    assert not torch.equal(averaged["head.weight"], last["head.weight"])
+    prepared = prepare(tiny(), Session(new_run(tiny()), CPU, silent))
+    epochs = pd.read_csv(run.path / "epochs.csv")
+    best = int(epochs["valid_accuracy"].argmax())
+    for file, row in (("model", 1), ("best", best)):
+        trainer = fresh(tiny(), prepared)
+        trainer.model.load_state_dict(load_file(run.path / f"{file}.safetensors"))
+        score = trainer.evaluate(prepared.valid)
+        assert score.loss == pytest.approx(epochs["valid_loss"][row], rel=1e-6)
+        assert score.accuracy == pytest.approx(epochs["valid_accuracy"][row])
+
+
+def test_an_average_of_a_batch_norm_network_learns_the_digits_in_a_short_run(trained: Callable) -> None:
+    # Of 60 steps, a tenth of the length of the average: without the correction it would be the initial weights.
+    _, ended = trained({"runtime.ema": 0.998, "schedule.epochs": 5, "model.width": 1, "data.batch_size": 120})
+    assert ended.summary["valid_accuracy"] > 0.8
+
+
+def test_the_range_test_has_no_average(new_run: Callable, tiny: Tiny) -> None:
+    curves = []
+    for recipe in (tiny(), tiny({"runtime.ema": 0.9})):
+        run = new_run(recipe)
+        find_lr(recipe, Session(run, CPU, silent))
+        curves.append((run.path / "lr_range.csv").read_bytes())
+    assert curves[0] == curves[1]
+
+
+def test_micro_batches_and_clipping_change_the_training_from_the_first_step_on(trained: Callable) -> None:
+    plain, parts, clipped = (
+        trained(values)[0] for values in ({}, {"data.accumulate": 4}, {"optimizer.max_grad_norm": 0.1})
+    )
+    losses = [pd.read_csv(run.path / "steps.csv")["train_loss"] for run in (plain, parts, clipped)]
+    assert len(losses[0]) == len(losses[1]) == len(losses[2])
+    assert losses[1][0] == pytest.approx(losses[0][0], rel=0.05)  # of batch norm with other statistics
+    assert losses[2][0] == losses[0][0]
+    assert losses[1][1] != losses[0][1]
+    assert losses[2][1] != losses[0][1]

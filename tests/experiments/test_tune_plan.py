@@ -53,6 +53,12 @@ def test_a_batch_size_that_does_not_fit_in_memory_is_not_tried(tiny: Tiny) -> No
     assert plan_within(600, recipe, found).stages[0].values == [{"data.batch_size": 16}, {"data.batch_size": 32}]
 
 
+def test_a_batch_size_that_micro_batches_cannot_share_is_not_tried(tiny: Tiny) -> None:
+    recipe = tiny({"data.batch_size": 64, "data.accumulate": 16})
+    found = Measured(1437, {16: 100.0, 32: 100.0, 64: 100.0, 128: 100.0}, Cost(64, 1.0, 1.0), 0.0)
+    assert plan_within(600, recipe, found).stages[0].values == [{"data.batch_size": 32}, {"data.batch_size": 128}]
+
+
 @pytest.mark.parametrize(
     ("images", "shape", "least"),
     [(1437, "blog", 1), (128, "blog", 3), (128, "smith", 3), (128, "torch", 3), (256, "blog", 2)],

@@ -43,7 +43,8 @@ SHIPPED = {name: parse(text, name).model_dump(mode="json") for name, text in TEX
 
 
 def lists(inner: tuple[Any, ...], length: dict[str, int]) -> st.SearchStrategy[Any]:
-    return st.lists(values_of(inner[0]), **({"max_size": 4} | {n: min(v, 4) for n, v in length.items()}))
+    sizes: dict[str, Any] = {"max_size": 4} | {n: min(v, 4) for n, v in length.items()}
+    return st.lists(values_of(inner[0]), **sizes)
 
 
 def dictionaries(_inner: tuple[Any, ...], _length: dict[str, int]) -> st.SearchStrategy[Any]:

@@ -44,6 +44,16 @@ def test_a_file_of_an_older_version_has_the_resize_of_then(tmp_path: Path) -> No
     assert load_weights(path)[1] == HEADER
 
 
+def test_weights_that_two_layers_share_are_stored_for_each(tmp_path: Path) -> None:
+    one = torch.nn.Linear(2, 2)
+    model = torch.nn.Sequential(one, torch.nn.Linear(2, 2))
+    model[1].weight = one.weight
+    save_weights(tmp_path / "m.safetensors", model.state_dict(), HEADER)
+    weights, _ = load_weights(tmp_path / "m.safetensors")
+    assert torch.equal(weights["0.weight"], one.weight)
+    assert torch.equal(weights["1.weight"], one.weight)
+
+
 def test_weights_lie_in_a_folder_of_any_name(tmp_path: Path) -> None:
     path = tmp_path / "\udcff 中" / "m.safetensors"
     path.parent.mkdir()

@@ -16,6 +16,7 @@ from onecycle_cli.recipe import (
     shipped_names,
     shipped_path,
 )
+from onecycle_cli.recipe.staleness import NEWER, UNSAID
 
 Tiny = Callable[..., Recipe]
 
@@ -33,13 +34,15 @@ Tiny = Callable[..., Recipe]
         ("optimizer.name", "adamw"),
         ("optimizer.label_smoothing", 0.1),
         ("optimizer.class_weights", "balanced"),
+        ("optimizer.max_grad_norm", 1.0),
+        ("data.accumulate", 2),
         ("find_lr.momentum", 0.5),
     ],
 )
 def test_a_setting_that_changes_the_curve_is_named(tiny: Tiny, field: str, value: object) -> None:
     found, wanted = (curve_settings(recipe, "float32") for recipe in (tiny(), tiny({field: value})))
     (named,) = differences(found, wanted)
-    assert (named.field, named.there, named.here) == (field, found[field], value)
+    assert (named.field, named.there, named.here) == (field, found.get(field, UNSAID.get(field)), value)
 
 
 @pytest.mark.parametrize(
@@ -51,6 +54,7 @@ def test_a_setting_that_changes_the_curve_is_named(tiny: Tiny, field: str, value
         ("seed", 5),
         ("runtime.log_every", 1),
         ("runtime.deterministic", True),
+        ("runtime.ema", 0.999),
         ("find_lr.num_steps", 50),
     ],
 )
@@ -182,3 +186,12 @@ def test_class_weights_are_among_the_settings_of_a_result_where_there_are_some(t
     assert "optimizer.class_weights" not in result_settings(tiny(), "float32")
     weighted = result_settings(tiny({"optimizer.class_weights": "balanced"}), "float32")
     assert weighted["optimizer.class_weights"] == "balanced"
+
+
+def test_settings_newer_than_a_sweep_are_among_those_of_a_result_where_they_are_on(tiny: Tiny) -> None:
+    assert not {*NEWER} & result_settings(tiny(), "float32").keys()
+    on = {"data.accumulate": 2, "optimizer.max_grad_norm": 1.0, "runtime.ema": 0.99, "data.resize": "pad"}
+    settings = result_settings(tiny(on), "float32")
+    assert {name: settings[name] for name in on} == on
+    named = differences(result_settings(tiny(), "float32"), settings)
+    assert {one.field: one.there for one in named} == {name: UNSAID[name] for name in on}

@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from onecycle_cli.training.cuda_graphs import WARM_UP, Replayed, replayed
+from onecycle_cli.errors import InputError
+from onecycle_cli.training.cuda_graphs import CHANGES, WARM_UP, Replayed, replayed
 
 
 class Accumulator:
@@ -83,6 +84,60 @@ def test_where_recording_fails_it_goes_on_as_it_is_and_says_why_once() -> None:
     assert function.runs == 10
     why = "operation not permitted when stream is capturing"
     assert told == [f"CUDA graphs are off from here on, so steps are slower: {why}."]
+
+
+@pytest.mark.parametrize("error", [KeyError("logits"), AssertionError(), ValueError("first\nmore")], ids=repr)
+def test_an_error_of_any_kind_ends_the_recording_and_not_the_run(error: Exception) -> None:
+    def failing(*_: object) -> NoReturn:
+        raise error
+
+    told: list[str] = []
+    fast = Replayed(Accumulator(), failing, told.append)
+    for _ in range(10):
+        result = fast(torch.ones(4), torch.ones(()))
+    assert float(result[0]) == 40
+    (note,) = told
+    assert note.endswith((": 'logits'.", ": AssertionError.", ": first."))
+
+
+def test_the_first_error_of_a_recording_is_told_and_not_that_of_its_end() -> None:
+    def failing(*_: object) -> NoReturn:
+        try:
+            try:
+                raise RuntimeError("operation not permitted when stream is capturing")
+            except RuntimeError as error:
+                raise InputError("The network raised RuntimeError in net.py, line 3.", "Correct it there.") from error
+        finally:
+            raise RuntimeError("operation failed due to a previous error during capture")
+
+    told: list[str] = []
+    fast = Replayed(Accumulator(), failing, told.append)
+    for _ in range(WARM_UP + 1):
+        fast(torch.ones(4), torch.ones(()))
+    assert told[0].endswith("steps are slower: The network raised RuntimeError in net.py, line 3.")
+
+
+@pytest.mark.parametrize("changes_at", [[2], [3], [4]], ids=["second call", "third call", "recording"])
+def test_a_function_that_changes_what_a_replay_does_not_runs_eagerly(changes_at: list[int]) -> None:
+    function, told = Accumulator(), list[str]()
+
+    def record(inputs: tuple[Tensor, ...]) -> tuple[Callable[[], None], tuple[Tensor, ...]]:
+        function.runs += 1  # a recording runs the function, whose tensors keep their values
+        return recorder(function)(inputs)
+
+    fast = Replayed(function, record, told.append, lambda: sum(function.runs >= at for at in changes_at))
+    for _ in range(10):
+        result = fast(torch.ones(4), torch.ones(()))
+    assert float(result[0]) == 40
+    assert told == [f"CUDA graphs are off from here on, so steps are slower: {CHANGES}."]
+
+
+def test_what_the_first_call_of_a_shape_fills_is_no_change() -> None:
+    function = Accumulator()
+    fast = Replayed(function, recorder(function), pytest.fail, lambda: function.runs > 0)
+    for _ in range(10):
+        result = fast(torch.ones(4), torch.ones(()))
+    assert float(result[0]) == 40
 
 
 def test_recordings_make_room_for_a_call_that_finds_no_memory() -> None:

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from onecycle_cli.recipe import load, shipped_path
 from onecycle_cli.training.optimizers import Optimizer, OptimizerSpec, Sgd, build_optimizer
 
-SETTINGS = {"weight_decay": 1e-2, "decay_norm_and_bias": True, "nesterov": False, "beta2": 0.99, "eps": 1e-6}
+SETTINGS: dict[str, Any] = {"weight_decay": 1e-2, "decay_norm_and_bias": True, "max_grad_norm": None, "nesterov": False}
+SETTINGS |= {"beta2": 0.99, "eps": 1e-6}
 PATH = [(0.001, 0.95), (0.003, 0.9), (0.005, 0.85), (0.002, 0.9), (0.0001, 0.95)]
 
 
@@ -105,6 +106,73 @@ def test_parameters_with_an_lr_of_their_own_are_updated_as_torch_does_with_group
 
 
 @pytest.mark.parametrize("name", ["sgd", "adamw"])
+@pytest.mark.parametrize("max_norm", [1e-3, 0.5, 1e3], ids=["tight", "some", "loose"])
+def test_clipped_updates_are_those_after_clip_grad_norm(name: str, max_norm: float) -> None:
+    ours, theirs = network(), network()
+    # A frozen part has no share in the norm, and the lr ratios do not change it.
+    trained = {key: 0.1 if key == "0.weight" else 1.0 for key, _ in ours.named_parameters() if key[0] != "1"}
+    plain, clipped = (
+        built(net, name, lr_ratios=trained, max_grad_norm=limit) for net, limit in ((theirs, None), (ours, max_norm))
+    )
+    norms = []
+    for lr, momentum in PATH:
+        x = torch.randn(8, 2, 4, 4)
+        for net, optimizer in ((ours, clipped), (theirs, plain)):
+            net.zero_grad()
+            optimizer.set(lr, momentum)
+            net(x).square().mean().backward()
+        norms.append(float(nn.utils.clip_grad_norm_(plain.parameters, max_norm)))
+        clipped.step()
+        plain.step()
+        for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+            torch.testing.assert_close(mine, other, rtol=1e-5, atol=1e-7)
+    assert min(norms) < 1e3
+    assert min(norms) > 1e-3
+
+
+@pytest.mark.parametrize("nesterov", [False, True])
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+def test_parameters_without_a_gradient_are_skipped_as_torch_does(name: str, nesterov: bool) -> None:
+    ours, theirs = (nn.ModuleList([nn.Linear(4, 4), network(), nn.Linear(4, 4)]) for _ in range(2))
+    theirs.load_state_dict(ours.state_dict())
+    ratios = {key: 0.5 if key.endswith("bias") else 1.0 for key, _ in ours.named_parameters()}
+    optimizer = built(ours, name, nesterov=nesterov, weight_decay=0.5, lr_ratios=ratios, max_grad_norm=10.0)
+    groups = [{"params": [one], "ratio": ratios[key]} for key, one in theirs.named_parameters()]
+    expected: torch.optim.Optimizer
+    if name == "sgd":
+        expected = torch.optim.SGD(groups, lr=1, momentum=0.9, weight_decay=0.5, nesterov=nesterov)
+    else:
+        expected = torch.optim.AdamW(groups, lr=1, betas=(0.9, 0.99), eps=1e-6, weight_decay=0.5)
+    for _ in range(4):
+        optimizer.set(0.01, 0.9)
+        for group in expected.param_groups:
+            group["lr"] = 0.01 * group["ratio"]
+        x = torch.randn(8, 2, 4, 4)
+        for nets in (ours, theirs):
+            nets.zero_grad()
+            nets[1](x).square().mean().backward()
+        nn.utils.clip_grad_norm_(theirs.parameters(), 10.0)
+        optimizer.step()
+        expected.step()
+    assert torch.equal(ours[0].weight, theirs[0].weight)
+    for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(mine, other, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+def test_what_the_network_itself_excludes_is_not_trained(name: str) -> None:
+    net = network()
+    net[4].weight.requires_grad_(False)
+    before = copy.deepcopy(net)
+    optimizer = built(net, name)
+    assert len(optimizer.parameters) == 4
+    optimizer.set(0.1, 0.9)
+    net(torch.randn(8, 2, 4, 4)).square().mean().backward()
+    optimizer.step()
+    assert torch.equal(net[4].weight, before[4].weight)
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
 def test_equal_ratios_are_none_and_give_the_same_bits(name: str) -> None:
     nets = network(), network()
     ones = dict.fromkeys(dict(nets[1].named_parameters()), 1.0)
@@ -175,7 +243,7 @@ def test_no_part_of_the_compiler_is_imported() -> None:
 import sys, torch, onecycle_cli.experiments.training
 from types import SimpleNamespace
 from onecycle_cli.training.optimizers import build_optimizer
-from onecycle_cli.training.threads import multiply_adds
+from onecycle_cli.training.multiply_adds import multiply_adds
 net = torch.nn.Linear(2, 2)
 multiply_adds(net, torch.ones(1, 2))
 optimizer = build_optimizer(net, SimpleNamespace(name="sgd", **{SETTINGS}))

@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
 
 from onecycle_cli.data.cores import cores
 from onecycle_cli.training import threads as module
-from onecycle_cli.training.threads import SMALL_STEP, Turns, multiply_adds, threads_of, using_threads
+from onecycle_cli.training.threads import SMALL_STEP, Turns, threads_of, using_threads
 
 
 @pytest.fixture(autouse=True)
@@ -18,36 +17,11 @@ def _own_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
 
 
-def test_multiply_adds_are_those_of_convolutions_and_linear_layers() -> None:
-    model = nn.Sequential(
-        nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.Conv2d(8, 8, 3, stride=2, groups=2), nn.Flatten()
-    )
-    head = nn.Linear(8 * 3 * 3, 10)
-    image = torch.zeros(1, 3, 8, 8)
-    # By hand: outputs times weights of each; 8x8 pixels, then 3x3.
-    by_hand = 8 * 8 * 8 * (3 * 9) + 8 * 3 * 3 * (4 * 9) + 10 * 72
-    assert multiply_adds(nn.Sequential(model, head), image) == by_hand
-
-
-def test_counting_takes_no_memory_for_a_large_image() -> None:
-    model = nn.Conv2d(1, 1, 1)
-    assert multiply_adds(model, torch.empty(1, 1, 2**20, 2**20, device="meta")) == 2**40
-
-
-@pytest.mark.parametrize("side", [8, 520], ids=["real", "meta"])
-def test_counting_leaves_the_network_as_it_was(side: int) -> None:
-    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2)).train()
-    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    assert multiply_adds(model, torch.ones(1, 1, side, side)) == 2 * 9 * (side - 2) ** 2
-    assert model.training
-    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
-    assert not any(layer._forward_hooks for layer in model)
-
-
 def test_a_small_step_uses_one_thread_and_a_large_one_all() -> None:
     with using_threads(2):
         assert threads_of(SMALL_STEP - 1) == 1
         assert threads_of(SMALL_STEP) == 2
+        assert threads_of(None) == 2
 
 
 def test_the_number_of_threads_comes_back_after_the_block() -> None:

@@ -26,7 +26,7 @@ from onecycle_cli.training.trainer import Trainer
 CPU = Hardware(torch.device("cpu"), "float32")
 PLAIN = Normalization.of((0.5,), (0.25,), torch.device("cpu"))
 SGD: dict[str, Any] = {"weight_decay": 1e-2, "decay_norm_and_bias": True, "nesterov": False}
-SGD |= {"beta2": 0.999, "eps": 1e-8}
+SGD |= {"beta2": 0.999, "eps": 1e-8, "max_grad_norm": None}
 
 
 def batches(images: int = 40, batch_size: int = 16, seed: int = 0) -> TrainBatches:
@@ -332,6 +332,114 @@ def test_a_state_of_another_network_or_optimizer_is_refused() -> None:
         trainer().restore(trainer(name="adamw").state())
 
 
+class Plain(nn.Module):
+    """A network without batch norm or dropout."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm, self.head = nn.Conv2d(1, 8, 3), nn.GroupNorm(2, 8), nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.norm(self.conv(x)).relu().mean((2, 3)))
+
+
+def accumulating(accumulate: int, class_weights: Tensor | None = None, name: str = "sgd", clip: Any = None) -> Trainer:
+    torch.manual_seed(0)
+    net = Plain()
+    optimizer = build_optimizer(net, SimpleNamespace(name=name, **(SGD | {"max_grad_norm": clip})))
+    # 39 images: batches of 16, 16 and 7.
+    how: Any = {"label_smoothing": 0.1, "class_weights": class_weights, "hardware": CPU, "report": pytest.fail}
+    return Trainer(net, optimizer, batches(39), accumulate=accumulate, **how)
+
+
+@pytest.mark.parametrize("accumulate", [2, 3, 5, 8])
+@pytest.mark.parametrize(
+    ("weights", "name", "clip"), [(None, "sgd", None), (WEIGHTS, "sgd", 0.5), (WEIGHTS, "adamw", None)]
+)
+def test_micro_batches_add_up_to_the_step_of_the_whole_batch(
+    accumulate: int, weights: Tensor | None, name: str, clip: float | None
+) -> None:
+    whole, parts = accumulating(1, weights, name, clip), accumulating(accumulate, weights, name, clip)
+    for one, other in zip(islice(whole.steps(gently), 9), islice(parts.steps(gently), 9), strict=True):
+        assert other.loss.item() == pytest.approx(one.loss.item(), rel=1e-5)
+        assert other.weight.item() == pytest.approx(one.weight.item(), rel=1e-6)
+        assert int(other.correct) == int(one.correct)
+        assert other.images == one.images
+    for mine, its in zip(whole.model.parameters(), parts.model.parameters(), strict=True):
+        torch.testing.assert_close(mine, its, rtol=1e-4, atol=1e-5)
+
+
+def test_batch_norm_sees_each_micro_batch() -> None:
+    net, source = model(), batches()
+    optimizer = build_optimizer(net, SimpleNamespace(name="sgd", **SGD))
+    how: Any = {"label_smoothing": 0.1, "hardware": CPU, "report": pytest.fail}
+    next(Trainer(net, optimizer, source, accumulate=4, **how).steps(schedule))
+    assert int(net.get_buffer("stem.1.num_batches_tracked")) == 4
+
+
+def test_the_parts_of_an_accumulated_step_are_all_timed() -> None:
+    parts = accumulating(4).parts_of_a_step(2)
+    assert all(seconds > 0 for seconds in parts.values())
+
+
+def test_a_norm_without_scales_in_a_frozen_part_keeps_its_statistics() -> None:
+    body = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4, affine=False), nn.GroupNorm(2, 4))
+    net = nn.Sequential(body, nn.BatchNorm2d(4, affine=False), nn.Flatten(), nn.Linear(4 * 36, 3))
+    optimizer = build_optimizer(net, SimpleNamespace(name="sgd", **SGD), lr_ratios={"3.weight": 1.0, "3.bias": 1.0})
+    one = Trainer(net, optimizer, batches(), label_smoothing=0.1, hardware=CPU, report=pytest.fail)
+    list(islice(one.steps(schedule), 2))
+    assert int(net.get_buffer("0.1.num_batches_tracked")) == 0
+    assert int(net.get_buffer("1.num_batches_tracked")) == 2
+
+
+class TokenNet(nn.Module):
+    """A network with a parameter of its own, as transformers have a class token, which may be frozen alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.token, self.norm, self.head = nn.Parameter(torch.ones(1)), nn.BatchNorm2d(1), nn.Linear(64, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head((self.token * self.norm(x)).flatten(1))
+
+
+def test_a_frozen_parameter_of_the_network_itself_freezes_no_layer_inside() -> None:
+    net = TokenNet()
+    ratios = {name: 1.0 for name, _ in net.named_parameters() if name != "token"}
+    optimizer = build_optimizer(net, SimpleNamespace(name="sgd", **SGD), lr_ratios=ratios)
+    one = Trainer(net, optimizer, batches(), label_smoothing=0.1, hardware=CPU, report=pytest.fail)
+    list(islice(one.steps(schedule), 2))
+    assert net.training
+    assert int(net.get_buffer("norm.num_batches_tracked")) == 2
+    assert net.token.item() == 1
+
+
+def test_a_released_network_has_the_gradients_that_its_author_asked_for() -> None:
+    net = TokenNet()
+    net.token.requires_grad_(False)
+    optimizer = build_optimizer(net, SimpleNamespace(name="sgd", **SGD), lr_ratios={"head.weight": 1.0})
+    one = Trainer(net, optimizer, batches(), label_smoothing=0.1, hardware=CPU, report=pytest.fail)
+    next(one.steps(schedule))
+    assert not net.norm.weight.requires_grad
+    one.release()
+    assert [name for name, p in net.named_parameters() if not p.requires_grad] == ["token"]
+
+
+@pytest.mark.parametrize("layer", [nn.Dropout2d(0.5), nn.FeatureAlphaDropout(0.5), nn.RReLU(0.1, 0.9)], ids=str)
+def test_modules_of_any_kind_draw_by_the_seed_and_the_step(layer: nn.Module) -> None:
+    def losses(first_step: int) -> list[float]:
+        torch.manual_seed(0)
+        net = nn.Sequential(nn.Conv2d(1, 4, 3), layer, nn.Flatten(), nn.Linear(4 * 36, 3))
+        optimizer = build_optimizer(net, SimpleNamespace(name="sgd", **SGD))
+        one = Trainer(net, optimizer, batches(), label_smoothing=0.1, hardware=CPU, report=pytest.fail)
+        torch.manual_seed(first_step)
+        return [
+            step.loss.item() for step in islice(one.steps(lambda _: LrMomentum(0.0, 0.9), first_step=first_step), 4)
+        ]
+
+    assert losses(1)[1:3] == losses(2)[:2]
+
+
 @pytest.fixture
 def same_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
     """Convolutions on a GPU that give the same twice, and compute in float32 where that is asked for."""
@@ -425,3 +533,82 @@ def test_on_a_gpu_images_on_the_host_give_the_same_batches() -> None:
     )
     for mine, its in zip(islice(one.batches.drawn(0), 5), islice(other.batches.drawn(0), 5), strict=True):
         assert all(torch.equal(a, b) for a, b in zip(mine, its, strict=True))
+
+
+class Waits(Plain):
+    """A network that waits for the device in its forward."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) * (1 if x.sum().item() < 1e9 else 0)
+
+
+class Counts(Plain):
+    """A network that counts its calls in Python."""
+
+    calls = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += 1
+        return super().forward(x) * self.calls
+
+
+class Replaces(Plain):
+    """A network that keeps a mean in a new tensor each time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.mean = 0.5 * self.mean + 0.5 * x.detach().mean()
+        return super().forward(x - self.mean)
+
+
+class DropPath(Plain):
+    """A network that draws by itself, without a dropout module, and with one of another kind."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x * (torch.rand(len(x), 1, 1, 1, device=x.device) > 0.3)
+        return super().forward(F.dropout2d(x, 0.2, self.training))
+
+
+class WaitsWithDropout(DropPath):
+    """A network whose recording fails after it has drawn numbers."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits = super().forward(x)
+        return logits * (1 if logits.sum().item() < 1e9 else 0)
+
+
+@pytest.mark.gpu
+@pytest.mark.usefixtures("same_kernels")
+@pytest.mark.parametrize(
+    ("network", "told"),
+    [
+        (Plain, None),
+        (DropPath, None),
+        (Waits, "The network raised"),
+        (WaitsWithDropout, "The network raised"),
+        (Counts, "Python state"),
+        (Replaces, "Python state"),
+    ],
+)
+@pytest.mark.parametrize("accumulate", [1, 3])
+def test_on_a_gpu_a_network_of_any_kind_gives_the_eager_losses_and_is_recorded_where_it_can_be(
+    monkeypatch: pytest.MonkeyPatch, network: type[nn.Module], told: str | None, accumulate: int
+) -> None:
+    def losses() -> tuple[list[float], list[str]]:
+        torch.manual_seed(0)
+        net = network().to("cuda").to(memory_format=torch.channels_last)
+        source = on_gpu("float32").batches
+        optimizer = build_optimizer(net, SimpleNamespace(name="sgd", **(SGD | {"max_grad_norm": 1.0})))
+        notes: list[str] = []
+        how: Any = {"label_smoothing": 0.1, "hardware": Hardware(torch.device("cuda"), "float32")}
+        one = Trainer(net, optimizer, source, accumulate=accumulate, report=notes.append, **how)
+        return [step.loss.item() for step in islice(one.steps(gently), 20)], notes
+
+    replayed, notes = losses()
+    assert len(notes) == (told is not None)
+    assert all(told in note for note in notes)
+    monkeypatch.setattr(graphs, "WARM_UP", 1000)
+    assert replayed == pytest.approx(losses()[0], rel=1e-4)
