@@ -5,6 +5,7 @@
 The images are a folder with train and test. The recipe is that of cifar10-resnet8, with the network and the optimizer
 of the table below and no other change for any of them. A network that has a row already is not run again. What stands
 behind `--` goes to `onecycle` as it is. `repeats` is the number of range tests: three where one gave no max_lr.
+`trained_with` is the max_lr of the training: the suggestion, or a typical one where there is none.
 """
 
 import argparse
@@ -20,7 +21,7 @@ from rows import append, csv_file
 
 COLUMNS = (
     *("date", "architecture", "family", "optimizer", "image_size", "parameters"),
-    *("max_lr", "confidence", "repeats", "status", "valid_accuracy", "seconds", "images", "epochs"),
+    *("max_lr", "confidence", "repeats", "trained_with", "status", "valid_accuracy", "seconds", "images", "epochs"),
     *("device_name", "threads", "precision", "torch", "timm", "onecycle_cli"),
 )
 
@@ -83,6 +84,9 @@ OPTIMIZERS: dict[str, dict[str, Any]] = {
 }
 """What each optimizer changes of the recipe."""
 
+TYPICAL = {"sgd": 0.11, "adamw": 0.01}
+"""What a network without a suggestion is trained with: what `train --max-lr auto` then names."""
+
 COMMON: dict[str, Any] = {
     "data.source": "image_folder",
     "data.batch_size": 32,
@@ -132,8 +136,6 @@ def measured(network: Network, images: Path, options: list[str]) -> dict[str, An
             "max_lr": found["max_lr"],
             "confidence": found.get("confidence"),
             "repeats": repeats,
-            "status": "no suggestion",
-            "valid_accuracy": None,
             "images": images,
             "epochs": COMMON["schedule.epochs"],
             "torch": facts["versions"]["torch"],
@@ -141,9 +143,9 @@ def measured(network: Network, images: Path, options: list[str]) -> dict[str, An
             "onecycle_cli": facts["versions"]["onecycle-cli"],
         }
     )
-    if found["max_lr"] is not None:
-        row |= onecycle("train", *words, "--max-lr-from", found["run"]) | {"confidence": found["confidence"]}
-    return row
+    how = ("--max-lr-from", found["run"]) if found["max_lr"] else ("--max-lr", TYPICAL[network.optimizer])
+    trained = onecycle("train", *words, *how)
+    return row | trained | {name: row[name] for name in ("max_lr", "confidence")} | {"trained_with": trained["max_lr"]}
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ class PixelSpec(Protocol):
     @property
     def resize(self) -> str: ...
     @property
-    def interpolation(self) -> str: ...
+    def interpolation(self) -> str | None: ...
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,9 @@ class ImageFormat:
     @staticmethod
     def of(settings: PixelSpec) -> "ImageFormat":
         """Returns the format that a recipe's `data` section asks for."""
-        return ImageFormat(settings.image_size, settings.channels, settings.resize, settings.interpolation)
+        return ImageFormat(
+            settings.image_size, settings.channels, settings.resize, settings.interpolation or "bilinear"
+        )
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,7 @@ class Source:
         """Returns the same source with all images in the size and the channels of `pixels`."""
 
         def changed(split: Split) -> Split:
-            images = resized(split.images, pixels.image_size, pixels.channels, pixels.interpolation)
+            images = resized(split.images, pixels.image_size, pixels.channels, pixels.interpolation or "bilinear")
             return Split(images, split.labels)
 
         valid, test = (None if split is None else changed(split) for split in (self.valid, self.test))

@@ -124,7 +124,8 @@ def _images_of_run(
 
     Runs of older versions kept no contents, so for them only the number of images is checked.
     """
-    data = open_recipe_data(recipe, report)
+    as_trained = recipe.data.model_copy(update={"interpolation": model.interpolation})
+    data = open_recipe_data(recipe.model_copy(update={"data": as_trained}), report)
     _must_have_classes(data, model)
     if kept is not None:
         split, moved = rebuilt_split(kept, data)

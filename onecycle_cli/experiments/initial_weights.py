@@ -27,7 +27,8 @@ from onecycle_cli.run_dir.files import MODEL
 class InitialWeights:
     """The weights of a trained network to start from, by name.
 
-    `name` is the source of the weights, for messages. `classes`, `mean` and `std` are those of their training.
+    `name` is the source of the weights, for messages. `classes`, `mean`, `std` and `interpolation` are those of their
+    training; `interpolation` is None if it is not known.
     """
 
     name: str
@@ -35,6 +36,7 @@ class InitialWeights:
     classes: tuple[str, ...]
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    interpolation: str | None
 
     def put_into(self, model: nn.Module, classes: tuple[str, ...]) -> None:
         """Loads the weights into `model`. If the weights are for other classes, the head of `model` is kept."""
@@ -52,6 +54,8 @@ class InitialWeights:
         if inherited := [name for name in ("mean", "std") if getattr(recipe.data, name) is None]:
             values = [f"{name} {', '.join(f'{value:.4f}' for value in getattr(data, name))}" for name in inherited]
             told.append(f"The images are normalized as in its training: {'; '.join(values)}.")
+        if recipe.data.interpolation is None and self.interpolation not in (None, "bilinear"):
+            told.append(f"They are resized as there: interpolation {self.interpolation}.")
         return " ".join(told)
 
 
@@ -64,7 +68,7 @@ def load_initial_weights(recipe: Recipe, report: Report, code: OwnCode) -> Initi
     size, channels = recipe.data.image_size, recipe.data.channels
     found = pretrained_weights(recipe.model, channels=channels, image_size=size, report=report)
     if found is not None:
-        return InitialWeights(found.name, found.weights, found.classes, found.mean, found.std)
+        return InitialWeights(found.name, found.weights, found.classes, found.mean, found.std, found.interpolation)
     if recipe.model.init is None:
         return None
     path = Path(recipe.model.init)
@@ -72,7 +76,7 @@ def load_initial_weights(recipe: Recipe, report: Report, code: OwnCode) -> Initi
     if header.model.get("source") == "torchvision":
         weights = with_torchvision_names(weights)
     _check_fit(recipe, weights, header, code)
-    return InitialWeights(str(path), weights, header.classes, header.mean, header.std)
+    return InitialWeights(str(path), weights, header.classes, header.mean, header.std, header.interpolation)
 
 
 def _check_fit(recipe: Recipe, weights: Mapping[str, Tensor], header: Header, code: OwnCode) -> None:

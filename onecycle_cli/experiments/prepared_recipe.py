@@ -68,13 +68,25 @@ class PreparedRecipe:
         return class_counts(self.data.valid, self.classes)
 
 
+INTERPOLATIONS = ("bilinear", "bicubic", "nearest", "lanczos")
+
+
+def interpolation_of(recipe: Recipe, start: InitialWeights | None) -> str:
+    """Returns how the images of a recipe are resized: as it says, else as for the weights in `start`, else bilinear."""
+    if recipe.data.interpolation is not None:
+        return recipe.data.interpolation
+    own = start.interpolation if start is not None else None
+    return own if own in INTERPOLATIONS else INTERPOLATIONS[0]
+
+
 def open_recipe_data(recipe: Recipe, report: Report, start: InitialWeights | None = None) -> ImageData:
     """Opens the images of a recipe; downloads or decodes them if needed.
 
-    If the recipe has no mean or std, those of the weights in `start` are used.
+    If the recipe has no mean, std or interpolation, those of the weights in `start` are used.
     """
     mean, std = (start.mean, start.std) if start else (None, None)
-    return open_data(recipe.data, seed=recipe.seed, report=report, mean=mean, std=std)
+    settings = recipe.data.model_copy(update={"interpolation": interpolation_of(recipe, start)})
+    return open_data(settings, seed=recipe.seed, report=report, mean=mean, std=std)
 
 
 def image_counts(data: ImageData) -> dict[str, int | None]:
@@ -314,5 +326,5 @@ def weights_header(recipe: Recipe, prepared: PreparedRecipe) -> Header:
         data.std,
         data.value_range,
         recipe.data.resize,
-        recipe.data.interpolation,
+        interpolation_of(recipe, prepared.start),
     )

@@ -75,8 +75,10 @@ class DataSettings(Section, ABC):
         description="How an image becomes a square. shorter_side: resize the shorter side, cut off the rest of the "
         "longer one; squash: resize both sides; pad: resize the longer side, add black.",
     )
-    interpolation: Literal["bilinear", "bicubic", "nearest", "lanczos"] = Field(
-        "bilinear", description="How pixels are computed in a resize, as Pillow does."
+    interpolation: Literal["bilinear", "bicubic", "nearest", "lanczos"] | None = Field(
+        None,
+        description="How pixels are computed in a resize, as Pillow does; null: as for the trained weights that the "
+        "network starts from, otherwise bilinear.",
     )
 
     @property

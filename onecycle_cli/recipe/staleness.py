@@ -19,7 +19,7 @@ UNSAID: dict[str, Any] = {
     "fine_tune.train_frozen_norms": False,
     "data.layout": "auto",
     "data.resize": "shorter_side",
-    "data.interpolation": "bilinear",
+    "data.interpolation": None,
     "data.sampler": "shuffled",
     "data.accumulate": 1,
     "optimizer.max_grad_norm": None,
