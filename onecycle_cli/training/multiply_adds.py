@@ -38,7 +38,8 @@ def multiply_adds(model: nn.Module, image: Tensor) -> int | None:
 
 
 def _counted(model: nn.Module, image: Tensor) -> int:
-    with torch.no_grad(), _Counter() as counter:
+    counter = _Counter()
+    with torch.no_grad(), counter:
         model(image)
     return counter.multiply_adds
 
@@ -48,7 +49,8 @@ def _counted_on_meta(model: nn.Module, image: Tensor) -> int:
 
     tensors = dict(model.named_parameters()) | dict(model.named_buffers())
     without_values = {name: tensor.to("meta") for name, tensor in tensors.items()}
-    with torch.no_grad(), _Counter() as counter:
+    counter = _Counter()
+    with torch.no_grad(), counter:
         functional_call(model, without_values, (image.to("meta"),))
     return counter.multiply_adds
 
@@ -61,7 +63,7 @@ class _Counter(TorchFunctionMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self.multiply_adds = 0
+        self.multiply_adds: int = 0
 
     def __torch_function__(
         self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None

@@ -26,17 +26,17 @@ class WeightAverage:
     def update(self) -> None:
         """Adds the current weights, in place and without waiting for the device."""
         self._updates += 1
-        # In float32, 1 - decay^n has no correct digit for a decay near 1; expm1 keeps all of them.
+        # In float32, 1 - decay^n loses most digits for a decay near 1; expm1 keeps them.
         share = (1 - self._decay) / -torch.expm1(self._updates * log(self._decay))
-        floats, others = [], []
-        for name, tensor in self._model.state_dict().items():
-            (floats if tensor.is_floating_point() else others).append((self._average[name], tensor))
-        averages, weights = map(list, zip(*floats, strict=True))
-        steps = torch._foreach_sub(weights, averages)
+        current = self._model.state_dict()
+        floats = [name for name, tensor in current.items() if tensor.is_floating_point()]
+        others = [name for name, tensor in current.items() if not tensor.is_floating_point()]
+        averages = [self._average[name] for name in floats]
+        steps = torch._foreach_sub([current[name] for name in floats], averages)
         torch._foreach_mul_(steps, share)
         torch._foreach_add_(averages, steps)
         if others:
-            torch._foreach_copy_(*map(list, zip(*others, strict=True)))
+            torch._foreach_copy_([self._average[name] for name in others], [current[name] for name in others])
 
     @contextmanager
     def in_use(self) -> Iterator[None]:

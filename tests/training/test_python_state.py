@@ -14,9 +14,12 @@ from onecycle_cli.training.python_state import python_state
 class Layer(nn.Module):
     """A layer that does something at each call."""
 
-    def __init__(self, does: Callable[[nn.Module], object]) -> None:
+    mean: Tensor
+
+    def __init__(self, does: Callable[["Layer"], object]) -> None:
         super().__init__()
-        self.does, self.calls, self.seen = does, 0, []
+        self.does, self.calls = does, 0
+        self.seen: list[int] = []
         self.register_buffer("mean", torch.zeros(2))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -24,15 +27,15 @@ class Layer(nn.Module):
         return x
 
 
-def counts(layer: nn.Module) -> None:
+def counts(layer: Layer) -> None:
     layer.calls += 1
 
 
-def remembers(layer: nn.Module) -> None:
+def remembers(layer: Layer) -> None:
     layer.seen.append(1)
 
 
-def replaces(layer: nn.Module) -> None:
+def replaces(layer: Layer) -> None:
     layer.old, layer.mean = layer.mean, layer.mean * 0.9
 
 

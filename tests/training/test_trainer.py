@@ -555,6 +555,8 @@ class Counts(Plain):
 class Replaces(Plain):
     """A network that keeps a mean in a new tensor each time."""
 
+    mean: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("mean", torch.zeros(()))
