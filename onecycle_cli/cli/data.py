@@ -1,6 +1,7 @@
-"""`data`: downloads and checks the images of a recipe."""
+"""`data`: downloads, checks and shows the images of a recipe."""
 
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,7 +11,7 @@ if TYPE_CHECKING:
     from onecycle_cli.data.images import ImageData
 
 app = typer.Typer(
-    help="Download and check the images of a recipe.",
+    help="Download, check and show the images of a recipe.",
     epilog="Example: onecycle data get cifar10-resnet56",
     rich_markup_mode=None,
     no_args_is_help=True,
@@ -65,6 +66,34 @@ def check(recipe: RecipeArgument, overrides: Overrides) -> None:
             *(("remark", text) for text in found.remarks),
         ]
     )
+
+
+@app.command(epilog="Example: onecycle data show cifar10-resnet20 --set augmentation=standard")
+@with_overrides
+def show(
+    recipe: RecipeArgument,
+    overrides: Overrides,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", metavar="FILE", help="A new PNG file, instead of <name of the recipe>-batch.png."),
+    ] = None,
+    images: Annotated[int, typer.Option("--images", min=1, max=512, help="The most images to draw.")] = 32,
+) -> None:
+    """Draw the first training batch of a recipe as the network sees it: augmented, each image with its class.
+
+    The normalization is undone. An image that is mixed of two has both classes, with their shares of the label. Another
+    --seed draws other images and other changes.
+    """
+    from onecycle_cli.cli.console import Display
+    from onecycle_cli.experiments.batch_picture import draw_batch
+    from onecycle_cli.run_dir.writing import must_be_new
+
+    loaded = load_recipe(recipe, overrides)
+    path = output or Path(f"{loaded.name}-batch.png")
+    must_be_new(path)
+    with Display(quiet=False) as report:
+        drawn = draw_batch(loaded, path, images, report)
+    print(f"{drawn} images of the first training batch: {path}")
 
 
 def _splits(data: "ImageData") -> list[tuple[str, str]]:

@@ -82,3 +82,17 @@ def test_check_tells_what_is_not_there(onecycle: Command, tmp_path: Path) -> Non
 def test_the_digits_are_always_there(onecycle: Command) -> None:
     assert "1,437 images" in onecycle("data", "check", "digits").stdout
     assert "1,437 images" in onecycle("data", "get", "digits").stdout
+
+
+def test_show_draws_a_batch_to_a_new_file_and_never_over_another(onecycle: Command, tmp_path: Path) -> None:
+    result = onecycle("data", "show", "digits", "--images", "4", "--set", "augmentation=strong")
+    assert result.exit_code == 0
+    assert result.stdout == "4 images of the first training batch: digits-batch.png\n"
+    before = (tmp_path / "digits-batch.png").read_bytes()
+    again = onecycle("data", "show", "digits")
+    assert again.exit_code == 2
+    assert "digits-batch.png exists already" in again.stderr
+    assert (tmp_path / "digits-batch.png").read_bytes() == before
+    elsewhere = onecycle("data", "show", "digits", "--output", tmp_path / "mine.png", "--batch-size", "3")
+    assert elsewhere.stdout == f"3 images of the first training batch: {tmp_path / 'mine.png'}\n"
+    assert (tmp_path / "mine.png").is_file()
