@@ -51,7 +51,7 @@ def evaluate(
     from onecycle_cli.experiments.session import new_run
     from onecycle_cli.run_dir.files import CONFUSION, CONFUSION_FIGURE, PER_CLASS, PER_CLASS_COLUMNS
 
-    trained, recipe, model = _trained(run, runs_dir, best, device)
+    trained, recipe, model = trained_run(run, runs_dir, best, device)
     display = Display(quiet=quiet)
     session = new_run("evaluate", recipe, runs_dir=runs_dir, name=name, report=display)
     folder = session.run
@@ -100,7 +100,7 @@ def predict(
 
     if shape not in ("table", "csv", "json"):
         raise InputError(f"--format {shape} is none.", "It is table, csv or json.")
-    _, recipe, model = _trained(run, runs_dir, best, device)
+    _, recipe, model = trained_run(run, runs_dir, best, device)
     hardware = hardware_of(recipe)
     columns = ("image", "class", "probability")
     rows: list[tuple[str, str, float]] = []
@@ -119,7 +119,7 @@ def predict(
         raise refusal(unreadable)
 
 
-def _trained(run: str, runs_dir: Path, best: bool, device: str | None) -> "tuple[RunDir, Recipe, Path]":
+def trained_run(run: str, runs_dir: Path, best: bool, device: str | None) -> "tuple[RunDir, Recipe, Path]":
     """Returns a training run, its recipe (with `device`, if given) and the file with its weights."""
     from onecycle_cli.errors import InputError
     from onecycle_cli.recipe import Override, load

@@ -27,12 +27,14 @@ class Classifier(nn.Module):
     It maps pixels, uint8 (N, image_size, image_size, channels), to logits, float (N, classes).
 
     `classes`, `image_size`, `channels`, `mean` and `std` describe the training images. `value_range` is the range of
-    values that was scaled to 0 to 255 in images with more than 8 bits a channel; None if there were none.
+    values that was scaled to 0 to 255 in images with more than 8 bits a channel; None if there were none. `header` has
+    all that the file of the weights says.
     """
 
     def __init__(self, model: nn.Module, header: Header) -> None:
         super().__init__()
         self.model = model
+        self.header = header
         self.classes = header.classes
         self.image_size = header.image_size
         self.channels: int = header.model["channels"]

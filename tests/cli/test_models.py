@@ -13,15 +13,6 @@ from typer.testing import Result
 Command = Callable[..., Result]
 
 
-@pytest.fixture
-def trained(once: Callable, onecycle: Command, tiny_digits: list[str]) -> str:
-    def make() -> str:
-        assert onecycle("train", *tiny_digits, "--name", "trained").exit_code == 0
-        return "trained"
-
-    return once("a training of models", make)
-
-
 @pytest.mark.draws
 def test_evaluate_prints_a_row_a_class_and_where_the_matrix_is(onecycle: Command, trained: str) -> None:
     result = onecycle("evaluate", trained)
