@@ -1,12 +1,10 @@
 """A cache file of decoded images: written once by one worker process per core, then memory-mapped by every run."""
 
 import json
-import multiprocessing
 import os
 import shutil
-import signal
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +13,7 @@ import numpy as np
 from onecycle_cli.data.cores import cores
 from onecycle_cli.data.decoding import DecodedRows, MoreThan8Bits, Values, decode_into, value_range_of
 from onecycle_cli.data.images import Contents, Pixels, ValueRange, contents_of
+from onecycle_cli.data.workers import worker_processes
 from onecycle_cli.errors import InputError
 from onecycle_cli.progress import Progress, Report
 
@@ -137,18 +136,7 @@ def _decode(rows: Rows, target: Path, shape: tuple[int, ...], value_range: Value
     if len(rows) <= ALONE:
         yield from (decode_into(target, chunk, image_size, channels, value_range) for chunk in chunks)
         return
-    # Processes, not threads: for small images Python, not the decoder, takes most of the time (measured on 5,000
-    # CIFAR-10 images: 107 us per image with one thread, 222 us with two). Spawned, because torch's threads may be
-    # running and do not survive a fork.
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(cores(), spawn, initializer=_leave_interrupts_to_the_parent) as pool:
-        try:
-            futures = [pool.submit(decode_into, target, chunk, image_size, channels, value_range) for chunk in chunks]
-            for future in as_completed(futures):
-                yield future.result()
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-def _leave_interrupts_to_the_parent() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with worker_processes(cores()) as pool:
+        futures = [pool.submit(decode_into, target, chunk, image_size, channels, value_range) for chunk in chunks]
+        for future in as_completed(futures):
+            yield future.result()

@@ -85,6 +85,13 @@ def threads_of(step: int) -> int:
     return 1 if step < SMALL_STEP else torch.get_num_threads()
 
 
+def threads_beside(workers: int) -> int:
+    """Returns the threads of torch beside `workers` processes that are busy: the cores that are left, at least one."""
+    import torch
+
+    return min(torch.get_num_threads(), max(1, cores() - workers))
+
+
 @contextmanager
 def using_threads(threads: int) -> Iterator[None]:
     """Sets torch's number of threads to `threads` inside the block."""
