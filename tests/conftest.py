@@ -157,6 +157,17 @@ def once(_made: tuple[Path, dict[str, Any]], tmp_path: Path) -> Callable[..., An
 
 
 @pytest.fixture
+def trained(once: Callable[..., Any], onecycle: Callable[..., Result], tiny_digits: list[str]) -> str:
+    """The name of a finished training of the tiny digits, in runs/."""
+
+    def make() -> str:
+        assert onecycle("train", *tiny_digits, "--name", "trained").exit_code == 0
+        return "trained"
+
+    return str(once("a training", make))
+
+
+@pytest.fixture
 def imagenet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """Weights of torchvision's ResNet-18, drawn at random, where torch.hub keeps those that it has fetched."""
     import torch

@@ -36,7 +36,7 @@ EXPERIMENTS = [
     {"drawing"},
     {"prepared_recipe", "diagnose", "compare", "own_loop"},
     {"kept_images", "checkpoints", "staged_steps", "verification", "batch_size", "batch_picture"},
-    {"range_test", "training_summary", "data_check", "evaluate", "tune_plan", "network"},
+    {"range_test", "training_summary", "data_check", "evaluate", "export", "tune_plan", "network"},
     {"training"},
     {"cells", "resume"},
     {"sweep", "tune"},

@@ -10,6 +10,7 @@ from onecycle_cli.cli import (
     compare,
     data,
     diagnose,
+    export,
     find_lr,
     model,
     models,
@@ -43,6 +44,7 @@ batch_size.add_to(app)
 tune.add_to(app)
 schedule.add_to(app)
 models.add_to(app)
+export.add_to(app)
 runs.add_to(app)
 compare.add_to(app)
 diagnose.add_to(app)

@@ -61,7 +61,7 @@ def show_csv(text: str) -> None:
     """Prints a table as CSV. In a file or a pipe it is always UTF-8."""
     if isinstance(sys.stdout, TextIOWrapper) and not sys.stdout.isatty():
         sys.stdout.reconfigure(encoding="utf-8")
-    print(text, end="")
+    print(text, end="", flush=True)
 
 
 def show_error(error: OnecycleError) -> None:
@@ -163,6 +163,7 @@ class Display:
                 TimeRemainingColumn(compact=True, elapsed_when_finished=True),
                 console=self._console,
                 expand=True,
+                redirect_stdout=sys.stdout.isatty(),  # what goes to a file or a pipe is not for standard error
             )
             self._bars.start()
         return self

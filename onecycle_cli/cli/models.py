@@ -54,7 +54,7 @@ def evaluate(
     from onecycle_cli.models import OwnCode
     from onecycle_cli.run_dir.files import CONFUSION, CONFUSION_FIGURE, PER_CLASS, PER_CLASS_COLUMNS
 
-    trained, recipe, model = _trained(run, runs_dir, best, device)
+    trained, recipe, model = trained_run(run, runs_dir, best, device)
     display = Display(quiet=quiet)
     session = new_run("evaluate", recipe, runs_dir=runs_dir, name=name, report=display, code=OwnCode(trust_code))
     folder = session.run
@@ -96,34 +96,42 @@ def predict(
 
     Files that cannot be read are listed on standard error, after the predictions for the others. Then it exits with 2.
     """
-    from onecycle_cli.cli.console import show_csv, show_json, show_table
+    from onecycle_cli.cli.console import Display, show_csv, show_json, show_table
     from onecycle_cli.errors import InputError
-    from onecycle_cli.experiments.classifier import Unreadable, image_files, load_model, predict, refusal
+    from onecycle_cli.experiments.classifier import BATCH_SIZE, Unreadable, image_files, load_model, predict, refusal
     from onecycle_cli.experiments.session import hardware_of
-    from onecycle_cli.run_dir.writing import to_csv
+    from onecycle_cli.progress import Progress
+    from onecycle_cli.run_dir.writing import csv_rows, to_csv
 
     if shape not in ("table", "csv", "json"):
         raise InputError(f"--format {shape} is none.", "It is table, csv or json.")
-    _, recipe, model = _trained(run, runs_dir, best, device)
+    _, recipe, model = trained_run(run, runs_dir, best, device)
     hardware = hardware_of(recipe)
     columns = ("image", "class", "probability")
+    files = image_files(images)
     rows: list[tuple[str, str, float]] = []
     unreadable: list[Unreadable] = []
-    for answers, others in predict(load_model(model, trust_code=trust_code), image_files(images), hardware):
-        rows += [(str(answer.path), answer.label, answer.probability) for answer in answers]
-        unreadable += others
+    done = 0
+    with Display(quiet=len(files) <= BATCH_SIZE) as display:
+        for answers, others in predict(load_model(model, trust_code=trust_code), files, hardware):
+            found = [(str(answer.path), answer.label, answer.probability) for answer in answers]
+            if shape == "csv":  # a batch at a time, because a folder may have a million images
+                show_csv(to_csv(columns, found) if done == 0 else csv_rows(found))
+            else:
+                rows += found
+            unreadable += others
+            done += len(answers) + len(others)
+            display(Progress("predicting", done, len(files), "images"))
     match shape:
-        case "csv":
-            show_csv(to_csv(columns, rows))
         case "json":
             show_json([dict(zip(columns, row, strict=True)) for row in rows])
-        case _ if rows:
+        case "table" if rows:
             show_table(columns, [(path, label, f"{probability:.4f}") for path, label, probability in rows])
     if unreadable:
         raise refusal(unreadable)
 
 
-def _trained(run: str, runs_dir: Path, best: bool, device: str | None) -> "tuple[RunDir, Recipe, Path]":
+def trained_run(run: str, runs_dir: Path, best: bool, device: str | None) -> "tuple[RunDir, Recipe, Path]":
     """Returns a training run, its recipe (with `device`, if given) and the file with its weights."""
     from onecycle_cli.errors import InputError
     from onecycle_cli.recipe import Override, load

@@ -1,12 +1,10 @@
 """A cache file of decoded images: written once by one worker process per core, then memory-mapped by every run."""
 
 import json
-import multiprocessing
 import os
 import shutil
-import signal
 from collections.abc import Collection, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, as_completed, wait
+from concurrent.futures import FIRST_COMPLETED, Future, as_completed, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -16,6 +14,7 @@ import numpy as np
 from onecycle_cli.data.cores import cores
 from onecycle_cli.data.decoding import DecodedRows, Encoded, MoreThan8Bits, Values, decode_into, value_range_of
 from onecycle_cli.data.images import Contents, ImageFormat, Pixels, ValueRange, contents_of
+from onecycle_cli.data.workers import worker_processes
 from onecycle_cli.errors import InputError
 from onecycle_cli.progress import Progress, Report
 
@@ -181,22 +180,11 @@ def _decode(
     if (len(images) if wanted is None else len(wanted)) <= ALONE:
         yield from (decode_into(target, chunk, image_format, value_range) for chunk in chunks)
         return
-    # Processes, not threads: for small images Python, not the decoder, takes most of the time (measured on 5,000
-    # CIFAR-10 images: 107 us per image with one thread, 222 us with two). Spawned, because torch's threads may be
-    # running and do not survive a fork.
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(cores(), spawn, initializer=_leave_interrupts_to_the_parent) as pool:
-        try:
-            pending: set[Future[DecodedRows]] = set()
-            for chunk in chunks:
-                pending.add(pool.submit(decode_into, target, chunk, image_format, value_range))
-                if len(pending) > AHEAD * cores():
-                    done, pending = wait(pending, return_when=FIRST_COMPLETED)
-                    yield from (future.result() for future in done)
-            yield from (future.result() for future in as_completed(pending))
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-def _leave_interrupts_to_the_parent() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with worker_processes(cores()) as pool:
+        pending: set[Future[DecodedRows]] = set()
+        for chunk in chunks:
+            pending.add(pool.submit(decode_into, target, chunk, image_format, value_range))
+            if len(pending) > AHEAD * cores():
+                done, pending = wait(pending, return_when=FIRST_COMPLETED)
+                yield from (future.result() for future in done)
+        yield from (future.result() for future in as_completed(pending))

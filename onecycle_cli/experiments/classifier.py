@@ -2,14 +2,17 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from onecycle_cli.data.batches import Normalization
 from onecycle_cli.data.decoding import decode
+from onecycle_cli.data.file_decoding import CHUNK, Decode, FileDecoder, read_image
 from onecycle_cli.data.folder_listing import images_below
 from onecycle_cli.errors import InputError
 from onecycle_cli.models import OwnCode, network_from, on_device
@@ -17,6 +20,7 @@ from onecycle_cli.models.sources.torchvision import with_torchvision_names
 from onecycle_cli.models.weights import Header, load_weights
 from onecycle_cli.run_dir.files import BEST_MODEL, MODEL
 from onecycle_cli.training.hardware import Hardware
+from onecycle_cli.training.threads import threads_beside, using_threads
 
 BATCH_SIZE = 256
 """The number of images that a model is given at once."""
@@ -29,12 +33,14 @@ class Classifier(nn.Module):
 
     `classes`, `image_size`, `channels`, `mean` and `std` describe the training images. `value_range` is the range of
     values that was scaled to 0 to 255 in images with more than 8 bits a channel; None if there were none. `resize` and
-    `interpolation` are how an image becomes a square, as in the recipe of the training.
+    `interpolation` are how an image becomes a square, as in the recipe of the training. `header` has all that the file
+    of the weights says.
     """
 
     def __init__(self, model: nn.Module, header: Header) -> None:
         super().__init__()
         self.model = model
+        self.header = header
         self.classes = header.classes
         self.image_size = header.image_size
         self.channels: int = header.model["channels"]
@@ -54,16 +60,18 @@ class Classifier(nn.Module):
 
         `InputError` if the file is missing or cannot be decoded.
         """
-        path = Path(path)
-        if path.is_dir():
-            raise InputError(f"{path} is a folder without images.", "Name image files, or folders that hold some.")
-        if not path.is_file():
-            raise InputError(f"There is no image at {path}.", "Name image files.")
-        try:
-            how = {"resize": self.resize, "interpolation": self.interpolation}
-            return torch.from_numpy(decode(path, self.image_size, self.channels, self.value_range, **how).copy())
-        except Exception as error:  # Pillow's plugins raise many kinds of errors
-            raise InputError(f"{path} cannot be read as an image: {error}", "Repair it or leave it out.") from None
+        return torch.from_numpy(read_image(Path(path), self.decoder()).copy())
+
+    def decoder(self) -> Decode:
+        """Returns the function that decodes a file to an input of this model; worker processes can be given it."""
+        return partial(
+            decode,
+            image_size=self.image_size,
+            channels=self.channels,
+            value_range=self.value_range,
+            resize=self.resize,
+            interpolation=self.interpolation,
+        )
 
     @torch.inference_mode()
     def probabilities(self, pixels: Tensor, hardware: Hardware | None = None) -> Tensor:
@@ -126,23 +134,25 @@ class Unreadable:
 def predict(
     model: Classifier, paths: Iterable[str | Path], hardware: Hardware
 ) -> Iterator[tuple[list[Prediction], list[Unreadable]]]:
-    """Classifies image files in batches. Yields for each batch the predictions, in order, and the unreadable files."""
+    """Classifies image files in batches. Yields for each batch the predictions, in order, and the unreadable files.
+
+    If there are many, worker processes decode the next batches meanwhile. The memory does not grow with the number of
+    files.
+    """
     model = model.to(hardware.device)
-    files = iter(paths)
-    while batch := [Path(path) for path in islice(files, BATCH_SIZE)]:
-        read, pixels, unreadable = [], [], []
-        for path in batch:
-            try:
-                pixels.append(model.read(path))
-                read.append(path)
-            except InputError as error:
-                unreadable.append(Unreadable(path, error.what))
+    threads = torch.get_num_threads() if hardware.device.type == "cpu" else 0
+    decoder = FileDecoder(map(Path, paths), model.decoder(), busy_cores=threads)
+    chunks = iter(decoder)
+    while batch := list(islice(chunks, BATCH_SIZE // CHUNK)):
+        read = [path for chunk in batch for path in chunk.read]
         answers = []
-        if pixels:
-            best = model.probabilities(torch.stack(pixels), hardware).max(1)
+        if read:
+            pixels = torch.from_numpy(np.stack([one for chunk in batch for one in chunk.pixels]))
+            with using_threads(threads_beside(decoder.workers)):
+                best = model.probabilities(pixels, hardware).max(1)
             found = zip(read, best.indices.tolist(), best.values.tolist(), strict=True)
             answers = [Prediction(path, model.classes[label], probability) for path, label, probability in found]
-        yield answers, unreadable
+        yield answers, [Unreadable(path, reason) for chunk in batch for path, reason in chunk.unreadable]
 
 
 def refusal(unreadable: Sequence[Unreadable], most: int | None = None) -> InputError:

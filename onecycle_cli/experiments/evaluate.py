@@ -124,8 +124,7 @@ def _images_of_run(
 
     Runs of older versions kept no contents, so for them only the number of images is checked.
     """
-    as_trained = recipe.data.model_copy(update={"interpolation": model.interpolation})
-    data = open_recipe_data(recipe.model_copy(update={"data": as_trained}), report)
+    data = open_recipe_data(recipe, report, interpolation=model.interpolation)
     _must_have_classes(data, model)
     if kept is not None:
         split, moved = rebuilt_split(kept, data)

@@ -79,13 +79,16 @@ def interpolation_of(recipe: Recipe, start: InitialWeights | None) -> str:
     return own if own in INTERPOLATIONS else INTERPOLATIONS[0]
 
 
-def open_recipe_data(recipe: Recipe, report: Report, start: InitialWeights | None = None) -> ImageData:
+def open_recipe_data(
+    recipe: Recipe, report: Report, start: InitialWeights | None = None, *, interpolation: str | None = None
+) -> ImageData:
     """Opens the images of a recipe; downloads or decodes them if needed.
 
-    If the recipe has no mean, std or interpolation, those of the weights in `start` are used.
+    If the recipe has no mean, std or interpolation, those of the weights in `start` are used. `interpolation` is that
+    of a trained model whose images are opened again.
     """
     mean, std = (start.mean, start.std) if start else (None, None)
-    settings = recipe.data.model_copy(update={"interpolation": interpolation_of(recipe, start)})
+    settings = recipe.data.model_copy(update={"interpolation": interpolation or interpolation_of(recipe, start)})
     return open_data(settings, seed=recipe.seed, report=report, mean=mean, std=std)
 
 

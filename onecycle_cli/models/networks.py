@@ -40,7 +40,7 @@ class _Subsample(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, stride: int) -> Tensor:
         ctx.shape, ctx.stride = x.shape, stride
-        return x[:, :, ::stride, ::stride].contiguous(memory_format=torch.channels_last)
+        return _subsampled(x, stride)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
@@ -51,6 +51,10 @@ class _Subsample(torch.autograd.Function):
         return whole, None
 
 
+def _subsampled(x: Tensor, stride: int) -> Tensor:
+    return x[:, :, ::stride, ::stride].contiguous(memory_format=torch.channels_last)
+
+
 class Subsample(nn.Module):
     """Selects every `stride`-th pixel of every `stride`-th row."""
 
@@ -59,6 +63,8 @@ class Subsample(nn.Module):
         self.stride = stride
 
     def forward(self, x: Tensor) -> Tensor:
+        if not torch.is_grad_enabled():  # TorchScript records no function of Python
+            return _subsampled(x, self.stride)
         return _Subsample.apply(x, self.stride)  # type: ignore[no-any-return]
 
 

@@ -105,7 +105,12 @@ def json_ready(value: Any) -> Any:
 
 def to_csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     """Formats a whole table as CSV text, as in a run's folder; characters that UTF-8 cannot hold are escaped."""
-    return "".join(map(_line, (columns, *rows)))
+    return _line(columns) + csv_rows(rows)
+
+
+def csv_rows(rows: Iterable[Sequence[Any]]) -> str:
+    """Formats further rows of a table of `to_csv`."""
+    return "".join(map(_line, rows))
 
 
 def _line(cells: Sequence[Any]) -> str:

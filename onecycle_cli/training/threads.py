@@ -40,6 +40,13 @@ def threads_of(step: int | None) -> int:
     return 1 if step is not None and step < SMALL_STEP else torch.get_num_threads()
 
 
+def threads_beside(workers: int) -> int:
+    """Returns the threads of torch beside `workers` processes that are busy: the cores that are left, at least one."""
+    import torch
+
+    return min(torch.get_num_threads(), max(1, cores() - workers))
+
+
 @contextmanager
 def using_threads(threads: int) -> Iterator[None]:
     """Sets torch's number of threads to `threads` inside the block."""

@@ -7,7 +7,16 @@ from collections.abc import Callable
 
 import pytest
 
-from onecycle_cli.cli.console import Display, duration, show_error, show_note, show_pairs, show_table, show_wide_table
+from onecycle_cli.cli.console import (
+    Display,
+    duration,
+    show_csv,
+    show_error,
+    show_note,
+    show_pairs,
+    show_table,
+    show_wide_table,
+)
 from onecycle_cli.errors import InputError
 from onecycle_cli.progress import Progress
 
@@ -95,6 +104,18 @@ def test_at_a_terminal_progress_is_a_bar(terminal: Callable[[], Terminal]) -> No
     assert "1/100" in text
     assert "a note" in text
     assert "\x1b[" in text
+
+
+def test_beside_a_bar_results_go_to_the_file_that_was_asked_for(
+    terminal: Callable[[], Terminal], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    screen, file = terminal(), io.StringIO()
+    monkeypatch.setattr(sys, "stdout", file)
+    with Display(quiet=False) as report:
+        report(steps(50))
+        show_csv("a,b\n")
+    assert file.getvalue() == "a,b\n"
+    assert "a,b" not in screen.getvalue()
 
 
 def test_a_dumb_terminal_gets_no_bar(terminal: Callable[[], Terminal], monkeypatch: pytest.MonkeyPatch) -> None:

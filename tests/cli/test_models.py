@@ -13,15 +13,6 @@ from typer.testing import Result
 Command = Callable[..., Result]
 
 
-@pytest.fixture
-def trained(once: Callable, onecycle: Command, tiny_digits: list[str]) -> str:
-    def make() -> str:
-        assert onecycle("train", *tiny_digits, "--name", "trained").exit_code == 0
-        return "trained"
-
-    return once("a training of models", make)
-
-
 @pytest.mark.draws
 def test_evaluate_prints_a_row_a_class_and_where_the_matrix_is(onecycle: Command, trained: str) -> None:
     result = onecycle("evaluate", trained)
@@ -109,6 +100,24 @@ def test_predict_answers_for_the_good_files_names_the_bad_ones_and_exits_with_2(
             assert [row["image"] for row in json.loads(result.stdout)] == good
         else:
             assert [line.replace(",", " ").split()[0] for line in result.stdout.splitlines()[1:]] == good
+
+
+def test_predict_prints_csv_a_batch_at_a_time_and_tells_its_progress(
+    onecycle: Command, trained: str, image_folder: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = image_folder("x", images=5)
+    words = ("predict", trained, folder, "--format", "csv")
+    at_once = onecycle(*words)
+    assert at_once.stderr == ""
+    for place in ("experiments.classifier.BATCH_SIZE", "experiments.classifier.CHUNK", "data.file_decoding.CHUNK"):
+        monkeypatch.setattr(f"onecycle_cli.{place}", 2)
+    printed: list[str] = []
+    monkeypatch.setattr("onecycle_cli.cli.console.show_csv", printed.append)
+    assert onecycle(*words).stderr == "predicting 5/5 images\n"
+    assert [len(text.splitlines()) for text in printed] == [3, 2, 1]
+    assert [line.split(",")[:2] for line in "".join(printed).splitlines()] == [
+        line.split(",")[:2] for line in at_once.stdout.splitlines()
+    ]
 
 
 def test_evaluate_names_all_files_that_cannot_be_read(onecycle: Command, trained: str, image_folder: Callable) -> None:

@@ -19,7 +19,7 @@ from onecycle_cli.data.transforms import NO_TRANSFORMS, Transforms
 from onecycle_cli.data.trivial_augment import TrivialAugment
 from onecycle_cli.data.warping import RandomAffine, RandomResizedCrop
 
-LEVELS = (
+LEVELS: tuple[Any, ...] = (
     RandomResizedCrop((0.3, 1.0), (0.75, 4 / 3)),
     RandomAffine(20, 0.1, (0.9, 1.1), 5),
     TrivialAugment(),
@@ -90,10 +90,10 @@ def test_nothing_is_drawn_from_the_generators_of_torch_and_numpy() -> None:
     source = batches(EVERYTHING)
     torch.manual_seed(1)
     np.random.seed(1)
-    state, numpy_state = torch.get_rng_state(), np.random.get_state()[1].tolist()
+    state, numpy_state = torch.get_rng_state(), str(np.random.get_state())
     one = first(source)
     assert torch.equal(torch.get_rng_state(), state)
-    assert np.random.get_state()[1].tolist() == numpy_state
+    assert str(np.random.get_state()) == numpy_state
     torch.manual_seed(2)
     assert same(first(source), one)
 
@@ -155,12 +155,8 @@ def test_no_operation_of_a_batch_on_a_gpu_takes_a_tensor_of_the_host(channels: i
     source = batches(EVERYTHING, channels=channels)
     real = next(source.drawn(0))
     with FakeTensorMode():
-        drawn, shift, scale = (
-            type(one)(*(torch.empty(tensor.shape, dtype=tensor.dtype, device="cuda") for tensor in one))
-            if isinstance(one, tuple)
-            else torch.empty(one.shape, device="cuda")
-            for one in (real, source.normalization.shift, source.normalization.scale)
-        )
+        drawn = Drawn(*(torch.empty(tensor.shape, dtype=tensor.dtype, device="cuda") for tensor in real))
+        shift, scale = (torch.empty(channels, device="cuda") for _ in range(2))
         with Devices() as devices:
             batch = dataclasses.replace(source, normalization=Normalization(shift, scale)).batch(drawn)
     assert batch.images.device.type == "cuda"

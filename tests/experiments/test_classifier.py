@@ -80,6 +80,8 @@ def test_files_are_read_a_batch_at_a_time_and_one_that_is_no_image_costs_no_othe
     ((whole, _),) = predict(model, written_digits[:6], CPU)
     written_digits[1].write_bytes(b"no image")
     monkeypatch.setattr("onecycle_cli.experiments.classifier.BATCH_SIZE", 2)
+    monkeypatch.setattr("onecycle_cli.experiments.classifier.CHUNK", 2)
+    monkeypatch.setattr("onecycle_cli.data.file_decoding.CHUNK", 2)
     named: Iterator[str | Path] = iter([*map(str, written_digits[:6]), "nowhere.png", written_digits[0]])
     batches = predict(model, named, CPU)
     answers, unreadable = next(batches)
@@ -88,6 +90,22 @@ def test_files_are_read_a_batch_at_a_time_and_one_that_is_no_image_costs_no_othe
     assert [one.path for one in unreadable] == written_digits[1:2]
     assert "cannot be read as an image" in unreadable[0].reason
     assert answers[0].probability == pytest.approx(whole[0].probability)
+
+
+def test_workers_change_no_answer(run: RunDir, written_digits: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    model, files = load_model(run.path), written_digits * 4
+    monkeypatch.setattr("onecycle_cli.experiments.classifier.BATCH_SIZE", 64)
+    monkeypatch.setattr("onecycle_cli.data.file_decoding.cores", lambda: 4)
+    monkeypatch.setattr("onecycle_cli.data.file_decoding.fair_workers", lambda *_: 1)
+    alone = list(predict(model, files, CPU))
+    monkeypatch.setattr("onecycle_cli.data.file_decoding.ALONE_SECONDS", 1e-9)
+    threads = torch.get_num_threads()
+    beside = list(predict(model, files, CPU))
+    for (answers, _), (others, _) in zip(alone, beside, strict=True):
+        assert [(one.path, one.label) for one in answers] == [(one.path, one.label) for one in others]
+        assert [one.probability for one in answers] == pytest.approx([one.probability for one in others])
+    assert torch.get_num_threads() == threads
+    assert [len(answers) for answers, _ in alone] == [64, 64, 64, 8]
 
 
 def test_a_folder_stands_for_all_images_below_it(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from onecycle_cli.errors import InputError, from_utf8
 from onecycle_cli.run_dir.run import RunDir
-from onecycle_cli.run_dir.writing import json_ready, must_be_new, to_csv, write_whole
+from onecycle_cli.run_dir.writing import csv_rows, json_ready, must_be_new, to_csv, write_whole
 
 Make = Callable[..., RunDir]
 
@@ -27,6 +27,11 @@ def test_a_table_has_one_header_and_can_be_read_at_any_time(make: Make) -> None:
     assert read["step"].tolist() == [0, 1, 2]
     assert math.isnan(read["lr"][1])
     assert read["note"][1] == "a,b"
+
+
+def test_a_table_as_text_may_be_printed_in_parts() -> None:
+    rows = [("a,b", 0.5), ("c", None)]
+    assert to_csv(("name", "value"), rows[:1]) + csv_rows(rows[1:]) == to_csv(("name", "value"), rows)
 
 
 def test_a_table_does_not_depend_on_its_blocks(make: Make) -> None:

@@ -9,7 +9,7 @@ import torch
 
 from onecycle_cli.data.cores import cores
 from onecycle_cli.training import threads as module
-from onecycle_cli.training.threads import SMALL_STEP, Turns, threads_of, using_threads
+from onecycle_cli.training.threads import SMALL_STEP, Turns, threads_beside, threads_of, using_threads
 
 
 @pytest.fixture(autouse=True)
@@ -22,6 +22,12 @@ def test_a_small_step_uses_one_thread_and_a_large_one_all() -> None:
         assert threads_of(SMALL_STEP - 1) == 1
         assert threads_of(SMALL_STEP) == 2
         assert threads_of(None) == 2
+
+
+def test_beside_busy_processes_the_threads_are_the_cores_that_are_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "cores", lambda: 4)
+    with using_threads(3):
+        assert [threads_beside(workers) for workers in (0, 1, 2, 3, 4, 9)] == [3, 3, 2, 1, 1, 1]
 
 
 def test_the_number_of_threads_comes_back_after_the_block() -> None:

@@ -154,7 +154,7 @@ WEIGHTS = torch.tensor([0.5, 1.0, 4.0])
 
 def weighted(label_smoothing: float) -> Trainer:
     net, source = model(), batches()
-    optimizer = build_optimizer(net, SimpleNamespace(name="sgd", **SGD))
+    ours = build_optimizer(net, SimpleNamespace(name="sgd", **SGD))
     how: Any = {"label_smoothing": label_smoothing, "class_weights": WEIGHTS, "hardware": CPU, "report": pytest.fail}
     return Trainer(net, optimizer, source, **how)
 
@@ -219,9 +219,9 @@ def test_losses_of_mixed_images_are_those_of_soft_labels_with_torch(
         optimizer.step()
         expected.append(loss.item())
         correct.append((logits.argmax(1) == soft.argmax(1)).sum().item())
-    optimizer = build_optimizer(net, SimpleNamespace(name="sgd", **SGD))
+    ours = build_optimizer(net, SimpleNamespace(name="sgd", **SGD))
     how: Any = {"label_smoothing": label_smoothing, "class_weights": weights, "hardware": CPU, "report": pytest.fail}
-    steps = list(islice(Trainer(net, optimizer, source, **how).steps(schedule), 7))
+    steps = list(islice(Trainer(net, ours, source, **how).steps(schedule), 7))
     assert [step.loss.item() for step in steps] == pytest.approx(expected, rel=1e-4)
     assert [step.correct.item() for step in steps] == correct
     if weights is None:
@@ -371,7 +371,7 @@ def test_micro_batches_add_up_to_the_step_of_the_whole_batch(
 
 def test_batch_norm_sees_each_micro_batch() -> None:
     net, source = model(), batches()
-    optimizer = build_optimizer(net, SimpleNamespace(name="sgd", **SGD))
+    ours = build_optimizer(net, SimpleNamespace(name="sgd", **SGD))
     how: Any = {"label_smoothing": 0.1, "hardware": CPU, "report": pytest.fail}
     next(Trainer(net, optimizer, source, accumulate=4, **how).steps(schedule))
     assert int(net.get_buffer("stem.1.num_batches_tracked")) == 4

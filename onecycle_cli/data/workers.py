@@ -1,0 +1,35 @@
+"""Worker processes that decode images."""
+
+import multiprocessing
+import signal
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+
+from onecycle_cli.errors import MachineError
+
+
+@contextmanager
+def worker_processes(count: int) -> Iterator[ProcessPoolExecutor]:
+    """Starts `count` worker processes when work comes, and ends them after the block, without the work that waits.
+
+    `MachineError` where one of them ends before its work. Processes, not threads: for small images Python, not the
+    decoder, takes most of the time (measured on 5,000 CIFAR-10 images: 107 us per image with one thread, 222 us with
+    two). Spawned, because torch's threads may be running and do not survive a fork.
+    """
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(count, spawn, initializer=_leave_interrupts_to_the_parent) as pool:
+        try:
+            yield pool
+        except BrokenProcessPool:
+            raise MachineError(
+                "A process that decodes images was ended from outside, perhaps for lack of memory.",
+                "Free some memory, then start again.",
+            ) from None
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _leave_interrupts_to_the_parent() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
