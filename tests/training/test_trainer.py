@@ -154,7 +154,7 @@ WEIGHTS = torch.tensor([0.5, 1.0, 4.0])
 
 def weighted(label_smoothing: float) -> Trainer:
     net, source = model(), batches()
-    ours = build_optimizer(net, SimpleNamespace(name="sgd", **SGD))
+    optimizer = build_optimizer(net, SimpleNamespace(name="sgd", **SGD))
     how: Any = {"label_smoothing": label_smoothing, "class_weights": WEIGHTS, "hardware": CPU, "report": pytest.fail}
     return Trainer(net, optimizer, source, **how)
 
@@ -371,7 +371,7 @@ def test_micro_batches_add_up_to_the_step_of_the_whole_batch(
 
 def test_batch_norm_sees_each_micro_batch() -> None:
     net, source = model(), batches()
-    ours = build_optimizer(net, SimpleNamespace(name="sgd", **SGD))
+    optimizer = build_optimizer(net, SimpleNamespace(name="sgd", **SGD))
     how: Any = {"label_smoothing": 0.1, "hardware": CPU, "report": pytest.fail}
     next(Trainer(net, optimizer, source, accumulate=4, **how).steps(schedule))
     assert int(net.get_buffer("stem.1.num_batches_tracked")) == 4
