@@ -28,7 +28,7 @@ def plot_images(path: Path, *, title: str, images: NDArray[np.uint8], captions: 
         for axes in page.figure.subplots(rows, columns, squeeze=False).flat:
             axes.axis("off")
         for axes, image, caption in zip(page.figure.axes, images, captions, strict=False):
-            axes.imshow(np.broadcast_to(image, (*image.shape[:2], 3)))
+            axes.imshow(np.broadcast_to(image, (*image.shape[:2], 3)), interpolation="nearest")
             text = "\n".join(page.text(line, LONGEST_LINE) for line in caption)
             axes.text(0.5, -0.04, text, transform=axes.transAxes, ha="center", va="top", fontsize=8)
         page.figure.suptitle(page.text(title))
