@@ -33,7 +33,7 @@ def network() -> ResNet:
         torch.manual_seed(0)
         made = small_resnet([1, 1], [4, 8], shortcut_kind="A", dropout=0.5, channels=3, classes=3)
         made.train()(torch.rand(32, *SHAPE))
-    return made.to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+    return made.to(memory_format=torch.channels_last).eval()
 
 
 @pytest.fixture(scope="module")
