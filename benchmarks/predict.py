@@ -1,9 +1,9 @@
 """Times `predict` beside torchvision's loader, with the same model: python benchmarks/predict.py RUN data/cifar10/test.
 
 The folder has a folder of images for each class, which torchvision's ImageFolder needs, but `predict` does not. All
-contenders classify all of its images, in turn, several times over. The starting of worker processes counts, the
-loading of the model does not. Appends every repeat to benchmarks/results/predict.csv, with the load of the machine, and
-with the share of the images that got the class that `predict` gives: `predict` decodes large JPEGs at a smaller scale.
+contenders classify all of its images, in turn, several times over. The starting of worker processes counts, the loading
+of the model does not. Appends every repeat to benchmarks/results/predict.csv, with the load of the machine, and the
+share of the images that got the class that `predict` gives: `predict` decodes large JPEGs at a smaller scale.
 """
 
 import argparse

@@ -138,6 +138,7 @@ def test_there_are_at_least_thirty() -> None:
         (["recipes", "copy", "digits", "text.jpg"], "text.jpg exists already"),
         (["evaluate", "nowhere"], "nowhere is not a run"),
         (["predict", "text.jpg", "text.jpg"], "text.jpg is not a run"),
+        (["export", "nowhere", "--format", "onnx"], "nowhere is not a run"),
         (["compare", "nowhere"], "nowhere is not a run"),
         (["diagnose", "nowhere"], "nowhere is not a run"),
     ],

@@ -79,8 +79,8 @@ def test_answers_pass_if_no_logit_is_further_away_than_a_thousandth(
 
 
 def test_the_images_at_the_index_are_compared_first_one_then_many(model: Classifier, sample: Sample) -> None:
-    seen: list[Any] = []
-    told: list[Any] = []
+    seen: list[Tensor] = []
+    told: list[Progress | str] = []
     prepared = Normalization.of(MEAN, STD, torch.device("cpu"))
 
     def exported(images: Tensor) -> Tensor:

@@ -18,26 +18,34 @@ import torch
 from torch import Tensor, nn
 
 from onecycle_cli.errors import InputError
+from onecycle_cli.models import network_from
 from onecycle_cli.models.export import ENTRY, FORMATS, Format, Normalized, read_back, written
-from onecycle_cli.models.networks import ResNet, small_resnet
 
 METADATA = {"classes": ["cat", "\\xff", "中文"], "mean": [0.5, 0.25, 0.125], "image_size": 8, "value_range": None}
 MEAN, STD = (0.5, 0.4, 0.3), (0.1, 0.2, 0.3)
 SHAPE = (3, 8, 8)
+ARGUMENTS = {
+    "architecture": "resnet8",
+    "width": 0.25,
+    "shortcut_kind": "A",
+    "dropout": 0.5,
+    "channels": 3,
+    "classes": 3,
+}
 
 
 @pytest.fixture(scope="module")
-def network() -> ResNet:
-    """A network with a shortcut of either kind, whose batch norm has statistics."""
+def network() -> nn.Module:
+    """A network whose batch norm has statistics."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        made = small_resnet([1, 1], [4, 8], shortcut_kind="A", norm="batch", dropout=0.5, channels=3, classes=3)
+        made = network_from(ARGUMENTS, seed=0)
         made.train()(torch.rand(32, *SHAPE))
     return made.to(memory_format=torch.channels_last).eval()
 
 
 @pytest.fixture(scope="module")
-def normalized(network: ResNet) -> Normalized:
+def normalized(network: nn.Module) -> Normalized:
     return Normalized(network, MEAN, STD)
 
 
@@ -60,7 +68,7 @@ def old_torchscript() -> Iterator[None]:
         yield
 
 
-def test_the_normalization_is_the_textbook_one(network: ResNet, images: Tensor, logits: Tensor) -> None:
+def test_the_normalization_is_the_textbook_one(network: nn.Module, images: Tensor, logits: Tensor) -> None:
     by_hand = torch.stack([(images[:, c] - MEAN[c]) / STD[c] for c in range(3)], 1)
     with torch.no_grad():
         assert torch.allclose(network(by_hand), logits, atol=1e-6)
@@ -120,7 +128,7 @@ def test_torchscript_is_read_by_torch_jit_load(normalized: Normalized, images: T
     assert json.loads(extra[ENTRY]) == METADATA
 
 
-def test_safetensors_has_the_names_of_the_network(network: ResNet, tmp_path: Path) -> None:
+def test_safetensors_has_the_names_of_the_network(network: nn.Module, tmp_path: Path) -> None:
     path = tmp_path / "net.safetensors"
     path.write_bytes(written(network, SHAPE, METADATA, FORMATS["safetensors"]))
     found = safetensors.torch.load_file(path)
@@ -130,10 +138,10 @@ def test_safetensors_has_the_names_of_the_network(network: ResNet, tmp_path: Pat
         assert {name: json.loads(text) for name, text in opened.metadata().items()} == METADATA
 
 
-def test_what_is_read_back_is_the_file_and_not_the_network(network: ResNet, images: Tensor) -> None:
+def test_what_is_read_back_is_the_file_and_not_the_network(network: nn.Module, images: Tensor) -> None:
     form = FORMATS["safetensors"]
     file = written(network, SHAPE, METADATA, form)
-    other = small_resnet([1, 1], [4, 8], shortcut_kind="A", norm="batch", dropout=0.5, channels=3, classes=3)
+    other = network_from(ARGUMENTS, seed=1)
     before = {name: tensor.clone() for name, tensor in other.state_dict().items()}
     with torch.no_grad():
         assert torch.allclose(read_back(file, other, form)(images), network(images), atol=1e-6)
@@ -171,7 +179,7 @@ def test_a_file_for_one_size_of_batch_is_an_error_when_it_gets_another() -> None
 
 
 @pytest.mark.parametrize("form", FORMATS.values(), ids=FORMATS)
-def test_a_damaged_file_is_an_error(form: Format, network: ResNet) -> None:
+def test_a_damaged_file_is_an_error(form: Format, network: nn.Module) -> None:
     with pytest.raises(InputError, match=f"cannot be read back as {form.name}"):
         read_back(b"\x08\x00\x00\x00\x00\x00\x00\x00{}      ", network, form)
 
