@@ -31,6 +31,11 @@ def ours(architecture: str, **more: Any) -> Callable[[], nn.Module]:
     return lambda: network_from(settings | {"channels": 3, "classes": CLASSES} | more, seed=0)
 
 
+def of_timm(architecture: str) -> Callable[[], nn.Module]:
+    settings = {"source": "timm", "architecture": architecture, "dropout": 0.1, "drop_path": 0.0, "image_size": 32}
+    return lambda: network_from(settings | {"channels": 3, "classes": CLASSES}, seed=0)
+
+
 class Transformer(nn.Module):
     """A transformer of one layer over rows of pixels, with attention, layer norm and dropout."""
 
@@ -57,7 +62,16 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "resnet8, shortcut A": ours("resnet8", shortcut_kind="A"),
     "resnet9": ours("resnet9"),
     "resnet18": ours("resnet18"),
+    "cnn with group norm": ours("cnn", norm="group"),
+    "resnet8 without norm": ours("resnet8", norm="none"),
     "torchvision resnet18": ours("resnet18", source="torchvision", width=1.0),
+    "torchvision mobilenet": ours("mobilenet_v3_small", source="torchvision", width=1.0),
+    "timm resnet": of_timm("test_resnet"),
+    "timm vit": of_timm("test_vit"),
+    "timm convnext": of_timm("test_convnext"),
+    "timm efficientnet": of_timm("test_efficientnet"),
+    "timm vit with relative positions": of_timm("test_vit_relpos"),
+    "timm without batch norm": of_timm("test_nfnet"),
     "transformer": Transformer,
     "mixed norms": Mixed,
 }
