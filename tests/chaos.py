@@ -36,6 +36,7 @@ KINDS = {
     "sgd": ["--max-lr", "0.1", "--set", "model.dropout=0.2"],
     "adamw": ["--max-lr", "0.003", "--set", "optimizer.name=adamw"],
     "stages": ["--max-lr", "0.1", "--set", f"fine_tune.stages={STAGES}"],
+    "averaged": ["--max-lr", "0.1", "--set", "runtime.ema=0.99", "--set", "data.accumulate=3"],
     "auto": ["--max-lr", "auto", "--set", "model.width=0.5"],
 }
 COMPARED = ("steps.csv", "epochs.csv", "lr_range.csv", "model.safetensors", "best.safetensors", "recipe.yaml")
