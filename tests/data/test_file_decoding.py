@@ -21,6 +21,7 @@ def _small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(file_decoding, "CHUNK", 3)
     monkeypatch.setattr(file_decoding, "AHEAD", 2)
     monkeypatch.setattr(file_decoding, "cores", lambda: 2)
+    monkeypatch.setattr("os.getloadavg", lambda: (0.5, 0.5, 0.5))
 
 
 @pytest.fixture
@@ -85,6 +86,13 @@ def test_the_cores_are_shared_by_the_work(
 ) -> None:
     monkeypatch.setattr(file_decoding, "cores", lambda: count)
     assert fair_workers(decoding, calling) == workers
+
+
+def test_a_machine_that_is_busy_gets_no_further_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 4)
+    for load, workers in ((4.0, 2), (4.1, 0)):
+        monkeypatch.setattr("os.getloadavg", lambda load=load: (load, 0.0, 0.0))
+        assert fair_workers(1.0, 0.0) == workers
 
 
 def test_a_file_that_is_no_image_says_what_it_is(tmp_path: Path) -> None:
