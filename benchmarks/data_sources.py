@@ -3,15 +3,16 @@
     python benchmarks/data_sources.py --images 200000 --image-size 32
     python benchmarks/data_sources.py --device cuda --images 2000000 --folder /disk
 
-Writes a file of random images, as the cache of decoded images is, and trains on it in turn, an epoch each:
+Writes a file of random images, as the cache of decoded images is, and trains on it in turn, some steps each:
 
 - resident: the images are copied to the memory of the device;
 - mapped: the file is memory-mapped, and its pages are in the page cache, as for a set that fits into it;
-- mapped, pages dropped: the same, but before the epoch and after every tenth of it, madvise(MADV_DONTNEED) and
-  posix_fadvise(POSIX_FADV_DONTNEED) drop the pages, so that no more than a tenth of the set is ever in memory. The
-  time of dropping is not counted.
+- mapped, pages dropped: the same, but before every step madvise(MADV_DONTNEED) and posix_fadvise(POSIX_FADV_DONTNEED)
+  drop all pages, so that every image has to be read from the disk, as of a set that is many times the memory. The time
+  of dropping is not counted;
+- dropped, read ahead: the same without `expect_random_reads`, so that the system reads what follows each image too.
 
-Appends a row for each epoch, with the bytes that the process read from the disk, and prints medians and their ratios.
+Appends a row for each turn, with the bytes that the process read from the disk, and prints medians and their ratios.
 """
 
 import argparse
@@ -22,10 +23,8 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +33,7 @@ from rows import append, installed
 
 from onecycle_cli.data.augmentation import Augmentation
 from onecycle_cli.data.batches import Normalization, TrainBatches
+from onecycle_cli.data.decoded_cache import expect_random_reads
 from onecycle_cli.data.images import ImageData, Split
 from onecycle_cli.experiments.prepared_recipe import new_trainer
 from onecycle_cli.recipe import load, shipped_path, with_values
@@ -41,14 +41,16 @@ from onecycle_cli.schedules import LrMomentum
 from onecycle_cli.training.hardware import configure_process, resolve_hardware
 from onecycle_cli.training.trainer import Trainer
 
-PARTS = 10
-"""The parts of an epoch before each of which the pages are dropped."""
-
 CLASSES = 10
+
+MAPPED = ("mapped", "mapped, pages dropped", "dropped, read ahead")
+"""The ways in which the images stay in their file."""
+
+Mapped = np.memmap[tuple[int, ...], np.dtype[np.uint8]]
 
 
 def main() -> None:
-    """Trains an epoch in each way, several times over."""
+    """Trains some steps in each way, several times over."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=200_000)
     parser.add_argument("--image-size", type=int, default=32)
@@ -56,6 +58,7 @@ def main() -> None:
     parser.add_argument("--architecture", default="resnet8")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--precision", choices=("auto", "float32", "bfloat16"), default="auto")
+    parser.add_argument("--steps", type=int, default=40, help="in each turn")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--folder", type=Path, help="on the disk to measure; default: that of temporary files")
     asked = parser.parse_args()
@@ -64,25 +67,25 @@ def main() -> None:
     hardware = resolve_hardware(asked.device, asked.precision)
     configure_process(hardware, deterministic=False)
     with tempfile.TemporaryDirectory(dir=asked.folder) as folder:
-        file = Path(folder) / "images.npy"
-        mapped = written(file, asked.images, asked.image_size)
-        trainer = trainer_on(mapped, asked)
-        batches = trainer.batches
-        resident = replace(batches, images=batches.images.to(hardware.device, copy=True))
-        ways: dict[str, tuple[TrainBatches, Callable[[], None]]] = {
-            "resident": (resident, lambda: None),
-            "mapped": (batches, lambda: None),
-            "mapped, pages dropped": (batches, lambda: drop_pages(file, mapped)),
-        }
+        # A file each: a page that one way has mapped cannot be dropped for another.
+        files = {way: Path(folder) / f"{number}.npy" for number, way in enumerate(MAPPED)}
+        mapped = {way: written(file, asked.images, asked.image_size) for way, file in files.items()}
+        expect_random_reads(mapped["mapped, pages dropped"], memory=0)
+        trainer = trainer_on(mapped["mapped"], asked)
+        first = trainer.batches
+        batches = {way: replace(first, images=torch.from_numpy(images)) for way, images in mapped.items()}
+        batches = {"resident": replace(first, images=first.images.to(hardware.device, copy=True)), **batches}
         machine = facts(hardware.name, hardware.precision)
-        speeds: dict[str, list[float]] = {way: [] for way in ways}
+        speeds: dict[str, list[float]] = {way: [] for way in batches}
         for repeat in range(asked.repeats + 1):
-            for way, (used, before) in ways.items():
-                speed, read = epoch(trainer, used, repeat, before)
+            for way, used in batches.items():
+                dropped = (files[way], mapped[way]) if "dropped" in way else None
+                speed, read = turn(trainer, used, repeat, asked.steps, dropped)
                 if repeat == 0:
                     continue  # records CUDA graphs, and fills the page cache
                 speeds[way].append(speed)
                 sizes = {"images": asked.images, "image_size": asked.image_size, "batch_size": asked.batch_size}
+                sizes["steps"] = asked.steps
                 row = {"architecture": asked.architecture, "way": way, "repeat": repeat}
                 append("data_sources", row | sizes | {"images_per_second": speed, "read_bytes": read} | machine)
     medians = {way: statistics.median(found) for way, found in speeds.items()}
@@ -90,7 +93,7 @@ def main() -> None:
         print(f"{way}: {median:,.0f} images/s, {median / medians['resident']:.3f} of resident")
 
 
-def written(file: Path, images: int, size: int) -> "np.memmap[tuple[int, ...], np.dtype[np.uint8]]":
+def written(file: Path, images: int, size: int) -> Mapped:
     """Writes a file of random images, and maps it as the cache of decoded images is mapped."""
     made = np.lib.format.open_memmap(file, mode="w+", dtype=np.uint8, shape=(images, size, size, 3))
     generator = np.random.default_rng(0)
@@ -103,7 +106,7 @@ def written(file: Path, images: int, size: int) -> "np.memmap[tuple[int, ...], n
     return np.lib.format.open_memmap(file, mode="c")
 
 
-def trainer_on(images: "np.memmap[tuple[int, ...], np.dtype[np.uint8]]", asked: argparse.Namespace) -> Trainer:
+def trainer_on(images: Mapped, asked: argparse.Namespace) -> Trainer:
     """A trainer of the shipped recipe for ResNet-8 on the images, with flips and crops."""
     hardware = resolve_hardware(asked.device, asked.precision)
     values = {"data.batch_size": asked.batch_size, "data.image_size": asked.image_size}
@@ -128,17 +131,18 @@ def trainer_on(images: "np.memmap[tuple[int, ...], np.dtype[np.uint8]]", asked: 
     return new_trainer(recipe, data, None, batches, hardware, print)
 
 
-def epoch(trainer: Trainer, batches: TrainBatches, number: int, before_part: Callable[[], None]) -> tuple[float, int]:
-    """Trains an epoch; images a second, and the bytes that this process read from the disk."""
+def turn(
+    trainer: Trainer, batches: TrainBatches, number: int, steps: int, dropped: tuple[Path, Mapped] | None
+) -> tuple[float, int]:
+    """Takes the first steps of an epoch in a new order; images a second, and the bytes read from the disk."""
     trainer.batches = replace(batches, seed=number)
-    steps = trainer.steps(lambda _: LrMomentum(0.01, 0.9))
-    ends = np.linspace(0, batches.steps_per_epoch, PARTS + 1).astype(int)
+    taken = trainer.steps(lambda _: LrMomentum(0.01, 0.9))
     seconds, read, images = 0.0, 0, 0
-    for first, last in pairwise(ends):
-        before_part()
+    for _ in range(steps):
+        if dropped is not None:
+            drop_pages(*dropped)
         read_before, started = read_bytes(), time.perf_counter()
-        for _ in range(first, last):
-            images += next(steps).images
+        images += next(taken).images
         if trainer.hardware.device.type == "cuda":
             torch.cuda.synchronize()
         seconds += time.perf_counter() - started
@@ -146,7 +150,7 @@ def epoch(trainer: Trainer, batches: TrainBatches, number: int, before_part: Cal
     return images / seconds, read
 
 
-def drop_pages(file: Path, mapped: "np.memmap[tuple[int, ...], np.dtype[np.uint8]]") -> None:
+def drop_pages(file: Path, mapped: Mapped) -> None:
     """Drops the pages of a mapped file from this process and from the page cache."""
     opened: mmap.mmap = mapped._mmap  # type: ignore[attr-defined]
     opened.madvise(mmap.MADV_DONTNEED)

@@ -101,6 +101,9 @@ def test_there_are_at_least_thirty() -> None:
     assert len(RECIPES) > 30
 
 
+TABLE = ["train", "digits", "--max-lr", "0.1", "--set"]
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
@@ -122,6 +125,9 @@ def test_there_are_at_least_thirty() -> None:
         (["train", "digits", "--max-lr", "0.1", "--set", "model.width"], "has no FIELD=VALUE"),
         (["train", "digits", "--max-lr", "0.1", "--set", "model.widht=1"], "did you mean 'width'?"),
         (["train", "digits", "--max-lr", "0.1", "--set", os.fsdecode(b"name=\xff")], "must be text in UTF-8"),
+        (["train", "digits", "--max-lr", "0.1", "--set", "data.source=csvv"], "did you mean 'csv'?"),
+        (["train", "digits", "--max-lr", "0.1", "--set", "data.path=x"], "is a field of source image_folder, csv,"),
+        ([*TABLE, "data.source=torchvision", "--set", "data.dataset=CIFAR1000"], "did you mean 'CIFAR100'?"),
         (["train", "digits", "--max-lr", "0.1", "--name", "../x"], "cannot be the name of a run"),
         (["train", "digits", "--max-lr", "0.1", "--name", "/tmp/x"], "cannot be the name of a run"),
         (["train", "digits", "--max-lr", "0.1", "--name", ".."], "cannot be the name of a run"),
@@ -151,6 +157,22 @@ def test_wrong_words(onecycle: Command, words: list[str], says: str) -> None:
     must_be_told(onecycle(*words), says)
     assert Path("text.jpg").read_text() == "not an image"
     assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ([*TABLE, "data.source=csv", "--set", "data.path=x.csv"], "There is no CSV file at"),
+        ([*TABLE, "data.source=csv", "--set", "data.path=folder"], "is a folder, not a CSV file"),
+        ([*TABLE, "data.source=csv", "--set", "data.path=pipe.yaml"], "is not a regular file"),
+        ([*TABLE, "data.source=parquet", "--set", "data.path=nowhere"], "There are no Parquet files at"),
+        ([*TABLE, "data.source=datasets", "--set", "data.path=folder"], "so save_to_disk did not write it"),
+    ],
+)
+def test_a_table_that_is_none(onecycle: Command, words: list[str], says: str) -> None:
+    Path("folder").mkdir()
+    os.mkfifo("pipe.yaml")
+    must_be_told(onecycle(*words), says)
 
 
 def train(onecycle: Command, folder: Path) -> Result:

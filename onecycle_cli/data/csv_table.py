@@ -145,6 +145,8 @@ def _text(path: Path) -> str:
         raise InputError(
             f"{path} is a folder, not a CSV file.", "Set data.path to the file in it, or data.source to image_folder."
         )
+    if path.exists() and not path.is_file():  # reading from a pipe may wait forever
+        raise InputError(f"{path} is not a regular file: it is a pipe, a socket or a device.", "Name the CSV file.")
     try:
         content = path.read_bytes()
         return content.decode("utf-8-sig")

@@ -1,6 +1,7 @@
 """A cache file of decoded images: written once by one worker process per core, then memory-mapped by every run."""
 
 import json
+import mmap
 import os
 import shutil
 from collections.abc import Collection, Iterator, Sequence
@@ -20,6 +21,9 @@ from onecycle_cli.progress import Progress, Report
 
 CHUNK = 256
 """The number of images that a worker process decodes between two progress reports."""
+
+CACHED_SHARE = 0.5
+"""The largest share of the memory that images may have to be expected in the page cache."""
 
 AHEAD = 4
 """The number of chunks per worker that wait to be decoded: those of a table hold the images themselves."""
@@ -109,6 +113,25 @@ def decoded_images(
         found = _read(entry, current, shape)
         assert found is not None  # it has just been written
     return found
+
+
+def expect_random_reads(images: Pixels, memory: int | None = None) -> None:
+    """Tells the system that memory-mapped images will be read in a random order, if they are too many for its cache.
+
+    Without this, it reads what follows each image too: 574 MiB for a batch of 1.5 MiB, in 665 ms in place of 36 (512
+    images of 32x32 pixels of 200,000, a read-ahead of 8 MiB). A set that fits into the cache is read faster with it.
+    `memory` is the size of the memory in bytes; None: that of this machine. Arrays that are not mapped are left alone.
+    """
+    file = getattr(images, "_mmap", None)
+    if file is None or not hasattr(file, "madvise"):  # missing on Windows
+        return
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if memory is None else memory
+    if images.nbytes <= CACHED_SHARE * memory:
+        return
+    start = images.ctypes.data - np.frombuffer(file, np.uint8).ctypes.data
+    first = -(-start // mmap.PAGESIZE) * mmap.PAGESIZE
+    if start + images.nbytes > first:
+        file.madvise(mmap.MADV_RANDOM, first, start + images.nbytes - first)
 
 
 def _entry_name(image_format: ImageFormat) -> str:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from onecycle_cli.analysis.class_balance import balanced_weights, dominant_class
 from onecycle_cli.data.batches import FixedBatches, Normalization, TrainBatches, derived_seed
+from onecycle_cli.data.decoded_cache import expect_random_reads
 from onecycle_cli.data.images import ImageData, Split
 from onecycle_cli.data.open_data import open_data
 from onecycle_cli.experiments.initial_weights import InitialWeights, load_initial_weights
@@ -120,6 +121,8 @@ def prepare(recipe: Recipe, session: Session) -> PreparedRecipe:
 
     resident = _resident(data.train, session.hardware, session.note)
     train = train_batches(recipe, *resident, normalization, data.train.labels)
+    if train.images.device.type == "cpu":
+        expect_random_reads(data.train.images)
     if train.drops_single_image:
         session.note(
             "The last batch of an epoch would have only one image, which batch norm cannot use, so it is skipped."

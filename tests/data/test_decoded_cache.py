@@ -3,13 +3,15 @@
 The cache itself is tested through folders of images, in test_image_folder.py.
 """
 
+import mmap
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from onecycle_cli.data.decoded_cache import Decoded, ImageFiles, decoded_images
+from onecycle_cli.data.decoded_cache import Decoded, ImageFiles, decoded_images, expect_random_reads
 from onecycle_cli.data.images import ImageFormat, contents_of
 from onecycle_cli.errors import InputError
 from onecycle_cli.progress import silent
@@ -82,3 +84,19 @@ def test_every_way_to_make_a_square_has_a_cache_of_its_own(tmp_path: Path) -> No
     ]
     assert not np.array_equal(images[1], images[0])
     assert not np.array_equal(images[1], images[2])
+
+
+@pytest.mark.parametrize("rows", [slice(0, 0), slice(0, 1), slice(3, 4_000), slice(0, 5_000)])
+def test_images_that_are_too_many_for_the_memory_are_read_one_by_one(tmp_path: Path, rows: slice) -> None:
+    file = tmp_path / "a.npy"
+    np.save(file, np.random.default_rng(0).integers(0, 256, (5_000, 8, 8, 3), dtype=np.uint8))
+    images = np.lib.format.open_memmap(file, mode="c")
+    expect_random_reads(images[rows], memory=0)
+    expect_random_reads(np.array(images[rows]), memory=0)
+    assert np.array_equal(images, np.load(file))
+    mappings = Path("/proc/self/smaps")
+    known = mappings.read_text().split("VmFlags:") if mappings.exists() else []
+    if len(known) > 1:  # Linux tells the advice that a mapping has: "rr" is random reads
+        advised = any(str(file) in before and " rr" in after.splitlines()[0] for before, after in pairwise(known))
+        assert advised == (images[rows].nbytes > mmap.PAGESIZE)
+    expect_random_reads(images[rows])  # fits into the memory: no advice
