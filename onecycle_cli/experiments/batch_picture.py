@@ -25,14 +25,14 @@ def draw_batch(recipe: Recipe, path: Path, images: int, report: Report) -> int:
 
     data = open_recipe_data(recipe, report)
     normalization = Normalization.of(data.mean, data.std, torch.device("cpu"))
-    tensors = (torch.from_numpy(array) for array in (data.train.images, data.train.labels))
-    batches = train_batches(recipe, *tensors, normalization, data.train.labels)
+    pixels, labels = torch.from_numpy(data.train.images), torch.from_numpy(data.train.labels)
+    batches = train_batches(recipe, pixels, labels, normalization, data.train.labels)
     batch = batches.batch(next(batches.drawn(0)))
     shown = min(images, len(batch.labels))
     captions = captions_of(batch, data.classes)[:shown]
-    pixels = pixels_of(batch, normalization)[:shown]
+    augmented = pixels_of(batch, normalization)[:shown]
     title = f"{recipe.name}: {shown} of the {len(batch.labels)} images of the first training batch, seed {recipe.seed}"
-    draw_file(path, report, lambda at: plot_images(at, title=title, images=pixels, captions=captions))
+    draw_file(path, report, lambda at: plot_images(at, title=title, images=augmented, captions=captions))
     return shown
 
 

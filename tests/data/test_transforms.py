@@ -90,10 +90,10 @@ def test_nothing_is_drawn_from_the_generators_of_torch_and_numpy() -> None:
     source = batches(EVERYTHING)
     torch.manual_seed(1)
     np.random.seed(1)
-    state, numpy_state = torch.get_rng_state(), np.random.get_state()[1].tolist()
+    state, numpy_state = torch.get_rng_state(), np.random.get_state(legacy=False)
     one = first(source)
     assert torch.equal(torch.get_rng_state(), state)
-    assert np.random.get_state()[1].tolist() == numpy_state
+    assert str(np.random.get_state(legacy=False)) == str(numpy_state)
     torch.manual_seed(2)
     assert same(first(source), one)
 
@@ -104,7 +104,7 @@ def test_the_transforms_come_in_their_order_and_each_gets_its_own_draws() -> Non
     parts = drawn.transforms.split([4, 5, 2, 8, 4, 6], dim=1)
     plain = batches(NO_TRANSFORMS).batch(drawn).images
     levels = (plain * 0.3 + 0.4).mul(255).round()
-    for transform, part in zip(LEVELS, parts, strict=False):
+    for transform, part in zip(EVERYTHING.of_levels, parts, strict=False):
         levels = transform(levels, part)
     normalized = source.normalization(levels.permute(0, 2, 3, 1))
     expected = Mixing(0.2, 1.0)(ERASING(normalized, parts[4]), parts[5])
@@ -155,14 +155,14 @@ def test_no_operation_of_a_batch_on_a_gpu_takes_a_tensor_of_the_host(channels: i
     source = batches(EVERYTHING, channels=channels)
     real = next(source.drawn(0))
     with FakeTensorMode():
-        drawn, shift, scale = (
-            type(one)(*(torch.empty(tensor.shape, dtype=tensor.dtype, device="cuda") for tensor in one))
-            if isinstance(one, tuple)
-            else torch.empty(one.shape, device="cuda")
-            for one in (real, source.normalization.shift, source.normalization.scale)
-        )
+
+        def fake(tensor: Tensor) -> Tensor:
+            return torch.empty(tensor.shape, dtype=tensor.dtype, device="cuda")
+
+        drawn = Drawn(*map(fake, real))
+        normalization = Normalization(fake(source.normalization.shift), fake(source.normalization.scale))
         with Devices() as devices:
-            batch = dataclasses.replace(source, normalization=Normalization(shift, scale)).batch(drawn)
+            batch = dataclasses.replace(source, normalization=normalization).batch(drawn)
     assert batch.images.device.type == "cuda"
     assert devices.operations > 200
     assert devices.of_the_host == []

@@ -219,9 +219,9 @@ def test_losses_of_mixed_images_are_those_of_soft_labels_with_torch(
         optimizer.step()
         expected.append(loss.item())
         correct.append((logits.argmax(1) == soft.argmax(1)).sum().item())
-    optimizer = build_optimizer(net, SimpleNamespace(name="sgd", **SGD))
+    ours = build_optimizer(net, SimpleNamespace(name="sgd", **SGD))
     how: Any = {"label_smoothing": label_smoothing, "class_weights": weights, "hardware": CPU, "report": pytest.fail}
-    steps = list(islice(Trainer(net, optimizer, source, **how).steps(schedule), 7))
+    steps = list(islice(Trainer(net, ours, source, **how).steps(schedule), 7))
     assert [step.loss.item() for step in steps] == pytest.approx(expected, rel=1e-4)
     assert [step.correct.item() for step in steps] == correct
     if weights is None:
