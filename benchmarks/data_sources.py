@@ -12,7 +12,8 @@ Writes a file of random images, as the cache of decoded images is, and trains on
   of dropping is not counted;
 - dropped, read ahead: the same without `expect_random_reads`, so that the system reads what follows each image too.
 
-Appends a row for each turn, with the bytes that the process read from the disk, and prints medians and their ratios.
+In each turn the batches are first only read (`read_images_per_second`, and the bytes that the process had read from the
+disk), and then trained on. Appends a row for each turn, and prints medians and their ratios.
 """
 
 import argparse
@@ -23,6 +24,7 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -76,21 +78,22 @@ def main() -> None:
         batches = {way: replace(first, images=torch.from_numpy(images)) for way, images in mapped.items()}
         batches = {"resident": replace(first, images=first.images.to(hardware.device, copy=True)), **batches}
         machine = facts(hardware.name, hardware.precision)
-        speeds: dict[str, list[float]] = {way: [] for way in batches}
+        found: dict[str, list[dict[str, float]]] = {way: [] for way in batches}
         for repeat in range(asked.repeats + 1):
             for way, used in batches.items():
                 dropped = (files[way], mapped[way]) if "dropped" in way else None
-                speed, read = turn(trainer, used, repeat, asked.steps, dropped)
+                measured = turn(trainer, used, repeat, asked.steps, dropped)
                 if repeat == 0:
                     continue  # records CUDA graphs, and fills the page cache
-                speeds[way].append(speed)
+                found[way].append(measured)
                 sizes = {"images": asked.images, "image_size": asked.image_size, "batch_size": asked.batch_size}
                 sizes["steps"] = asked.steps
                 row = {"architecture": asked.architecture, "way": way, "repeat": repeat}
-                append("data_sources", row | sizes | {"images_per_second": speed, "read_bytes": read} | machine)
-    medians = {way: statistics.median(found) for way, found in speeds.items()}
-    for way, median in medians.items():
-        print(f"{way}: {median:,.0f} images/s, {median / medians['resident']:.3f} of resident")
+                append("data_sources", row | sizes | measured | machine)
+    for name in ("images_per_second", "read_images_per_second"):
+        medians = {way: statistics.median(one[name] for one in turns) for way, turns in found.items()}
+        for way, median in medians.items():
+            print(f"{name}, {way}: {median:,.0f}, {median / medians['resident']:.3f} of resident")
 
 
 def written(file: Path, images: int, size: int) -> Mapped:
@@ -133,21 +136,32 @@ def trainer_on(images: Mapped, asked: argparse.Namespace) -> Trainer:
 
 def turn(
     trainer: Trainer, batches: TrainBatches, number: int, steps: int, dropped: tuple[Path, Mapped] | None
-) -> tuple[float, int]:
-    """Takes the first steps of an epoch in a new order; images a second, and the bytes read from the disk."""
-    trainer.batches = replace(batches, seed=number)
-    taken = trainer.steps(lambda _: LrMomentum(0.01, 0.9))
-    seconds, read, images = 0.0, 0, 0
+) -> dict[str, float]:
+    """Reads the first batches of an epoch in a new order, and trains on those of the next; rates and bytes an image."""
+    trainer.batches = replace(batches, seed=2 * number)
+    read_before = read_bytes()
+    fetched = rate(replace(batches, seed=2 * number + 1).drawn(0), steps, dropped)
+    read = (read_bytes() - read_before) / (steps * batches.batch_size)
+    trained = rate(trainer.steps(lambda _: LrMomentum(0.01, 0.9)), steps, dropped)
+    return {
+        "images_per_second": trained * batches.batch_size,
+        "read_images_per_second": fetched * batches.batch_size,
+        "read_bytes_per_image": read,
+    }
+
+
+def rate(taken: Iterator[object], steps: int, dropped: tuple[Path, Mapped] | None) -> float:
+    """Takes so many elements, with the pages dropped before each where asked; elements a second."""
+    seconds = 0.0
     for _ in range(steps):
         if dropped is not None:
             drop_pages(*dropped)
-        read_before, started = read_bytes(), time.perf_counter()
-        images += next(taken).images
-        if trainer.hardware.device.type == "cuda":
+        started = time.perf_counter()
+        next(taken)
+        if torch.cuda.is_available():
             torch.cuda.synchronize()
         seconds += time.perf_counter() - started
-        read += read_bytes() - read_before
-    return images / seconds, read
+    return steps / seconds
 
 
 def drop_pages(file: Path, mapped: Mapped) -> None:
