@@ -13,9 +13,6 @@ from PIL import Image
 from sklearn.datasets import load_digits
 from typer.testing import Result
 
-from onecycle_cli.errors import InputError
-from onecycle_cli.recipe import load, shipped_path, varied
-
 PAGE = (Path(__file__).parent.parent / "docs" / "use-your-model.md").read_text()
 PROGRAMS = dict(re.findall(r"^### (.+?)\n.*?^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL))
 FORMATS = {"onnxruntime": "onnx", "PyTorch: torch.export": "torch-export", "PyTorch: TorchScript": "torchscript"}
@@ -70,10 +67,6 @@ def test_a_program_answers_as_predict_does(
 
 def test_timm_loads_the_weights_by_its_own_names(onecycle: Callable[..., Result], images: list[str]) -> None:
     network = {"model.source": "timm", "model.architecture": "resnet10t"}
-    try:
-        varied(load(shipped_path("digits")), network, "digits")
-    except InputError:
-        pytest.skip("recipes know no networks of timm")
     settings = network | {"data.image_size": 32, "data.batch_size": 256, "schedule.epochs": 1, "schedule.max_lr": 0.01}
     settings |= {"runtime.device": "cpu", "runtime.precision": "float32"}
     words = [word for field, value in settings.items() for word in ("--set", f"{field}={value}")]

@@ -19,7 +19,12 @@ def test_a_network_gets_a_suggestion_and_a_training_and_is_not_run_again(
     start: Callable[..., str], image_folder: Callable[..., Path], results: Path
 ) -> None:
     folder = image_folder(*(f"{split}/{name}" for split in ("train", "test") for name in ("a", "b")), images=24)
-    words = ["--set=find_lr.num_steps=20", "--set=data.batch_size=16", "--set=data.image_size=32", "--set=runtime.precision=float32"]
+    words = [
+        "--set=find_lr.num_steps=20",
+        "--set=data.batch_size=16",
+        "--set=data.image_size=32",
+        "--set=runtime.precision=float32",
+    ]
     chosen = ["--network", "lcnet_050", "--", *words]
     start("architectures.py", folder, *chosen)
     rows = pd.read_csv(results / "architectures.csv")
