@@ -10,6 +10,7 @@ from torch import Tensor
 from onecycle_cli.experiments.planning import recipe_schedule
 from onecycle_cli.experiments.prepared_recipe import PreparedRecipe, fresh, stage_trainer
 from onecycle_cli.experiments.session import Session
+from onecycle_cli.models.sources.torchvision import with_torchvision_names
 from onecycle_cli.recipe import Recipe, frozen_groups, stages
 from onecycle_cli.training.trainer import Step, Trainer
 from onecycle_cli.training.weight_average import WeightAverage
@@ -57,7 +58,9 @@ class StagedSteps:
         return self._average.in_use() if self._average else nullcontext()
 
     def restore(self, step: int, state: Mapping[str, Tensor]) -> None:
-        """Restores the `state` that was saved before the update `step`."""
+        """Restores the `state` that was saved before the update `step`, also by an earlier version."""
+        if self._recipe.model.source == "torchvision":
+            state = with_torchvision_names(state, "model.")
         for stage in self._stages:
             if stage.begin < step <= stage.end:
                 self.trainer = self._trainer_of(stage)

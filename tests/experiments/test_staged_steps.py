@@ -59,3 +59,20 @@ def test_a_stage_is_told_where_it_begins_and_not_where_it_goes_on(prepare_with: 
     recipe, prepared, run = prepare_with(STAGED)
     list(StagedSteps(recipe, prepared, Session(run, CPU, silent)).since(5))
     assert [note[:12] for note in run.facts["notes"]] == ["Stage 2 of 2"]
+
+
+def test_a_checkpoint_of_a_version_that_renamed_torchvisions_layers_is_restored(prepare_with: Callable) -> None:
+    network = {"source": "torchvision", "architecture": "resnet18"}
+    recipe, prepared, run = prepare_with({"model": network, "data.channels": 3, "data.batch_size": 32})
+    updates = StagedSteps(recipe, prepared, Session(run, CPU, silent))
+    list(islice(updates.since(0), 1))
+    own = {name: tensor.clone() for name, tensor in updates.trainer.state().items()}
+    older = {"conv1": "stem.0", "bn1": "stem.1", "fc": "head", **{f"layer{n}": f"stages.{n - 1}" for n in range(1, 5)}}
+    renamed = {}
+    for name, tensor in own.items():
+        kind, first, rest = name.split(".", 2) if name.startswith("model.") else (name, "", "")
+        renamed[f"{kind}.{older[first]}.{rest}" if first else name] = tensor
+    assert renamed.keys() != own.keys()
+    other = StagedSteps(recipe, prepared, Session(run, CPU, silent))
+    other.restore(1, renamed)
+    assert all(torch.equal(tensor, own[name]) for name, tensor in other.trainer.state().items())
