@@ -76,8 +76,9 @@ def trained_before(
         )
     if not spec.weights:
         report(f"Loading the trained weights of timm's {spec.architecture}, downloaded if they are not in its cache.")
-    settings = _settings(spec.architecture, 0.0, 0.0, image_size, channels, trained_on.num_classes)
-    overlay = {"file": spec.weights} if spec.weights else None
+    classes = _classes_in(spec.weights, trained_on) if spec.weights else trained_on.num_classes
+    settings = _settings(spec.architecture, 0.0, 0.0, image_size, channels, classes)
+    overlay = {"file": spec.weights, "num_classes": classes} if spec.weights else None
     model = _created(spec.architecture, settings | {"pretrained": True, "pretrained_cfg_overlay": overlay})
     mean, std = (_for_channels(values, channels) for values in (trained_on.mean, trained_on.std))
     return Pretrained(
@@ -85,7 +86,7 @@ def trained_before(
         if spec.weights
         else f"timm's {spec.architecture}.{trained_on.tag or 'default'}",
         model.state_dict(),
-        _class_names(trained_on),
+        _class_names(trained_on, classes),
         mean,
         std,
         trained_on.interpolation,
@@ -168,7 +169,26 @@ def _for_channels(values: tuple[float, ...], channels: int) -> tuple[float, ...]
     return tuple(values) if channels == len(values) else (sum(values) / len(values),) * channels
 
 
-def _class_names(trained_on: Any) -> tuple[str, ...]:
+def _classes_in(file: str, trained_on: Any) -> int:
+    """Returns the number of classes of the weights in a file; that of timm's own weights if the file has no head.
+
+    `InputError` if the file cannot be read as weights alone: a pickle in it could run code.
+    """
+    from timm.models import load_state_dict
+
+    head = trained_on.classifier[0] if isinstance(trained_on.classifier, tuple | list) else trained_on.classifier
+    try:
+        weights = load_state_dict(file, weights_only=True)
+    except Exception as error:  # torch, pickle and safetensors raise many kinds
+        why = str(error).partition("\n")[0] or type(error).__name__
+        raise InputError(
+            f"{file} cannot be read as weights: {why}", "Name a safetensors file, or a state_dict that torch saved."
+        ) from None
+    found = weights.get(f"{head}.weight")
+    return int(trained_on.num_classes if found is None else found.shape[0])
+
+
+def _class_names(trained_on: Any, classes: int) -> tuple[str, ...]:
     """Returns the names of the classes of trained weights; "class 0", "class 1" and so on where timm has no names."""
     names = tuple(trained_on.label_names or ())
-    return names or tuple(f"class {number}" for number in range(trained_on.num_classes))
+    return names if len(names) == classes else tuple(f"class {number}" for number in range(classes))

@@ -122,9 +122,30 @@ def test_weights_in_a_file_are_used_and_a_wrong_file_is_told(hub: Path, tmp_path
     assert torch.equal(found.weights["fc.weight"], safetensors.torch.load_file(hub)["fc.weight"])
     (tmp_path / "broken.safetensors").write_bytes(b"no weights")
     safetensors.torch.save_file({"w": torch.ones(1)}, tmp_path / "other.safetensors")
-    for name in ("broken.safetensors", "other.safetensors", "nowhere.safetensors"):
-        with pytest.raises(InputError, match="timm cannot build test_resnet with"):
+    with pytest.raises(InputError, match="timm cannot build test_resnet with"):
+        trained(spec(weights=str(tmp_path / "other.safetensors")))
+    for name in ("broken.safetensors", "nowhere.safetensors"):
+        with pytest.raises(InputError, match=f"{name} cannot be read as weights"):
             trained(spec(weights=str(tmp_path / name)))
+
+
+def test_a_file_of_weights_runs_no_code(tmp_path: Path) -> None:
+    class Code:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return Path.touch, (tmp_path / "it-ran",)
+
+    torch.save({"fc.weight": Code()}, tmp_path / "code.pth")
+    with pytest.raises(InputError, match=r"code.pth cannot be read as weights"):
+        trained(spec(weights=str(tmp_path / "code.pth")))
+    assert not (tmp_path / "it-ran").exists()
+
+
+def test_weights_in_a_file_may_be_for_any_number_of_classes(tmp_path: Path) -> None:
+    weights = model(spec(), classes=7).state_dict()
+    safetensors.torch.save_file(weights, tmp_path / "seven.safetensors")
+    found = trained(spec(weights=str(tmp_path / "seven.safetensors")))
+    assert found.classes == tuple(f"class {number}" for number in range(7))
+    assert torch.equal(found.weights["fc.weight"], weights["fc.weight"])
 
 
 def test_without_a_network_it_is_told_that_the_weights_are_missing(hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
