@@ -101,6 +101,49 @@ def test_cells_of_a_sweep_run_it_side_by_side_too(onecycle: Command, tiny_digits
     assert json.loads(swept.stdout)["finished"] == 2
 
 
+def test_each_cell_of_a_sweep_keeps_the_file(onecycle: Command, tiny_digits: list[str]) -> None:
+    recipe = [*words(tiny_digits), "--set", "find_lr.num_steps=12", "--trust-code", "--name", "swept"]
+    assert onecycle("sweep-wd", *recipe, "--weight-decays", "1e-3,1e-4").exit_code in (0, 4)
+    cells = [folder for folder in Path("runs/swept").iterdir() if folder.is_dir()]
+    assert len(cells) == 2
+    for cell in cells:
+        assert (cell / "network.py").read_text() == NET
+        assert "network_sha256" in json.loads((cell / "run.json").read_text())
+
+
+def test_the_range_test_of_a_file_that_has_changed_is_refused(
+    onecycle: Command, tiny_digits: list[str], net: Path
+) -> None:
+    recipe = [*words(tiny_digits), "--trust-code"]
+    assert onecycle("find-lr", *recipe, "--name", "f").exit_code == 0
+    net.write_text(NET.replace("Dropout(0.1)", "Dropout(0.2)"))
+    stale = onecycle("train", *recipe, "--max-lr-from", "f")
+    assert stale.exit_code == 2
+    assert "network_sha256" in stale.stderr
+    net.write_text(NET)
+    assert onecycle(
+        "train", *recipe, "--max-lr-from", "f", "--epochs", 1, "--set", "schedule.pct_start=0.4"
+    ).exit_code in (
+        0,
+        3,
+    )
+
+
+def test_a_stage_that_has_nothing_to_train_and_a_group_that_is_missing_are_told_at_once(tiny: Tiny) -> None:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10))
+    for parameter in model[3].parameters():
+        parameter.requires_grad_(False)
+    head = tiny({"fine_tune": {"stages": [{"freeze_to": "head", "epochs": 2}]}})
+    with pytest.raises(InputError, match="frozen has nothing to train"):
+        onecycle_library.train(head, model=model)
+    both = [{"freeze_to": "layer9", "epochs": 1}, {"freeze_to": None, "epochs": 1}]
+    with pytest.raises(InputError, match="freeze_to layer9, but the network has the layer groups stem, head"):
+        onecycle_library.train(
+            tiny({"fine_tune": {"stages": both}, "schedule.max_lr": None}), max_lr="auto", model=model
+        )
+    assert not list(Path("runs").rglob("lr_range.csv"))
+
+
 class Stopped(BaseException):
     """As a kill: nothing in the training gets to say a word."""
 

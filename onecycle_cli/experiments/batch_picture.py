@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from onecycle_cli.data.batches import Batch, Normalization
 from onecycle_cli.experiments.drawing import draw_file
-from onecycle_cli.experiments.prepared_recipe import open_recipe_data
+from onecycle_cli.experiments.prepared_recipe import open_as_a_run_does
 from onecycle_cli.experiments.train_batches import train_batches
 from onecycle_cli.progress import Report
 from onecycle_cli.recipe import Recipe
@@ -23,7 +23,7 @@ def draw_batch(recipe: Recipe, path: Path, images: int, report: Report) -> int:
     """
     from onecycle_cli.figures.pictures import plot_images
 
-    data = open_recipe_data(recipe, report)
+    data = open_as_a_run_does(recipe, report)
     normalization = Normalization.of(data.mean, data.std, torch.device("cpu"))
     pixels, labels = torch.from_numpy(data.train.images), torch.from_numpy(data.train.labels)
     batches = train_batches(recipe, pixels, labels, normalization, data.train.labels)

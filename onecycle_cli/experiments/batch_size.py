@@ -74,7 +74,7 @@ def find_batch_size(recipe: Recipe, session: Session) -> FoundBatchSize:
 
 def _found(recipe: Recipe, session: Session) -> FoundBatchSize:
     if (parts := recipe.data.accumulate) > 1:
-        session.note(f"The sizes are those of a micro-batch: with data.accumulate {parts}, a batch is {parts} of them.")
+        session.note(f"The sizes tried are those of a micro-batch: a batch is {parts} of them (data.accumulate).")
     recipe = with_values(recipe, {"data.accumulate": 1})
     prepared = prepare(with_values(recipe, {"data.batch_size": 2, "data.drop_last": True}), session)
     images = len(prepared.train.labels)
@@ -89,6 +89,7 @@ def _found(recipe: Recipe, session: Session) -> FoundBatchSize:
 
         search = _largest if session.hardware.device.type == "cuda" else _fast
         batch_size, reason = search(trial, images)
+    batch_size = min(parts * batch_size, images)
     steps = steps_per_epoch(images, batch_size, drop_last=recipe.data.drop_last)
     return FoundBatchSize(batch_size, reason, steps, trials)
 

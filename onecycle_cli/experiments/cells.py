@@ -26,12 +26,11 @@ from onecycle_cli.analysis.lr_range import turn_of
 from onecycle_cli.data.open_data import source_signature
 from onecycle_cli.errors import InputError, OnecycleError, Terminated
 from onecycle_cli.experiments.checkpoints import Checkpoint, newest_checkpoint
-from onecycle_cli.experiments.prepared_recipe import PreparedRecipe, describe, is_same_network, prepare
+from onecycle_cli.experiments.prepared_recipe import PreparedRecipe, describe, is_same_network, keep_code, prepare
 from onecycle_cli.experiments.range_test import range_test
-from onecycle_cli.experiments.session import Session
+from onecycle_cli.experiments.session import Session, own_code_settings
 from onecycle_cli.experiments.training import train_with
 from onecycle_cli.models import OwnCode
-from onecycle_cli.models.sources.module import source_hash
 from onecycle_cli.progress import Report, silent
 from onecycle_cli.recipe import Recipe, load, result_settings, to_yaml, varied
 from onecycle_cli.recipe.grid import folder_name
@@ -79,9 +78,7 @@ def plan_cells(
         images = one.data.images
         if images not in signatures:
             signatures[images] = source_signature(one.data)
-        settings = result_settings(one, precision)
-        if one.model.source == "module":
-            settings["network_sha256"] = source_hash(one.model.function)
+        settings = result_settings(one, precision) | own_code_settings(one)
         key = fingerprint(settings | {"mode": mode, "repeats": repeats, "images": signatures[images]})
         name = folder_name(values)
         if any(cell.name == name for cell in cells):
@@ -186,6 +183,7 @@ class _Bench:
             self._prepared = None  # frees its memory first
             self._prepared = prepare(recipe, session)
         else:
+            keep_code(recipe, run)
             describe(self._prepared, run)
         self._recipe = recipe
         if cell.mode == "train":

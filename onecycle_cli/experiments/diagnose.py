@@ -9,6 +9,7 @@ from onecycle_cli.errors import InputError
 from onecycle_cli.experiments.planning import decay_gain, recipe_schedule
 from onecycle_cli.experiments.suggestions import numbers_in, stale_settings, suggested_max_lr
 from onecycle_cli.recipe import Recipe, last_stage, load
+from onecycle_cli.recipe.augmentation_fields import OFF
 from onecycle_cli.run_dir.files import EPOCHS, RECIPE, STEPS, SUGGESTION
 from onecycle_cli.run_dir.run import RunDir
 from onecycle_cli.schedules import Schedule
@@ -106,13 +107,19 @@ def planned(
         weight_decay=recipe.optimizer.weight_decay,
         label_smoothing=recipe.optimizer.label_smoothing,
         dropout=recipe.model.dropout_before_head,
-        augmented=recipe.data.horizontal_flip or recipe.data.random_crop,
+        augmented=_is_augmented(recipe),
         classes=classes,
         valid_images=valid_images,
-        balanced_classes=recipe.optimizer.class_weights == "balanced",
+        balanced_classes="balanced" in (recipe.optimizer.class_weights, recipe.data.sampler),
         train_counts=train_counts,
         valid_counts=valid_counts,
     )
+
+
+def _is_augmented(recipe: Recipe) -> bool:
+    """Whether training images are changed at random: by flip and crop, or as the section `augmentation` says."""
+    further = recipe.augmentation.model_dump(exclude={"preset"}) if recipe.augmentation else OFF
+    return recipe.data.horizontal_flip or recipe.data.random_crop or further != OFF
 
 
 def tail_share(schedule: Schedule, total_steps: int) -> float:

@@ -47,7 +47,9 @@ class InitialWeights:
     def describe(self, recipe: Recipe, data: ImageData) -> str:
         """Returns a note for the user on how a training on `data` uses the weights: its head and its normalization."""
         head = f"with its head for {_listed(self.classes)}"
-        if data.classes != self.classes:
+        if not self.classes:
+            head = "with a new head, because they have none"
+        elif data.classes != self.classes:
             old, new = _listed(self.classes), _listed(data.classes)
             head = f"with a new head, because the old one is for {old}, and the images are of {new}"
         told = [f"The network starts from {self.name}, {head}."]

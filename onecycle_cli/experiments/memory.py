@@ -24,7 +24,8 @@ def telling_batch_size(recipe: Recipe, run: RunDir) -> Iterator[None]:
         if not is_out_of_memory(error):
             raise
         size, side = recipe.data.batch_size, recipe.data.image_size
-        command = command_line(["find-batch-size", str(run.path / RECIPE)])
+        trust = ["--trust-code"] if recipe.model.source == "module" else []
+        command = command_line(["find-batch-size", str(run.path / RECIPE), *trust])
         smaller = half(size)
         guess = f"Half of it, --batch-size {smaller}, is a guess; " if smaller else ""
         parts = 2 * recipe.data.accumulate

@@ -6,7 +6,7 @@ from onecycle_cli.experiments.session import must_be_trusted
 from onecycle_cli.models import OwnCode, build_model, network_arguments, network_in_words
 from onecycle_cli.models.layer_table import LayerRow, layer_table
 from onecycle_cli.progress import Report
-from onecycle_cli.recipe import Recipe, frozen_groups, last_stage
+from onecycle_cli.recipe import Recipe, frozen_groups, stages
 
 
 def network_table(recipe: Recipe, classes: int | None, report: Report, code: OwnCode) -> tuple[str, list[LayerRow]]:
@@ -22,6 +22,8 @@ def network_table(recipe: Recipe, classes: int | None, report: Report, code: Own
     size, channels = recipe.data.image_size, recipe.data.channels
     model = build_model(recipe.model, channels=channels, classes=number, image_size=size, seed=recipe.seed, code=code)
     rows = layer_table(model, number)
-    frozen_groups(last_stage(recipe), tuple(dict.fromkeys(row.group for row in rows)))
+    groups = tuple(dict.fromkeys(row.group for row in rows))
+    for stage in stages(recipe):
+        frozen_groups(stage, groups)
     arguments = network_arguments(recipe.model, channels=channels, classes=number, image_size=size)
     return network_in_words(arguments), rows

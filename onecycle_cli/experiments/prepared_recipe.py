@@ -13,15 +13,16 @@ from onecycle_cli.data.batches import FixedBatches, Normalization, TrainBatches,
 from onecycle_cli.data.decoded_cache import expect_random_reads
 from onecycle_cli.data.images import ImageData, Split
 from onecycle_cli.data.open_data import open_data
+from onecycle_cli.errors import InputError, OnecycleError
 from onecycle_cli.experiments.initial_weights import InitialWeights, load_initial_weights
-from onecycle_cli.experiments.session import Session
+from onecycle_cli.experiments.session import NETWORK_SHA256, Session
 from onecycle_cli.experiments.train_batches import train_batches
 from onecycle_cli.models import NO_CODE, OwnCode, build_model, layer_groups, network_arguments, on_device
 from onecycle_cli.models.norms import is_norm
 from onecycle_cli.models.sources.module import changed, source_file, source_hash
 from onecycle_cli.models.weights import Header
 from onecycle_cli.progress import Progress, Report
-from onecycle_cli.recipe import Recipe, frozen_groups, last_stage, lr_ratios, relative
+from onecycle_cli.recipe import Recipe, frozen_groups, last_stage, lr_ratios, relative, stages
 from onecycle_cli.run_dir.files import NETWORK
 from onecycle_cli.run_dir.run import RunDir
 from onecycle_cli.training.hardware import Hardware, configure_process
@@ -93,6 +94,21 @@ def open_recipe_data(
     return open_data(settings, seed=recipe.seed, report=report, mean=mean, std=std)
 
 
+def open_as_a_run_does(recipe: Recipe, report: Report) -> ImageData:
+    """Opens the images of a recipe as a run does: with mean, std and interpolation of the weights it starts from.
+
+    The weights are loaded for that, and downloaded if needed. If they cannot be loaded, a note says so. A function of
+    the user is not run for them.
+    """
+    start = None
+    if recipe.model.source != "module":
+        try:
+            start = load_initial_weights(recipe, report, NO_CODE)
+        except OnecycleError as error:
+            report(f"The images are opened without the weights that the recipe starts from: {error.what}")
+    return open_recipe_data(recipe, report, start)
+
+
 def image_counts(data: ImageData) -> dict[str, int | None]:
     """Returns the number of images in each split, in the form of `run.json`; None if there is no test split."""
     return {"train": len(data.train), "valid": len(data.valid), "test": len(data.test) if data.test else None}
@@ -108,7 +124,7 @@ def prepare(recipe: Recipe, session: Session) -> PreparedRecipe:
     """Opens a recipe's images, moves them to the device, builds the network, and writes their facts to `run.json`."""
     configure_process(session.hardware, deterministic=recipe.runtime.deterministic)
     settings, code = recipe.data, session.code or NO_CODE
-    _keep_code(recipe, session.run)
+    keep_code(recipe, session.run)
     start = load_initial_weights(recipe, session.report, code)
     data = open_recipe_data(recipe, _keeping_notes(session), start)
     normalization = Normalization.of(data.mean, data.std, session.hardware.device)
@@ -136,16 +152,16 @@ def prepare(recipe: Recipe, session: Session) -> PreparedRecipe:
     return prepared
 
 
-def _keep_code(recipe: Recipe, run: RunDir) -> None:
+def keep_code(recipe: Recipe, run: RunDir) -> None:
     """Keeps a copy of the user's file that makes the network, and its hash; `InputError` if it changed on the way."""
     if recipe.model.source != "module":
         return
     file, sha256 = source_file(recipe.model.function), source_hash(recipe.model.function)
     if file is None or sha256 is None:
         return
-    if run.facts.get("network_sha256", sha256) != sha256:
+    if run.facts.get(NETWORK_SHA256, sha256) != sha256:
         raise changed(recipe.model.function)
-    run.update(network_sha256=sha256)
+    run.update(**{NETWORK_SHA256: sha256})
     run.write_text(NETWORK, file.read_text(encoding="utf-8", errors="replace"))
 
 
@@ -190,6 +206,9 @@ def new_trainer(
     `InputError` if the network cannot be trained (`check_network`).
     """
     model = on_device(_initial_model(recipe, data, start, code), recipe.model.source, hardware.device)
+    groups = tuple(layer_groups(model, len(data.classes)))
+    for stage in stages(recipe):
+        frozen_groups(stage, groups)  # a group that the network lacks is told before anything is trained
     for note in check_network(model, train.normalization(train.images[:2]), len(data.classes), hardware).notes:
         report(note)
     return _trainer(last_stage(recipe), model, train, data, hardware, report)
@@ -310,11 +329,18 @@ def _trained(stage: Recipe, model: nn.Module, classes: int) -> dict[str, float]:
     group_of = {name: group for group, names in groups.items() for name in names}
     norms = {id(p) for part in model.modules() if is_norm(part) for p in part.parameters()}
     spared = norms if stage.fine_tune is not None and stage.fine_tune.train_frozen_norms else set()
-    return {
+    trained = {
         name: ratios[group_of[name]]
         for name, p in model.named_parameters()
         if group_of[name] not in frozen or id(p) in spared
     }
+    if not any(p.requires_grad for name, p in model.named_parameters() if name in trained):
+        raise InputError(
+            f"A stage with {', '.join(frozen) or 'nothing'} frozen has nothing to train: no other parameter of the "
+            "network requires a gradient.",
+            "Set freeze_to to an earlier layer group, or set requires_grad in the network.",
+        )
+    return trained
 
 
 def weights_header(recipe: Recipe, prepared: PreparedRecipe) -> Header:

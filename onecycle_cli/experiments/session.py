@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from onecycle_cli.models.own_code import OwnCode
     from onecycle_cli.training.hardware import Hardware
 
+NETWORK_SHA256 = "network_sha256"
+"""The name of the hash of the file that makes the network, in `run.json` and among the settings of a result."""
+
 RUNS_DIR = Path("runs")
 """The folder for runs where none is named: `runs` in the working directory."""
 
@@ -98,12 +101,27 @@ def new_run(
     return Session(run, hardware, report, code)
 
 
+def own_code_settings(recipe: Recipe) -> dict[str, Any]:
+    """Returns the hash of the user's file that makes the network, as a setting; empty if there is no such file."""
+    if recipe.model.source != "module":
+        return {}
+    from onecycle_cli.models.sources.module import source_hash
+
+    return {NETWORK_SHA256: source_hash(recipe.model.function)}
+
+
 def must_be_trusted(recipe: Recipe, code: "OwnCode | None") -> None:
-    """Raises `InputError` if the network of a recipe is code of the user that is not trusted."""
+    """Raises `InputError` if the network of a recipe is code of the user that is not trusted, or is not there."""
     if recipe.model.source == "module" and not (code is not None and code.trusted):
         raise InputError(
             f"The network of this recipe is code that is not part of onecycle: {recipe.model.function}.",
             "Read that code. If you trust it, add --trust-code (in Python: trust_code=True).",
+        )
+    if recipe.model.source == "python" and (code is None or code.network is None):
+        raise InputError(
+            f"The network of this run is an object of class {recipe.model.class_name} that was given in Python, and is "
+            "not stored.",
+            "Train again in Python, with model=. A function in a file, with model.source module, can be resumed.",
         )
 
 

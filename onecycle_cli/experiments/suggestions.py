@@ -9,6 +9,7 @@ from pathlib import Path
 
 from onecycle_cli.analysis.lr_range import Curve, CyclePlan, VerificationCycle, suggest, verified
 from onecycle_cli.errors import InputError
+from onecycle_cli.experiments.session import NETWORK_SHA256, own_code_settings
 from onecycle_cli.recipe import Difference, Recipe, curve_settings, differences, load, with_largest_max_lr
 from onecycle_cli.run_dir.files import LR_RANGE, RECIPE, SUGGESTION, VERIFY
 from onecycle_cli.run_dir.finding import find_run, latest_suggestions
@@ -128,4 +129,7 @@ def stale_settings(found: RunDir, recipe: Recipe, precision: str) -> list[Differ
     tested = found.read_json(SUGGESTION).get("curve_settings")
     if tested is None:  # runs of older versions did not keep them
         tested = curve_settings(load(found.path / RECIPE), found.facts["precision"])
-    return differences(tested, curve_settings(recipe, precision))
+    here = curve_settings(recipe, precision)
+    if NETWORK_SHA256 in found.facts:
+        tested, here = tested | {NETWORK_SHA256: found.facts[NETWORK_SHA256]}, here | own_code_settings(recipe)
+    return differences(tested, here)

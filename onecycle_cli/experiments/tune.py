@@ -25,7 +25,7 @@ from onecycle_cli.errors import InputError, NoSuggestionError
 from onecycle_cli.experiments.cells import Mode, ended, fingerprint, plan_cells, row_of, run_cells
 from onecycle_cli.experiments.planning import of_length
 from onecycle_cli.experiments.range_test import RETRY_SEEDS, RETRY_STEPS, retry_length, tested_lrs
-from onecycle_cli.experiments.session import Session
+from onecycle_cli.experiments.session import Session, own_code_settings
 from onecycle_cli.experiments.tune_plan import Measured, measured, plan_within
 from onecycle_cli.experiments.tune_report import TuneReport, told
 from onecycle_cli.recipe import Recipe, relative, result_settings, to_yaml, with_values
@@ -54,7 +54,8 @@ class Tuned:
 
 def tune_name(recipe: Recipe, precision: str, budget: float) -> str:
     """Returns the default name of the run's folder. The same recipe and budget give the same name."""
-    return f"tune-{recipe.name}-{fingerprint(result_settings(recipe, precision) | {'budget': budget})[:8]}"
+    settings = result_settings(recipe, precision) | own_code_settings(recipe)
+    return f"tune-{recipe.name}-{fingerprint(settings | {'budget': budget})[:8]}"
 
 
 def tune(recipe: Recipe, session: Session, *, budget: float, source: str | None = None) -> Tuned:

@@ -21,7 +21,7 @@ from onecycle_cli.errors import InputError, MachineError
 from onecycle_cli.experiments.batch_size import try_batch_size
 from onecycle_cli.experiments.planning import of_length, recipe_schedule
 from onecycle_cli.experiments.prepared_recipe import prepare
-from onecycle_cli.experiments.session import Session
+from onecycle_cli.experiments.session import Session, own_code_settings
 from onecycle_cli.experiments.suggestions import numbers_in
 from onecycle_cli.recipe import Recipe, differences, result_settings, with_max_lr, with_values
 from onecycle_cli.run_dir.files import TUNE_STATE
@@ -46,7 +46,7 @@ def measured(recipe: Recipe, session: Session) -> Measured:
     `InputError` if the folder holds a tuning with other settings, `MachineError` if the recipe's batch size does not
     fit in memory.
     """
-    settings = result_settings(recipe, session.hardware.precision)
+    settings = result_settings(recipe, session.hardware.precision) | own_code_settings(recipe)
     if not (session.run.path / TUNE_STATE).is_file():
         session.run.write_json(TUNE_STATE, {"settings": settings, "has_time": {}} | _measure(recipe, session))
     state = session.run.read_json(TUNE_STATE)

@@ -129,4 +129,4 @@ def test_the_sizes_are_those_of_micro_batches_where_a_step_has_several(found: Ca
     run, result = found({"data.accumulate": 4}, told.append)
     assert result.trials[0].batch_size == 16
     (note,) = (text for text in run.facts["notes"] if "micro-batch" in text)
-    assert "with data.accumulate 4, a batch is 4 of them" in note
+    assert "a batch is 4 of them (data.accumulate)" in note

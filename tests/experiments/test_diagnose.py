@@ -185,3 +185,17 @@ def test_a_run_older_than_the_counts_of_its_classes_is_read_as_one_of_equal_clas
     settings = read_training(run).settings
     assert [settings.chance, settings.valid_chance] == pytest.approx([math.log(10)] * 2)
     assert diagnose(read_training(run))[0].rule == "underfitting"
+
+
+def test_a_balanced_sampler_and_any_augmentation_are_part_of_the_plan(tiny: Tiny) -> None:
+    def plan(**values: Any) -> Any:
+        counts = [1000, 20]
+        how: Any = {"train_images": 1020, "valid_images": 100, "classes": 2, "train_counts": counts}
+        return planned(tiny(values), **how, valid_counts=counts, suggested=None)
+
+    plain = plan(**{"data.horizontal_flip": False, "data.random_crop": False})
+    assert (plain.balanced_classes, plain.augmented) == (False, False)
+    assert plain.chance < 0.2
+    balanced = plan(**{"data.sampler": "balanced", "augmentation": "strong"})
+    assert (balanced.balanced_classes, balanced.augmented) == (True, True)
+    assert balanced.chance == pytest.approx(math.log(2))
