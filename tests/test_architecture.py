@@ -30,10 +30,10 @@ MOST_ROOMS = 12
 
 EXPERIMENTS = [
     {
-        *("session", "memory", "planning", "initial_weights", "suggestions", "tune_report", "saved_run"),
+        *("session", "memory", "planning", "initial_weights", "tune_report", "saved_run"),
         *("classifier", "curve_file", "train_batches"),
     },
-    {"drawing"},
+    {"drawing", "suggestions"},
     {"prepared_recipe", "diagnose", "compare", "own_loop"},
     {"kept_images", "checkpoints", "staged_steps", "verification", "batch_size", "batch_picture"},
     {"range_test", "training_summary", "data_check", "evaluate", "export", "tune_plan", "network"},
