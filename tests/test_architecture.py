@@ -33,7 +33,7 @@ EXPERIMENTS = [
         *("session", "memory", "planning", "initial_weights", "tune_report", "saved_run"),
         *("classifier", "curve_file", "train_batches"),
     },
-    {"drawing", "suggestions"},
+    {"drawing", "suggestions", "recipe_images"},
     {"prepared_recipe", "diagnose", "compare", "own_loop"},
     {"kept_images", "checkpoints", "staged_steps", "verification", "batch_size", "batch_picture"},
     {"range_test", "training_summary", "data_check", "evaluate", "export", "tune_plan", "network"},

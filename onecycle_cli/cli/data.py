@@ -23,7 +23,7 @@ app = typer.Typer(
 def get(recipe: RecipeArgument, overrides: Overrides) -> None:
     """Download or decode the images of a recipe, as a first run would do."""
     from onecycle_cli.cli.console import Display, show_pairs
-    from onecycle_cli.experiments.prepared_recipe import open_as_a_run_does
+    from onecycle_cli.experiments.recipe_images import open_as_a_run_does
 
     loaded = load_recipe(recipe, overrides)
     with Display(quiet=False) as report:

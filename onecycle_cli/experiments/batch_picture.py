@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from onecycle_cli.data.batches import Batch, Normalization
 from onecycle_cli.experiments.drawing import draw_file
-from onecycle_cli.experiments.prepared_recipe import open_as_a_run_does
+from onecycle_cli.experiments.recipe_images import open_as_a_run_does
 from onecycle_cli.experiments.train_batches import train_batches
 from onecycle_cli.progress import Report
 from onecycle_cli.recipe import Recipe

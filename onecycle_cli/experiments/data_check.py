@@ -8,7 +8,7 @@ from onecycle_cli.data.images import ImageData, Pixels, channel_statistics
 from onecycle_cli.data.labelled_images import NOT_USED
 from onecycle_cli.data.open_data import source_inventory
 from onecycle_cli.experiments.kept_images import copies_note
-from onecycle_cli.experiments.prepared_recipe import open_recipe_data
+from onecycle_cli.experiments.recipe_images import open_recipe_data
 from onecycle_cli.progress import Progress, Report
 from onecycle_cli.recipe import Recipe
 

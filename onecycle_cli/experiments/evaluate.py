@@ -15,7 +15,7 @@ from onecycle_cli.errors import InputError
 from onecycle_cli.experiments.classifier import Classifier, Unreadable, refusal
 from onecycle_cli.experiments.drawing import draw
 from onecycle_cli.experiments.kept_images import KeptImages, kept_images, rebuilt_split, trained_on
-from onecycle_cli.experiments.prepared_recipe import image_counts, open_recipe_data
+from onecycle_cli.experiments.recipe_images import image_counts, open_recipe_data
 from onecycle_cli.experiments.session import Session
 from onecycle_cli.progress import Progress, Report
 from onecycle_cli.recipe import Recipe

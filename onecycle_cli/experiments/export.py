@@ -15,7 +15,7 @@ from onecycle_cli.data.batches import Normalization
 from onecycle_cli.data.images import Pixels
 from onecycle_cli.errors import InputError, OnecycleError, to_utf8
 from onecycle_cli.experiments.classifier import BATCH_SIZE, Classifier
-from onecycle_cli.experiments.prepared_recipe import open_recipe_data
+from onecycle_cli.experiments.recipe_images import open_recipe_data
 from onecycle_cli.models.export import FORMATS, Format, Logits, Normalized, read_back, written
 from onecycle_cli.progress import Progress, Report
 from onecycle_cli.recipe import Recipe

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -12,9 +11,9 @@ from onecycle_cli.analysis.class_balance import balanced_weights, dominant_class
 from onecycle_cli.data.batches import FixedBatches, Normalization, TrainBatches, derived_seed
 from onecycle_cli.data.decoded_cache import expect_random_reads
 from onecycle_cli.data.images import ImageData, Split
-from onecycle_cli.data.open_data import open_data
-from onecycle_cli.errors import InputError, OnecycleError
+from onecycle_cli.errors import InputError
 from onecycle_cli.experiments.initial_weights import InitialWeights, load_initial_weights
+from onecycle_cli.experiments.recipe_images import class_counts, image_counts, interpolation_of, open_recipe_data
 from onecycle_cli.experiments.session import NETWORK_SHA256, Session
 from onecycle_cli.experiments.train_batches import train_batches
 from onecycle_cli.models import NO_CODE, OwnCode, build_model, layer_groups, network_arguments, on_device
@@ -68,56 +67,6 @@ class PreparedRecipe:
     def valid_counts(self) -> list[int]:
         """The number of validation images of each class."""
         return class_counts(self.data.valid, self.classes)
-
-
-INTERPOLATIONS = ("bilinear", "bicubic", "nearest", "lanczos")
-
-
-def interpolation_of(recipe: Recipe, start: InitialWeights | None) -> str:
-    """Returns how the images of a recipe are resized: as it says, else as for the weights in `start`, else bilinear."""
-    if recipe.data.interpolation is not None:
-        return recipe.data.interpolation
-    own = start.interpolation if start is not None else None
-    return own if own in INTERPOLATIONS else INTERPOLATIONS[0]
-
-
-def open_recipe_data(
-    recipe: Recipe, report: Report, start: InitialWeights | None = None, *, interpolation: str | None = None
-) -> ImageData:
-    """Opens the images of a recipe; downloads or decodes them if needed.
-
-    If the recipe has no mean, std or interpolation, those of the weights in `start` are used. `interpolation` is that
-    of a trained model whose images are opened again.
-    """
-    mean, std = (start.mean, start.std) if start else (None, None)
-    settings = recipe.data.model_copy(update={"interpolation": interpolation or interpolation_of(recipe, start)})
-    return open_data(settings, seed=recipe.seed, report=report, mean=mean, std=std)
-
-
-def open_as_a_run_does(recipe: Recipe, report: Report) -> ImageData:
-    """Opens the images of a recipe as a run does: with mean, std and interpolation of the weights it starts from.
-
-    The weights are loaded for that, and downloaded if needed. If they cannot be loaded, a note says so. A function of
-    the user is not run for them.
-    """
-    start = None
-    if recipe.model.source != "module":
-        try:
-            start = load_initial_weights(recipe, report, NO_CODE)
-        except OnecycleError as error:
-            report(f"The images are opened without the weights that the recipe starts from: {error.what}")
-    return open_recipe_data(recipe, report, start)
-
-
-def image_counts(data: ImageData) -> dict[str, int | None]:
-    """Returns the number of images in each split, in the form of `run.json`; None if there is no test split."""
-    return {"train": len(data.train), "valid": len(data.valid), "test": len(data.test) if data.test else None}
-
-
-def class_counts(split: Split, classes: int) -> list[int]:
-    """Counts the images of each class; the index is the label."""
-    counts: list[int] = np.bincount(split.labels, minlength=classes).tolist()
-    return counts
 
 
 def prepare(recipe: Recipe, session: Session) -> PreparedRecipe:

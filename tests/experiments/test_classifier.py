@@ -12,7 +12,7 @@ from sklearn.datasets import load_digits
 import onecycle_cli
 from onecycle_cli.errors import InputError
 from onecycle_cli.experiments.classifier import Unreadable, image_files, load_model, predict, refusal
-from onecycle_cli.experiments.prepared_recipe import open_recipe_data
+from onecycle_cli.experiments.recipe_images import open_recipe_data
 from onecycle_cli.experiments.session import Session
 from onecycle_cli.experiments.training import train
 from onecycle_cli.progress import silent

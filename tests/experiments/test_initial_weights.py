@@ -10,11 +10,9 @@ import torch
 
 from onecycle_cli.errors import InputError
 from onecycle_cli.experiments.classifier import load_model
-from onecycle_cli.experiments.initial_weights import load_initial_weights
-from onecycle_cli.experiments.prepared_recipe import fresh, interpolation_of, open_recipe_data, prepare
+from onecycle_cli.experiments.prepared_recipe import fresh, prepare
 from onecycle_cli.experiments.session import Session
 from onecycle_cli.experiments.training import train
-from onecycle_cli.models import NO_CODE
 from onecycle_cli.models.weights import load_weights, save_weights
 from onecycle_cli.progress import silent
 from onecycle_cli.recipe import Recipe, to_yaml
@@ -174,28 +172,3 @@ def test_a_model_saved_before_there_were_sources_is_one_of_ours(trained: Path, b
 def test_a_model_that_is_not_there_is_told(tmp_path: Path, begun: Callable) -> None:
     with pytest.raises(InputError, match="There are no weights at"):
         begun({"model.init": str(tmp_path / "nowhere")})
-
-
-def test_images_are_resized_as_for_the_weights_unless_the_recipe_says_how(
-    tiny: Tiny, new_run: Callable, begun: Callable, image_folder: Callable
-) -> None:
-    values = photos(image_folder, "a", "b")
-    recipe = tiny(values | {"data.interpolation": "bicubic", "schedule.epochs": 1, "schedule.pct_start": 0.4})
-    first = new_run(recipe)
-    train(recipe, Session(first, CPU, silent))
-    init = {"model.init": str(first.path)}
-    for given, expected in ((None, "bicubic"), ("nearest", "nearest")):
-        recipe = tiny(values | init | {"data.interpolation": given})
-        start = load_initial_weights(recipe, silent, NO_CODE)
-        assert interpolation_of(recipe, start) == expected
-    assert interpolation_of(tiny(values), None) == "bilinear"
-    _, run = begun(values | init)
-    assert run.facts["notes"][0].endswith("They are resized as there: interpolation bicubic.")
-    images = [
-        open_recipe_data(tiny(values | {"data.interpolation": name}), silent).train.images
-        for name in ("bicubic", "bilinear")
-    ]
-    recipe = tiny(values | init)
-    as_there = open_recipe_data(recipe, silent, load_initial_weights(recipe, silent, NO_CODE)).train.images
-    assert (as_there == images[0]).all()
-    assert (as_there != images[1]).any()
