@@ -22,13 +22,16 @@ from onecycle_cli.progress import Report
 from onecycle_cli.recipe import Recipe
 from onecycle_cli.run_dir.files import MODEL
 
+INTERPOLATIONS = ("bilinear", "bicubic", "nearest", "lanczos")
+"""The values of `data.interpolation`. Sources of weights name others too."""
+
 
 @dataclass(frozen=True)
 class InitialWeights:
     """The weights of a trained network to start from, by name.
 
     `name` is the source of the weights, for messages. `classes`, `mean`, `std` and `interpolation` are those of their
-    training; `interpolation` is None if it is not known.
+    training; `interpolation` is None if it is not known, or is none of `data.interpolation`.
     """
 
     name: str
@@ -70,7 +73,8 @@ def load_initial_weights(recipe: Recipe, report: Report, code: OwnCode) -> Initi
     size, channels = recipe.data.image_size, recipe.data.channels
     found = pretrained_weights(recipe.model, channels=channels, image_size=size, report=report)
     if found is not None:
-        return InitialWeights(found.name, found.weights, found.classes, found.mean, found.std, found.interpolation)
+        own = found.interpolation if found.interpolation in INTERPOLATIONS else None
+        return InitialWeights(found.name, found.weights, found.classes, found.mean, found.std, own)
     if recipe.model.init is None:
         return None
     path = Path(recipe.model.init)

@@ -10,16 +10,12 @@ from onecycle_cli.models import NO_CODE
 from onecycle_cli.progress import Report
 from onecycle_cli.recipe import Recipe
 
-INTERPOLATIONS = ("bilinear", "bicubic", "nearest", "lanczos")
-"""The values of `data.interpolation`, the default first. A source of weights may name others."""
-
 
 def interpolation_of(recipe: Recipe, start: InitialWeights | None) -> str:
     """Returns how the images of a recipe are resized: as it says, else as for the weights in `start`, else bilinear."""
     if recipe.data.interpolation is not None:
         return recipe.data.interpolation
-    own = start.interpolation if start is not None else None
-    return own if own in INTERPOLATIONS else INTERPOLATIONS[0]
+    return (start.interpolation if start is not None else None) or "bilinear"
 
 
 def open_recipe_data(

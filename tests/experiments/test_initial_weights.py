@@ -10,7 +10,9 @@ import torch
 
 from onecycle_cli.errors import InputError
 from onecycle_cli.experiments.classifier import load_model
+from onecycle_cli.experiments.initial_weights import InitialWeights
 from onecycle_cli.experiments.prepared_recipe import fresh, prepare
+from onecycle_cli.experiments.recipe_images import open_recipe_data
 from onecycle_cli.experiments.session import Session
 from onecycle_cli.experiments.training import train
 from onecycle_cli.models.weights import load_weights, save_weights
@@ -172,3 +174,16 @@ def test_a_model_saved_before_there_were_sources_is_one_of_ours(trained: Path, b
 def test_a_model_that_is_not_there_is_told(tmp_path: Path, begun: Callable) -> None:
     with pytest.raises(InputError, match="There are no weights at"):
         begun({"model.init": str(tmp_path / "nowhere")})
+
+
+def test_it_is_told_how_the_images_are_resized_where_that_is_not_the_usual_way(tiny: Tiny) -> None:
+    recipe = tiny()
+    data = open_recipe_data(recipe, silent)
+    for interpolation, says in (("bicubic", "They are resized as there: interpolation bicubic."), ("bilinear", "")):
+        start = InitialWeights("some weights", {}, data.classes, (0.5,), (0.5,), interpolation)
+        assert start.describe(recipe, data).endswith(says)
+        assert ("resized" in start.describe(recipe, data)) == bool(says)
+        as_it_says = tiny({"data.interpolation": "nearest"})
+        assert "resized" not in start.describe(as_it_says, data)
+    without = InitialWeights("some weights", {}, (), (0.5,), (0.5,), None)
+    assert "with a new head, because they have none" in without.describe(recipe, data)
