@@ -38,10 +38,7 @@ def test_images_are_resized_as_the_recipe_says_else_as_for_the_weights(
     tiny: Tiny, says: str | None, weights: str | None, expected: str
 ) -> None:
     recipe = tiny({"data.interpolation": says})
-    assert (
-        interpolation_of(recipe, None if weights is None else start(None if weights == "unknown" else weights))
-        == expected
-    )
+    assert interpolation_of(recipe, None if weights == "no weights" else start(weights)) == expected
 
 
 def test_the_images_of_a_trained_model_are_opened_with_its_interpolation(tiny: Tiny) -> None:
