@@ -104,7 +104,9 @@ def must_be_folder(path: Path) -> None:
             f"There is no folder {path}.", "Set data.path to the folder that holds train/<class>/ or <class>/ folders."
         )
     if not path.is_dir():
-        raise InputError(f"{path} is a file, not a folder of images.", "Set data.path to the folder.")
+        table = {".csv": "csv", ".parquet": "parquet"}.get(path.suffix.lower())
+        other = f" For a table of images, set data.source to {table}." if table else ""
+        raise InputError(f"{path} is a file, not a folder of images.", f"Set data.path to the folder.{other}")
 
 
 def images_below(folder: Path) -> list[Path]:

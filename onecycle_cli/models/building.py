@@ -129,6 +129,7 @@ def on_device(model: nn.Module, source: str, device: torch.device) -> nn.Module:
 
 def unknown_network(name: str, source: str, known: Sequence[str], fix: str) -> InputError:
     """Returns the error for a name that a source does not have, with the most similar names that it has."""
-    close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    begun = [one for one in known if name and one.startswith(name)]  # vit_tiny: vit_tiny_patch16_224
+    close = list(dict.fromkeys([*begun[:3], *difflib.get_close_matches(name, known, n=3, cutoff=0.5)]))[:3]
     meant = f" Did you mean {' or '.join(close)}?" if close else ""
     return InputError(f"{source} has no classifier called {name}.{meant}", fix)

@@ -48,7 +48,13 @@ def test_dropout_and_drop_path_are_timms_own_settings() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "meant"), [("resnet10x", "resnet10t"), ("vit_tinny_patch16_224", "vit_tiny"), ("", "")]
+    ("name", "meant"),
+    [
+        ("resnet10x", "resnet10t"),
+        ("vit_tiny", "mean vit_tiny_patch16_224"),
+        ("vit_tinny_patch16_224", "vit_tiny"),
+        ("", ""),
+    ],
 )
 def test_an_unknown_name_is_told_with_those_that_are_like_it(name: str, meant: str) -> None:
     with pytest.raises(InputError, match=f"has no classifier called {name}") as caught:
