@@ -1,5 +1,6 @@
 """A recipe prepared for experiments: its images on the device, and newly initialized models, optimizers and batches."""
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,7 +19,7 @@ from onecycle_cli.experiments.session import NETWORK_SHA256, Session
 from onecycle_cli.experiments.train_batches import train_batches
 from onecycle_cli.models import NO_CODE, OwnCode, build_model, layer_groups, network_arguments, on_device
 from onecycle_cli.models.norms import is_norm
-from onecycle_cli.models.sources.module import changed, source_file, source_hash
+from onecycle_cli.models.sources.module import changed, source_file
 from onecycle_cli.models.weights import Header
 from onecycle_cli.progress import Progress, Report
 from onecycle_cli.recipe import Recipe, frozen_groups, last_stage, lr_ratios, relative, stages
@@ -105,13 +106,15 @@ def keep_code(recipe: Recipe, run: RunDir) -> None:
     """Keeps a copy of the user's file that makes the network, and its hash; `InputError` if it changed on the way."""
     if recipe.model.source != "module":
         return
-    file, sha256 = source_file(recipe.model.function), source_hash(recipe.model.function)
-    if file is None or sha256 is None:
+    file = source_file(recipe.model.function)
+    if file is None:
         return
+    content = file.read_bytes()  # with every byte, so that the copy has the hash of the file
+    sha256 = hashlib.sha256(content).hexdigest()
     if run.facts.get(NETWORK_SHA256, sha256) != sha256:
         raise changed(recipe.model.function)
     run.update(**{NETWORK_SHA256: sha256})
-    run.write_text(NETWORK, file.read_text(encoding="utf-8", errors="replace"))
+    run.write_with(NETWORK, lambda beside: beside.write_bytes(content))
 
 
 def _keeping_notes(session: Session) -> Report:

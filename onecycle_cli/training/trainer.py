@@ -77,8 +77,8 @@ class _Clock:
     def lap(self) -> float:
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
-        etimesd, self._since = perf_counter() - self._since, perf_counter()
-        return etimesd
+        elapsed, self._since = perf_counter() - self._since, perf_counter()
+        return elapsed
 
 
 class Trainer:
