@@ -20,9 +20,9 @@ import torch
 from rows import append, installed
 
 from onecycle_cli.data.batches import Batch, Normalization, TrainBatches
-from onecycle_cli.experiments.prepared_recipe import new_trainer
 from onecycle_cli.experiments.recipe_images import open_recipe_data
 from onecycle_cli.experiments.train_batches import train_batches
+from onecycle_cli.experiments.trainers import new_trainer
 from onecycle_cli.recipe import Recipe
 from onecycle_cli.recipe.from_python import load_recipe
 from onecycle_cli.schedules import LrMomentum

@@ -37,7 +37,7 @@ from onecycle_cli.data.augmentation import Augmentation
 from onecycle_cli.data.batches import Normalization, TrainBatches
 from onecycle_cli.data.decoded_cache import expect_random_reads
 from onecycle_cli.data.images import ImageData, Split
-from onecycle_cli.experiments.prepared_recipe import new_trainer
+from onecycle_cli.experiments.trainers import new_trainer
 from onecycle_cli.recipe import load, shipped_path, with_values
 from onecycle_cli.schedules import LrMomentum
 from onecycle_cli.training.hardware import configure_process, resolve_hardware

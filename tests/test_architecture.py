@@ -29,12 +29,14 @@ MOST_ROOMS = 12
 """Rooms at the top of the package, `cli` among them: a stranger reads their names and knows where a thing goes."""
 
 EXPERIMENTS = [
+    {"own_code"},
     {
         *("session", "memory", "planning", "initial_weights", "tune_report", "saved_run"),
         *("classifier", "curve_file", "train_batches"),
     },
     {"drawing", "suggestions", "recipe_images"},
-    {"prepared_recipe", "diagnose", "compare", "own_loop"},
+    {"trainers", "diagnose", "compare", "own_loop"},
+    {"prepared_recipe"},
     {"kept_images", "checkpoints", "staged_steps", "verification", "batch_size", "batch_picture"},
     {"range_test", "training_summary", "data_check", "evaluate", "export", "tune_plan", "network"},
     {"training"},

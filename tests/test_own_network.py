@@ -12,7 +12,6 @@ from typer.testing import Result
 
 import onecycle_cli as onecycle_library
 from onecycle_cli.errors import InputError
-from onecycle_cli.experiments.prepared_recipe import prepare
 from onecycle_cli.experiments.resume import resume
 from onecycle_cli.experiments.session import new_run
 from onecycle_cli.experiments.training import train
@@ -100,19 +99,6 @@ def test_cells_of_a_sweep_run_it_side_by_side_too(onecycle: Command, tiny_digits
     swept = onecycle("sweep", *recipe, "--param", "model.arguments={width: 4},{width: 6}", "--jobs", 2, "--json")
     assert swept.exit_code == 0, swept.stderr
     assert json.loads(swept.stdout)["finished"] == 2
-
-
-def test_the_copy_has_every_byte_of_the_file_so_it_can_be_put_back(own: Callable[..., Recipe], net: Path) -> None:
-    content = b"# -*- coding: latin-1 -*-\r\n# caf\xe9\r\n" + NET.replace("\n", "\r\n").encode()
-    net.write_bytes(content)
-    session = new_run("train", own(), name="t", code=TRUSTED)
-    prepare(own(), session)
-    assert (session.run.path / "network.py").read_bytes() == content
-    net.write_bytes(b"changed")
-    with pytest.raises(InputError, match="has changed since the run began"):
-        prepare(own(), session)
-    net.write_bytes((session.run.path / "network.py").read_bytes())
-    prepare(own(), session)
 
 
 def test_each_cell_of_a_sweep_keeps_the_file(onecycle: Command, tiny_digits: list[str]) -> None:

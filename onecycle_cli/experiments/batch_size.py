@@ -19,8 +19,9 @@ from onecycle_cli.analysis.batch_size import (
 )
 from onecycle_cli.data.epochs import steps_per_epoch
 from onecycle_cli.errors import MachineError, is_out_of_memory
-from onecycle_cli.experiments.prepared_recipe import PreparedRecipe, new_trainer, prepare
+from onecycle_cli.experiments.prepared_recipe import PreparedRecipe, prepare
 from onecycle_cli.experiments.session import Session
+from onecycle_cli.experiments.trainers import new_trainer
 from onecycle_cli.recipe import Recipe, with_values
 from onecycle_cli.run_dir.files import BATCH_SIZE, BATCH_SIZE_COLUMNS
 from onecycle_cli.schedules import LrMomentum

@@ -26,9 +26,10 @@ from onecycle_cli.analysis.lr_range import turn_of
 from onecycle_cli.data.open_data import source_signature
 from onecycle_cli.errors import InputError, OnecycleError, Terminated
 from onecycle_cli.experiments.checkpoints import Checkpoint, newest_checkpoint
-from onecycle_cli.experiments.prepared_recipe import PreparedRecipe, describe, is_same_network, keep_code, prepare
+from onecycle_cli.experiments.own_code import keep_code, own_code_settings
+from onecycle_cli.experiments.prepared_recipe import PreparedRecipe, describe, is_same_network, prepare
 from onecycle_cli.experiments.range_test import range_test
-from onecycle_cli.experiments.session import Session, own_code_settings
+from onecycle_cli.experiments.session import Session
 from onecycle_cli.experiments.training import train_with
 from onecycle_cli.models import OwnCode
 from onecycle_cli.progress import Report, silent

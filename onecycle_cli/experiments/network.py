@@ -1,8 +1,8 @@
 """Builds the network of a recipe to look at it, without training it."""
 
 from onecycle_cli.errors import InputError
+from onecycle_cli.experiments.own_code import must_be_trusted
 from onecycle_cli.experiments.recipe_images import open_recipe_data
-from onecycle_cli.experiments.session import must_be_trusted
 from onecycle_cli.models import OwnCode, build_model, network_arguments, network_in_words
 from onecycle_cli.models.layer_table import LayerRow, layer_table
 from onecycle_cli.progress import Report

@@ -1,33 +1,28 @@
 """A recipe prepared for experiments: its images on the device, and newly initialized models, optimizers and batches."""
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from onecycle_cli.analysis.class_balance import balanced_weights, dominant_class
+from onecycle_cli.analysis.class_balance import dominant_class
 from onecycle_cli.data.batches import FixedBatches, Normalization, TrainBatches, derived_seed
 from onecycle_cli.data.decoded_cache import expect_random_reads
 from onecycle_cli.data.images import ImageData, Split
-from onecycle_cli.errors import InputError
 from onecycle_cli.experiments.initial_weights import InitialWeights, load_initial_weights
+from onecycle_cli.experiments.own_code import keep_code
 from onecycle_cli.experiments.recipe_images import class_counts, image_counts, interpolation_of, open_recipe_data
-from onecycle_cli.experiments.session import NETWORK_SHA256, Session
+from onecycle_cli.experiments.session import Session
 from onecycle_cli.experiments.train_batches import train_batches
-from onecycle_cli.models import NO_CODE, OwnCode, build_model, layer_groups, network_arguments, on_device
-from onecycle_cli.models.norms import is_norm
-from onecycle_cli.models.sources.module import changed, source_file
+from onecycle_cli.experiments.trainers import initial_model, new_trainer, trainer_of_stage
+from onecycle_cli.models import NO_CODE, OwnCode, layer_groups, network_arguments
 from onecycle_cli.models.weights import Header
 from onecycle_cli.progress import Progress, Report
-from onecycle_cli.recipe import Recipe, frozen_groups, last_stage, lr_ratios, relative, stages
-from onecycle_cli.run_dir.files import NETWORK
+from onecycle_cli.recipe import Recipe, last_stage, relative
 from onecycle_cli.run_dir.run import RunDir
 from onecycle_cli.training.hardware import Hardware, configure_process
-from onecycle_cli.training.network_check import check_network
-from onecycle_cli.training.optimizers import build_optimizer
 from onecycle_cli.training.trainer import Trainer
 
 
@@ -102,21 +97,6 @@ def prepare(recipe: Recipe, session: Session) -> PreparedRecipe:
     return prepared
 
 
-def keep_code(recipe: Recipe, run: RunDir) -> None:
-    """Keeps a copy of the user's file that makes the network, and its hash; `InputError` if it changed on the way."""
-    if recipe.model.source != "module":
-        return
-    file = source_file(recipe.model.function)
-    if file is None:
-        return
-    content = file.read_bytes()  # with every byte, so that the copy has the hash of the file
-    sha256 = hashlib.sha256(content).hexdigest()
-    if run.facts.get(NETWORK_SHA256, sha256) != sha256:
-        raise changed(recipe.model.function)
-    run.update(**{NETWORK_SHA256: sha256})
-    run.write_with(NETWORK, lambda beside: beside.write_bytes(content))
-
-
 def _keeping_notes(session: Session) -> Report:
     """Returns a report that also writes each note to `run.json`."""
 
@@ -142,28 +122,6 @@ def _unequal_classes(recipe: Recipe, data: ImageData) -> str | None:
     if "balanced" in (recipe.optimizer.class_weights, recipe.data.sampler):
         return told
     return f"{told} With --set optimizer.class_weights=balanced, all classes count the same."
-
-
-def new_trainer(
-    recipe: Recipe,
-    data: ImageData,
-    start: InitialWeights | None,
-    train: TrainBatches,
-    hardware: Hardware,
-    report: Callable[[str], None],
-    code: OwnCode = NO_CODE,
-) -> Trainer:
-    """Builds a new network with an optimizer, as a trainer on the batches `train`. Images are shared, not copied.
-
-    `InputError` if the network cannot be trained (`check_network`).
-    """
-    model = on_device(_initial_model(recipe, data, start, code), recipe.model.source, hardware.device)
-    groups = tuple(layer_groups(model, len(data.classes)))
-    for stage in stages(recipe):
-        frozen_groups(stage, groups)  # a group that the network lacks is told before anything is trained
-    for note in check_network(model, train.normalization(train.images[:2]), len(data.classes), hardware).notes:
-        report(note)
-    return _trainer(last_stage(recipe), model, train, data, hardware, report)
 
 
 def describe(prepared: PreparedRecipe, run: RunDir) -> None:
@@ -207,7 +165,7 @@ def _resident(split: Split, hardware: Hardware, report: Callable[[str], None]) -
 
 def fresh(recipe: Recipe, prepared: PreparedRecipe) -> Trainer:
     """Resets and returns the trainer of `prepared`, with weights, batches and weight decay as `recipe` says."""
-    weights = _initial_model(recipe, prepared.data, prepared.start, prepared.code).state_dict()
+    weights = initial_model(recipe, prepared.data, prepared.start, prepared.code).state_dict()
     prepared.trainer.reset(weights, recipe.optimizer.weight_decay, replace(prepared.train, seed=recipe.seed))
     return prepared.trainer
 
@@ -227,72 +185,11 @@ def some_of(valid: FixedBatches, seed: int) -> FixedBatches:
     return FixedBatches(valid.images[some], valid.labels[some], valid.normalization, valid.batch_size)
 
 
-def _initial_model(recipe: Recipe, data: ImageData, start: InitialWeights | None, code: OwnCode) -> nn.Module:
-    model = build_model(
-        recipe.model,
-        channels=recipe.data.channels,
-        classes=len(data.classes),
-        image_size=recipe.data.image_size,
-        seed=derived_seed(recipe.seed, "weights"),
-        code=code,
-    )
-    if start is not None:
-        start.put_into(model, data.classes)
-    return model
-
-
 def stage_trainer(stage: Recipe, prepared: PreparedRecipe, report: Callable[[str], None]) -> Trainer:
     """Builds the trainer of one stage on the network of `prepared`, with a new optimizer and the current weights."""
     train = replace(prepared.train, seed=stage.seed)
     prepared.trainer.release()
-    return _trainer(stage, prepared.trainer.model, train, prepared.data, prepared.hardware, report)
-
-
-def _trainer(
-    stage: Recipe,
-    model: nn.Module,
-    train: TrainBatches,
-    data: ImageData,
-    hardware: Hardware,
-    report: Callable[[str], None],
-) -> Trainer:
-    settings = stage.optimizer
-    optimizer = build_optimizer(model, settings, lr_ratios=_trained(stage, model, len(data.classes)))
-    weights = None
-    if settings.class_weights == "balanced":
-        counts = class_counts(data.train, len(data.classes))
-        weights = torch.tensor(balanced_weights(counts), device=hardware.device)
-    return Trainer(
-        model,
-        optimizer,
-        train,
-        label_smoothing=settings.label_smoothing,
-        class_weights=weights,
-        accumulate=stage.data.accumulate,
-        hardware=hardware,
-        report=report,
-    )
-
-
-def _trained(stage: Recipe, model: nn.Module, classes: int) -> dict[str, float]:
-    """Returns the parameters that a stage trains, by name, each with its layer group's share of the largest lr."""
-    groups = layer_groups(model, classes)
-    ratios, frozen = lr_ratios(stage.schedule.max_lr, tuple(groups)), frozen_groups(stage, tuple(groups))
-    group_of = {name: group for group, names in groups.items() for name in names}
-    norms = {id(p) for part in model.modules() if is_norm(part) for p in part.parameters()}
-    spared = norms if stage.fine_tune is not None and stage.fine_tune.train_frozen_norms else set()
-    trained = {
-        name: ratios[group_of[name]]
-        for name, p in model.named_parameters()
-        if group_of[name] not in frozen or id(p) in spared
-    }
-    if not any(p.requires_grad for name, p in model.named_parameters() if name in trained):
-        raise InputError(
-            f"A stage with {', '.join(frozen) or 'nothing'} frozen has nothing to train: no other parameter of the "
-            "network requires a gradient.",
-            "Set freeze_to to an earlier layer group, or set requires_grad in the network.",
-        )
-    return trained
+    return trainer_of_stage(stage, prepared.trainer.model, train, prepared.data, prepared.hardware, report)
 
 
 def weights_header(recipe: Recipe, prepared: PreparedRecipe) -> Header:

@@ -8,9 +8,10 @@ from onecycle_cli.data.epochs import steps_per_epoch
 from onecycle_cli.data.open_data import source_signature
 from onecycle_cli.errors import InputError
 from onecycle_cli.experiments.checkpoints import Checkpoint, newest_checkpoint
+from onecycle_cli.experiments.own_code import must_be_trusted
 from onecycle_cli.experiments.planning import of_length, recipe_schedule
 from onecycle_cli.experiments.prepared_recipe import prepare
-from onecycle_cli.experiments.session import Session, hardware_facts, must_be_trusted
+from onecycle_cli.experiments.session import Session, hardware_facts
 from onecycle_cli.experiments.training import Training, train_with
 from onecycle_cli.models import NO_CODE, OwnCode
 from onecycle_cli.progress import Report

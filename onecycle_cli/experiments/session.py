@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from onecycle_cli.errors import InputError
+from onecycle_cli.experiments.own_code import must_be_trusted
 from onecycle_cli.progress import Report, silent
 from onecycle_cli.recipe import Recipe, to_yaml
 from onecycle_cli.run_dir.facts import command_line
@@ -17,9 +17,6 @@ from onecycle_cli.run_dir.run import RunDir
 if TYPE_CHECKING:
     from onecycle_cli.models.own_code import OwnCode
     from onecycle_cli.training.hardware import Hardware
-
-NETWORK_SHA256 = "network_sha256"
-"""The name of the hash of the file that makes the network, in `run.json` and among the settings of a result."""
 
 RUNS_DIR = Path("runs")
 """The folder for runs where none is named: `runs` in the working directory."""
@@ -99,30 +96,6 @@ def new_run(
         name=name,
     )
     return Session(run, hardware, report, code)
-
-
-def own_code_settings(recipe: Recipe) -> dict[str, Any]:
-    """Returns the hash of the user's file that makes the network, as a setting; empty if there is no such file."""
-    if recipe.model.source != "module":
-        return {}
-    from onecycle_cli.models.sources.module import source_hash
-
-    return {NETWORK_SHA256: source_hash(recipe.model.function)}
-
-
-def must_be_trusted(recipe: Recipe, code: "OwnCode | None") -> None:
-    """Raises `InputError` if the network of a recipe is code of the user that is not trusted, or is not there."""
-    if recipe.model.source == "module" and not (code is not None and code.trusted):
-        raise InputError(
-            f"The network of this recipe is code that is not part of onecycle: {recipe.model.function}.",
-            "Read that code. If you trust it, add --trust-code (in Python: trust_code=True).",
-        )
-    if recipe.model.source == "python" and (code is None or code.network is None):
-        raise InputError(
-            f"The network of this run is an object of class {recipe.model.class_name} that was given in Python, and is "
-            "not stored.",
-            "Train again in Python, with model=. A function in a file, with model.source module, can be resumed.",
-        )
 
 
 def continued_run(

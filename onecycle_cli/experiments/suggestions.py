@@ -9,7 +9,7 @@ from pathlib import Path
 
 from onecycle_cli.analysis.lr_range import Curve, CyclePlan, VerificationCycle, suggest, verified
 from onecycle_cli.errors import InputError
-from onecycle_cli.experiments.session import NETWORK_SHA256, own_code_settings
+from onecycle_cli.experiments.own_code import NETWORK_SHA256, own_code_settings
 from onecycle_cli.recipe import Difference, Recipe, curve_settings, differences, load, with_largest_max_lr
 from onecycle_cli.run_dir.files import LR_RANGE, RECIPE, SUGGESTION, VERIFY
 from onecycle_cli.run_dir.finding import find_run, latest_suggestions

@@ -23,9 +23,10 @@ from onecycle_cli.analysis.tuning import (
 )
 from onecycle_cli.errors import InputError, NoSuggestionError
 from onecycle_cli.experiments.cells import Mode, ended, fingerprint, plan_cells, row_of, run_cells
+from onecycle_cli.experiments.own_code import own_code_settings
 from onecycle_cli.experiments.planning import of_length
 from onecycle_cli.experiments.range_test import RETRY_SEEDS, RETRY_STEPS, retry_length, tested_lrs
-from onecycle_cli.experiments.session import Session, own_code_settings
+from onecycle_cli.experiments.session import Session
 from onecycle_cli.experiments.tune_plan import Measured, measured, plan_within
 from onecycle_cli.experiments.tune_report import TuneReport, told
 from onecycle_cli.recipe import Recipe, relative, result_settings, to_yaml, with_values

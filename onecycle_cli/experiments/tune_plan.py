@@ -19,9 +19,10 @@ from onecycle_cli.analysis.tuning import (
 from onecycle_cli.data.epochs import steps_per_epoch
 from onecycle_cli.errors import InputError, MachineError
 from onecycle_cli.experiments.batch_size import try_batch_size
+from onecycle_cli.experiments.own_code import own_code_settings
 from onecycle_cli.experiments.planning import of_length, recipe_schedule
 from onecycle_cli.experiments.prepared_recipe import prepare
-from onecycle_cli.experiments.session import Session, own_code_settings
+from onecycle_cli.experiments.session import Session
 from onecycle_cli.experiments.suggestions import numbers_in
 from onecycle_cli.recipe import Recipe, differences, result_settings, with_max_lr, with_values
 from onecycle_cli.run_dir.files import TUNE_STATE
