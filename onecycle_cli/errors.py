@@ -43,6 +43,13 @@ class MachineError(OnecycleError):
     exit_code = 5
 
 
+def missing_packages(what: str, packages: str, extra: str) -> MachineError:
+    """Returns the error that `what` needs optional packages which are not installed, and the extra that has them."""
+    return MachineError(
+        f"{what} needs {packages}, which cannot be imported.", f"Install it: pip install 'onecycle-cli[{extra}]'."
+    )
+
+
 class Terminated(BaseException):
     """Raised on SIGTERM. Like KeyboardInterrupt, it is not an Exception, so that no `except Exception` catches it."""
 

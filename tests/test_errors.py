@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from onecycle_cli.errors import all_from_utf8, from_utf8, to_utf8
+from onecycle_cli.errors import all_from_utf8, from_utf8, missing_packages, to_utf8
 
 
 @given(st.binary(max_size=20) | st.text(alphabet="\\x5cf9\udcff\udc80", max_size=20).map(os.fsencode))
@@ -31,3 +31,12 @@ def test_a_byte_that_is_not_utf8_is_written_in_hexadecimal() -> None:
 
 def test_every_text_in_a_json_value_is_read_back() -> None:
     assert all_from_utf8({"\\xff": ["\\x5cxff", 1, None]}) == {"\udcff": ["\\xff", 1, None]}
+
+
+def test_a_missing_package_is_an_error_of_the_machine_that_says_how_to_install_it() -> None:
+    error = missing_packages("The format onnx", "onnx and onnxscript", "export")
+    assert str(error) == (
+        "The format onnx needs onnx and onnxscript, which cannot be imported.\n"
+        "Install it: pip install 'onecycle-cli[export]'."
+    )
+    assert error.exit_code == 5

@@ -30,7 +30,7 @@ from onecycle_cli.data.labelled_images import (
     decoded_source,
     must_be_trained,
 )
-from onecycle_cli.errors import InputError, MachineError
+from onecycle_cli.errors import InputError, missing_packages
 from onecycle_cli.progress import Report, silent
 
 IMAGE_COLUMNS = ("image", "img", "picture", "photo", "pixels")
@@ -107,10 +107,7 @@ def import_pyarrow(source: str) -> None:
     try:
         import pyarrow  # noqa: F401
     except ImportError:
-        raise MachineError(
-            f"data.source {source} needs the library pyarrow, which is not installed.",
-            "Install it with: pip install 'onecycle-cli[parquet]'",
-        ) from None
+        raise missing_packages(f"data.source {source}", "pyarrow", "parquet") from None
 
 
 @contextmanager

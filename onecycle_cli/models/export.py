@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from onecycle_cli.errors import InputError, is_out_of_memory
+from onecycle_cli.errors import InputError, is_out_of_memory, missing_packages
 from onecycle_cli.models.weights import as_bytes, as_stored, from_bytes
 
 ENTRY = "onecycle.json"
@@ -63,11 +63,10 @@ class Format:
     needs: tuple[str, ...] = ()
 
     def must_be_installed(self) -> None:
-        """Raises `InputError` if a package that the format needs is missing."""
+        """Raises `MachineError` if a package that the format needs is missing."""
         missing = [name for name in self.needs if find_spec(name) is None]
         if missing:
-            needs = f"The format {self.name} needs {_listed(self.needs)}; {_listed(missing)} cannot be imported."
-            raise InputError(needs, "pip install 'onecycle-cli[export]'")
+            raise missing_packages(f"The format {self.name}", _listed(missing), "export")
 
 
 def written(network: nn.Module, shape: tuple[int, int, int], metadata: Metadata, form: Format) -> bytes:

@@ -46,7 +46,7 @@ def test_onnx_without_its_packages_says_how_to_install_them(
 ) -> None:
     monkeypatch.setitem(sys.modules, "onnx", None)
     result = onecycle("export", trained, "--format", "onnx")
-    assert result.exit_code == 2
+    assert result.exit_code == 5
     assert "pip install 'onecycle-cli[export]'" in result.stderr
 
 

@@ -233,7 +233,7 @@ def test_without_pyarrow_it_says_what_to_install(
 ) -> None:
     made = settings(path=write("a.parquet", [0, 1]))
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(MachineError, match="data.source parquet needs the library pyarrow") as caught:
+    with pytest.raises(MachineError, match="data.source parquet needs pyarrow, which cannot") as caught:
         read(made, silent)
     assert "pip install 'onecycle-cli[parquet]'" in caught.value.fix
 

@@ -17,7 +17,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from onecycle_cli.errors import InputError
+from onecycle_cli.errors import InputError, MachineError
 from onecycle_cli.models import network_from
 from onecycle_cli.models.export import ENTRY, FORMATS, Format, Normalized, read_back, written
 
@@ -186,8 +186,8 @@ def test_a_damaged_file_is_an_error(form: Format, network: nn.Module) -> None:
 
 def test_a_missing_package_is_told_with_the_line_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnxscript", None)
-    with pytest.raises(InputError, match="onnx, onnxruntime and onnxscript; onnxscript cannot be imported") as told:
+    with pytest.raises(MachineError, match="The format onnx needs onnxscript, which cannot be imported") as told:
         FORMATS["onnx"].must_be_installed()
-    assert told.value.fix == "pip install 'onecycle-cli[export]'"
+    assert told.value.fix == "Install it: pip install 'onecycle-cli[export]'."
     for name in ("torch-export", "torchscript", "safetensors"):
         FORMATS[name].must_be_installed()

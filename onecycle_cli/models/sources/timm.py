@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from torch import nn
 
-from onecycle_cli.errors import InputError, MachineError
+from onecycle_cli.errors import InputError, MachineError, missing_packages
 from onecycle_cli.models.building import NetworkSpec, Pretrained, unknown_network
 from onecycle_cli.models.own_code import OwnCode
 
@@ -97,10 +97,7 @@ def _timm() -> Any:
     try:
         import timm
     except ImportError:
-        raise MachineError(
-            "model.source is timm, and the package timm is not installed.",
-            "Install it: pip install 'onecycle-cli[timm]'.",
-        ) from None
+        raise missing_packages("model.source timm", "timm", "timm") from None
     return timm
 
 

@@ -68,7 +68,7 @@ def test_an_unknown_name_is_told_with_those_that_are_like_it(name: str, meant: s
 
 def test_without_timm_it_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "timm", None)
-    with pytest.raises(MachineError, match="the package timm is not installed") as caught:
+    with pytest.raises(MachineError, match="model.source timm needs timm, which cannot be imported") as caught:
         model(spec())
     assert "pip install 'onecycle-cli[timm]'" in caught.value.fix
 
