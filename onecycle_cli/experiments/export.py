@@ -82,8 +82,8 @@ def export(
     `normalization` is "inside" (the file takes images from 0 to 1) or "outside" (it takes normalized ones); None is
     inside where the format can hold it. Before anything is written, the bytes of the file are read back and compared
     with the model, on up to `most_checked` images of the recipe's test split, else of its validation split, else on
-    random images. `InputError` if the file exists, the format cannot express the network, or the answers are not the same;
-    `MachineError` if a package is missing.
+    random images. `InputError` if the file exists, the format cannot express the network, or the answers are not the
+    same; `MachineError` if a package is missing.
     """
     chosen = _format(form)
     inside = _is_inside(chosen, normalization)
