@@ -63,5 +63,5 @@ def test_without_pyarrow_it_says_what_to_install(
     saved: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(MachineError, match="data.source datasets needs the library pyarrow"):
+    with pytest.raises(MachineError, match="data.source datasets needs pyarrow"):
         read(settings(path=saved), silent)
