@@ -3,8 +3,8 @@
     python benchmarks/suggestion/measure.py truth             # all tasks: hours on two cores
     python benchmarks/suggestion/measure.py curves --task mnist-2000-resnet8-32
 
-`truth`: the 1cycle runs of each task over its grid of max_lr, three seeds each. `curves`: its range tests, five seeds
-each over each library's own range. `short`: cycles of a part of a run's length over the same grid. `decay`: cycles over
+`truth`: the 1cycle runs of each task over its grid of max_lr, five seeds each (the first tasks: three), and beyond its
+ends, two seeds. `curves`: its range tests, five seeds each over each library's own range. `short`: cycles of a part of a run's length over the same grid. `decay`: cycles over
 a grid of weight decay and max_lr, and the range tests of each weight decay. Rows are appended to
 benchmarks/results/suggestion/, one by one; what is there is not measured again. `--processes` runs so many at once,
 with a thread each; with 1 all is run in this process.
@@ -31,9 +31,10 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from filelock import FileLock
 from rows import append, csv_file
-from tasks import TASKS
+from tasks import TASKS, Task
 
-TRUTH_SEEDS = range(3)
+TRUTH_SEEDS = {"first": range(3), "fitted": range(5), "held out": range(5)}
+TAIL_SEEDS = range(2)
 CURVE_SEEDS = range(100, 105)
 """Other seeds than the truth's: a finder sees other weights and other batches than the runs it is judged by."""
 
@@ -83,20 +84,25 @@ def main() -> None:
 def jobs_of(what: str, names: Sequence[str], data: Path) -> list[partial[None]]:
     """What is to be measured of the tasks `names`, in parts that processes can share."""
     if what == "truth":
-        # Small jobs, so that no process is idle while the other does a whole grid.
-        thirds = range(3)
-        return [
-            partial(truth, name, data, seed, TASKS[name].grid[i::3])
+        # Small jobs, so that no process is idle while the other does a whole grid; one seed of all tasks, then the next.
+        jobs = [
+            (seed, partial(truth, name, data, seed, part))
             for name in names
-            for seed in TRUTH_SEEDS
-            for i in thirds
+            for seed in TRUTH_SEEDS[TASKS[name].part]
+            for part in _thirds(TASKS[name], seed)
         ]
+        return [job for _, job in sorted(jobs, key=lambda pair: pair[0])]
     if what == "short":
         return [partial(short, name, data, seed, part) for name in names for seed in SHORT_SEEDS for part in PARTS]
     if what == "decay":
         of_decay = [name for name in DECAY_TASKS if name in names]
         return [partial(decay, name, data, seed, wd) for name in of_decay for seed in DECAY_SEEDS for wd in DECAYS]
     return [partial(curves, name, data, seed) for name in names for seed in CURVE_SEEDS]
+
+
+def _thirds(task: Task, seed: int) -> list[Sequence[float]]:
+    max_lrs = sorted(task.grid + (task.tails if seed in TAIL_SEEDS else ()))
+    return [max_lrs[i::3] for i in range(3)]
 
 
 def truth(name: str, data: Path, seed: int, max_lrs: Sequence[float]) -> None:
@@ -172,6 +178,7 @@ class OneThread:
 
         from onecycle_cli.experiments.prepared_recipe import prepare
         from onecycle_cli.experiments.session import Session
+        from onecycle_cli.models import OwnCode
         from onecycle_cli.recipe import to_yaml, with_values
         from onecycle_cli.run_dir.run import RunDir
         from onecycle_cli.training.hardware import resolve_hardware
@@ -190,7 +197,7 @@ class OneThread:
             facts={"seed": seed},
             name=None,
         )
-        self.prepared = prepare(self.recipe, Session(run, hardware, lambda _: None))
+        self.prepared = prepare(self.recipe, Session(run, hardware, lambda _: None, OwnCode(trusted=True)))
 
     def close(self) -> None:
         """Removes the run's folder."""
@@ -203,9 +210,9 @@ class OneThread:
         """
         from onecycle_cli.experiments.planning import recipe_schedule
         from onecycle_cli.experiments.prepared_recipe import fresh
-        from onecycle_cli.recipe import with_values
+        from onecycle_cli.recipe import with_largest_max_lr, with_values
 
-        recipe = with_values(self.recipe, {"schedule.max_lr": max_lr})
+        recipe = with_largest_max_lr(self.recipe, max_lr)
         trainer = fresh(recipe, self.prepared)
         losses = []
         whole = recipe.schedule.epochs * self.prepared.train.steps_per_epoch
