@@ -4,10 +4,10 @@
     python benchmarks/suggestion/measure.py curves --task mnist-2000-resnet8-32
 
 `truth`: the 1cycle runs of each task over its grid of max_lr, five seeds each (the first tasks: three), and beyond its
-ends, two seeds. `curves`: its range tests, five seeds each over each library's own range. `short`: cycles of a part of a run's length over the same grid. `decay`: cycles over
-a grid of weight decay and max_lr, and the range tests of each weight decay. Rows are appended to
-benchmarks/results/suggestion/, one by one; what is there is not measured again. `--processes` runs so many at once,
-with a thread each; with 1 all is run in this process.
+ends, two seeds. `curves`: its range tests, five seeds each, over each library's own range. `short`: cycles of a part of
+a run's length over the same grid. `decay`: cycles over a grid of weight decay and max_lr, and the range tests of each
+weight decay. Rows are appended to benchmarks/results/suggestion/, one by one; what is there is not measured again.
+`--processes` runs so many at once, with a thread each; with 1 all is run in this process.
 """
 
 import argparse
@@ -84,7 +84,7 @@ def main() -> None:
 def jobs_of(what: str, names: Sequence[str], data: Path) -> list[partial[None]]:
     """What is to be measured of the tasks `names`, in parts that processes can share."""
     if what == "truth":
-        # Small jobs, so that no process is idle while the other does a whole grid; one seed of all tasks, then the next.
+        # Small jobs, so that no process waits while the other does a whole grid: a seed of all tasks, then the next.
         jobs = [
             (seed, partial(truth, name, data, seed, part))
             for name in names
