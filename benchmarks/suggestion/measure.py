@@ -6,7 +6,7 @@
 `truth`: the 1cycle runs of each task over its grid of max_lr, five seeds each (the first tasks: three), and beyond its
 ends, two seeds. `curves`: its range tests, five seeds each, over each library's own range. `short`: cycles of a part of
 a run's length over the same grid. `decay`: cycles over a grid of weight decay and max_lr, and the range tests of each
-weight decay. Rows are appended to benchmarks/results/suggestion/, one by one; what is there is not measured again.
+weight decay. `forms`: range tests of some tasks in other lengths, ranges and modes. Rows are appended to benchmarks/results/suggestion/, one by one; what is there is not measured again.
 `--processes` runs so many at once, with a thread each; with 1 all is run in this process.
 """
 
@@ -33,6 +33,8 @@ from filelock import FileLock
 from rows import append, csv_file
 from tasks import TASKS, Task
 
+from onecycle_cli.schedules import LrMomentum, Range
+
 TRUTH_SEEDS = {"first": range(3), "fitted": range(5), "held out": range(5)}
 TAIL_SEEDS = range(2)
 CURVE_SEEDS = range(100, 105)
@@ -53,6 +55,17 @@ RANGES = {"recipe": None, "fastai": (1e-7, 10.0), "Lightning": (1e-8, 1.0)}
 
 torch-lr-finder's and ignite's start is the optimizer's lr, which their examples set to 1e-7, like fastai."""
 
+FORM_TASKS = (
+    "digits-resnet8-64",
+    "mnist-2000-resnet8-32",
+    "cifar10-2000-cnn-without-norm-64",
+    "mnist-mlp-2048",
+    "trash-cnn-32-adamw",
+    "cifar10-2000-vit-64-adamw",
+)
+FORM_SEEDS = range(100, 103)
+LENGTHS = (40, 100, 200, 400, 1_000)
+
 CURVE_STEPS = 100
 FEWEST_STEPS = 10
 """Of a short cycle."""
@@ -64,7 +77,7 @@ HOPELESS = 30.0
 def main() -> None:
     """Shares the missing measurements among processes."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("truth", "curves", "short", "decay"))
+    parser.add_argument("what", choices=("truth", "curves", "short", "decay", "forms"))
     parser.add_argument("--task", choices=TASKS, action="append", help="may be given several times; default: all")
     parser.add_argument("--data", type=Path, default=Path("data"), help="the folder with cifar10/ and mnist/")
     parser.add_argument("--processes", type=int, default=2)
@@ -97,6 +110,8 @@ def jobs_of(what: str, names: Sequence[str], data: Path) -> list[partial[None]]:
     if what == "decay":
         of_decay = [name for name in DECAY_TASKS if name in names]
         return [partial(decay, name, data, seed, wd) for name in of_decay for seed in DECAY_SEEDS for wd in DECAYS]
+    if what == "forms":
+        return [partial(forms, name, data, seed) for name in FORM_TASKS if name in names for seed in FORM_SEEDS]
     return [partial(curves, name, data, seed) for name in names for seed in CURVE_SEEDS]
 
 
@@ -135,6 +150,26 @@ def curves(name: str, data: Path, seed: int) -> None:
             key = {"task": name, "seed": seed, "range": kind}
             keep("curves", *(key | {"lr": f"{lr:.5g}", "train_loss": f"{loss:.6g}"} for lr, loss in points))
             print(f"{name} seed {seed} {kind}: {len(points)} steps", flush=True)
+
+
+def forms(name: str, data: Path, seed: int) -> None:
+    """The range tests of a task in other forms, with one seed, that are not there yet."""
+    done = {(row["task"], int(row["seed"]), row["form"]) for row in rows("forms")}
+    with closing(OneThread(name, data, seed)) as trainer:
+        finder = trainer.recipe.find_lr
+        own = (finder.start_lr, finder.end_lr)
+        # A decade lower for AdamW, whose own range begins lower.
+        scale = 1.0 if trainer.recipe.optimizer.name == "sgd" else 0.1
+        tests: dict[str, Range] = {f"{steps} steps": Range(*own, steps, "exponential") for steps in LENGTHS}
+        tests |= {f"linear, {steps} steps": Range(*own, steps, "linear") for steps in (100, 1_000)}
+        for start, end in ((1e-5, 10), (1e-4, 100), (1e-3, 3)):
+            tests[f"{start:g} to {end:g}"] = Range(scale * start, scale * end, CURVE_STEPS, "exponential")
+        for form, lrs in tests.items():
+            if (name, seed, form) not in done:
+                points = list(trainer.steps_of(lrs))
+                key = {"task": name, "seed": seed, "form": form}
+                keep("forms", *(key | {"lr": f"{lr:.5g}", "train_loss": f"{loss:.6g}"} for lr, loss in points))
+                print(f"{name} seed {seed} {form}: {len(points)} steps", flush=True)
 
 
 def short(name: str, data: Path, seed: int, share: float) -> None:
@@ -233,19 +268,21 @@ class OneThread:
         }
 
     def range_test(self, start_lr: float, end_lr: float) -> Iterator[tuple[float, float]]:
-        """The lr and the loss of each step, up to one that is not finite or beyond hope."""
+        """The lr and the loss of each step of an exponential test of `CURVE_STEPS` steps."""
+        return self.steps_of(Range(start_lr, end_lr, CURVE_STEPS, "exponential"))
+
+    def steps_of(self, lrs: Range) -> Iterator[tuple[float, float]]:
+        """The lr and the loss of each step of a test, up to one that is not finite or beyond hope."""
         from onecycle_cli.experiments.prepared_recipe import fresh
         from onecycle_cli.recipe import finder_momentum
-        from onecycle_cli.schedules import LrMomentum, Range
 
-        lrs = Range(start_lr, end_lr, CURVE_STEPS, "exponential")
         momentum = finder_momentum(self.recipe)
         first = None
         for step in fresh(self.recipe, self.prepared).steps(lambda step: LrMomentum(lrs.lr(step), momentum)):
             loss = float(step.loss)
             first = first or loss
             yield step.lr, loss
-            if step.step == CURVE_STEPS - 1 or not loss <= HOPELESS * first:
+            if step.step == lrs.num_steps - 1 or not loss <= HOPELESS * first:
                 return
 
 
