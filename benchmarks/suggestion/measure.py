@@ -4,7 +4,7 @@
     python benchmarks/suggestion/measure.py curves --task mnist-2000-resnet8-32
 
 `truth`: the 1cycle runs of each task over its grid of max_lr, five seeds each (the first tasks: three), and beyond its
-ends, two seeds. `curves`: its range tests, five seeds each, over each library's own range. `short`: cycles of a part of
+ends, two seeds. `curves`: its range tests, five seeds each, and three over each library's own range. `short`: cycles of a part of
 a run's length over the same grid. `decay`: cycles over a grid of weight decay and max_lr, and the range tests of each
 weight decay. `forms`: range tests of some tasks in other lengths, ranges and modes. Rows are appended to
 benchmarks/results/suggestion/, one by one; what is there is not measured again. `--processes` runs so many at once,
@@ -40,6 +40,9 @@ TRUTH_SEEDS = {"first": range(3), "fitted": range(5), "held out": range(5)}
 TAIL_SEEDS = range(2)
 CURVE_SEEDS = range(100, 105)
 """Other seeds than the truth's: a finder sees other weights and other batches than the runs it is judged by."""
+
+PEER_SEEDS = CURVE_SEEDS[:3]
+"""The seeds with which the ranges of other libraries are tested too."""
 
 PARTS = (1 / 24, 1 / 12, 1 / 6)
 """Of a run's steps, that short cycles take."""
@@ -82,8 +85,9 @@ def main() -> None:
     parser.add_argument("--task", choices=TASKS, action="append", help="may be given several times; default: all")
     parser.add_argument("--data", type=Path, default=Path("data"), help="the folder with cifar10/ and mnist/")
     parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--seeds", type=int, default=5, help="the most seeds of a truth, to have all tasks early")
     asked = parser.parse_args()
-    jobs = jobs_of(asked.what, asked.task or list(TASKS), asked.data)
+    jobs = jobs_of(asked.what, asked.task or list(TASKS), asked.data, asked.seeds)
     for name in {job.args[0] for job in jobs}:  # before the processes, which must not both make a subset
         TASKS[name].resolved(asked.data)
     if asked.processes == 1:
@@ -95,14 +99,14 @@ def main() -> None:
             future.result()
 
 
-def jobs_of(what: str, names: Sequence[str], data: Path) -> list[partial[None]]:
+def jobs_of(what: str, names: Sequence[str], data: Path, seeds: int) -> list[partial[None]]:
     """What is to be measured of the tasks `names`, in parts that processes can share."""
     if what == "truth":
         # Small jobs, so that no process waits while the other does a whole grid: a seed of all tasks, then the next.
         jobs = [
             (seed, partial(truth, name, data, seed, part))
             for name in names
-            for seed in TRUTH_SEEDS[TASKS[name].part]
+            for seed in TRUTH_SEEDS[TASKS[name].part][:seeds]
             for part in _thirds(TASKS[name], seed)
         ]
         return [job for _, job in sorted(jobs, key=lambda pair: pair[0])]
@@ -141,7 +145,8 @@ def truth(name: str, data: Path, seed: int, max_lrs: Sequence[float]) -> None:
 def curves(name: str, data: Path, seed: int) -> None:
     """The range tests of a task with one seed that are not there yet."""
     done = {(row["task"], int(row["seed"]), row["range"]) for row in rows("curves")}
-    missing = [kind for kind in RANGES if (name, seed, kind) not in done]
+    ranges = RANGES if seed in PEER_SEEDS else ("recipe",)
+    missing = [kind for kind in ranges if (name, seed, kind) not in done]
     if not missing:
         return
     with closing(OneThread(name, data, seed)) as trainer:
