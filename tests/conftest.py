@@ -1,5 +1,6 @@
 """What several tests start from: tiny recipes, folders of images, and the command itself."""
 
+import gc
 import io
 import os
 import shutil
@@ -35,6 +36,12 @@ def pytest_configure() -> None:
     """Several workers with two threads each would wait for one another: 350 s instead of 95 s on two cores."""
     if "PYTEST_XDIST_WORKER" in os.environ:
         os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def pytest_collection_finish() -> None:
+    """Python need not look for garbage among what is imported by now: half a second each time, for 500,000 objects."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
