@@ -13,6 +13,7 @@ from typer.testing import Result
 CHAOS = Path(__file__).parent / "chaos.py"
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_while_a_checkpoint_is_written_ends_as_one_that_was_not(
     onecycle: Callable[..., Result],
 ) -> None:

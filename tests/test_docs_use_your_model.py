@@ -1,9 +1,14 @@
-"""The programs of docs/use-your-model.md run as they stand, without this package, and answer as `predict` does."""
+"""The programs of docs/use-your-model.md run as they stand, without this package, and answer as `predict` does.
 
-import os
+They run in this process, where torch is imported already; tests/models/test_export.py reads a file in another one.
+"""
+
+import contextlib
+import io
 import re
-import subprocess
+import runpy
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,7 +22,6 @@ PAGE = (Path(__file__).parent.parent / "docs" / "use-your-model.md").read_text()
 PROGRAMS = dict(re.findall(r"^### (.+?)\n.*?^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL))
 FORMATS = {"onnxruntime": "onnx", "PyTorch: torch.export": "torch-export", "PyTorch: TorchScript": "torchscript"}
 MOST_LINES = 30
-ALONE = 'import sys\nsys.modules["onecycle_cli"] = None  # its import fails\n'
 
 
 @pytest.fixture
@@ -32,13 +36,17 @@ def images() -> list[str]:
 
 
 def answers(name: str, model: str, images: list[str]) -> list[list[str]]:
-    """What a program prints: an image and its class a line."""
-    Path("program.py").write_text(ALONE + PROGRAMS[name])
-    words = [sys.executable, "-W", "ignore", "program.py", model, *images]
-    quiet = {"OMP_NUM_THREADS": "1", "PYTHONPATH": ""}
-    done = subprocess.run(words, env=os.environ | quiet, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-2000:]
-    return [line.split() for line in done.stdout.splitlines()]
+    """What a program prints, which cannot import this package: an image and its class a line."""
+    Path("program.py").write_text(PROGRAMS[name])
+    printed = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings(action="ignore"):
+        patch.setattr(sys, "argv", ["program.py", model, *images])
+        for imported in [one for one in sys.modules if one.split(".")[0] == "onecycle_cli"]:
+            patch.delitem(sys.modules, imported)
+        patch.setitem(sys.modules, "onecycle_cli", None)
+        with contextlib.redirect_stdout(printed):
+            runpy.run_path("program.py", run_name="__main__")
+    return [line.split() for line in printed.getvalue().splitlines()]
 
 
 def predicted(onecycle: Callable[..., Result], run: str, images: list[str]) -> list[list[str]]:

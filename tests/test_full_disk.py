@@ -1,10 +1,11 @@
 """A disk that is full, a limit on file sizes, a folder that vanishes: a clear error, and what was whole stays."""
 
 import os
+import resource
 import shutil
 import subprocess
 import sys
-import time
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -26,13 +27,28 @@ def words(tiny_digits: list[str]) -> list[str]:
     ]
 
 
-def begun(words: list[str], runs: Path) -> "subprocess.Popen[str]":
-    """The training as a process that has written two checkpoints."""
-    command = [sys.executable, "-m", "onecycle_cli", *words, "--runs-dir", str(runs), "--name", "full"]
-    running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    while len(list(runs.glob("full/checkpoint-*"))) < 2 and running.poll() is None:
-        time.sleep(0.01)
-    return running
+@pytest.fixture
+def disturbed(onecycle: Command, words: list[str]) -> Callable[[Path, Callable[[], object]], Result]:
+    """Trains in this process, and from another thread does something when there are two checkpoints."""
+
+    def run_it(runs: Path, then: Callable[[], object]) -> Result:
+        ended = threading.Event()
+
+        def disturb() -> None:
+            while not ended.wait(0.01):
+                if len(list(runs.glob("full/checkpoint-*"))) >= 2:
+                    then()
+                    return
+
+        thread = threading.Thread(target=disturb)
+        thread.start()
+        try:
+            return onecycle(*words, "--runs-dir", runs, "--name", "full")
+        finally:
+            ended.set()
+            thread.join()
+
+    return run_it
 
 
 @pytest.fixture(scope="module")
@@ -49,21 +65,20 @@ def must_be_as_undisturbed(onecycle: Command, words: list[str], run: Path, undis
     assert {name: (run / name).read_bytes() for name in KEPT} == undisturbed
 
 
-@pytest.mark.skipif(not hasattr(__import__("resource"), "prlimit"), reason="limits of another process: Linux alone")
 def test_a_limit_on_file_sizes_ends_the_run_which_resumes_from_the_checkpoint_before(
-    onecycle: Command, tmp_path: Path, words: list[str], undisturbed: dict[str, bytes]
+    onecycle: Command, tmp_path: Path, words: list[str], disturbed: Callable, undisturbed: dict[str, bytes]
 ) -> None:
-    import resource
-
-    running = begun(words, tmp_path / "runs")
-    resource.prlimit(running.pid, resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))
-    _, err = running.communicate(timeout=60)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        ended = disturbed(tmp_path / "runs", lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1])))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
     run = tmp_path / "runs" / "full"
-    assert running.returncode == 5
-    assert "File too large" in err
-    assert "checkpoint-" in err
-    assert "Traceback" not in err
-    assert "train --resume" in err
+    assert ended.exit_code == 5
+    assert "File too large" in ended.stderr
+    assert "checkpoint-" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert "train --resume" in ended.stderr
     assert not list(run.glob(".checkpoint-*"))
     must_be_as_undisturbed(onecycle, words, run, undisturbed)
 
@@ -87,11 +102,10 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 def test_a_full_disk_ends_the_run_which_resumes_when_there_is_room(
     onecycle: Command, small_disk: Path, words: list[str], undisturbed: dict[str, bytes]
 ) -> None:
-    running = begun(words, small_disk)
-    _, err = running.communicate(timeout=60)
-    assert running.returncode == 5
-    assert "No space left on device" in err
-    assert "Traceback" not in err
+    ended = onecycle(*words, "--runs-dir", small_disk, "--name", "full")
+    assert ended.exit_code == 5
+    assert "No space left on device" in ended.stderr
+    assert "Traceback" not in ended.stderr
     assert len(list(small_disk.glob("full/checkpoint-*"))) == 2
     subprocess.run(["mount", "-o", "remount,size=100m", str(small_disk)], check=True)
     must_be_as_undisturbed(onecycle, words, small_disk / "full", undisturbed)
@@ -104,14 +118,11 @@ def test_a_disk_that_cannot_be_written_to_is_told(onecycle: Command, small_disk:
     assert "Choose another folder" in result.stderr
 
 
-def test_a_run_whose_folder_vanishes_ends_with_a_clear_error(tmp_path: Path, words: list[str]) -> None:
-    running = begun(words, tmp_path / "runs")
-    (tmp_path / "runs" / "full").rename(tmp_path / "elsewhere")
-    _, err = running.communicate(timeout=60)
-    assert running.returncode == 5
-    assert "No such file or directory" in err
-    assert "Traceback" not in err
-    shutil.rmtree(tmp_path / "elsewhere")
+def test_a_run_whose_folder_vanishes_ends_with_a_clear_error(tmp_path: Path, disturbed: Callable) -> None:
+    ended = disturbed(tmp_path / "runs", lambda: (tmp_path / "runs" / "full").rename(tmp_path / "elsewhere"))
+    assert ended.exit_code == 5
+    assert "No such file or directory" in ended.stderr
+    assert "Traceback" not in ended.stderr
 
 
 @pytest.fixture

@@ -4,10 +4,11 @@ from types import ModuleType
 
 import pandas as pd
 import pytest
-import timm
 
 
 def test_they_are_thirty_or_more_different_ones_that_timm_has(module: Callable[[str], ModuleType]) -> None:
+    import timm
+
     networks = module("architectures").NETWORKS
     assert len({network.family for network in networks}) == len(networks) >= 30
     assert all(timm.is_model(network.architecture) for network in networks)
@@ -18,6 +19,8 @@ def test_they_are_thirty_or_more_different_ones_that_timm_has(module: Callable[[
 def test_a_network_gets_a_suggestion_and_a_training_and_is_not_run_again(
     start: Callable[..., str], image_folder: Callable[..., Path], results: Path
 ) -> None:
+    import timm
+
     folder = image_folder(*(f"{split}/{name}" for split in ("train", "test") for name in ("a", "b")), images=24)
     words = [
         "--set=find_lr.num_steps=20",

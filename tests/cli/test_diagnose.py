@@ -11,10 +11,13 @@ Command = Callable[..., Result]
 
 
 @pytest.fixture
-def two_runs(onecycle: Command, tiny_digits: list[str]) -> None:
-    onecycle("train", *tiny_digits, "--name", "short")
-    wild = ("--max-lr", 1000, "--set", "schedule.div_factor=1", "--weight-decay", 1)
-    onecycle("train", *tiny_digits, *wild, "--name", "wild")
+def two_runs(once: Callable, onecycle: Command, tiny_digits: list[str]) -> None:
+    def make() -> None:
+        onecycle("train", *tiny_digits, "--name", "short")
+        wild = ("--max-lr", 1000, "--set", "schedule.div_factor=1", "--weight-decay", 1)
+        onecycle("train", *tiny_digits, *wild, "--name", "wild")
+
+    once("a short training and one that diverges", make)
 
 
 @pytest.mark.usefixtures("two_runs")

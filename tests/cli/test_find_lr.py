@@ -53,7 +53,7 @@ def test_find_lr_json_is_one_object_with_the_run_and_the_summary(onecycle: Comma
 def test_find_lr_without_a_suggestion_exits_with_4_and_has_the_reason(
     onecycle: Command, tiny_digits: list[str]
 ) -> None:
-    low = ("--set", "find_lr.start_lr=1e-12", "--set", "find_lr.end_lr=1e-8")
+    low = ("--set", "find_lr.start_lr=1e-12", "--set", "find_lr.end_lr=1e-8", "--set", "find_lr.num_steps=10")
     for form in ((), ("--quiet",), ("--json",)):
         result = onecycle("find-lr", *tiny_digits, *low, *form)
         assert result.exit_code == 4

@@ -8,12 +8,12 @@ import pandas as pd
 import pytest
 from typer.testing import Result
 
+from onecycle_cli.experiments import batch_size
 from onecycle_cli.run_dir.run import RunDir
 
 Command = Callable[..., Result]
 
 
-@pytest.mark.draws
 def test_sweep_prints_means_over_seeds_a_verdict_and_the_training_that_follows(
     onecycle: Command, tiny_digits: list[str]
 ) -> None:
@@ -31,6 +31,7 @@ def test_sweep_prints_means_over_seeds_a_verdict_and_the_training_that_follows(
     assert "4 of 4 cells were run before." in again.stderr
 
 
+@pytest.mark.draws
 def test_sweep_quiet_prints_the_run_that_did_best_and_json_everything(
     onecycle: Command, tiny_digits: list[str]
 ) -> None:
@@ -72,7 +73,7 @@ def test_a_training_whose_range_tests_give_no_max_lr_is_a_row_with_its_reason(
         "--set",
         "find_lr.end_lr=1e-8",
         "--set",
-        "find_lr.num_steps=20",
+        "find_lr.num_steps=10",
     )
     result = onecycle("sweep", *tiny_digits, *low, "--param", "optimizer.weight_decay=1e-3,1e-4", "--name", "mine")
     assert result.exit_code == 3
@@ -147,15 +148,17 @@ def test_a_sweep_that_another_process_works_on_is_left_to_it(onecycle: Command, 
 
 
 def test_the_batch_size_preset_compares_sizes_at_equal_time_each_with_its_own_max_lr(
-    onecycle: Command, tiny_digits: list[str]
+    onecycle: Command, tiny_digits: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    words = ("sweep", *tiny_digits, "--preset", "batch-size", "--mode", "train")
+    monkeypatch.setattr(batch_size, "TIMED_SECONDS", 0.0)
+    few = ("--set", "data.valid_fraction=0.7")
+    words = ("sweep", *tiny_digits, *few, "--preset", "batch-size", "--mode", "train")
     result = onecycle(*words)
     assert result.exit_code == 0
     assert any(line.startswith("a run took  ") for line in result.stdout.splitlines())
     found = json.loads(onecycle(*words, "--json").stdout)
-    # Of 1,437 images, 512 would leave an epoch two steps.
-    assert [row["batch_size"] for row in found["rows"]] == [32, 64, 128, 256]
+    # Of 539 images, 256 would leave an epoch two steps.
+    assert [row["batch_size"] for row in found["rows"]] == [32, 64, 128]
     assert [row["epochs"] for row in found["rows"] if row["batch_size"] == 128] == [2]
     assert all(row["max_lr"] for row in found["rows"] if row["status"] == "finished")
     assert onecycle(*words, "--dry-run").exit_code == 2

@@ -42,7 +42,8 @@ def test_sweep_wd_quiet_prints_the_chosen_weight_decay_and_json_all_rows(
 
 
 def test_sweep_wd_without_any_suggestion_exits_with_4(onecycle: Command, tiny_digits: list[str]) -> None:
-    low = ("--set", "find_lr.start_lr=1e-12", "--set", "find_lr.end_lr=1e-8", "--weight-decays", "1e-3")
+    too_low = ("--set", "find_lr.start_lr=1e-12", "--set", "find_lr.end_lr=1e-8", "--set", "find_lr.num_steps=10")
+    low = (*too_low, "--weight-decays", "1e-3")
     result = onecycle("sweep-wd", *tiny_digits, *low)
     assert (result.exit_code, result.stdout) == (4, "")
     assert "No weight decay" in result.stderr

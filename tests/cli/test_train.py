@@ -7,6 +7,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import threading
 import time
 import warnings
 from collections.abc import Callable
@@ -204,7 +205,7 @@ def test_train_whose_own_range_test_is_refused_has_the_reason_in_its_json(
         "--set",
         "find_lr.end_lr=1e-8",
         "--set",
-        "find_lr.num_steps=20",
+        "find_lr.num_steps=10",
     )
     result = onecycle("train", *tiny_digits, *low, "--json", "--name", "refused")
     found = json.loads(result.stdout)
@@ -214,15 +215,58 @@ def test_train_whose_own_range_test_is_refused_has_the_reason_in_its_json(
     assert (quiet.exit_code, quiet.stdout, "never fell" in quiet.stderr) == (4, "", True)
 
 
+SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 143)]
+
+
+def must_be_interrupted(run: Path, err: str) -> None:
+    """The training `run`, whose rows and checkpoint are whole, and what it has said at its end."""
+    assert "Traceback" not in err
+    assert "It can go on: onecycle train --resume runs/long" in err
+    facts = json.loads((run / "run.json").read_text())
+    assert facts["status"] == "interrupted"
+    assert facts["ended"]
+    rows = len(pd.read_csv(run / "steps.csv"))
+    assert rows >= 5
+    # It ended after a step, with a checkpoint, though none was due for half a minute.
+    assert [path.name for path in run.glob("checkpoint-*")] == [f"checkpoint-{rows}.safetensors"]
+
+
+@pytest.mark.parametrize(("number", "code"), SIGNALS)
+def test_an_interrupted_run_says_so_and_keeps_its_rows(
+    onecycle: Command, tmp_path: Path, tiny_digits: list[str], number: int, code: int
+) -> None:
+    run, ended = tmp_path / "runs" / "long", threading.Event()
+
+    def interrupt() -> None:
+        """Sends the signal after some rows, or after a minute without them, but never after the command."""
+        until = time.monotonic() + 60
+        while not ended.wait(0.02):
+            steps = run / "steps.csv"
+            if time.monotonic() > until or (steps.exists() and steps.read_text().count("\n") > 5):
+                os.kill(os.getpid(), number)
+                return
+
+    # As from a terminal, whatever the tests themselves run under. Should the command leave a signal to its default, it
+    # meets this handler and no test ends.
+    before = {one: signal.signal(one, signal.default_int_handler) for one, _ in SIGNALS}
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    try:
+        result = onecycle("train", *tiny_digits, "--epochs", 100_000, "--name", "long")
+    finally:
+        ended.set()
+        thread.join()
+        for one, handler in before.items():
+            signal.signal(one, handler)
+    assert result.exit_code == code
+    must_be_interrupted(run, result.stderr)
+
+
 @pytest.mark.parametrize(
     ("number", "code"),
-    [
-        (signal.SIGINT, 130),
-        (signal.SIGTERM, 143),
-        pytest.param(signal.SIGHUP, 143, marks=pytest.mark.slow),
-    ],
+    [signals if signals[0] == signal.SIGINT else pytest.param(*signals, marks=pytest.mark.slow) for signals in SIGNALS],
 )
-def test_an_interrupted_run_says_so_and_keeps_its_rows(
+def test_a_process_that_is_interrupted_ends_so_too(
     tmp_path: Path, tiny_digits: list[str], number: int, code: int
 ) -> None:
     words = ["train", *tiny_digits, "--epochs", "100000", "--name", "long"]
@@ -240,15 +284,7 @@ def test_an_interrupted_run_says_so_and_keeps_its_rows(
     running.send_signal(number)
     _, err = running.communicate(timeout=60)
     assert running.returncode == code
-    assert "Traceback" not in err
-    assert "It can go on: onecycle train --resume runs/long" in err
-    facts = json.loads((steps.parent / "run.json").read_text())
-    assert facts["status"] == "interrupted"
-    assert facts["ended"]
-    rows = len(pd.read_csv(steps))
-    assert rows >= 5
-    # It ended after a step, with a checkpoint, though none was due for half a minute.
-    assert [path.name for path in steps.parent.glob("checkpoint-*")] == [f"checkpoint-{rows}.safetensors"]
+    must_be_interrupted(steps.parent, err)
 
 
 def stopped(tmp_path: Path, tiny_digits: list[str]) -> Path:
@@ -296,11 +332,17 @@ def test_what_does_not_go_with_resume_is_refused(onecycle: Command, words: tuple
     assert (result.exit_code, says in result.stderr) == (2, True)
 
 
+def shell_idioms() -> list[str]:
+    """What a person may type, as the README has it."""
+    found = re.findall(r"^```sh\n(.*?)^```", README.read_text(), re.MULTILINE | re.DOTALL)
+    assert len(found) == 2
+    return found
+
+
 @pytest.fixture
 def printed(tiny_digits: list[str]) -> Callable[[int], list[list[str]]]:
     """What a shell idiom of the README prints, but for a smaller network: a pipe, no TERM, no display, no install."""
-    idioms = re.findall(r"^```sh\n(.*?)^```", README.read_text(), re.MULTILINE | re.DOTALL)
-    assert len(idioms) == 2
+    idioms = shell_idioms()
     _, *smaller = tiny_digits
     start = f"""
         set -eu
@@ -320,6 +362,20 @@ def printed(tiny_digits: list[str]) -> Callable[[int], list[list[str]]]:
     return run
 
 
+def test_the_commands_of_the_first_shell_idiom_of_the_readme_print_what_the_shell_needs(
+    onecycle: Command, tiny_digits: list[str]
+) -> None:
+    _, *smaller = tiny_digits
+    (find,) = re.findall(r"^LR=\$\(onecycle (.*)\)$", shell_idioms()[0], re.MULTILINE)
+    (train,) = re.findall(r"^onecycle (.*)$", shell_idioms()[0], re.MULTILINE)
+    found = onecycle(*shlex.split(find), *smaller)
+    assert (found.exit_code, len(found.stdout.split())) == (0, 1)
+    trained = onecycle(*shlex.split(train.replace("$LR", found.stdout.rstrip("\n"))), *smaller)
+    assert trained.exit_code == 0, trained.stderr
+    assert 0 <= float(trained.stdout) <= 1
+
+
+@pytest.mark.slow
 def test_the_first_shell_idiom_of_the_readme_works_in_a_shell_without_a_terminal(printed: Callable) -> None:
     ((accuracy,),) = printed(0)
     assert 0 <= float(accuracy) <= 1

@@ -7,9 +7,16 @@ from pathlib import Path
 import pytest
 from typer.testing import Result
 
+from onecycle_cli.experiments import batch_size
 from onecycle_cli.recipe import to_yaml
 
 Command = Callable[..., Result]
+
+
+@pytest.fixture(autouse=True)
+def _few_timed_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second for each batch size makes its speed stable, which no test here needs."""
+    monkeypatch.setattr(batch_size, "TIMED_SECONDS", 0.0)
 
 
 def test_tune_prints_what_it_chose_and_the_training_that_follows(onecycle: Command, easy: Callable) -> None:

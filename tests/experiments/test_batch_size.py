@@ -1,7 +1,5 @@
 """Finding a batch size with real training steps on real digits."""
 
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -38,11 +36,11 @@ def new_run(tmp_path: Path) -> Callable[[Recipe], RunDir]:
 def found(
     tiny: Tiny, new_run: Callable[[Recipe], RunDir], monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., tuple[RunDir, FoundBatchSize]]:
-    """Finds a batch size for the tiny digits, with five timed steps a size."""
+    """Finds a batch size for 359 of the digits, with five timed steps a size."""
     monkeypatch.setattr(module, "TIMED_SECONDS", 0.0)
 
     def find(values: dict[str, Any] | None = None, report: Callable = silent) -> tuple[RunDir, FoundBatchSize]:
-        recipe = tiny(values)
+        recipe = tiny({"data.valid_fraction": 0.8} | (values or {}))
         run = new_run(recipe)
         return run, find_batch_size(recipe, Session(run, CPU, report))
 
@@ -55,16 +53,16 @@ def test_on_a_cpu_sizes_double_and_one_of_them_is_taken_for_its_speed(found: Cal
     sizes = [trial.batch_size for trial in result.trials]
     assert sizes == [16 * 2**n for n in range(len(sizes))]
     assert len(sizes) >= 3
-    assert sizes[-1] <= 1437  # the training images
+    assert sizes[-1] <= 359  # the training images
     assert result.batch_size in sizes
     assert {(trial.status, trial.peak_memory_gib) for trial in result.trials} == {(FITS, None)}
     assert "of the highest speed" in result.reason
-    assert result.steps_per_epoch == -(-1437 // result.batch_size)
+    assert result.steps_per_epoch == -(-359 // result.batch_size)
     table = pd.read_csv(run.path / "batch_size.csv")
     assert table["batch_size"].tolist() == sizes
     assert (table["images_per_second"] > 0).all()
     assert [line.split(":")[0] for line in news] == [f"batch size {size:,}" for size in sizes]
-    assert run.facts["images"]["train"] == 1437
+    assert run.facts["images"]["train"] == 359
 
 
 def test_no_batch_is_larger_than_the_training_images_whatever_the_recipe_says(found: Callable) -> None:
@@ -76,34 +74,6 @@ def test_a_training_after_it_is_the_one_without_it(found: Callable, tiny: Tiny, 
     before = train(tiny(), Session(new_run(tiny()), CPU, silent)).summary["valid_loss"]
     found({"data.valid_fraction": 0.9})
     assert train(tiny(), Session(new_run(tiny()), CPU, silent)).summary["valid_loss"] == before
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="the limit on memory is Linux's")
-def test_a_size_that_finds_no_memory_is_a_trial_like_any_other(
-    tmp_path: Path, tiny: Tiny, image_folder: Callable[..., Path]
-) -> None:
-    folder = image_folder("train/a", "train/b", "test/a", "test/b", images=10)
-    images = {"data.source": "image_folder", "data.path": str(folder), "data.valid_fraction": 0.0}
-    recipe = tiny(images | {"data.image_size": 1024, "model.width": 16})
-    (tmp_path / "recipe.yaml").write_text(to_yaml(recipe))
-    code = """
-import resource
-import torch
-from onecycle_cli import cli
-from onecycle_cli.experiments import batch_size
-
-pages = int(open("/proc/self/statm").read().split()[0])
-most = pages * resource.getpagesize() + 4 * 2**30
-resource.setrlimit(resource.RLIMIT_AS, (most, most))
-cli.main()
-"""
-    # 256 channels of a million pixels are 1 GiB in float32, 16 GiB for 16 images: the first layer finds no room. Nearer
-    # to the limit it might be oneDNN that finds none, and ends the process.
-    words = [sys.executable, "-c", code, "find-batch-size", "recipe.yaml", "--name", "sized"]
-    done = subprocess.run(words, capture_output=True, text=True)
-    assert done.returncode == 5, done.stderr
-    assert "batch size 16: out of memory\nerror: Not even the smallest batch fits" in done.stderr
-    assert (tmp_path / "runs/sized/batch_size.csv").read_text().splitlines()[1:] == ["16,out of memory,,"]
 
 
 @pytest.mark.gpu

@@ -36,12 +36,18 @@ def new_run(tmp_path: Path) -> Callable[..., RunDir]:
 
 
 @pytest.fixture
-def trained(new_run: Callable, tiny: Tiny) -> Callable[..., RunDir]:
+def trained(new_run: Callable, tiny: Tiny, copied: Callable) -> Callable[..., RunDir]:
+    """The training of the tiny recipe with some values, which is run once; each test gets a copy."""
+
     def run_it(values: dict | None = None) -> RunDir:
-        recipe = tiny(values)
-        run = new_run(recipe)
-        train(recipe, Session(run, CPU, silent))
-        return run
+        def make() -> tuple[RunDir, None]:
+            recipe = tiny(values)
+            run = new_run(recipe)
+            train(recipe, Session(run, CPU, silent))
+            return run, None
+
+        run, _ = copied(str(values or {}), make)
+        return RunDir(run.path)
 
     return run_it
 

@@ -34,13 +34,21 @@ def new_run(tmp_path: Path) -> Callable[[Recipe], RunDir]:
     return make
 
 
+@pytest.fixture(scope="module")
+def kept() -> list[Path]:
+    """The folder of `trained`, from the first test that asks on."""
+    return []
+
+
 @pytest.fixture
-def trained(tiny: Tiny, new_run: Callable) -> Path:
-    """The folder of a training on the digits."""
-    recipe = tiny()
-    run = new_run(recipe)
-    train(recipe, Session(run, CPU, silent))
-    return run.path
+def trained(kept: list[Path], tiny: Tiny, new_run: Callable) -> Path:
+    """The folder of a training on the digits, which the tests only read."""
+    if not kept:
+        recipe = tiny()
+        run = new_run(recipe)
+        train(recipe, Session(run, CPU, silent))
+        kept.append(run.path)
+    return kept[0]
 
 
 @pytest.fixture
@@ -162,13 +170,13 @@ def test_a_trained_torchvision_network_is_started_from_loaded_and_told_from_ours
         begun(photos(image_folder, "a", "b") | {"model.init": str(run.path), "model.architecture": "resnet18"})
 
 
-def test_a_model_saved_before_there_were_sources_is_one_of_ours(trained: Path, begun: Callable) -> None:
+def test_a_model_saved_before_there_were_sources_is_one_of_ours(trained: Path, begun: Callable, tmp_path: Path) -> None:
     weights, header = load_weights(trained / "model.safetensors")
     older = {name: value for name, value in header.model.items() if name != "source"}
-    save_weights(trained / "older.safetensors", weights, dataclasses.replace(header, model=older))
-    started, _ = begun({"model.init": str(trained / "older.safetensors")})
+    save_weights(tmp_path / "older.safetensors", weights, dataclasses.replace(header, model=older))
+    started, _ = begun({"model.init": str(tmp_path / "older.safetensors")})
     assert torch.equal(started["stem.0.weight"], weights["stem.0.weight"])
-    assert load_model(trained / "older.safetensors").classes == header.classes
+    assert load_model(tmp_path / "older.safetensors").classes == header.classes
 
 
 def test_a_model_that_is_not_there_is_told(tmp_path: Path, begun: Callable) -> None:

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -36,17 +37,35 @@ for words in json.loads(sys.argv[1]):
             ends.append((end.code, out.getvalue(), err.getvalue()))
 print(json.dumps(ends))
 """
-COMMANDS = {"find-lr": [], "train": ["--max-lr", "0.1"]}
+COMMANDS = {"find-lr": [], "train": ["--max-lr", "0.1"], "find-batch-size": []}
 FILES = {"find-lr": {"lr_range.csv"}, "train": {"epochs.csv", "steps.csv", "images.npy"}}
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the limit on memory is Linux's")
-def test_the_batch_size_the_guess_and_the_command_are_told_and_nothing_is_half_written(
-    tmp_path: Path, tiny: Tiny, image_folder: Callable[..., Path]
-) -> None:
+@dataclass(frozen=True)
+class End:
+    """How a command ended: its exit code, what it printed, the folder of its run."""
+
+    code: int
+    out: str
+    err: str
+    run: Path
+
+
+@pytest.fixture(scope="module")
+def kept() -> dict[str, End]:
+    """What `ends` gives, from the first test that asks on."""
+    return {}
+
+
+@pytest.fixture
+def ends(kept: dict[str, End], tmp_path: Path, tiny: Tiny, image_folder: Callable[..., Path]) -> dict[str, End]:
+    """The end of each command in a process without enough memory: one process for all, since its start is slow."""
+    if kept:
+        return kept
     folder = image_folder("train/a", "train/b", "test/a", "test/b", images=10)
     images = {"data.source": "image_folder", "data.path": str(folder), "data.valid_fraction": 0.0}
-    # As for find-batch-size: 1 GiB for each image in the first layer alone, so that it is torch that finds none.
+    # 256 channels of a million pixels are 1 GiB in float32, for each image: the first layer finds no room. Nearer to
+    # the limit it might be oneDNN that finds none, and ends the process.
     huge = {"data.image_size": 1024, "data.batch_size": 20, "model.width": 16}
     recipe = tiny(images | huge | {"schedule.epochs": 4})  # of one step each, since a cycle takes more than two
     (tmp_path / "recipe.yaml").write_text(to_yaml(recipe))
@@ -54,14 +73,33 @@ def test_the_batch_size_the_guess_and_the_command_are_told_and_nothing_is_half_w
     done = subprocess.run([sys.executable, "-c", LIMITED, json.dumps(words)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     for command, (code, out, err) in zip(COMMANDS, json.loads(done.stdout), strict=True):
-        assert (code, out) == (5, ""), err
-        *_, what, fix = err.splitlines()
+        kept[command] = End(code, out, err, tmp_path / "runs" / command)
+    return kept
+
+
+LINUX = pytest.mark.skipif(sys.platform != "linux", reason="the limit on memory is Linux's")
+
+
+@LINUX
+def test_a_size_that_finds_no_memory_is_a_trial_like_any_other(ends: dict[str, End]) -> None:
+    found = ends["find-batch-size"]
+    assert found.code == 5, found.err
+    assert "batch size 16: out of memory\nerror: Not even the smallest batch fits" in found.err
+    assert (found.run / "batch_size.csv").read_text().splitlines()[1:] == ["16,out of memory,,"]
+
+
+@LINUX
+def test_the_batch_size_the_guess_and_the_command_are_told_and_nothing_is_half_written(ends: dict[str, End]) -> None:
+    for command, its_files in FILES.items():
+        end = ends[command]
+        assert (end.code, end.out) == (5, ""), end.err
+        *_, what, fix = end.err.splitlines()
         where = "with data.batch_size 20, of images of 1024x1024 pixels"
         assert what.startswith(f"error: Out of memory {where}: can't alloc")
         told = f"Half of it, --batch-size 8, is a guess; `onecycle find-batch-size runs/{command}/recipe.yaml`"
         assert fix.startswith(told)
-        files = {path.name: path.read_text(errors="replace") for path in (tmp_path / "runs" / command).iterdir()}
-        assert files.keys() - {".lock"} == FILES[command] | {"recipe.yaml", "run.json"}
+        files = {path.name: path.read_text(errors="replace") for path in end.run.iterdir()}
+        assert files.keys() - {".lock"} == its_files | {"recipe.yaml", "run.json"}
         facts = json.loads(files["run.json"])
         assert facts["status"] == "failed"
         assert "Out of memory with data.batch_size 20" in facts["error"]

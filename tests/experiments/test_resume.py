@@ -48,6 +48,14 @@ def stopped(folder: Path, recipe: Recipe, step: int, work: str = "training", **f
     return run
 
 
+@pytest.fixture
+def stopped_at_15(tmp_path: Path, tiny: Tiny, copied: Callable) -> RunDir:
+    """A training of the tiny recipe that is stopped at step 15, in the second of its two epochs."""
+    recipe = tiny({"runtime.checkpoint_seconds": 0})
+    run, _ = copied("stopped", lambda: (stopped(tmp_path, recipe, 15), None))
+    return run
+
+
 def resumed(run: RunDir, **how: Any) -> dict[str, Any]:
     return resume(run, silent, **how).summary
 
@@ -70,7 +78,7 @@ def results(run: RunDir) -> dict[str, object]:
     epochs = pd.read_csv(run.path / "epochs.csv", dtype=str).drop(columns=["seconds", "images_per_second"])
     names = ["steps.csv", "lr_range.csv", "model.safetensors", "best.safetensors"]
     files = {name: (run.path / name).read_bytes() for name in names if (run.path / name).is_file()}
-    return files | {"epochs.csv": epochs.to_csv(), "summary": {**run.summary, "seconds": None}}
+    return files | {"epochs.csv": epochs.to_csv(), "summary": {**run.summary, "seconds": None}, "status": run.status}
 
 
 AVERAGED = {"runtime.ema": 0.9, "runtime.save_best": True, "data.accumulate": 3, "optimizer.max_grad_norm": 0.5}
@@ -86,14 +94,14 @@ KINDS = {
     "averaged": AVERAGED,
     "averaged stages": AVERAGED | {"fine_tune": {"stages": STAGES, "train_frozen_norms": False}, "model.dropout": 0.2},
 }
-QUICK = {("sgd", 0), ("sgd", 11), ("sgd", 12), ("sgd", 30), ("adamw", 11), ("nesterov", 12), ("stages", 11)}
-QUICK |= {("augmentation", 30), ("averaged", 12), ("averaged stages", 30)}
+QUICK = {("sgd", 0), ("sgd", 5), ("sgd", 6), ("sgd", 15), ("adamw", 5), ("nesterov", 6), ("stages", 5)}
+QUICK |= {("augmentation", 15), ("averaged", 6), ("averaged stages", 15)}
 """What `make test` stops: one kind everywhere, the others at one place; `make test-slow` stops all of them."""
 
 STOPS = [
     pytest.param(KINDS[kind], step, id=f"{kind}-{step}", marks=() if (kind, step) in QUICK else pytest.mark.slow)
     for kind in KINDS
-    for step in (0, 11, 12, 30)
+    for step in (0, 5, 6, 15)
 ]
 
 
@@ -101,11 +109,12 @@ STOPS = [
 def test_it_ends_with_the_same_bits_wherever_it_was_stopped(
     tmp_path: Path, tiny: Tiny, values: dict[str, Any], step: int
 ) -> None:
-    recipe = tiny({"schedule.epochs": 3, "runtime.checkpoint_seconds": 0} | values)
-    run = stopped(tmp_path, recipe, step + 12 * recipe.schedule.start_epoch)
+    # Of 359 images: six steps an epoch, the last of them smaller.
+    images = {"data.valid_fraction": 0.8, "data.batch_size": 64}
+    recipe = tiny(images | {"schedule.epochs": 3, "runtime.checkpoint_seconds": 0} | values)
+    run = stopped(tmp_path, recipe, step + 6 * recipe.schedule.start_epoch)
     resumed(run)
     assert results(run) == whole(tmp_path, recipe)
-    assert run.status == "finished"
 
 
 def test_it_may_be_stopped_again_and_again(tmp_path: Path, tiny: Tiny) -> None:
@@ -121,10 +130,11 @@ def test_it_may_be_stopped_again_and_again(tmp_path: Path, tiny: Tiny) -> None:
             resume(run, stop)
     resumed(run)
     assert results(run) == whole(tmp_path, recipe)
+    assert run.status == "finished"
 
 
-def test_rows_past_the_checkpoint_are_cut_and_there_is_one_header(tmp_path: Path, tiny: Tiny) -> None:
-    run = stopped(tmp_path, tiny({"runtime.checkpoint_seconds": 0}), 15)
+def test_rows_past_the_checkpoint_are_cut_and_there_is_one_header(stopped_at_15: RunDir) -> None:
+    run = stopped_at_15
     assert newest_checkpoint(run, silent).position.step == 15
     with (run.path / "steps.csv").open("a") as steps:
         steps.write("16,2,0.1,0.9")  # and the next one came half-way to the disk
@@ -135,9 +145,10 @@ def test_rows_past_the_checkpoint_are_cut_and_there_is_one_header(tmp_path: Path
 
 
 @pytest.mark.parametrize("damaged", ["", "[]\n", "epoch,step\n1,11\n"])
-def test_the_epochs_before_the_checkpoint_are_written_again(tmp_path: Path, tiny: Tiny, damaged: str) -> None:
-    recipe = tiny({"runtime.checkpoint_seconds": 0})
-    run = stopped(tmp_path, recipe, 15)
+def test_the_epochs_before_the_checkpoint_are_written_again(
+    tmp_path: Path, tiny: Tiny, stopped_at_15: RunDir, damaged: str
+) -> None:
+    recipe, run = tiny({"runtime.checkpoint_seconds": 0}), stopped_at_15
     (run.path / "epochs.csv").write_text(damaged)
     resumed(run)
     assert results(run) == whole(tmp_path, recipe)
@@ -154,9 +165,9 @@ def test_without_a_checkpoint_it_begins_again_in_the_same_folder(tmp_path: Path,
 @pytest.mark.parametrize("max_lr", [None, pytest.param([0.01, 0.1], marks=pytest.mark.slow)])
 @pytest.mark.parametrize(("work", "step"), [("range test", 20), ("training", 3), ("training", 14)])
 def test_a_range_test_that_was_stopped_is_run_again_and_one_that_ended_is_not(
-    tmp_path: Path, tiny: Tiny, max_lr: object, work: str, step: int
+    tmp_path: Path, easy: Tiny, max_lr: object, work: str, step: int
 ) -> None:
-    recipe = tiny({"schedule.max_lr": max_lr, "model.width": 1, "runtime.checkpoint_seconds": 0})
+    recipe = easy({"schedule.max_lr": max_lr, "runtime.checkpoint_seconds": 0})
     run = stopped(tmp_path, recipe, step, work, auto=True)
     before = (run.path / "lr_range.csv").stat().st_mtime_ns
     resumed(run)
@@ -212,17 +223,16 @@ def test_images_that_have_changed_are_refused_unless_forced(
     assert resumed(run, force=True)["epochs"] == 2
 
 
-def test_rows_that_are_gone_are_told(tmp_path: Path, tiny: Tiny) -> None:
-    run = stopped(tmp_path, tiny({"runtime.checkpoint_seconds": 0}), 15)
+def test_rows_that_are_gone_are_told(stopped_at_15: RunDir) -> None:
+    run = stopped_at_15
     lines = (run.path / "steps.csv").read_text().splitlines(keepends=True)
     (run.path / "steps.csv").write_text("".join(lines[:8]))
     with pytest.raises(InputError, match=r"steps.csv has 7 rows, but its checkpoint comes after 15"):
         resumed(run)
 
 
-def test_another_length_is_refused_with_what_it_would_do_to_lr(tmp_path: Path, tiny: Tiny) -> None:
-    recipe = tiny({"runtime.checkpoint_seconds": 0})
-    run = stopped(tmp_path, recipe, 15)
+def test_another_length_is_refused_with_what_it_would_do_to_lr(tiny: Tiny, stopped_at_15: RunDir) -> None:
+    recipe, run = tiny({"runtime.checkpoint_seconds": 0}), stopped_at_15
     longer = with_values(recipe, {"schedule.epochs": 4})
     now, then = (recipe_schedule(one, 12)(15).lr for one in (recipe, longer))
     told = f"At step 15, lr is {now:.3g} in a cycle of 2 epochs (24 steps), and {then:.3g} in one of 4 epochs"
@@ -236,9 +246,8 @@ def test_another_length_is_refused_with_what_it_would_do_to_lr(tmp_path: Path, t
             resumption(run, silent, epochs=epochs)
 
 
-def test_asked_to_it_goes_on_in_a_cycle_of_another_length(tmp_path: Path, tiny: Tiny) -> None:
-    recipe = tiny({"runtime.checkpoint_seconds": 0})
-    run = stopped(tmp_path, recipe, 15)
+def test_asked_to_it_goes_on_in_a_cycle_of_another_length(tiny: Tiny, stopped_at_15: RunDir) -> None:
+    recipe, run = tiny({"runtime.checkpoint_seconds": 0}), stopped_at_15
     summary = resumed(run, epochs=4, reschedule=True)
     assert summary["epochs"] == 4
     assert load(run.path / "recipe.yaml").schedule.epochs == 4
@@ -258,9 +267,10 @@ def test_the_length_cannot_change_before_the_first_checkpoint_nor_in_stages(tmp_
         resumption(run, silent, epochs=4, reschedule=True)
 
 
-def test_a_damaged_checkpoint_is_told_and_the_one_before_is_used(tmp_path: Path, tiny: Tiny) -> None:
-    recipe = tiny({"runtime.checkpoint_seconds": 0})
-    run = stopped(tmp_path, recipe, 15)
+def test_a_damaged_checkpoint_is_told_and_the_one_before_is_used(
+    tmp_path: Path, tiny: Tiny, stopped_at_15: RunDir
+) -> None:
+    recipe, run = tiny({"runtime.checkpoint_seconds": 0}), stopped_at_15
     newest = run.path / "checkpoint-15.safetensors"
     content = bytearray(newest.read_bytes())
     content[-1] ^= 1
@@ -272,8 +282,8 @@ def test_a_damaged_checkpoint_is_told_and_the_one_before_is_used(tmp_path: Path,
     assert results(run) == whole(tmp_path, recipe)
 
 
-def test_where_all_checkpoints_are_damaged_it_does_not_begin_again_unasked(tmp_path: Path, tiny: Tiny) -> None:
-    run = stopped(tmp_path, tiny({"runtime.checkpoint_seconds": 0}), 15)
+def test_where_all_checkpoints_are_damaged_it_does_not_begin_again_unasked(stopped_at_15: RunDir) -> None:
+    run = stopped_at_15
     for path in run.path.glob("checkpoint-*"):
         path.write_bytes(b"")
     with pytest.raises(InputError, match="is damaged"):

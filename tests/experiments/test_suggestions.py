@@ -27,10 +27,14 @@ Tiny = Callable[..., Recipe]
 
 
 @pytest.fixture
-def tested(tmp_path: Path, tiny: Tiny) -> Callable[..., tuple[RunDir, Suggestion]]:
-    """Runs a tiny range test; gives the run and the suggestion."""
+def tested(tmp_path: Path, tiny: Tiny, copied: Callable) -> Callable[..., tuple[RunDir, Suggestion]]:
+    """Runs a tiny range test, once for all tests; gives a copy of the run, and the suggestion."""
 
     def run_it(repeats: int = 1) -> tuple[RunDir, Suggestion]:
+        run, suggestion = copied(str(repeats), lambda: anew(repeats))
+        return run, suggestion
+
+    def anew(repeats: int) -> tuple[RunDir, Suggestion]:
         recipe, cpu = tiny(), Hardware(torch.device("cpu"), "float32")
         facts, text = {"precision": "float32"}, to_yaml(recipe)
         runs = tmp_path / "runs"

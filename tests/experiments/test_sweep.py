@@ -16,7 +16,7 @@ from typer.testing import Result
 from onecycle_cli.errors import InputError
 from onecycle_cli.experiments.session import Session
 from onecycle_cli.experiments.sweep import Sweep, SweepPlan, joined, sweep, sweep_name
-from onecycle_cli.progress import silent
+from onecycle_cli.progress import Progress, silent
 from onecycle_cli.recipe import Recipe, to_yaml
 from onecycle_cli.run_dir.run import RunDir
 from onecycle_cli.training.hardware import Hardware
@@ -81,6 +81,32 @@ def test_range_tests_have_what_their_curves_say_and_an_overlay(new_run: Callable
     assert result.ranking == []
 
 
+def test_a_sweep_that_was_interrupted_goes_on_and_ends_with_the_same_table(new_run: Callable, tiny: Tiny) -> None:
+    plan = SweepPlan(tiny({"schedule.epochs": 1}), "train", DECAYS, 2)
+    whole, stopped = new_run(), new_run()
+    swept(plan, whole)
+    table = stopped.path / "sweep.csv"
+
+    def rows() -> int:
+        return len(table.read_text().splitlines()) - 1 if table.is_file() else 0
+
+    def stop(news: object) -> None:
+        if rows() == 2 and isinstance(news, Progress) and news.done == 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        sweep(joined(plan, stopped, "float32"), Session(stopped, CPU, stop), jobs=1, source="digits")
+    assert rows() == 2
+    before = {path: path.read_bytes() for path in stopped.path.glob("*/summary.json")}
+    assert len(before) == 2
+    swept(plan, stopped)
+    assert rows() == 4
+    assert {path: path.read_bytes() for path in before} == before  # what had ended is not run again
+    for name in ("sweep.csv", "ranking.csv"):
+        assert (stopped.path / name).read_bytes() == (whole.path / name).read_bytes()
+
+
+@pytest.mark.slow
 def test_a_sweep_that_was_killed_goes_on_and_ends_with_the_same_table(
     onecycle: Callable[..., Result], tiny_digits: list[str], tmp_path: Path
 ) -> None:

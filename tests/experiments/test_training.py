@@ -47,8 +47,26 @@ def trained(new_run: Callable, tiny: Tiny) -> Callable[..., tuple[RunDir, Traini
     return run_it
 
 
-def test_steps_follow_the_schedule_one_row_each(trained: Callable, tiny: Tiny) -> None:
-    run, _ = trained()
+@pytest.fixture(scope="module")
+def kept() -> dict[str, tuple[RunDir, Training]]:
+    """The trainings of `once`, by their values."""
+    return {}
+
+
+@pytest.fixture
+def once(trained: Callable, kept: dict[str, tuple[RunDir, Training]]) -> Callable[..., tuple[RunDir, Training]]:
+    """As `trained`, for tests that only read what a training left: the same values are trained with once for all."""
+
+    def run_it(values: dict[str, Any] | None = None) -> tuple[RunDir, Training]:
+        if str(values) not in kept:
+            kept[str(values)] = trained(values)
+        return kept[str(values)]
+
+    return run_it
+
+
+def test_steps_follow_the_schedule_one_row_each(once: Callable, tiny: Tiny) -> None:
+    run, _ = once()
     steps = pd.read_csv(run.path / "steps.csv")
     assert steps.columns.tolist() == ["step", "epoch", "lr", "momentum", "train_loss"]
     assert steps["step"].tolist() == list(range(24))
@@ -58,8 +76,8 @@ def test_steps_follow_the_schedule_one_row_each(trained: Callable, tiny: Tiny) -
     assert steps["momentum"].tolist() == pytest.approx([at(step).momentum for step in range(24)], rel=1e-8)
 
 
-def test_epochs_sum_up_their_steps(trained: Callable) -> None:
-    run, ended = trained()
+def test_epochs_sum_up_their_steps(once: Callable) -> None:
+    run, ended = once()
     steps, epochs = (pd.read_csv(run.path / name) for name in ("steps.csv", "epochs.csv"))
     assert epochs["epoch"].tolist() == [1, 2]
     assert epochs["step"].tolist() == [11, 23]
@@ -101,10 +119,10 @@ def test_it_learns_the_digits_and_leaves_all_its_files(trained: Callable) -> Non
 
 
 def test_the_same_recipe_gives_the_same_bits_with_or_without_a_range_test_before(
-    trained: Callable, new_run: Callable, tiny: Tiny
+    once: Callable, trained: Callable, new_run: Callable, tiny: Tiny
 ) -> None:
-    one, _ = trained({"model.dropout": 0.2})
-    find_lr(tiny({"model.dropout": 0.2}), Session(new_run(tiny()), CPU, silent))
+    one, _ = once({"model.dropout": 0.2})
+    find_lr(tiny({"model.dropout": 0.2, "find_lr.num_steps": 10}), Session(new_run(tiny()), CPU, silent))
     torch.manual_seed(99)
     other, _ = trained({"model.dropout": 0.2})
     assert (one.path / "steps.csv").read_bytes() == (other.path / "steps.csv").read_bytes()
@@ -112,15 +130,15 @@ def test_the_same_recipe_gives_the_same_bits_with_or_without_a_range_test_before
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
 
 
-def test_another_seed_gives_another_run(trained: Callable) -> None:
-    one, other = (pd.read_csv(trained({"seed": seed})[0].path / "steps.csv") for seed in (0, 1))
+def test_another_seed_gives_another_run(once: Callable) -> None:
+    one, other = (pd.read_csv(once(values)[0].path / "steps.csv") for values in (None, {"seed": 1}))
     assert one["train_loss"][0] != other["train_loss"][0]
 
 
 def test_the_csv_does_not_depend_on_how_often_the_device_is_looked_at(
-    trained: Callable, monkeypatch: pytest.MonkeyPatch
+    once: Callable, trained: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    every_step, _ = trained()
+    every_step, _ = once()
     elsewhere = Hardware(torch.device("meta"), "float32")  # only its type is asked for: it is no CPU
     monkeypatch.setattr(module, "in_blocks", lambda steps, _, size: in_blocks(steps, elsewhere, size))
     in_sevens, _ = trained({"runtime.log_every": 7})
@@ -145,14 +163,17 @@ def test_a_run_that_ends_no_better_than_chance_is_collapsed(trained: Callable) -
     assert ended.summary["train_loss"] >= 2.3025
 
 
-def test_without_a_max_lr_the_range_test_finds_it_in_the_same_folder(trained: Callable, tiny: Tiny) -> None:
-    run, ended = trained({"schedule.max_lr": None, "model.width": 1})
+def test_without_a_max_lr_the_range_test_finds_it_in_the_same_folder(new_run: Callable, easy: Tiny) -> None:
+    recipe = easy({"schedule.max_lr": None})
+    run = new_run(recipe)
+    ended = train(recipe, Session(run, CPU, silent))
     found = run.read_json("suggestion.json")["max_lr"]
     assert ended.summary["max_lr"] == found
-    recipe = load(run.path / "recipe.yaml")
-    assert recipe == tiny({"schedule.max_lr": found, "model.width": 1})
+    kept = load(run.path / "recipe.yaml")
+    assert kept == easy({"schedule.max_lr": found})
     assert {"lr_range.csv", "lr_range.png"} <= {path.name for path in run.path.iterdir()}
-    alone, _ = trained({"schedule.max_lr": found, "model.width": 1})
+    alone = new_run(kept)
+    train(kept, Session(alone, CPU, silent))
     assert (run.path / "steps.csv").read_bytes() == (alone.path / "steps.csv").read_bytes()
 
 
@@ -175,8 +196,8 @@ def test_a_tiny_lr_of_the_body_leaves_it_all_but_as_it_was(trained: Callable) ->
     assert not torch.allclose(after["head.weight"], initial["head.weight"], atol=1e-3)
 
 
-def test_what_is_found_keeps_the_ratios_of_the_recipe(trained: Callable, new_run: Callable, tiny: Tiny) -> None:
-    recipe = tiny({"schedule.max_lr": [0.003, 0.01], "model.width": 1})
+def test_what_is_found_keeps_the_ratios_of_the_recipe(new_run: Callable, easy: Tiny) -> None:
+    recipe = easy({"schedule.max_lr": [0.003, 0.01]})
     run = new_run(recipe)
     train(recipe, Session(run, CPU, silent), auto=True)
     found = run.read_json("suggestion.json")["max_lr"]
@@ -184,7 +205,9 @@ def test_what_is_found_keeps_the_ratios_of_the_recipe(trained: Callable, new_run
     assert isinstance(max_lrs, tuple)
     first, head = max_lrs
     assert (first, head) == (pytest.approx(0.3 * found, rel=1e-8), found)
-    alone, _ = trained({"schedule.max_lr": [first, head], "model.width": 1})
+    recipe = easy({"schedule.max_lr": [first, head]})
+    alone = new_run(recipe)
+    train(recipe, Session(alone, CPU, silent))
     assert (run.path / "steps.csv").read_bytes() == (alone.path / "steps.csv").read_bytes()
 
 
@@ -243,24 +266,23 @@ def test_what_is_frozen_keeps_every_bit_but_for_norms_that_are_to_train(
     assert len(of_norms) == 3 * 5
 
 
-def test_one_stage_with_nothing_frozen_is_a_plain_training_to_the_bit(trained: Callable) -> None:
-    plain, _ = trained({"model.dropout": 0.2})
-    staged, _ = trained({"model.dropout": 0.2, "fine_tune": {"stages": [{"epochs": 2}]}})
+def test_one_stage_with_nothing_frozen_is_a_plain_training_to_the_bit(once: Callable) -> None:
+    plain, _ = once({"model.dropout": 0.2})
+    staged, _ = once({"model.dropout": 0.2, "fine_tune": {"stages": [{"epochs": 2}]}})
     assert (plain.path / "steps.csv").read_bytes() == (staged.path / "steps.csv").read_bytes()
     one, other = (load_file(run.path / "model.safetensors") for run in (plain, staged))
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
-def test_the_range_test_of_stages_is_of_the_last_which_takes_its_suggestion(new_run: Callable, tiny: Tiny) -> None:
-    values = STAGES | {"model.width": 1}
-    recipe = tiny(values)
+def test_the_range_test_of_stages_is_of_the_last_which_takes_its_suggestion(new_run: Callable, easy: Tiny) -> None:
+    recipe = easy(STAGES)
     run = new_run(recipe)
     train(recipe, Session(run, CPU, silent), auto=True)
     found = run.read_json("suggestion.json")["max_lr"]
     kept = load(run.path / "recipe.yaml")
     assert [stage.schedule.max_lr for stage in stages(kept)] == [0.1, (pytest.approx(0.1 * found), found)]
     last = new_run(recipe)
-    alone = tiny({"model.width": 1, "optimizer.weight_decay": 0.1, "schedule.max_lr": [1e-3, 1e-2]})
+    alone = easy({"optimizer.weight_decay": 0.1, "schedule.max_lr": [1e-3, 1e-2]})
     find_lr(alone, Session(last, CPU, silent))
     assert (last.path / "lr_range.csv").read_bytes() == (run.path / "lr_range.csv").read_bytes()
     # What was found before changes nothing in the training after it.
@@ -282,7 +304,7 @@ def test_without_a_max_lr_that_can_be_trusted_it_does_not_train(trained: Callabl
         r"Two range tests gave no max_lr. The loss never fell.*\n.*range.png.*--max-lr 0.11 is typical.*end_lr is 1e-07"
     )
     with pytest.raises(NoSuggestionError, match=says):
-        trained({"schedule.max_lr": None, "find_lr.start_lr": 1e-12, "find_lr.end_lr": 1e-7})
+        trained({"schedule.max_lr": None, "find_lr.start_lr": 1e-12, "find_lr.end_lr": 1e-7, "find_lr.num_steps": 10})
 
 
 def test_a_range_test_without_a_max_lr_is_repeated_and_then_it_trains(trained: Callable) -> None:
@@ -374,11 +396,9 @@ def test_a_cycle_that_is_too_short_is_refused_before_the_range_test(trained: Cal
     assert not list(tmp_path.glob("*/lr_range.csv"))
 
 
-def test_a_profile_says_where_the_time_goes_and_changes_nothing(new_run: Callable, tiny: Tiny) -> None:
-    runs = []
-    for profile in (True, False):
-        runs.append(new_run(tiny()))
-        train(tiny(), Session(runs[-1], CPU, silent), profile=profile)
+def test_a_profile_says_where_the_time_goes_and_changes_nothing(new_run: Callable, once: Callable, tiny: Tiny) -> None:
+    runs = [new_run(tiny()), once()[0]]
+    train(tiny(), Session(runs[0], CPU, silent), profile=True)
     parts = pd.read_csv(runs[0].path / "profile.csv")
     assert parts["part"].tolist() == ["data", "forward", "backward", "update", "other"]
     assert parts["share"].sum() == pytest.approx(1)
@@ -428,8 +448,8 @@ def test_unequal_classes_that_can_be_told_apart_are_learned_with_and_without_wei
         assert len(advised) == (weights == "none")
 
 
-def test_from_ten_classes_on_there_is_a_top_5_accuracy(trained: Callable) -> None:
-    run, ended = trained()
+def test_from_ten_classes_on_there_is_a_top_5_accuracy(once: Callable) -> None:
+    run, ended = once()
     epochs = pd.read_csv(run.path / "epochs.csv")
     assert ended.summary["valid_top5_accuracy"] == pytest.approx(epochs["valid_top5_accuracy"].iloc[-1])
     assert ended.summary["valid_accuracy"] < ended.summary["valid_top5_accuracy"] <= 1
@@ -480,16 +500,16 @@ def test_an_average_of_a_batch_norm_network_learns_the_digits_in_a_short_run(tra
 
 def test_the_range_test_has_no_average(new_run: Callable, tiny: Tiny) -> None:
     curves = []
-    for recipe in (tiny(), tiny({"runtime.ema": 0.9})):
+    for recipe in (tiny({"find_lr.num_steps": 15}), tiny({"find_lr.num_steps": 15, "runtime.ema": 0.9})):
         run = new_run(recipe)
         find_lr(recipe, Session(run, CPU, silent))
         curves.append((run.path / "lr_range.csv").read_bytes())
     assert curves[0] == curves[1]
 
 
-def test_micro_batches_and_clipping_change_the_training_from_the_first_step_on(trained: Callable) -> None:
+def test_micro_batches_and_clipping_change_the_training_from_the_first_step_on(once: Callable) -> None:
     plain, parts, clipped = (
-        trained(values)[0] for values in ({}, {"data.accumulate": 4}, {"optimizer.max_grad_norm": 0.1})
+        once(values)[0] for values in (None, {"data.accumulate": 4}, {"optimizer.max_grad_norm": 0.1})
     )
     losses = [pd.read_csv(run.path / "steps.csv")["train_loss"] for run in (plain, parts, clipped)]
     assert len(losses[0]) == len(losses[1]) == len(losses[2])

@@ -14,6 +14,7 @@ from typer.testing import Result
 
 from onecycle_cli.analysis.tuning import FINAL_REPEATS
 from onecycle_cli.errors import InputError, NoSuggestionError
+from onecycle_cli.experiments import batch_size
 from onecycle_cli.experiments.session import Session
 from onecycle_cli.experiments.suggestions import saved_curves
 from onecycle_cli.experiments.tune import Tuned, tune, tune_name
@@ -26,6 +27,12 @@ from onecycle_cli.training.hardware import Hardware
 CPU = Hardware(torch.device("cpu"), "float32")
 PLENTY = 86_400.0  # seconds: no machine is so slow that it lacks time
 Tiny = Callable[..., Recipe]
+
+
+@pytest.fixture(autouse=True)
+def _few_timed_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second for each batch size makes its speed stable, which no test here needs."""
+    monkeypatch.setattr(batch_size, "TIMED_SECONDS", 0.0)
 
 
 def new_run(folder: Path, recipe: Recipe) -> RunDir:
@@ -76,7 +83,29 @@ def test_it_leaves_a_whole_recipe_a_report_of_each_decision_and_a_run_of_each_tr
     assert len(runs) == len(trials) + len(found) + 1
 
 
-def test_what_was_run_before_an_interrupt_is_not_run_again(
+def test_what_was_run_before_an_interrupt_is_not_run_again(tmp_path: Path, easy: Callable) -> None:
+    recipe = easy({"find_lr.num_steps": 20})
+    run = new_run(tmp_path, recipe)
+
+    def ended() -> dict[str, bytes]:
+        paths = [path for path in run.path.glob("*/summary.json") if RunDir(path.parent).status == "finished"]
+        return {path.parent.name: path.read_bytes() for path in paths}
+
+    def stop(_: object) -> None:
+        if len(ended()) == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        tune(recipe, Session(run, CPU, stop), budget=PLENTY, source="easy")
+    before = ended()
+    assert len(before) == 2
+    tune_in(run, recipe)
+    assert {name: ended()[name] for name in before} == before
+    assert (run.path / "tuned.yaml").is_file()
+
+
+@pytest.mark.slow
+def test_what_was_run_before_a_kill_is_not_run_again(
     onecycle: Callable[..., Result], tmp_path: Path, easy: Callable
 ) -> None:
     (tmp_path / "easy.yaml").write_text(to_yaml(easy()))
@@ -157,7 +186,7 @@ def test_where_the_last_range_tests_give_no_max_lr_they_are_repeated_and_then_it
 
 
 def test_without_a_max_lr_and_a_short_run_there_is_a_report_of_what_was_tried(tmp_path: Path, easy: Callable) -> None:
-    recipe = easy({"find_lr.start_lr": 1e-12, "find_lr.end_lr": 1e-7, "find_lr.num_steps": 20})
+    recipe = easy({"find_lr.start_lr": 1e-12, "find_lr.end_lr": 1e-7, "find_lr.num_steps": 10})
     run = new_run(tmp_path, recipe)
     says = r"No short run.* gave no max_lr. The loss never fell.*\n.*tune.md.*end_lr is 1e-07"
     with pytest.raises(NoSuggestionError, match=says):
@@ -165,7 +194,7 @@ def test_without_a_max_lr_and_a_short_run_there_is_a_report_of_what_was_tried(tm
     report = (run.path / "tune.md").read_text()
     assert "No max_lr, and so no recipe." in report
     assert "| data.batch_size 8 |  | no max_lr: The loss never fell" in report
-    assert RunDir(run.path / "batch_size=8,num_steps=40").status == "finished"
+    assert RunDir(run.path / "batch_size=8,num_steps=20").status == "finished"
     assert not (run.path / "tuned.yaml").exists()
 
 

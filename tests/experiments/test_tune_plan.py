@@ -8,6 +8,7 @@ import torch
 
 from onecycle_cli.analysis.tuning import Cost
 from onecycle_cli.errors import InputError
+from onecycle_cli.experiments import batch_size
 from onecycle_cli.experiments.session import Session
 from onecycle_cli.experiments.tune_plan import Measured, least_epochs, measured, plan_within
 from onecycle_cli.progress import silent
@@ -17,6 +18,12 @@ from onecycle_cli.training.hardware import Hardware
 
 CPU = Hardware(torch.device("cpu"), "float32")
 Tiny = Callable[..., Recipe]
+
+
+@pytest.fixture(autouse=True)
+def _few_timed_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second for each batch size makes its speed stable, which no test here needs."""
+    monkeypatch.setattr(batch_size, "TIMED_SECONDS", 0.0)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The weight decay sweep on real digits."""
+"""The weight decay sweep on real images."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -29,11 +29,11 @@ def new_run(tmp_path: Path) -> Callable[[Recipe], RunDir]:
 
 
 @pytest.fixture
-def swept(new_run: Callable, tiny: Callable) -> Callable[..., tuple[RunDir, WeightDecaySweep]]:
+def swept(new_run: Callable, easy: Callable) -> Callable[..., tuple[RunDir, WeightDecaySweep]]:
     def run_it(
         *weight_decays: float, values: dict[str, float] | None = None, repeats: int = 1, refine: bool = False
     ) -> tuple[RunDir, WeightDecaySweep]:
-        recipe = tiny({"sweep_wd.weight_decays": weight_decays, "model.width": 1} | (values or {}))
+        recipe = easy({"sweep_wd.weight_decays": weight_decays} | (values or {}))
         run = new_run(recipe)
         plan = joined(weight_decay_plan(recipe, repeats), run, CPU.precision)
         return run, sweep_wd(plan, Session(run, CPU, silent), source="digits", refine=refine)
@@ -42,11 +42,11 @@ def swept(new_run: Callable, tiny: Callable) -> Callable[..., tuple[RunDir, Weig
 
 
 def test_each_value_is_the_range_test_that_find_lr_would_run(
-    swept: Callable, new_run: Callable, tiny: Callable
+    swept: Callable, new_run: Callable, easy: Callable
 ) -> None:
     run, _ = swept(1e-2, 1e-3)
     for value in (1e-2, 1e-3):
-        recipe = tiny({"optimizer.weight_decay": value, "sweep_wd.weight_decays": (1e-2, 1e-3), "model.width": 1})
+        recipe = easy({"optimizer.weight_decay": value, "sweep_wd.weight_decays": (1e-2, 1e-3)})
         alone = new_run(recipe)
         find_lr(recipe, Session(alone, CPU, silent))
         inner = run.path / value_folder(value)

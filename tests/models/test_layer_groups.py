@@ -3,7 +3,6 @@
 from typing import Any
 
 import pytest
-import timm
 import torch
 from torch import nn
 
@@ -47,6 +46,8 @@ def test_our_own_networks_have_a_stem_their_stages_and_a_head(architecture: str,
 def test_timms_networks_say_their_groups_themselves(
     architecture: str, layers: int, in_stem: str, head: list[str]
 ) -> None:
+    import timm
+
     with torch.device("meta"):
         net = timm.create_model(architecture, num_classes=10)
     groups = layer_groups(net, 10)

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 import safetensors.torch
-import timm
 import torch
 from torch import nn
 
@@ -32,6 +31,8 @@ def model(settings: TimmModelSettings, *, channels: int = 3, classes: int = 5, i
 def test_it_is_timms_own_network_for_these_channels_classes_and_size(
     architecture: str, size: int, channels: int
 ) -> None:
+    import timm
+
     net = model(spec(architecture), channels=channels, image_size=size)
     assert net(torch.randn(2, channels, size, size)).shape == (2, 5)
     theirs = timm.create_model(architecture, num_classes=5, in_chans=channels)
@@ -76,6 +77,7 @@ def test_without_timm_it_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Weights of a tiny ResNet, drawn at random, where the hub keeps those that it has downloaded, and no network."""
+    import timm
     from huggingface_hub import constants
 
     cache = tmp_path / "hub"
@@ -103,6 +105,8 @@ def trained(settings: TimmModelSettings, channels: int = 3) -> Any:
 def test_weights_in_the_hubs_cache_are_used_with_their_mean_std_and_interpolation(
     hub: Path, capfd: pytest.CaptureFixture
 ) -> None:
+    import timm
+
     found = trained(spec(pretrained=True))
     theirs = safetensors.torch.load_file(hub)
     assert found.weights.keys() == theirs.keys()
@@ -115,6 +119,8 @@ def test_weights_in_the_hubs_cache_are_used_with_their_mean_std_and_interpolatio
 
 
 def test_for_grey_images_timm_sums_the_first_layer_and_the_mean_is_that_of_the_channels(hub: Path) -> None:
+    import timm
+
     found = trained(spec(pretrained=True), channels=1)
     theirs = safetensors.torch.load_file(hub)
     torch.testing.assert_close(found.weights["conv1.0.weight"], theirs["conv1.0.weight"].sum(1, keepdim=True))
@@ -163,6 +169,8 @@ def test_without_a_network_it_is_told_that_the_weights_are_missing(hub: Path, mo
 
 
 def test_a_network_without_trained_weights_is_told() -> None:
+    import timm
+
     names = (name for name in timm.list_models() if not timm.get_pretrained_cfg(name).has_weights)
     with pytest.raises(InputError, match="timm has no trained weights of"):
         trained(spec(next(names), pretrained=True))
