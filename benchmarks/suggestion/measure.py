@@ -69,6 +69,7 @@ FORM_TASKS = (
 )
 FORM_SEEDS = range(100, 103)
 LENGTHS = (40, 100, 200, 400, 1_000)
+LINEAR_LENGTHS = (100, 1_000)
 
 CURVE_STEPS = 100
 FEWEST_STEPS = 10
@@ -167,7 +168,7 @@ def forms(name: str, data: Path, seed: int) -> None:
         # A decade lower for AdamW, whose own range begins lower.
         scale = 1.0 if trainer.recipe.optimizer.name == "sgd" else 0.1
         tests: dict[str, Range] = {f"{steps} steps": Range(*own, steps, "exponential") for steps in LENGTHS}
-        tests |= {f"linear, {steps} steps": Range(*own, steps, "linear") for steps in (100, 1_000)}
+        tests |= {f"linear, {steps} steps": Range(*own, steps, "linear") for steps in LINEAR_LENGTHS}
         for start, end in ((1e-5, 10), (1e-4, 100), (1e-3, 3)):
             tests[f"{start:g} to {end:g}"] = Range(scale * start, scale * end, CURVE_STEPS, "exponential")
         for form, lrs in tests.items():

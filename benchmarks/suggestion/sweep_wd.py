@@ -5,6 +5,7 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 from answers import groups, plan_of
+from score_tables import markdown
 from tasks import TASKS, Task
 from truth import Truth, truth_of
 
@@ -44,7 +45,7 @@ def decay_scores(grid: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
                     continue
                 regret = best - _accuracy(truths[chosen.weight_decay], chosen.max_lr)
                 rows.append(row | {"weight_decay": chosen.weight_decay, "max_lr": chosen.max_lr, "regret": regret})
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=["task", "repeats", "seeds", "weight_decay", "max_lr", "regret"])
 
 
 def gain_of(task: Task) -> float:
@@ -73,10 +74,10 @@ def _swept(weight_decay: float, curves: list[Curve], plan: CyclePlan) -> SweepRo
 
 def decay_table(scores: pd.DataFrame) -> str:
     """The choices of sweep-wd, in Markdown."""
-    lines = ["| task | repeats | chosen | worst regret | mean regret |", "| --- | --- | --- | --- | --- |"]
+    rows = []
     for (task, repeats), group in groups(scores, ["task", "repeats"]):
         counts = group.weight_decay.value_counts(normalize=True).sort_index()
         chosen = ", ".join(f"{share:.0%} {wd:g}" for wd, share in counts.items())
         points = 100 * group.regret
-        lines.append(f"| {task} | {repeats} | {chosen} | {points.max():.1f} | {points.mean():.1f} |")
-    return "\n".join(lines)
+        rows.append((task, repeats, chosen, f"{points.max():.1f}", f"{points.mean():.1f}"))
+    return markdown(("task", "repeats", "chosen", "worst regret", "mean regret"), rows)

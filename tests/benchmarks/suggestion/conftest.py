@@ -28,7 +28,8 @@ def judged(module: Callable[[str], ModuleType]) -> Callable[..., Any]:
         lost = {1 / 64: 0.8, 1 / 16: 0.4, 1 / 4: 0.1, 1: 0.0, 4: 0.1, 16: 0.4, 64: 0.8}
         rows = [{"max_lr": best * factor, "valid_accuracy": 0.9 - loss} for factor, loss in lost.items()]
         runs = pd.DataFrame(rows * 3).assign(steps=50, valid_loss=1.0)
-        kinds = {(kind, seed): Curve(lrs, losses) for kind in ("recipe", "fastai", "Lightning") for seed in (100, 101)}
+        curve = Curve(lrs.tolist(), losses.tolist())
+        kinds = {(kind, seed): curve for kind in ("recipe", "fastai", "Lightning") for seed in (100, 101)}
         return answers.Judged(name, tasks[name], runs, truth.truth_of(runs), 50, kinds | others.get("tests", {}))
 
     return of

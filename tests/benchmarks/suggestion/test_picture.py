@@ -3,9 +3,11 @@ from pathlib import Path
 from types import ModuleType
 
 import pandas as pd
+import pytest
 from PIL import Image
 
 
+@pytest.mark.draws
 def test_the_picture_is_900_pixels_wide_also_with_a_regret_below_zero(
     module: Callable[[str], ModuleType], tmp_path: Path
 ) -> None:
