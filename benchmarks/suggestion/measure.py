@@ -4,9 +4,9 @@
     python benchmarks/suggestion/measure.py curves --task mnist-2000-resnet8-32
 
 `truth`: the 1cycle runs of each task over its grid of max_lr, five seeds each (the first tasks: three), and beyond its
-ends, two seeds. `curves`: its range tests, five seeds each, and three over each library's own range. `short`: cycles of a part of
-a run's length over the same grid. `decay`: cycles over a grid of weight decay and max_lr, and the range tests of each
-weight decay. `forms`: range tests of some tasks in other lengths, ranges and modes. Rows are appended to
+ends, two seeds. `curves`: its range tests, five seeds each, and three over each library's own range. `short`: cycles of
+a part of a run's length over the same grid. `decay`: cycles over a grid of weight decay and max_lr, and the range tests
+of each weight decay. `forms`: range tests of some tasks in other lengths, ranges and modes. Rows are appended to
 benchmarks/results/suggestion/, one by one; what is there is not measured again. `--processes` runs so many at once,
 with a thread each; with 1 all is run in this process.
 """

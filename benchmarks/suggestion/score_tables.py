@@ -14,6 +14,9 @@ WORDS = ("high", "medium", "low")
 SMALL_TEST_SET = "digits-resnet8-64"
 """Its 360 test images cannot tell a point from another; it is told apart."""
 
+ORDER, DIRECTION = ["tasks", "mean", "cost"], [False, True, True]
+"""Of the rows of a table of ways."""
+
 NOTHING = "*Not measured yet.*"
 
 
@@ -42,9 +45,10 @@ def markdown(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 
 def summary(scores: pd.DataFrame) -> pd.DataFrame:
-    """A row a way, the least mean regret first; regrets in points, `mean` with the same weight for each task.
+    """A row a way: regrets in points, `mean` with the same weight for each task.
 
-    `worst` is the greatest regret of a seed on any task. A refusal has no regret; `refused` is their share.
+    `worst` is the greatest regret of a seed on any task. A refusal has no regret; `refused` is their share. The least
+    mean comes first, but a way that was measured on fewer tasks stands below those on more: it cannot be compared.
     """
     rows = []
     for (kind, way), group in groups(scores, ["kind", "way"], sort=False):
@@ -55,7 +59,7 @@ def summary(scores: pd.DataFrame) -> pd.DataFrame:
             | {"refused": group.regret.isna().groupby(group.task).mean().mean()}
         )
     columns = ["kind", "way", "tasks", "cost", "worst", "mean", "refused"]
-    return pd.DataFrame(rows, columns=columns).sort_values(["mean", "cost"], ignore_index=True)
+    return pd.DataFrame(rows, columns=columns).sort_values(ORDER, ascending=DIRECTION, ignore_index=True)
 
 
 def ways_table(rows: pd.DataFrame) -> str:
@@ -85,9 +89,8 @@ def named(kind: str, way: str) -> str:
 
 def shown_first(rows: pd.DataFrame) -> pd.DataFrame:
     """Ours, and of each other kind the way with the least mean regret on the most tasks."""
-    others = rows[rows.kind != KIND].sort_values(["tasks", "mean"], ascending=[False, True])
-    best = others.drop_duplicates("kind")
-    return pd.concat([rows[rows.kind == KIND], best]).sort_values(["mean", "cost"], ignore_index=True)
+    rows = rows.sort_values(ORDER, ascending=DIRECTION)
+    return rows[(rows.kind == KIND) | ~rows.duplicated("kind")].reset_index(drop=True)
 
 
 def with_fallback(scores: pd.DataFrame) -> pd.DataFrame:

@@ -47,7 +47,7 @@ def test_more_runs_lose_less_and_cost_more(module: Module, judged: Callable[...,
 def test_optuna_learns_from_its_runs(module: Module, judged: Callable[..., Any]) -> None:
     pytest.importorskip("optuna")
     max_lrs, seen = module("searches").tpe(judged())
-    assert max_lrs.shape == seen.shape == (20, 8)
+    assert max_lrs.shape == seen.shape == (40, 8)
     assert seen[:, 4:].mean() > seen[:, :2].mean()
 
 
