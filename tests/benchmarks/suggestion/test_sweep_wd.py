@@ -57,3 +57,12 @@ def test_momentum_amplifies_the_decay_of_sgd_alone(module: Module) -> None:
     assert gain(tasks[TASK]) == pytest.approx(1 / 0.15)
     assert gain(tasks["cifar10-5000-resnet8-128-constant"]) == pytest.approx(10)
     assert gain(tasks["cifar10-5000-resnet8-128-adamw"]) == 1
+
+
+def test_beyond_the_short_grid_of_max_lr_its_end_counts(
+    module: Module, grid: pd.DataFrame, curves: pd.DataFrame
+) -> None:
+    """The suggestions are near 0.1, and the grid starts at 0.25."""
+    scores = module("sweep_wd").decay_scores(grid[grid.max_lr > 0.1], curves)
+    assert (scores.max_lr < 0.25).all()
+    assert list(scores.regret) == pytest.approx([0.0] * 4)
