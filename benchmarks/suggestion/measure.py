@@ -4,9 +4,9 @@
     python benchmarks/suggestion/measure.py curves --task mnist-2000-resnet8-32
 
 `truth`: the 1cycle runs of each task over its grid of max_lr, five seeds each (the first tasks: three), and beyond its
-ends, two seeds. `curves`: its range tests, five seeds each, and three over each library's own range. `short`: cycles of a part of
-a run's length over the same grid. `decay`: cycles over a grid of weight decay and max_lr, and the range tests of each
-weight decay. `forms`: range tests of some tasks in other lengths, ranges and modes. Rows are appended to
+ends, two seeds. `curves`: its range tests, five seeds each, and three over each library's own range. `short`: cycles of
+a part of a run's length over the same grid. `decay`: cycles over a grid of weight decay and max_lr, and the range tests
+of each weight decay. `forms`: range tests of some tasks in other lengths, ranges and modes. Rows are appended to
 benchmarks/results/suggestion/, one by one; what is there is not measured again. `--processes` runs so many at once,
 with a thread each; with 1 all is run in this process.
 """
@@ -69,6 +69,7 @@ FORM_TASKS = (
 )
 FORM_SEEDS = range(100, 103)
 LENGTHS = (40, 100, 200, 400, 1_000)
+LINEAR_LENGTHS = (100, 1_000)
 
 CURVE_STEPS = 100
 FEWEST_STEPS = 10
@@ -167,7 +168,7 @@ def forms(name: str, data: Path, seed: int) -> None:
         # A decade lower for AdamW, whose own range begins lower.
         scale = 1.0 if trainer.recipe.optimizer.name == "sgd" else 0.1
         tests: dict[str, Range] = {f"{steps} steps": Range(*own, steps, "exponential") for steps in LENGTHS}
-        tests |= {f"linear, {steps} steps": Range(*own, steps, "linear") for steps in (100, 1_000)}
+        tests |= {f"linear, {steps} steps": Range(*own, steps, "linear") for steps in LINEAR_LENGTHS}
         for start, end in ((1e-5, 10), (1e-4, 100), (1e-3, 3)):
             tests[f"{start:g} to {end:g}"] = Range(scale * start, scale * end, CURVE_STEPS, "exponential")
         for form, lrs in tests.items():

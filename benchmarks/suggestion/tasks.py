@@ -43,6 +43,7 @@ class Task:
     grid: tuple[float, ...] = SGD_GRID
     part: Part = "first"
     starts_trained: bool = False
+    classes: int = 10
 
     @property
     def tails(self) -> tuple[float, ...]:
@@ -122,7 +123,9 @@ FIRST = {
     "mnist-2000-resnet8-128-adamw-long": Task(
         "mnist-resnet8", _changes(20, 128, 5e-4, **ADAMW), _of("mnist", 2_000), ADAMW_GRID
     ),
-    "cats-and-dogs-resnet8-64": Task("cifar10-resnet8", _changes(5, 64, 1e-3), _of("cifar10", 4_000, ("cat", "dog"))),
+    "cats-and-dogs-resnet8-64": Task(
+        "cifar10-resnet8", _changes(5, 64, 1e-3), _of("cifar10", 4_000, ("cat", "dog")), classes=2
+    ),
     "mnist-2000-resnet20-64-smoothed": Task(
         "mnist-resnet8",
         _changes(5, 64, 1e-4, model__architecture="resnet20", optimizer__label_smoothing=0.1, model__dropout=0.1),
@@ -200,12 +203,14 @@ FITTED = {
         _of("trash"),
         ADAMW_GRID,
         part="fitted",
+        classes=6,
     ),
     "cifar10-rotated-4000-resnet8-256": Task(
         "cifar10-resnet8",
         _changes(8, 256, 5e-4, **_images(16, 3, horizontal_flip=False), **_resnet8(0.5)),
         lambda data: image_sets.rotated(data / "cifar10", 4_000),
         part="fitted",
+        classes=40,
     ),
     "sign-digits-fine-tuned-64": Task(
         "cifar10-resnet8",
@@ -220,6 +225,7 @@ FITTED = {
         | {"optimizer.label_smoothing": 0.1},
         _some("cifar10", 2_000, classes=("cat", "dog")),
         part="fitted",
+        classes=2,
     ),
     "cifar10-2000-cnn-unnormalized-32": Task(
         "cifar10-resnet8",
@@ -251,6 +257,7 @@ HELD_OUT = {
         _changes(8, 256, 5e-4, **_images(20, 1, resize="squash", padding=2), **GREY, **_resnet8(0.5)),
         lambda data: image_sets.pairs(data / "mnist", 4_000),
         part="held out",
+        classes=100,
     ),
     "cifar10-rotated-4000-resnet8-64-adamw": Task(
         "cifar10-resnet8",
@@ -258,6 +265,7 @@ HELD_OUT = {
         lambda data: image_sets.rotated(data / "cifar10", 4_000),
         ADAMW_GRID,
         part="held out",
+        classes=40,
     ),
     "cifar10-and-mnist-3000-vit-32-adamw": Task(
         "cifar10-resnet8",
@@ -265,6 +273,7 @@ HELD_OUT = {
         lambda data: image_sets.joined(data / "cifar10", data / "mnist", 3_000),
         lrs(10**-4.4),
         part="held out",
+        classes=20,
     ),
     "mnist-2000-wrong-labels-mlp-16": Task(
         "cifar10-resnet8",
@@ -285,6 +294,7 @@ HELD_OUT = {
         _changes(3, 32, 1e-4, **_images(32, 3), model={"source": "timm", "architecture": "test_efficientnet"}),
         _of("trash"),
         part="held out",
+        classes=6,
     ),
     "fours-and-nines-1000-cnn-16-nesterov": Task(
         "cifar10-resnet8",
@@ -301,6 +311,7 @@ HELD_OUT = {
         _some("mnist", 1_000, classes=("4", "9")),
         lrs(10**-3.6),
         part="held out",
+        classes=2,
     ),
     "sign-digits-resnet8-8": Task(
         "cifar10-resnet8",
@@ -318,6 +329,7 @@ HELD_OUT = {
         lrs(10**-2.8),
         part="held out",
         starts_trained=True,
+        classes=6,
     ),
     "clothing-unequal-fine-tuned-discriminative-64": Task(
         "cifar10-resnet8",

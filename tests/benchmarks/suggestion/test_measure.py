@@ -20,7 +20,9 @@ def measure(module: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch
     script, tasks = module("measure"), module("tasks")
     changes = {"schedule.epochs": 1, "data.batch_size": 128, "model.width": 0.25, "runtime.precision": "float32"}
     monkeypatch.setitem(tasks.TASKS, "tiny", tasks.Task("digits", changes, grid=(0.05, 0.1)))
-    few: dict[str, Any] = {"TRUTH_SEEDS": range(2), "CURVE_SEEDS": range(100, 102), "SHORT_SEEDS": range(100, 101)}
+    few: dict[str, Any] = {"TRUTH_SEEDS": {"first": range(2)}, "TAIL_SEEDS": range(1)}
+    few |= {"CURVE_SEEDS": range(100, 102), "SHORT_SEEDS": range(100, 101)}
+    few |= {"FORM_TASKS": ("tiny",), "FORM_SEEDS": range(100, 101), "LENGTHS": (20, 40), "LINEAR_LENGTHS": (20,)}
     few |= {"DECAY_TASKS": ("tiny",), "DECAYS": (1e-2, 1e-3), "DECAY_GRID": (0.1,), "DECAY_SEEDS": range(1)}
     for name, value in (few | {"PARTS": (1 / 24, 1.0), "CURVE_STEPS": 5}).items():
         monkeypatch.setattr(script, name, value)
@@ -32,12 +34,16 @@ def measure(module: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch
     return run
 
 
-def test_a_truth_has_a_run_for_each_max_lr_and_seed(measure: Measure, results: Path) -> None:
+GRID, TAILS = (0.05, 0.1), (0.0005, 0.005, 1.0)
+
+
+def test_a_truth_has_a_run_for_each_max_lr_and_seed_and_tails_for_some_seeds(measure: Measure, results: Path) -> None:
     measure("truth")
     rows = pd.read_csv(results / "suggestion" / "truth.csv").sort_values(["seed", "max_lr"])
-    assert list(zip(rows.seed, rows.max_lr, strict=True)) == [(s, lr) for s in (0, 1) for lr in (0.05, 0.1)]
+    wanted = [(seed, lr) for seed, lrs in ((0, (*GRID, *TAILS)), (1, GRID)) for lr in sorted(lrs)]
+    assert list(zip(rows.seed, rows.max_lr, strict=True)) == wanted
     assert (rows.steps == 12).all()
-    assert (rows.valid_loss < 3).all()
+    assert (rows[rows.max_lr.isin(GRID)].valid_loss < 3).all()
 
 
 def test_what_is_there_is_not_measured_again(measure: Measure, results: Path) -> None:
@@ -49,7 +55,24 @@ def test_what_is_there_is_not_measured_again(measure: Measure, results: Path) ->
     measure("truth")
     assert file.read_text().startswith(kept)
     key = ["seed", "max_lr"]
-    assert list(map(tuple, pd.read_csv(file)[key].values)) == list(map(tuple, whole[key].values[[0, 2, 3, 1]]))
+    rest = [number for number in range(len(whole)) if number != 1]
+    assert list(map(tuple, pd.read_csv(file)[key].values)) == list(map(tuple, whole[key].values[[*rest, 1]]))
+
+
+def test_forms_are_range_tests_of_other_lengths_ranges_and_modes(measure: Measure, results: Path) -> None:
+    measure("forms")
+    file = results / "suggestion" / "forms.csv"
+    rows = pd.read_csv(file)
+    steps = rows.groupby("form", sort=False).size()
+    forms = ["20 steps", "40 steps", "linear, 20 steps"]
+    assert list(steps.index) == [*forms, "1e-05 to 10", "0.0001 to 100", "0.001 to 3"]
+    assert list(steps[:2]) == [20, 40]
+    assert rows[rows.form == "0.001 to 3"].lr.min() == pytest.approx(1e-3)
+    linear = rows[rows.form == "linear, 20 steps"].lr
+    assert linear.diff()[1:].min() == pytest.approx(linear.diff().max(), rel=0.01)
+    measured = file.read_text()
+    measure("forms")
+    assert file.read_text() == measured
 
 
 def test_curves_go_over_the_range_of_each_library(measure: Measure, results: Path) -> None:

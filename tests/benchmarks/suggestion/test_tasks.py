@@ -1,22 +1,45 @@
+import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
+
+import pytest
 
 Module = Callable[[str], ModuleType]
 
 
 def test_every_task_is_a_recipe(module: Module, tmp_path: Path) -> None:
-    for folder in ("cifar10", "mnist"):
-        for split in ("train", "test"):
-            for name in ("a", "b", "cat", "dog"):
-                inner = tmp_path / folder / split / name
-                inner.mkdir(parents=True)
-                for number in range(2_500 if split == "train" else 1):
-                    (inner / f"{number}.png").touch()
+    """Whatever its images are."""
     for name, task in module("tasks").TASKS.items():
-        recipe = task.resolved(tmp_path)
-        assert len(task.grid) >= 9, name
-        if task.images:
-            kept = list(Path(recipe.data.path).glob("train/*/*"))
-            assert len(kept) == task.images
-            assert len(list(Path(recipe.data.path).glob("test/*/*"))) == (len(task.classes) or 4)
+        folder = replace(task, images=lambda data: data, starts_trained=False)
+        recipe = (folder if task.images else task).resolved(tmp_path)
+        assert recipe.optimizer.name == task.changes.get("optimizer.name", "sgd"), name
+        assert recipe.data.batch_size == task.changes["data.batch_size"], name
+
+
+def test_a_part_of_an_image_set_has_all_its_test_images(module: Module, tmp_path: Path) -> None:
+    for split, count in (("train", 6), ("test", 2)):
+        for name in ("cat", "dog", "ship"):
+            (tmp_path / "set" / split / name).mkdir(parents=True)
+            for number in range(count):
+                (tmp_path / "set" / split / name / f"{number}.png").touch()
+    made = module("image_sets").subset(tmp_path / "set", 8, ("cat", "dog"))
+    for split, count in (("train", 4), ("test", 2)):
+        assert sorted(folder.name for folder in (made / split).iterdir()) == ["cat", "dog"]
+        assert [len(list(folder.iterdir())) for folder in (made / split).iterdir()] == [count, count]
+
+
+def test_every_grid_has_nine_values_and_tails_beyond_its_ends(module: Module) -> None:
+    for name, task in module("tasks").TASKS.items():
+        assert len(task.grid) == 9, name
+        ratios = [math.log10(b / a) for a, b in zip(task.grid, task.grid[1:], strict=False)]
+        assert ratios == pytest.approx([0.4] * 8, abs=0.01), name
+        low, lower, high = task.tails
+        assert low < lower < task.grid[0] < task.grid[-1] < high
+
+
+def test_every_part_has_tasks_of_both_optimizers(module: Module) -> None:
+    plan_of, tasks = module("answers").plan_of, module("tasks").TASKS.values()
+    found = {(task.part, plan_of(task).optimizer) for task in tasks}
+    assert found == {(part, optimizer) for part in ("first", "fitted", "held out") for optimizer in ("sgd", "adamw")}

@@ -1,0 +1,68 @@
+from collections.abc import Callable
+from types import ModuleType
+
+import numpy as np
+import pandas as pd
+import pytest
+
+Module = Callable[[str], ModuleType]
+TASK = "mnist-2000-resnet8-128"
+
+
+@pytest.fixture
+def grid() -> pd.DataFrame:
+    """Two weight decays at three max_lrs, two seeds: the lower one is better by 0.1, and best at 0.25."""
+    cells = [(1e-2, 0.025, 0.5), (1e-2, 0.25, 0.8), (1e-2, 2.5, 0.2), (1e-4, 0.025, 0.6), (1e-4, 0.25, 0.9)]
+    cells.append((1e-4, 2.5, 0.3))
+    rows = pd.DataFrame(cells * 2, columns=["weight_decay", "max_lr", "valid_accuracy"])
+    return rows.assign(task=TASK, seed=np.repeat([0, 1], 6))
+
+
+@pytest.fixture
+def curves() -> pd.DataFrame:
+    """Range tests whose basin ends at lr 1, or at a tenth of that with the larger weight decay."""
+    lrs = np.geomspace(3e-4, 10, 100)
+    tests = []
+    for weight_decay, reach in ((1e-2, 0.1), (1e-4, 1.0)):
+        for seed in (100, 101, 102):
+            losses = 2.3 - 1.5 / (1 + (0.02 / lrs) ** 2) + 20 / reach * np.clip(lrs - reach, 0, None)
+            test = {"task": TASK, "weight_decay": weight_decay, "seed": seed, "lr": lrs}
+            noise = 0.01 * np.random.default_rng(seed).standard_normal(100)
+            tests.append(pd.DataFrame(test | {"train_loss": losses + noise}))
+    return pd.concat(tests)
+
+
+def test_the_regret_is_that_of_the_chosen_pair(module: Module, grid: pd.DataFrame, curves: pd.DataFrame) -> None:
+    scores = module("sweep_wd").decay_scores(grid, curves)
+    assert list(scores.repeats) == [1, 1, 1, 3]
+    assert set(scores.weight_decay) == {1e-4}
+    # By hand: between 0.025 and 0.25 accuracy rises by 0.3 a decade, then it falls by 0.6 a decade.
+    away = np.log10(scores.max_lr / 0.25)
+    assert list(scores.regret) == pytest.approx(list(np.where(away < 0, -0.3 * away, 0.6 * away)), abs=1e-6)
+
+
+def test_a_task_with_missing_cycles_or_tests_is_not_scored(
+    module: Module, grid: pd.DataFrame, curves: pd.DataFrame
+) -> None:
+    decay_scores = module("sweep_wd").decay_scores
+    assert decay_scores(grid[1:], curves).empty
+    assert decay_scores(grid, curves[curves.weight_decay == 1e-2]).empty
+    without = curves[(curves.seed != 101) | (curves.weight_decay != 1e-2)]
+    assert list(decay_scores(grid, without).seeds) == ["100", "102"]
+    assert module("sweep_wd").decay_table(decay_scores(grid[1:], curves)) == module("score_tables").NOTHING
+
+
+def test_momentum_amplifies_the_decay_of_sgd_alone(module: Module) -> None:
+    gain, tasks = module("sweep_wd").gain_of, module("tasks").TASKS
+    assert gain(tasks[TASK]) == pytest.approx(1 / 0.15)
+    assert gain(tasks["cifar10-5000-resnet8-128-constant"]) == pytest.approx(10)
+    assert gain(tasks["cifar10-5000-resnet8-128-adamw"]) == 1
+
+
+def test_beyond_the_short_grid_of_max_lr_its_end_counts(
+    module: Module, grid: pd.DataFrame, curves: pd.DataFrame
+) -> None:
+    """The suggestions are near 0.1, and the grid starts at 0.25."""
+    scores = module("sweep_wd").decay_scores(grid[grid.max_lr > 0.1], curves)
+    assert (scores.max_lr < 0.25).all()
+    assert list(scores.regret) == pytest.approx([0.0] * 4)
