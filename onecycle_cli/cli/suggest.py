@@ -9,7 +9,7 @@ import typer
 from onecycle_cli.cli.options import JsonOption, QuietOption
 
 if TYPE_CHECKING:
-    from onecycle_cli.analysis.lr_range import Suggestion
+    from onecycle_cli.analysis.lr_range import ErrorBar, Suggestion
 
 
 def add_to(app: typer.Typer) -> None:
@@ -69,10 +69,19 @@ def suggestion_pairs(suggestion: "Suggestion") -> list[tuple[str, str]]:
         ("conservative_max_lr", f"{suggestion.conservative_max_lr:g}"),
         ("initial_lr", f"{suggestion.initial_lr:g}"),
         ("confidence", str(suggestion.confidence)),
+        *error_bar_pairs(suggestion.error_bar),
         ("why", suggestion.reason),
         *([("spread", spread)] if spread else []),
         ("others say", peers or "nothing: too few points"),
     ]
+
+
+def error_bar_pairs(bar: "ErrorBar | None") -> list[tuple[str, str]]:
+    """Formats an error bar as names and values; no line if there is none."""
+    if bar is None:
+        return []
+    best = f"from {bar.lowest_max_lr:g} to {bar.highest_max_lr:g} with 90 % probability"
+    return [("expected loss", bar.told), ("best max_lr", best)]
 
 
 def show_doubt(suggestion: "Suggestion", *, quiet: bool, as_json: bool) -> None:

@@ -206,10 +206,11 @@ def _times(seconds: list[float]) -> str:
 
 
 def show_rows(columns: list[str], rows: "list[Row]") -> None:
-    """Prints the rows of range tests, without their errors."""
+    """Prints the rows of range tests, without their errors and error bars, for which a screen has no room."""
     from onecycle_cli.cli.console import show_table
+    from onecycle_cli.run_dir.files import ERROR_BAR
 
-    shown = [name for name in columns if name != "error"]
+    shown = [name for name in columns if name not in ("error", *ERROR_BAR)]
     show_table(shown, [[_number(row[name]) for name in shown] for row in rows])
 
 

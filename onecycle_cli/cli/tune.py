@@ -20,6 +20,7 @@ from onecycle_cli.cli.options import (
     with_overrides,
 )
 from onecycle_cli.cli.results import json_if_it_fails, print_json
+from onecycle_cli.cli.suggest import error_bar_pairs
 
 UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
 
@@ -74,6 +75,7 @@ def tune(
         show_table(("stage", "was", "chosen"), rows)
         print()
         pairs = [("max_lr", f"{tuned.max_lr:g}"), ("confidence", tuned.confidence)]
+        pairs += error_bar_pairs(tuned.error_bar)
         pairs += [("no time for", ", ".join(tuned.left_out))] if tuned.left_out else []
         report_path, recipe_path = str(run.path / TUNE_REPORT), str(run.path / TUNED_RECIPE)
         pairs += [("why", tuned.reason), ("report", report_path), ("recipe", recipe_path)]

@@ -12,12 +12,12 @@ from onecycle_cli.experiments.drawing import draw_file
 from onecycle_cli.experiments.suggestions import saved_curves
 from onecycle_cli.progress import Report
 from onecycle_cli.recipe import dotted_values
-from onecycle_cli.run_dir.files import EPOCHS, LR_RANGE, RECIPE, STEPS
+from onecycle_cli.run_dir.files import EPOCHS, ERROR_BAR, LR_RANGE, RECIPE, STEPS
 from onecycle_cli.run_dir.finding import find_run, runs_in
 from onecycle_cli.run_dir.run import RunDir
 
 RESULTS = (
-    *("max_lr", "confidence", "epochs"),
+    *("max_lr", "confidence", *ERROR_BAR, "epochs"),
     *("train_loss", "train_accuracy"),
     *("valid_loss", "valid_accuracy", "valid_balanced_accuracy", "valid_top5_accuracy"),
     *("best_valid_accuracy", "best_epoch"),

@@ -160,10 +160,7 @@ class RangeTest(Iterator[float]):
                 title=title,
                 tests=[(curve.lrs, curve.losses)],
                 shape=shape_of([curve]),
-                max_lr=suggestion.max_lr,
-                conservative_max_lr=suggestion.conservative_max_lr,
-                confidence=suggestion.confidence,
-                peers=suggestion.peers,
+                suggestion=suggestion,
             )
 
         draw_file(path, silent, drawn)

@@ -233,16 +233,12 @@ def _draw(recipe: Recipe, test: RangeTestResult, session: Session) -> None:
     def plot(path: Path) -> str:
         from onecycle_cli.figures.plots import plot_lr_range
 
-        suggestion = test.suggestion
         return plot_lr_range(
             path,
             title=f"{recipe.name}: learning rate range test",
             tests=[(curve.lrs, curve.losses) for curve in test.curves],
             shape=shape_of(test.curves),
-            max_lr=suggestion.max_lr,
-            conservative_max_lr=suggestion.conservative_max_lr,
-            confidence=suggestion.confidence,
-            peers=suggestion.peers,
+            suggestion=test.suggestion,
             valid=[(p.lr, p.valid_loss) for points in test.repeats for p in points if p.valid_loss is not None],
         )
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from onecycle_cli.analysis.lr_range import TYPICAL
+from onecycle_cli.analysis.lr_range import TYPICAL, told_max_lr
 from onecycle_cli.errors import InputError, NoSuggestionError
 from onecycle_cli.experiments.checkpoints import Checkpoint, Checkpoints, Epoch, Position, Sums
 from onecycle_cli.experiments.kept_images import copies_note, keep_images
@@ -288,7 +288,7 @@ def _with_found_max_lr(recipe: Recipe, prepared: PreparedRecipe, session: Sessio
             f"test: --max-lr {TYPICAL[optimizer]:g} is typical of {optimizer} and a network that is trained from "
             f"scratch. {tested_lrs(recipe)}",
         )
-    session.report(f"max_lr {suggestion.max_lr:g}, confidence {suggestion.confidence}. {suggestion.reason}")
+    session.report(told_max_lr(suggestion.max_lr, suggestion.confidence, suggestion.error_bar, suggestion.reason))
     recipe = with_largest_max_lr(recipe, suggestion.max_lr)
     session.run.write_text(RECIPE, to_yaml(recipe))
     session.run.update(found_max_lr=suggestion.max_lr)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from onecycle_cli.analysis.batch_size import epochs_in_equal_time
+from onecycle_cli.analysis.lr_range import ErrorBar, told_max_lr
 from onecycle_cli.analysis.tuning import (
     BASE_MOMENTUM,
     BATCH_SIZE,
@@ -30,7 +31,7 @@ from onecycle_cli.experiments.session import Session
 from onecycle_cli.experiments.tune_plan import Measured, measured, plan_within
 from onecycle_cli.experiments.tune_report import TuneReport, told
 from onecycle_cli.recipe import Recipe, relative, result_settings, to_yaml, with_values
-from onecycle_cli.run_dir.files import RUN, TUNE_REPORT, TUNE_STATE, TUNED_RECIPE
+from onecycle_cli.run_dir.files import ERROR_BAR, RUN, TUNE_REPORT, TUNE_STATE, TUNED_RECIPE
 from onecycle_cli.run_dir.run import RunDir
 
 Values = dict[str, Any]
@@ -40,13 +41,14 @@ Values = dict[str, Any]
 class Tuned:
     """A tuned recipe, with a max_lr, and the decision behind each value.
 
-    `reason` is a sentence on the origin of `max_lr`, `left_out` names the stages that the budget had no time for, and
-    `summary` is the content of `summary.json`.
+    `error_bar` is None if `max_lr` is from a short run. `reason` is a sentence on the origin of `max_lr`, `left_out`
+    names the stages that the budget had no time for, and `summary` is the content of `summary.json`.
     """
 
     recipe: Recipe
     max_lr: float
     confidence: str
+    error_bar: ErrorBar | None
     reason: str
     decisions: Sequence[Decision]
     left_out: Sequence[str]
@@ -125,12 +127,13 @@ def _tune(recipe: Recipe, session: Session, budget: float, source: str) -> Tuned
     summary = {
         "max_lr": max_lr.value,
         "confidence": max_lr.confidence,
+        **{name: getattr(max_lr.error_bar, name, None) for name in ERROR_BAR},
         "reason": max_lr.reason,
         "decisions": decisions,
         "left_out": left_out,
         "recipe": str(session.run.path / TUNED_RECIPE),
     }
-    return Tuned(tuned, max_lr.value, max_lr.confidence, max_lr.reason, decisions, left_out, summary)
+    return Tuned(tuned, max_lr.value, max_lr.confidence, max_lr.error_bar, max_lr.reason, decisions, left_out, summary)
 
 
 @dataclass(frozen=True)
@@ -139,13 +142,14 @@ class _MaxLr:
 
     value: float | None
     confidence: str
+    error_bar: ErrorBar | None
     reason: str
 
     def told(self) -> str:
         """Returns the sentence for the report."""
         if self.value is None:
             return f"No max_lr, and so no recipe. {self.reason}"
-        return f"max_lr {self.value:g}, confidence {self.confidence}. {self.reason}"
+        return told_max_lr(self.value, self.confidence, self.error_bar, self.reason)
 
 
 class _Bench:
@@ -208,13 +212,14 @@ class _Bench:
         self.session.report("Range tests under the chosen values.")
         row = self._range_test(whole, FINAL_REPEATS)
         if row["max_lr"] is not None:
-            return _MaxLr(row["max_lr"], row["confidence"], f"From range tests under these values: {row['reason']}")
+            reason = f"From range tests under these values: {row['reason']}"
+            return _MaxLr(row["max_lr"], row["confidence"], ErrorBar.of(row), reason)
         why = f"The range tests under the chosen values gave no max_lr. {_why(row)}"
         best = best_with(chosen, self.trials)
         if best is None or best.max_lr is None:
-            return _MaxLr(None, "", why)
+            return _MaxLr(None, "", None, why)
         source = "It is the max_lr of the short runs with these values, which ended at a validation loss of"
-        return _MaxLr(best.max_lr, "low", f"{source} {best.valid_loss:.4f}. {why}")
+        return _MaxLr(best.max_lr, "low", None, f"{source} {best.valid_loss:.4f}. {why}")
 
     def _range_test(self, values: Values, repeats: int) -> dict[str, Any]:
         """Returns the row of a range test. One without a max_lr is repeated if there is time, and that row counts."""

@@ -18,7 +18,7 @@ from matplotlib.figure import SubFigure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from onecycle_cli.analysis.lr_range import Shape
+from onecycle_cli.analysis.lr_range import Shape, Suggestion
 from onecycle_cli.figures.page import Page, new_page
 
 BLUE, ORANGE, GREEN, RED, PURPLE, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#666666"
@@ -65,13 +65,10 @@ def plot_lr_range(
     title: str,
     tests: Sequence[tuple[Sequence[float], Sequence[float]]],
     shape: Shape,
-    max_lr: float | None,
-    conservative_max_lr: float | None,
-    confidence: str | None,
-    peers: Mapping[str, float | None],
+    suggestion: Suggestion,
     valid: Sequence[tuple[float, float]] = (),
 ) -> str:
-    """Plots the loss over log lr, with our suggestion and those of the peers.
+    """Plots the loss over log lr, with our suggestion, its error bar, and those of the peers.
 
     `tests` holds the lrs and losses of each test, `shape` their combined smooth curves, `valid` pairs of lr and
     validation loss.
@@ -90,29 +87,30 @@ def plot_lr_range(
         if len(shape.median):
             finite = [loss for _, losses in tests for loss in losses if math.isfinite(loss)]
             _limit_height(axes, shape.median.tolist(), min(finite))
-        if max_lr is not None:
-            axes.axvline(max_lr, color=RED, linewidth=2.2, label=f"max_lr {max_lr:g}, confidence {confidence}")
-        if conservative_max_lr is not None:
-            conservative = f"conservative_max_lr {conservative_max_lr:g}"
-            axes.axvline(conservative_max_lr, color=RED, linewidth=1.4, linestyle=":", label=conservative)
-        for (name, lr), marker in zip(peers.items(), PEER_MARKERS, strict=False):
+        if suggestion.max_lr is not None:
+            _mark(axes, suggestion)
+        for (name, lr), marker in zip(suggestion.peers.items(), PEER_MARKERS, strict=False):
             if lr is not None:
                 # The marks stand in a row above the axis, apart from the curve.
-                axes.plot(
-                    [lr],
-                    [0.03],
-                    transform=axes.get_xaxis_transform(),
-                    linestyle="none",
-                    marker=marker,
-                    markerfacecolor="white",
-                    markeredgecolor="black",
-                    markersize=8,
-                    clip_on=False,
-                    label=f"{name} {lr:.2g}",
-                )
+                look: Look = {"marker": marker, "markerfacecolor": "white", "markeredgecolor": "black", "markersize": 8}
+                where: Look = {"transform": axes.get_xaxis_transform(), "linestyle": "none", "clip_on": False}
+                axes.plot([lr], [0.03], label=f"{name} {lr:.2g}", **look, **where)
         _grid(axes)
         axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
     return page.missing
+
+
+def _mark(axes: Axes, suggestion: Suggestion) -> None:
+    """Draws the lrs of a suggestion as lines, and the lrs among which the best max_lr is as a band behind them."""
+    max_lr, conservative, bar = suggestion.max_lr, suggestion.conservative_max_lr, suggestion.error_bar
+    assert max_lr is not None
+    assert conservative is not None
+    axes.axvline(max_lr, color=RED, linewidth=2.2, label=f"max_lr {max_lr:g}, confidence {suggestion.confidence}")
+    if bar is not None:
+        best = f"best max_lr from {bar.lowest_max_lr:g} to {bar.highest_max_lr:g} (90 %)"
+        axes.axvspan(bar.lowest_max_lr, bar.highest_max_lr, color=RED, alpha=0.12, linewidth=0, label=best)
+    label = f"conservative_max_lr {conservative:g}"
+    axes.axvline(conservative, color=RED, linewidth=1.4, linestyle=":", label=label)
 
 
 def plot_training(path: Path, *, title: str, steps: Mapping[str, Column], epochs: Mapping[str, Column]) -> str:

@@ -44,7 +44,13 @@ PROFILE_COLUMNS = ("part", "milliseconds", "share")
 LR_RANGE_COLUMNS = ("seed", "step", "lr", "momentum", "train_loss", "smoothed_loss")
 LR_RANGE_VALID_COLUMNS = (*LR_RANGE_COLUMNS, "valid_loss", "valid_accuracy")
 VERIFY_COLUMNS = ("max_lr", "steps", "valid_loss", "valid_accuracy")
-RANGE_CELL_COLUMNS = ("argmin_lr", "onset_lr", "reach_lr", "stop_lr", "max_lr", "confidence", "status", "error")
+ERROR_BAR = ("expected_points_lost", "points_lost_90", "lowest_max_lr", "highest_max_lr")
+"""The error bar of a suggestion; runs of older versions have none."""
+RANGE_CELL_COLUMNS = (
+    *("argmin_lr", "onset_lr", "reach_lr", "stop_lr", "max_lr", "confidence"),
+    *ERROR_BAR,
+    *("status", "error"),
+)
 TRAIN_CELL_COLUMNS = (
     *("max_lr", "epochs", "train_loss", "train_accuracy"),
     *("valid_loss", "valid_accuracy", "valid_balanced_accuracy", "valid_top5_accuracy", "best_valid_accuracy"),

@@ -23,9 +23,11 @@ def only_run() -> Path:
 def test_find_lr_prints_its_result_and_where_everything_is(onecycle: Command, tiny_digits: list[str]) -> None:
     result = onecycle("find-lr", *tiny_digits)
     assert result.exit_code == 0
-    lines = dict(line.split(maxsplit=1) for line in result.stdout.splitlines())
+    lines = {line[:21].strip(): line[21:] for line in result.stdout.splitlines()}
     assert float(lines["max_lr"]) == 10 * float(lines["initial_lr"])
     assert lines["confidence"] in ("high", "medium", "low")
+    assert lines["expected loss"].endswith("with 90 % probability")
+    assert lines["best max_lr"].startswith("from ")
     assert "of the basin: the loss falls from" in lines["why"]
     assert Path(lines["curve"]).is_file()
     assert Path(lines["figure"]).is_file()

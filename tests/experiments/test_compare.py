@@ -109,6 +109,8 @@ def test_a_sweep_stands_for_the_range_tests_inside_it(
     assert {run.command for run in runs} == {"find-lr"}
     assert left_out == []
     assert all(run.results["max_lr"] > 0 and run.results["confidence"] for run in runs)
+    assert all(run.results["lowest_max_lr"] <= run.results["max_lr"] <= run.results["highest_max_lr"] for run in runs)
+    assert all(0 <= run.results["expected_points_lost"] <= run.results["points_lost_90"] for run in runs)
     assert runs[1].settings == runs[2].settings
     assert runs[1].results["max_lr"] == runs[2].results["max_lr"]
     assert draw_comparison(tmp_path / "a.png", runs, ["a", "b", "c"], silent) == []

@@ -19,6 +19,7 @@ from onecycle_cli.experiments.suggestions import saved_curves
 from onecycle_cli.experiments.tune import Tuned, tune, tune_name
 from onecycle_cli.progress import silent
 from onecycle_cli.recipe import Recipe, load, to_yaml
+from onecycle_cli.run_dir.files import ERROR_BAR
 from onecycle_cli.run_dir.run import RunDir
 from onecycle_cli.training.hardware import Hardware
 
@@ -146,6 +147,9 @@ def test_where_the_last_range_tests_give_no_max_lr_they_are_repeated_and_then_it
     (short_run,) = [trial for trial in decision.trials if decision.chosen.items() <= trial.values.items()]
     assert last.max_lr == short_run.max_lr
     assert last.confidence == "low"
+    assert (last.error_bar, last.summary["points_lost_90"]) == (None, None)
+    assert vars(repeated.error_bar) == {name: retry.summary[name] for name in ERROR_BAR}
+    assert repeated.summary["points_lost_90"] == retry.summary["points_lost_90"]
     assert load(run.path / "tuned.yaml").schedule.max_lr == last.max_lr
     report = (run.path / "tune.md").read_text()
     assert f"max_lr {last.max_lr:g}, confidence low. It is the max_lr of the short runs with these values" in report

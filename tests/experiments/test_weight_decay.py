@@ -69,6 +69,10 @@ def test_the_table_has_a_row_a_value_with_what_its_curve_says(swept: Callable) -
         "stop_lr",
         "max_lr",
         "confidence",
+        "expected_points_lost",
+        "points_lost_90",
+        "lowest_max_lr",
+        "highest_max_lr",
         "status",
         "error",
     ]
@@ -77,7 +81,9 @@ def test_the_table_has_a_row_a_value_with_what_its_curve_says(swept: Callable) -
         curve = pd.read_csv(run.path / value_folder(value) / "lr_range.csv")
         assert row["argmin_lr"] in curve["lr"].tolist()
         assert row["argmin_lr"] < row["onset_lr"] <= row["reach_lr"] <= curve["lr"].iloc[-1]
-        assert row["max_lr"] == RunDir(run.path / value_folder(value)).read_json("suggestion.json")["max_lr"]
+        suggestion = RunDir(run.path / value_folder(value)).read_json("suggestion.json")
+        for name in ("max_lr", "points_lost_90", "lowest_max_lr"):
+            assert row[name] == suggestion[name]
     assert sweep.reading.chosen.weight_decay in (1e-2, 1e-4)
     assert (run.path / "sweep.png").is_file()
 

@@ -8,7 +8,7 @@ import matplotlib as mpl
 import pytest
 from matplotlib.text import Text
 
-from onecycle_cli.analysis.lr_range import Curve, shape_of
+from onecycle_cli.analysis.lr_range import Curve, Suggestion, shape_of
 from onecycle_cli.figures import plots
 from onecycle_cli.figures.page import new_page
 from onecycle_cli.figures.plots import Overlaid, Trained
@@ -66,10 +66,7 @@ FIGURES = {
         title=text,
         tests=[([0.1, 0.2], [2.0, 1.0])],
         shape=SHAPE,
-        max_lr=0.1,
-        conservative_max_lr=None,
-        confidence="low",
-        peers={},
+        suggestion=Suggestion(0.1, 0.1, 0.01, "low", 1.0, 3.0, 0.05, 0.2, None, "basin", "Because.", {}),
     ),
     "training": lambda path, text: plots.plot_training(path, title=text, steps=STEPS, epochs=EPOCHS),
     "schedule": lambda path, text: plots.plot_schedule(path, title=text, lrs=[0.1], momentums=[0.9]),

@@ -4,6 +4,7 @@ What a figure looks like is for eyes; these tests hold that each can be drawn, a
 """
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
-from onecycle_cli.analysis.lr_range import Curve, shape_of
+from onecycle_cli.analysis.lr_range import Curve, Suggestion, shape_of
 from onecycle_cli.analysis.lr_range.peers import PEERS as PEER_RULES
 from onecycle_cli.figures.plots import (
     MOST_LABELS,
@@ -29,12 +30,14 @@ from onecycle_cli.figures.plots import (
     plot_sweep,
     plot_training,
 )
+from onecycle_cli.run_dir.files import ERROR_BAR
 
 pytestmark = pytest.mark.draws
 
 LRS = list(np.geomspace(1e-4, 10, 50))
 LOSSES = list(2.3 - np.linspace(0, 1, 50) + np.linspace(0, 1.2, 50) ** 8)
 PEERS = {"steep": 0.01, "valley": 0.02, "slide": None, "minimum": 0.3}
+FOUND = Suggestion(0.5, 0.2, 0.05, "medium", 0.4, 1.6, 0.25, 1.0, None, "basin", "Because.", PEERS)
 
 
 @pytest.fixture
@@ -69,10 +72,7 @@ def range_figure(path: Path, *losses: list[float], **changes: Any) -> None:
         "title": "t",
         "tests": tests,
         "shape": shape_of([Curve(*test) for test in tests]),
-        "max_lr": 0.5,
-        "conservative_max_lr": 0.2,
-        "confidence": "medium",
-        "peers": PEERS,
+        "suggestion": FOUND,
     }
     plot_lr_range(path, **(plain | changes))
 
@@ -83,12 +83,20 @@ def test_a_range_test_shows_the_curve_and_every_suggestion(tmp_path: Path, drawn
     assert legend(drawn[0])[2:] == [
         "validation loss",
         "max_lr 0.5, confidence medium",
+        "best max_lr from 0.25 to 1 (90 %)",
         "conservative_max_lr 0.2",
         "steep 0.01",
         "valley 0.02",
         "minimum 0.3",
     ]
     assert drawn[0].axes[0].get_xscale() == "log"
+
+
+def test_the_band_behind_max_lr_is_where_the_best_one_is(tmp_path: Path, drawn: list[Figure]) -> None:
+    range_figure(tmp_path / "a.png")
+    (band,) = drawn[0].axes[0].patches
+    assert band.get_extents().transformed(drawn[0].axes[0].transData.inverted()).intervalx == pytest.approx([0.25, 1])
+    assert band.get_zorder() < min(line.get_zorder() for line in drawn[0].axes[0].get_lines())
 
 
 def test_several_range_tests_show_their_median_in_a_band(tmp_path: Path, drawn: list[Figure]) -> None:
@@ -109,8 +117,9 @@ def test_an_explosion_does_not_press_the_curve_flat(tmp_path: Path, drawn: list[
 
 @pytest.mark.parametrize("points", [0, 1, 2])
 def test_a_range_test_that_ended_at_once_can_be_drawn(tmp_path: Path, points: int) -> None:
-    none = {"max_lr": None, "conservative_max_lr": None, "confidence": None, "peers": dict.fromkeys(PEERS)}
-    range_figure(tmp_path / "a.png", LOSSES[:points] or [math.nan], **none)
+    numbers = ("max_lr", "conservative_max_lr", "initial_lr", "confidence", *ERROR_BAR)
+    none = replace(FOUND, peers=dict.fromkeys(PEERS), **dict.fromkeys(numbers))
+    range_figure(tmp_path / "a.png", LOSSES[:points] or [math.nan], suggestion=none)
     assert is_png(tmp_path / "a.png")
 
 

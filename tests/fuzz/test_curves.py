@@ -73,12 +73,16 @@ def test_any_range_test_gives_a_suggestion_or_a_reason(curves: list[Curve], opti
     assert all(answer is None or is_lr(answer) for answer in found.peers.values())
     if found.max_lr is None:
         assert (found.conservative_max_lr, found.initial_lr, found.confidence) == (None, None, None)
+        assert {found.expected_points_lost, found.points_lost_90, found.lowest_max_lr, found.highest_max_lr} == {None}
         return
     assert is_lr(found.max_lr)
     assert is_lr(found.initial_lr)
     assert is_lr(found.conservative_max_lr)
     assert found.conservative_max_lr <= found.max_lr
     assert found.confidence in ("high", "medium", "low")
+    assert 0 <= found.expected_points_lost <= found.points_lost_90 < math.inf
+    assert is_lr(found.lowest_max_lr)
+    assert found.lowest_max_lr <= found.max_lr <= found.highest_max_lr < math.inf
     assert found.spread is None or found.spread >= 1
 
 

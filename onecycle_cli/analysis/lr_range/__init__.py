@@ -2,6 +2,7 @@
 
 from onecycle_cli.analysis.lr_range.basin import Shape, Turn, has_risen, shape_of, turn_of
 from onecycle_cli.analysis.lr_range.curve import Curve, has_diverged, smoother
+from onecycle_cli.analysis.lr_range.error_bar import ErrorBar, told_max_lr
 from onecycle_cli.analysis.lr_range.stopping import End, StopRule
 from onecycle_cli.analysis.lr_range.suggestion import TYPICAL, CyclePlan, Suggestion, suggest
 from onecycle_cli.analysis.lr_range.verification import VerificationCycle, verified
@@ -11,6 +12,7 @@ __all__ = [
     "Curve",
     "CyclePlan",
     "End",
+    "ErrorBar",
     "Shape",
     "StopRule",
     "Suggestion",
@@ -21,6 +23,7 @@ __all__ = [
     "shape_of",
     "smoother",
     "suggest",
+    "told_max_lr",
     "turn_of",
     "verified",
 ]

@@ -1,12 +1,9 @@
 """Confidence in a suggestion: whether a basin gives a max_lr, and how reliable that is."""
 
-from typing import Literal
-
 import numpy as np
 
 from onecycle_cli.analysis.lr_range.basin import ONSET_RISE, Basin
-
-Confidence = Literal["high", "medium", "low"]
+from onecycle_cli.analysis.lr_range.error_bar import Confidence
 
 LEAST_FALL = 3.0
 """The smallest fall, in standard errors, that counts as a fall.
@@ -74,3 +71,8 @@ def confidence(basin: Basin, *, spread: float | None, unread: int) -> tuple[Conf
     if spread is not None and spread > FAR_APART:
         return "medium", "The single tests differ widely."
     return "high", ""
+
+
+def lower(one: Confidence, other: Confidence) -> Confidence:
+    """Returns the lower of two confidences."""
+    return "low" if "low" in (one, other) else "medium" if "medium" in (one, other) else "high"

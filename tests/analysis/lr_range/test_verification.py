@@ -6,7 +6,7 @@ import pytest
 
 from onecycle_cli.analysis.lr_range import Suggestion, VerificationCycle, verified
 
-PLAIN = Suggestion(0.3, 0.1, 0.03, "medium", None, "basin", "Because.", {})
+PLAIN = Suggestion(0.3, 0.1, 0.03, "medium", 0.3, 1.5, 0.1, 0.9, None, "basin", "Because.", {})
 
 
 def judged(*losses: float) -> Suggestion:
