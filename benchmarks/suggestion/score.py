@@ -31,9 +31,14 @@ from onecycle_cli.analysis.lr_range.curve import median_curve
 from onecycle_cli.analysis.lr_range.peers import PEERS, peer_answers
 from onecycle_cli.analysis.lr_range.suggestion import weighed
 from onecycle_cli.analysis.weight_decay import SweepRow, read_weight_decay
-from onecycle_cli.experiments.verification import FACTORS, FEWEST_STEPS, SHARE
+from onecycle_cli.experiments.verification import FEWEST_STEPS
 
 ROOT = Path(__file__).parents[2]
+
+FACTORS, SHARE = (1 / 3, 1.0, 3.0), 1 / 12
+"""The multiples of the suggested max_lr at which the cycles of the row `--verify` were trained, and their length as a
+share of the run."""
+
 PAGES = (ROOT / "docs" / "suggestion.md", ROOT / "README.md")
 
 OWN_RANGE = {name: "Lightning" if "lightning" in name else "fastai" for name in PEERS}
