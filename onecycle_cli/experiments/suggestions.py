@@ -103,7 +103,7 @@ def _seed(row: dict[str, str]) -> str | None:
 
 
 def saved_cycles(found: RunDir) -> list[VerificationCycle]:
-    """Reads the short cycles in `verify.csv`: those that ended, if it was interrupted; none if there is no such file."""
+    """Reads the short cycles in `verify.csv` that have ended; none if there is no such file."""
     rows = found.read_growing_table(VERIFY)
     with numbers_in(found, VERIFY):
         return [

@@ -101,7 +101,7 @@ def all_of(rounds: list[list[PlannedCycle]]) -> list[PlannedCycle]:
     return [cycle for cycles in rounds for cycle in cycles]
 
 
-@pytest.mark.parametrize("total_steps", [10, 63, 192, 500, 640, 1001, 78_125])
+@pytest.mark.parametrize("total_steps", [10, 20, 63, 192, 500, 640, 1001, 78_125])
 @pytest.mark.parametrize("budget", [0.01, 0.25, 1 / 3, 1, 4])
 @pytest.mark.parametrize("best", [0.01, 0.3, 20])
 def test_the_budget_holds_and_no_cycle_is_too_short_or_longer_than_the_run(
