@@ -85,7 +85,7 @@ def verified(suggestion: Suggestion, cycles: Sequence[VerificationCycle], *, div
     assert suggestion.conservative_max_lr is not None
     assert bar is not None
     rounds = _rounds(cycles)
-    reason = f"{suggestion.reason} {'; '.join(one.told for one in rounds)}"
+    reason = f"{suggestion.reason} C{'; c'.join(one.told.removeprefix('c') for one in rounds)}"
     scored = [one for one in rounds if math.isfinite(one.least)]
     if not scored:
         low = f"{reason}: take conservative_max_lr, or look at the figure."
@@ -140,7 +140,7 @@ class _Round:
             (f"{loss:.4g}" if math.isfinite(loss) else "none, diverged,") + f" at lr {max_lr:.3g}"
             for max_lr, loss in zip(self.max_lrs, self.losses, strict=True)
         )
-        return f"Cycles of {self.steps} steps had validation losses of {losses}"
+        return f"cycles of {self.steps} steps had validation losses of {losses}"
 
 
 def _rounds(cycles: Sequence[VerificationCycle]) -> list[_Round]:
