@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 Column = tuple[str, list[str]]
 """The name of a column, and its cell for each run."""
 
-FORMATS = {"max_lr": ".3g", "seconds": ".1f"}
+FORMATS = {
+    **dict.fromkeys(("max_lr", "lowest_max_lr", "highest_max_lr"), ".3g"),
+    **dict.fromkeys(("expected_points_lost", "points_lost_90", "seconds"), ".1f"),
+}
 """The formats of results that are floats, but neither losses nor accuracies."""
 
 

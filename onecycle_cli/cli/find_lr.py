@@ -35,9 +35,15 @@ def find_lr(
         int | None, typer.Option("--valid-every", help="find_lr.valid_every: score validation images every N steps.")
     ] = None,
     repeats: RepeatsOption = 1,
-    verify: Annotated[
-        bool, typer.Option("--verify", help="Also train short cycles around it: a quarter of the run's steps.")
-    ] = False,
+    budget: Annotated[
+        float | None,
+        typer.Option(
+            "--budget",
+            metavar="SHARE",
+            help="Also train short cycles around it: at most this share of the run's steps.",
+        ),
+    ] = None,
+    verify: Annotated[bool, typer.Option("--verify", help="The same as --budget 0.25.")] = False,
     trust_code: TrustCodeOption = False,
     runs_dir: RunsDirOption = RUNS_DIR,
     name: NameOption = None,
@@ -52,15 +58,17 @@ def find_lr(
     from onecycle_cli.errors import NoSuggestionError
     from onecycle_cli.experiments import range_test
     from onecycle_cli.experiments.session import new_run
+    from onecycle_cli.experiments.verification import budget_of
     from onecycle_cli.models import OwnCode
     from onecycle_cli.run_dir.files import LR_RANGE, LR_RANGE_FIGURE
 
+    budget = budget_of(budget, verify=verify)
     loaded = load_recipe(recipe, overrides, runs_dir, mode=mode, valid_every=valid_every)
     display = Display(quiet=quiet)
     session = new_run("find-lr", loaded, runs_dir=runs_dir, name=name, report=display, code=OwnCode(trust_code))
     run = session.run
     with json_if_it_fails(run, as_json and not quiet, max_lr=None), display:
-        suggestion = range_test.find_lr(loaded, session, repeats=repeats, verify=verify)
+        suggestion = range_test.find_lr(loaded, session, repeats=repeats, budget=budget)
     if as_json and not quiet:
         print_json(run, vars(suggestion))
     if suggestion.max_lr is None:

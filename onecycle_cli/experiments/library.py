@@ -13,6 +13,7 @@ from onecycle_cli.experiments.classifier import Classifier, load_model
 from onecycle_cli.experiments.saved_run import SavedRun
 from onecycle_cli.experiments.session import RUNS_DIR, hardware_of, new_run
 from onecycle_cli.experiments.suggestions import with_max_lr_from
+from onecycle_cli.experiments.verification import budget_of
 from onecycle_cli.models import NO_CODE, OwnCode
 from onecycle_cli.progress import Report, silent
 from onecycle_cli.recipe import Recipe, lacks_max_lr, varied, with_max_lr, with_values
@@ -54,6 +55,7 @@ def find_lr(
     *,
     repeats: int = 1,
     verify: bool = False,
+    budget: float | None = None,
     model: nn.Module | None = None,
     trust_code: bool = False,
     runs_dir: str | Path = RUNS_DIR,
@@ -63,16 +65,18 @@ def find_lr(
     """Runs the learning rate range test of a recipe, as `onecycle find-lr` does.
 
     `recipe` is a `Recipe`, the path of a YAML file, or the name of a shipped recipe. `repeats` tests run, each with its
-    own seed. `verify` also trains short cycles around the suggestion. `model` is a network to use instead of the
-    recipe's; each test starts from its weights, and it is not changed. `trust_code` lets a function of your own run, if
-    the recipe names one (`model.source` module). The run's folder is made in `runs_dir`, called
-    `name` or by the time. `report` is called with each note (a string) and each `Progress`. `InputError` where the
-    recipe or its images cannot be used.
+    own seed. `budget` also trains short cycles around the suggestion, in all at most this share of the planned
+    run's steps, up to 4; `verify` is a budget of 0.25. `model` is a network to use instead of the recipe's; each test
+    starts from its weights, and it is not changed. `trust_code` lets a function of your own run, if the recipe names
+    one (`model.source` module). The run's folder is made in `runs_dir`, called `name` or by the time. `report` is
+    called with each note (a string) and each `Progress`. `InputError` where the recipe, its images or the budget cannot
+    be used.
     """
+    budget = budget_of(budget, verify=verify)
     loaded = _with_network(_loaded(recipe), model)
     code = OwnCode(trust_code, model)
     session = new_run("find-lr", loaded, runs_dir=runs_dir, name=name, report=report, code=code)
-    suggestion = range_test.find_lr(loaded, session, repeats=repeats, verify=verify)
+    suggestion = range_test.find_lr(loaded, session, repeats=repeats, budget=budget)
     return FindLrResult(SavedRun(session.run), suggestion)
 
 

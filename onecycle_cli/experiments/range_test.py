@@ -82,27 +82,27 @@ class RangeTestResult:
         return median(stops) if len(stops) == len(self.repeats) else None
 
 
-def find_lr(recipe: Recipe, session: Session, *, repeats: int = 1, verify: bool = False) -> Suggestion:
+def find_lr(recipe: Recipe, session: Session, *, repeats: int = 1, budget: float | None = None) -> Suggestion:
     """Runs the lr range test of a recipe, and writes its curve, figure and suggestion to the run's folder.
 
     The test runs `repeats` times, each time with a different seed, and the suggestion comes from the median curve. With
-    `verify`, short cycles around the suggestion are trained too, and correct it. The run is finished even if the result
-    has no max_lr.
+    a `budget`, a share of the planned run's steps, short cycles around the suggestion are trained too, and correct it.
+    The run is finished even if the result has no max_lr.
     """
     with session.run.recording():
         prepared = prepare(recipe, session)
-        suggestion = range_test(recipe, prepared, session, repeats=repeats, verify=verify).suggestion
+        suggestion = range_test(recipe, prepared, session, repeats=repeats, budget=budget).suggestion
         session.run.finish("finished", vars(suggestion))
     return suggestion
 
 
 def range_test(
-    recipe: Recipe, prepared: PreparedRecipe, session: Session, *, repeats: int = 1, verify: bool = False
+    recipe: Recipe, prepared: PreparedRecipe, session: Session, *, repeats: int = 1, budget: float | None = None
 ) -> RangeTestResult:
     """Runs the lr range test as `find_lr` does, on prepared data. It tests the last stage of the recipe.
 
-    The repeats use the recipe's seed and the seeds after it, for different weights and batches. With `verify`, short
-    cycles around the suggestion are trained too, and correct it.
+    The repeats use the recipe's seed and the seeds after it, for different weights and batches. With a `budget`, a
+    share of the planned run's steps, short cycles around the suggestion are trained too, and correct it.
     """
     recipe = last_stage(recipe)
     columns = LR_RANGE_VALID_COLUMNS if recipe.find_lr.valid_every else LR_RANGE_COLUMNS
@@ -121,10 +121,10 @@ def range_test(
         policy = recipe.schedule.policy
         session.note(f"max_lr is the peak of a cycle; policy {policy} starts high, so use conservative_max_lr")
     _keep(suggestion, recipe, prepared, session.run)
-    if verify and suggestion.max_lr is not None:
-        trials = short_cycles(recipe, suggestion.max_lr, prepared, session)
-        if trials:
-            suggestion = verified(suggestion, trials, div_factor=recipe.schedule.start_divisor)
+    if budget is not None and suggestion.max_lr is not None:
+        cycles = short_cycles(recipe, suggestion, prepared, session, budget=budget)
+        if cycles:
+            suggestion = verified(suggestion, cycles, div_factor=recipe.schedule.start_divisor)
         _keep(suggestion, recipe, prepared, session.run)
     result = RangeTestResult(tests, suggestion, recipe.find_lr.stop_factor)
     _draw(recipe, result, session)

@@ -103,7 +103,7 @@ class SavedRun:
 
     @property
     def verify(self) -> "pd.DataFrame":
-        """The table `verify.csv`: a row for each short cycle of `find-lr --verify`."""
+        """The table `verify.csv`: a row for each short cycle of `find-lr --budget` or `--verify`."""
         return self._table(VERIFY)
 
     @property

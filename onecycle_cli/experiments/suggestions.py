@@ -44,8 +44,9 @@ def suggested_max_lr(found: RunDir, recipe: Recipe) -> SavedSuggestion:
     if then is None:
         raise InputError(f"The range test in {found.path} gave no max_lr. {reason}", "Give --max-lr.")
     again = suggest(saved_curves(found), suggestion_plan(recipe))
-    if (found.path / VERIFY).is_file() and again.max_lr is not None:
-        again = verified(again, saved_trials(found), div_factor=recipe.schedule.start_divisor)
+    cycles = saved_cycles(found)
+    if cycles and again.max_lr is not None:
+        again = verified(again, cycles, div_factor=recipe.schedule.start_divisor)
     if again.max_lr is None:  # an older version read one, or the file has changed
         raise InputError(f"{found.path / LR_RANGE} gives no max_lr, read again. {again.reason}", "Run find-lr again.")
     return SavedSuggestion(again.max_lr, then, str(again.confidence))
@@ -101,9 +102,9 @@ def _seed(row: dict[str, str]) -> str | None:
     return row.get("seed")  # runs of older versions have no such column
 
 
-def saved_trials(found: RunDir) -> list[VerificationCycle]:
-    """Reads the short cycles in `verify.csv`."""
-    rows = found.read_table(VERIFY)
+def saved_cycles(found: RunDir) -> list[VerificationCycle]:
+    """Reads the short cycles in `verify.csv` that have ended; none if there is no such file."""
+    rows = found.read_growing_table(VERIFY)
     with numbers_in(found, VERIFY):
         return [
             VerificationCycle(

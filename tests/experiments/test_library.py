@@ -66,6 +66,21 @@ def test_a_max_lr_that_is_unclear_is_refused_before_a_folder_is_made(tiny: Tiny,
     assert not Path("runs").exists()
 
 
+@pytest.mark.parametrize(
+    ("how", "what"), [({"budget": 5}, "budget is 5"), ({"budget": 1, "verify": True}, "both name")]
+)
+def test_a_budget_that_cannot_be_is_refused_before_a_folder_is_made(tiny: Tiny, how: dict, what: str) -> None:
+    with pytest.raises(InputError, match=what):
+        find_lr(tiny(), **how)
+    assert not Path("runs").exists()
+
+
+def test_a_budget_of_short_cycles_is_kept_in_the_run(tiny: Tiny) -> None:
+    found = find_lr(tiny({"schedule.epochs": 20}), budget=0.3)
+    assert found.run.verify["steps"].sum() <= 0.3 * 240
+    assert found.suggestion.rule == "basin, verified"
+
+
 def test_a_recipe_may_be_named() -> None:
     with pytest.raises(InputError, match="no shipped recipe 'digit'"):
         find_lr("digit")

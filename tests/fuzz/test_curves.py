@@ -126,14 +126,17 @@ def clear_troughs(draw: st.DrawFn) -> list[Curve]:
 @given(
     clear_troughs(),
     st.lists(st.floats(0, 100, width=32) | st.floats(0, width=32) | NOT_FINITE, min_size=3, max_size=3),
+    st.lists(st.integers(1, 50), min_size=3, max_size=3),
     st.floats(1, 1e6),
 )
-def test_any_short_cycles_leave_a_suggestion(curves: list[Curve], losses: list[float], div_factor: float) -> None:
+def test_any_short_cycles_leave_a_suggestion(
+    curves: list[Curve], losses: list[float], steps: list[int], div_factor: float
+) -> None:
     found = suggest(curves, CyclePlan("sgd", div_factor))
     assert found.max_lr is not None
     trials = [
-        VerificationCycle(found.max_lr * factor, 16, loss, 0.5)
-        for factor, loss in zip((0.5, 1, 2), losses, strict=True)
+        VerificationCycle(found.max_lr * factor, length, loss, 0.5)
+        for factor, length, loss in zip((0.5, 1, 2), steps, losses, strict=True)
     ]
     after = verify(found, trials, div_factor=div_factor)
     assert is_lr(after.max_lr)

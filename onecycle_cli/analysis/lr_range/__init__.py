@@ -5,7 +5,7 @@ from onecycle_cli.analysis.lr_range.curve import Curve, has_diverged, smoother
 from onecycle_cli.analysis.lr_range.error_bar import ErrorBar, told_max_lr
 from onecycle_cli.analysis.lr_range.stopping import End, StopRule
 from onecycle_cli.analysis.lr_range.suggestion import TYPICAL, CyclePlan, Suggestion, suggest
-from onecycle_cli.analysis.lr_range.verification import VerificationCycle, verified
+from onecycle_cli.analysis.lr_range.verification import PlannedCycle, VerificationCycle, next_cycles, verified
 
 __all__ = [
     "TYPICAL",
@@ -13,6 +13,7 @@ __all__ = [
     "CyclePlan",
     "End",
     "ErrorBar",
+    "PlannedCycle",
     "Shape",
     "StopRule",
     "Suggestion",
@@ -20,6 +21,7 @@ __all__ = [
     "VerificationCycle",
     "has_diverged",
     "has_risen",
+    "next_cycles",
     "shape_of",
     "smoother",
     "suggest",

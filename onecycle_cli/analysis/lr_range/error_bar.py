@@ -32,7 +32,7 @@ class ErrorBar:
     @classmethod
     def of(cls, saved: Mapping[str, Any]) -> Self | None:
         """Returns the error bar in a suggestion's values; None if it has no max_lr, or is of an older version."""
-        values = [saved.get(field.name) for field in fields(cls)]
+        values: list[Any] = [saved.get(field.name) for field in fields(cls)]
         return None if None in values else cls(*values)
 
     @property
