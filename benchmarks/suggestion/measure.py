@@ -17,7 +17,7 @@ import math
 import multiprocessing
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import closing
 from datetime import UTC, datetime
@@ -26,7 +26,7 @@ from importlib.metadata import version
 from pathlib import Path
 from statistics import fmean
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -35,6 +35,10 @@ from rows import append, csv_file
 from tasks import TASKS, Task
 
 from onecycle_cli.schedules import LrMomentum, Range
+
+if TYPE_CHECKING:
+    from onecycle_cli.schedules import Schedule
+    from onecycle_cli.training.trainer import Trainer
 
 TRUTH_SEEDS = {"first": range(3), "fitted": range(5), "held out": range(5)}
 TAIL_SEEDS = range(2)
@@ -88,14 +92,18 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--seeds", type=int, default=5, help="the most seeds of a truth, to have all tasks early")
     asked = parser.parse_args()
-    jobs = jobs_of(asked.what, asked.task or list(TASKS), asked.data, asked.seeds)
+    work_off(jobs_of(asked.what, asked.task or list(TASKS), asked.data, asked.seeds), asked.data, asked.processes)
+
+
+def work_off(jobs: Sequence[partial[None]], data: Path, processes: int) -> None:
+    """Does all jobs, whose first argument is a task, with so many processes."""
     for name in {job.args[0] for job in jobs}:  # before the processes, which must not both make a subset
-        TASKS[name].resolved(asked.data)
-    if asked.processes == 1:
+        TASKS[name].resolved(data)
+    if processes == 1:
         for job in jobs:
             job()
         return
-    with ProcessPoolExecutor(asked.processes, multiprocessing.get_context("spawn")) as pool:
+    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
         for future in as_completed([pool.submit(job) for job in jobs]):
             future.result()
 
@@ -246,25 +254,32 @@ class OneThread:
         self._folder.cleanup()
 
     def train(self, max_lr: float, share: float = 1.0) -> dict[str, Any]:
-        """One cycle to the end, over a share of the run's steps, without a look at the validation images before.
-
-        A diverged run has the accuracy of a guess.
-        """
+        """One cycle to the end, over a share of the run's steps, without a look at the validation images before."""
         from onecycle_cli.experiments.planning import recipe_schedule
         from onecycle_cli.experiments.prepared_recipe import fresh
         from onecycle_cli.recipe import with_largest_max_lr, with_values
 
         recipe = with_largest_max_lr(self.recipe, max_lr)
-        trainer = fresh(recipe, self.prepared)
+        total = max(FEWEST_STEPS, round(share * self.steps))
+        schedule = recipe_schedule(with_values(recipe, {"schedule.epochs": 1}), total)
+        return self.run(fresh(recipe, self.prepared), schedule, total)
+
+    @property
+    def steps(self) -> int:
+        """The number of steps of a whole run."""
+        return self.recipe.schedule.epochs * self.prepared.train.steps_per_epoch
+
+    def run(
+        self, trainer: "Trainer", schedule: "Schedule", total: int, before_scoring: Callable[[], None] = lambda: None
+    ) -> dict[str, Any]:
+        """So many steps of a trainer, and their result. A diverged run has the accuracy of a guess."""
         losses = []
-        whole = recipe.schedule.epochs * self.prepared.train.steps_per_epoch
-        total = max(FEWEST_STEPS, round(share * whole))
-        steps = trainer.steps(recipe_schedule(with_values(recipe, {"schedule.epochs": 1}), total))
-        for step in steps:
+        for step in trainer.steps(schedule):
             losses.append(float(step.loss))
             if not math.isfinite(losses[-1]) or len(losses) == total:
                 break
         diverged = not math.isfinite(losses[-1])
+        before_scoring()
         score = trainer.evaluate(self.prepared.valid)
         chance = 1 / self.prepared.classes
         return {

@@ -1,69 +1,32 @@
 """Our own ways of choosing max_lr: a range test, three of them, and short cycles around the suggestion."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import combinations
-from typing import Protocol
 
 import numpy as np
 import pandas as pd
 from answers import Answer, Judged, groups
 from numpy.typing import NDArray
 
-from onecycle_cli.analysis.lr_range import Curve, Suggestion, VerificationCycle, suggest, verification, verified
+from onecycle_cli.analysis.lr_range import Curve, PlannedCycle, Suggestion, VerificationCycle, suggest, verified
+from onecycle_cli.analysis.lr_range.verification import next_cycles
+from onecycle_cli.experiments.verification import FEWEST_STEPS
 
 KIND = "onecycle"
 FIND_LR = "onecycle `find-lr`"
-VERIFY_SHARE, VERIFY_FACTORS = 1 / 12, (1 / 3, 1.0, 3.0)
-FEWEST_STEPS = 16
-"""Of a short cycle: a shorter one is not trained, and the suggestion stays."""
-
 BUDGETS = (0.25, 0.5, 1.0)
 """In planned runs, beside the range test."""
 
 
-class Planned(Protocol):
-    """A short cycle that is to be trained."""
-
-    @property
-    def max_lr(self) -> float: ...
-    @property
-    def steps(self) -> int: ...
-
-
-Planner = Callable[[Suggestion, Sequence[VerificationCycle]], Sequence[Planned]]
+Planner = Callable[[Suggestion, Sequence[VerificationCycle]], Sequence[PlannedCycle]]
 """The next cycles, from the suggestion and all cycles so far; none when it is time to decide."""
 
 
-@dataclass(frozen=True)
-class OneCycle:
-    """A cycle of the fixed plan."""
-
-    max_lr: float
-    steps: int
-
-
-def fixed_cycles(total_steps: int) -> Planner:
-    """`--verify` before it had a budget: three cycles of a twelfth of the run."""
-    steps = round(VERIFY_SHARE * total_steps)
-
-    def planned(suggestion: Suggestion, done: Sequence[VerificationCycle]) -> list[OneCycle]:
-        assert suggestion.max_lr is not None
-        if done or steps < FEWEST_STEPS:
-            return []
-        return [OneCycle(factor * suggestion.max_lr, steps) for factor in VERIFY_FACTORS]
-
-    return planned
-
-
 def planners(total_steps: int) -> dict[str, Planner]:
-    """The ways to spend short cycles that this version has, by name."""
-    with_budget = getattr(verification, "next_cycles", None)
-    if with_budget is None:
-        return {"`--verify`": fixed_cycles(total_steps)}
+    """The budgets of short cycles, by name."""
 
     def planner(budget: float) -> Planner:
-        return lambda suggestion, done: with_budget(
+        return lambda suggestion, done: next_cycles(
             suggestion, done, total_steps=total_steps, budget=budget, fewest_steps=FEWEST_STEPS
         )
 
@@ -91,7 +54,7 @@ class ShortCycles:
         at_lengths = [float(np.interp(np.log(max_lr), self.log_lrs, losses)) for losses in self._losses]
         return float(np.interp(np.log(steps), self.log_steps, at_lengths))
 
-    def train(self, cycle: Planned) -> VerificationCycle:
+    def train(self, cycle: PlannedCycle) -> VerificationCycle:
         """What a cycle would have come to."""
         return VerificationCycle(cycle.max_lr, cycle.steps, self.loss(cycle.max_lr, cycle.steps), np.nan)
 
@@ -153,6 +116,6 @@ def _answer(
         suggestion.max_lr,
         cost=(sum(len(curve.lrs) for curve in curves) + cycled) / judged.steps,
         confidence=suggestion.confidence,
-        expected=getattr(suggestion, "expected_points_lost", None),
-        bound=getattr(suggestion, "points_lost_90", None),
+        expected=suggestion.expected_points_lost,
+        bound=suggestion.points_lost_90,
     )

@@ -70,7 +70,7 @@ def test_a_planner_is_asked_until_it_plans_nothing(
 
     def planner(suggestion: Any, done: Any) -> list[Any]:
         seen.append(len(done))
-        return [ours.OneCycle(factor * suggestion.max_lr, 20) for factor in (1 / 3, 1, 3)] if len(done) < 6 else []
+        return [ours.PlannedCycle(factor * suggestion.max_lr, 20) for factor in (1 / 3, 1, 3)] if len(done) < 6 else []
 
     after, steps = ours.budgeted(suggestion, planner, ours.ShortCycles(cycles, 10), div_factor=10)
     assert seen == [0, 3, 6]
@@ -78,13 +78,12 @@ def test_a_planner_is_asked_until_it_plans_nothing(
     assert after.max_lr > suggestion.max_lr
 
 
-def test_the_fixed_plan_needs_cycles_of_sixteen_steps(module: Module, judged: Callable[..., Any]) -> None:
+def test_a_budget_that_is_too_small_plans_no_cycle(module: Module, judged: Callable[..., Any]) -> None:
     ours = module("our_ways")
     suggestion = ours.suggest([judged().tests["recipe", 100]], judged().plan)
-    assert ours.fixed_cycles(100)(suggestion, []) == []
-    planned = ours.fixed_cycles(240)(suggestion, [])
-    assert [cycle.steps for cycle in planned] == [20, 20, 20]
-    assert [cycle.max_lr / suggestion.max_lr for cycle in planned] == pytest.approx([1 / 3, 1, 3])
+    planners = ours.planners(100)
+    assert planners["`--budget 0.25`"](suggestion, []) == []
+    assert sum(cycle.steps for cycle in planners["`--budget 1`"](suggestion, [])) <= 100
 
 
 def test_cycles_as_long_as_a_run_are_the_runs_themselves(
