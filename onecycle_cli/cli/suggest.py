@@ -28,6 +28,9 @@ def suggest(
     div_factor: Annotated[
         float, typer.Option("--div-factor", help="initial_lr = max_lr / div_factor of the cycle to come.")
     ] = 10.0,
+    total_steps: Annotated[
+        int | None, typer.Option("--total-steps", help="The steps of the cycle to come; about 200 if left out.")
+    ] = None,
     quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -43,7 +46,7 @@ def suggest(
     from onecycle_cli.errors import NoSuggestionError
     from onecycle_cli.experiments.curve_file import read_curves
 
-    plan = plan_of(optimizer, div_factor)
+    plan = plan_of(optimizer, div_factor, total_steps)
     source = "standard input" if curve == "-" else curve
     found = read_curves(_text(curve), source, lr_column=lr_column, loss_column=loss_column)
     suggestion = suggest_from_curves(found.curves, plan)

@@ -124,13 +124,16 @@ class RangeTest(Iterator[float]):
         self._rule.record(self._given, number)
         self._given = None
 
-    def suggest(self, *, optimizer: str = "sgd", div_factor: float = 10.0) -> Suggestion:
+    def suggest(
+        self, *, optimizer: str = "sgd", div_factor: float = 10.0, total_steps: int | None = None
+    ) -> Suggestion:
         """Suggests a `max_lr` for one cycle from the steps so far.
 
-        `optimizer` is "sgd" or "adamw"; `initial_lr` is `max_lr / div_factor`. If the curve is not reliable, `max_lr`
-        is None and `reason` says why. `InputError` before the first loss.
+        `optimizer` is "sgd" or "adamw"; `initial_lr` is `max_lr / div_factor`; `total_steps` is the length of the cycle
+        that you plan, about 200 if None. If the curve is not reliable, `max_lr` is None and `reason` says why.
+        `InputError` before the first loss.
         """
-        return suggest_from_curves([self._curve()], plan_of(optimizer, div_factor))
+        return suggest_from_curves([self._curve()], plan_of(optimizer, div_factor, total_steps))
 
     def to_csv(self, path: str | Path) -> None:
         """Writes the steps so far to a new CSV file: step, lr, train_loss, smoothed_loss.

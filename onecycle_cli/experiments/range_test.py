@@ -116,7 +116,8 @@ def range_test(
             for block in _points(one, prepared, session):
                 table.append(map(vars, block))
                 tests[-1] += block
-    suggestion = suggest([curve_of(points) for points in tests], suggestion_plan(recipe))
+    plan = suggestion_plan(recipe, prepared.train.steps_per_epoch)
+    suggestion = suggest([curve_of(points) for points in tests], plan)
     if suggestion.max_lr is not None and not recipe.schedule.cycles:
         policy = recipe.schedule.policy
         session.note(f"max_lr is the peak of a cycle; policy {policy} starts high, so use conservative_max_lr")
@@ -168,7 +169,8 @@ def tested_lrs(recipe: Recipe) -> str:
 
 def _keep(suggestion: Suggestion, recipe: Recipe, prepared: PreparedRecipe, run: RunDir) -> None:
     settings = curve_settings(recipe, prepared.hardware.precision)
-    run.write_json(SUGGESTION, vars(suggestion) | {"curve_settings": settings})
+    steps_per_epoch = prepared.train.steps_per_epoch
+    run.write_json(SUGGESTION, vars(suggestion) | {"curve_settings": settings, "steps_per_epoch": steps_per_epoch})
 
 
 def _points(recipe: Recipe, prepared: PreparedRecipe, session: Session) -> Iterator[list[Point]]:

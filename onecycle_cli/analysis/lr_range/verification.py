@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from onecycle_cli.analysis.lr_range.curve import Columns
+from onecycle_cli.analysis.lr_range.error_bar import Confidence, error_bar
 from onecycle_cli.analysis.lr_range.suggestion import Suggestion, significant
 
 FIVE, THREE = (1 / 9, 1 / 3, 1.0, 3.0, 9.0), (1 / 3, 1.0, 3.0)
@@ -80,29 +81,32 @@ def verified(suggestion: Suggestion, cycles: Sequence[VerificationCycle], *, div
     The best max_lr is where a parabola through the losses over log lr has its minimum. Confidence is low if the cycle
     at the suggestion itself diverged or was far from the best.
     """
-    bar = suggestion.error_bar
     assert suggestion.max_lr is not None
     assert suggestion.conservative_max_lr is not None
-    assert bar is not None
+    assert suggestion.confidence is not None
     rounds = _rounds(cycles)
     reason = f"{suggestion.reason} C{'; c'.join(one.told.removeprefix('c') for one in rounds)}"
     scored = [one for one in rounds if math.isfinite(one.least)]
     if not scored:
         low = f"{reason}: take conservative_max_lr, or look at the figure."
-        return replace(suggestion, confidence="low", reason=low)
+        return replace(suggestion, confidence="low", reason=low, **vars(error_bar(suggestion.max_lr, "low")))
     if all(np.ptp(one.relative) <= ALIKE for one in scored):
         return replace(suggestion, reason=f"{reason}: too similar to move the suggestion.")
     factor = (_pointed_at(scored, suggestion.max_lr) / suggestion.max_lr) ** TRUST
     max_lr = significant(factor * suggestion.max_lr)
+    sure: Confidence = "low" if _on_a_cliff(rounds, suggestion.max_lr) else suggestion.confidence
+    bar = error_bar(max_lr, sure)
     moved = max_lr != suggestion.max_lr
     return replace(
         suggestion,
         max_lr=max_lr,
         conservative_max_lr=significant(factor * suggestion.conservative_max_lr),
         initial_lr=significant(factor * suggestion.max_lr / div_factor),
-        confidence="low" if _on_a_cliff(rounds, suggestion.max_lr) else suggestion.confidence,
-        lowest_max_lr=significant(factor * bar.lowest_max_lr),
-        highest_max_lr=significant(factor * bar.highest_max_lr),
+        confidence=sure,
+        lowest_max_lr=significant(bar.lowest_max_lr),
+        highest_max_lr=significant(bar.highest_max_lr),
+        expected_points_lost=bar.expected_points_lost,
+        points_lost_90=bar.points_lost_90,
         rule=f"{suggestion.rule}, verified",
         reason=f"{reason}, and moved it from {suggestion.max_lr:g}." if moved else f"{reason}, and did not move it.",
     )

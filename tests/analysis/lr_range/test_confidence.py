@@ -27,7 +27,7 @@ def read(*losses: Losses) -> Suggestion:
     ("losses", "confidence", "says"),
     [
         (trough(0.01, 1, 0.1), "high", "and lost at"),
-        (trough(0.01, 1, 0.25), "medium", "times its standard error"),
+        (trough(0.01, 1, 0.4), "medium", "times its standard error"),
         (trough(0.01, 1, 0.5), "low", "times its standard error"),
         (trough(2e-5, 1), "low", "falls from the first steps on"),
         (2.3 + 5 * np.exp(-np.arange(141) / 8), "low", "falls from the first steps on"),

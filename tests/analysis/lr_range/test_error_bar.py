@@ -3,9 +3,9 @@
 import math
 
 import numpy as np
-import pytest
 
 from onecycle_cli.analysis.lr_range import Curve, CyclePlan, ErrorBar, Suggestion, suggest, told_max_lr
+from onecycle_cli.analysis.lr_range.error_bar import error_bar
 
 LRS = np.geomspace(1e-5, 100, 141)
 BAR = ErrorBar(0.24, 0.96, 0.08, 0.4)
@@ -20,9 +20,12 @@ def read(*tests: list[float]) -> Suggestion:
     return suggest([Curve(LRS.tolist(), losses) for losses in tests], CyclePlan("sgd", 10))
 
 
-@pytest.mark.parametrize(("most", "word"), [(0, "high"), (1, "high"), (1.01, "medium"), (2, "medium"), (2.01, "low")])
-def test_the_bound_gives_the_word(most: float, word: str) -> None:
-    assert ErrorBar(0, most, 0.1, 0.2).confidence == word
+def test_a_lower_confidence_has_larger_numbers() -> None:
+    high, medium, low = (error_bar(1.0, word) for word in ("high", "medium", "low"))
+    for better, worse in ((high, medium), (medium, low)):
+        assert better.expected_points_lost < worse.expected_points_lost
+        assert better.points_lost_90 < worse.points_lost_90
+        assert worse.lowest_max_lr < better.lowest_max_lr < 1 < better.highest_max_lr < worse.highest_max_lr
 
 
 def test_a_bar_is_told_in_points_of_accuracy() -> None:
@@ -48,17 +51,10 @@ def test_without_a_suggestion_there_is_no_bar() -> None:
     assert found.points_lost_90 is None
 
 
-def test_the_word_is_the_lower_of_the_bar_and_of_what_the_curve_lacks() -> None:
-    assert read(trough()).error_bar.confidence == read(trough()).confidence == "high"
-    not_risen = read(trough(end=1.6))
-    assert (not_risen.error_bar.confidence, not_risen.confidence) == ("high", "medium")
-    doubtful = read(trough(), trough(), list(np.full(len(LRS), 2.3)), list(np.full(len(LRS), 2.3)), trough())
-    order = ("low", "medium", "high")
-    assert order.index(doubtful.confidence) <= order.index(doubtful.error_bar.confidence)
-
-
-def test_noise_makes_the_bound_larger() -> None:
-    assert read(trough(0.01)).points_lost_90 < read(trough(0.3)).points_lost_90
+def test_the_bar_is_that_of_the_confidence() -> None:
+    for found, word in ((read(trough()), "high"), (read(trough(end=1.6)), "medium"), (read(trough(0.6)), "low")):
+        assert found.confidence == word
+        assert found.points_lost_90 == error_bar(1.0, word).points_lost_90
 
 
 def test_the_values_of_an_older_version_have_no_bar() -> None:

@@ -11,15 +11,23 @@ from numpy.typing import NDArray
 
 from onecycle_cli.analysis.lr_range import Curve, CyclePlan, Suggestion, suggest
 from onecycle_cli.analysis.lr_range.basin import basin_of
-from onecycle_cli.analysis.lr_range.suggestion import HALF_SIGNAL, SHARES, TYPICAL, significant, weighed
+from onecycle_cli.analysis.lr_range.suggestion import (
+    HALF_SIGNAL,
+    LENGTH_EXPONENT,
+    SHARES,
+    TYPICAL,
+    TYPICAL_PACE,
+    significant,
+    weighed,
+)
 
 Losses = Sequence[float] | NDArray[np.float64]
 
 LRS = np.geomspace(1e-5, 100, 141)
 AT = np.log10(LRS)
 PLAN = CyclePlan("sgd", div_factor=10)
-MIDDLE = SHARES["sgd"] * 0.1
-"""What a trough from 0.01 to 1 gives."""
+MIDDLE = SHARES["sgd"] * 0.1 * math.sqrt(8.75 / TYPICAL_PACE)
+"""What a trough from 0.01 to 1 gives: lr grows by e in 140 / ln(1e7) = 8.7 steps, counted by hand."""
 
 
 def seed_like(noise_level: float = 0.0, seed: int = 0) -> np.ndarray:
@@ -55,7 +63,7 @@ def test_a_clean_trough_gives_its_middle_with_all_that_belongs_to_it() -> None:
     assert suggestion.confidence == "high"
     assert suggestion.spread is None
     assert suggestion.rule == "basin"
-    for number in ("2.3", "1.3", f"{SHARES['sgd']:g} times"):
+    for number in ("2.3", "1.3", f"{suggestion.max_lr / 0.0871:.2g} times"):
         assert number in suggestion.reason
     assert suggestion.peers["fastai_minimum"] > 0
 
@@ -97,6 +105,28 @@ def test_each_optimizer_has_a_share_of_its_own() -> None:
     adamw = read(losses, plan=CyclePlan("adamw", div_factor=25))
     assert adamw.max_lr == pytest.approx(read(losses).max_lr * SHARES["adamw"] / SHARES["sgd"], rel=0.01)
     assert adamw.initial_lr == pytest.approx(adamw.max_lr / 25, rel=0.01)
+
+
+def test_a_longer_run_has_a_lower_peak() -> None:
+    losses = trough(0.01, 1)
+    unknown, short, long = (read(losses, plan=CyclePlan("sgd", 10, steps)).max_lr for steps in (None, 200, 20_000))
+    assert unknown == short
+    assert long == pytest.approx(short * 100**-LENGTH_EXPONENT, rel=0.01)
+    assert read(losses, plan=CyclePlan("sgd", 10, 99)).confidence == "low"
+    assert "only 99 steps" in read(losses, plan=CyclePlan("sgd", 10, 99)).reason
+
+
+def falling_by_distance(steps: int) -> Curve:
+    """A test whose loss falls with the sum of its lrs, and rises at lr 1.5, however long it takes."""
+    lrs = np.geomspace(3e-4, 10, steps)
+    fallen = 1 / (1 + (0.15 / np.cumsum(lrs)) ** 2)
+    risen = 1 / (1 + (1.5 / lrs) ** 6)
+    return Curve(lrs.tolist(), (2.3 - 1.5 * fallen + 4 * risen).tolist())
+
+
+def test_the_length_of_the_test_moves_the_suggestion_by_less_than_a_factor_of_1_5() -> None:
+    max_lrs = [suggest([falling_by_distance(steps)], PLAN).max_lr for steps in (40, 100, 200, 400, 1_000)]
+    assert max(max_lrs) / min(max_lrs) < 1.5
 
 
 def test_a_faint_curve_weighs_less_than_what_is_typical_and_a_clear_one_more() -> None:

@@ -7,8 +7,10 @@ from collections.abc import Callable
 import pytest
 
 from onecycle_cli.analysis.lr_range import PlannedCycle, Suggestion, VerificationCycle, next_cycles, verified
+from onecycle_cli.analysis.lr_range.error_bar import error_bar
 
-PLAIN = Suggestion(0.3, 0.1, 0.03, "medium", 0.3, 1.5, 0.1, 0.9, None, "basin", "Because.", {})
+BAR = error_bar(0.3, "medium")
+PLAIN = Suggestion(0.3, 0.1, 0.03, "medium", *vars(BAR).values(), None, "basin", "Because.", {})
 
 
 def judged(*losses: float) -> Suggestion:
