@@ -46,7 +46,7 @@ class Judged:
     @property
     def plan(self) -> CyclePlan:
         """What a rule is told of the task's cycle."""
-        return plan_of(self.task)
+        return plan_of(self.task, self.steps)
 
     @property
     def batch_size(self) -> int:
@@ -58,9 +58,9 @@ class Judged:
         yield from ((seed, curve) for (of, seed), curve in self.tests.items() if of == kind)
 
 
-def plan_of(task: Task) -> CyclePlan:
-    """What a rule is told of a task's cycle."""
-    return CyclePlan(task.changes.get("optimizer.name", "sgd"), div_factor=10)
+def plan_of(task: Task, steps: int | None = None) -> CyclePlan:
+    """What a rule is told of a task's cycle of so many steps."""
+    return CyclePlan(task.changes.get("optimizer.name", "sgd"), div_factor=10, total_steps=steps)
 
 
 def judged_tasks(runs: pd.DataFrame, curves: pd.DataFrame) -> list[Judged]:

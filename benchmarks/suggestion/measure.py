@@ -53,10 +53,16 @@ PARTS = (1 / 24, 1 / 12, 1 / 6)
 
 SHORT_SEEDS = range(100, 102)
 
-DECAY_TASKS = ("mnist-2000-resnet8-128", "cifar10-5000-resnet8-128")
+DECAY_TASKS = (
+    "mnist-2000-resnet8-128",
+    "cifar10-5000-resnet8-128",
+    "mnist-2000-resnet8-32",
+    "cifar10-rotated-4000-resnet8-256",
+    "cifar10-2000-wrong-labels-resnet20-64",
+)
 DECAYS = (1e-2, 3.16e-3, 1e-3, 1e-4)
 DECAY_GRID = (0.025, 0.08, 0.25, 0.8, 2.5)
-DECAY_SEEDS = range(2)
+DECAY_SEEDS = range(3)
 
 RANGES = {"recipe": None, "fastai": (1e-7, 10.0), "Lightning": (1e-8, 1.0)}
 """From and to which lr a test goes: as the recipe says, or by default in other libraries, all in 100 steps.
@@ -257,11 +263,11 @@ class OneThread:
         """One cycle to the end, over a share of the run's steps, without a look at the validation images before."""
         from onecycle_cli.experiments.planning import recipe_schedule
         from onecycle_cli.experiments.prepared_recipe import fresh
-        from onecycle_cli.recipe import with_largest_max_lr, with_values
+        from onecycle_cli.recipe import with_largest_max_lr
 
         recipe = with_largest_max_lr(self.recipe, max_lr)
         total = max(FEWEST_STEPS, round(share * self.steps))
-        schedule = recipe_schedule(with_values(recipe, {"schedule.epochs": 1}), total)
+        schedule = recipe_schedule(recipe, total / recipe.schedule.epochs)
         return self.run(fresh(recipe, self.prepared), schedule, total)
 
     @property

@@ -58,7 +58,7 @@ def constants(tasks: Sequence[Judged]) -> Iterator[Answer]:
     for judged in tasks:
         for way, max_lr in CONSTANTS.items():
             yield Answer("constant", way, judged.name, 0, max_lr(judged))
-        alike = [other for other in tasks if other.plan == judged.plan and other is not judged]
+        alike = [other for other in tasks if other.plan.optimizer == judged.plan.optimizer and other is not judged]
         if alike:
             typical = float(np.exp(np.mean(np.log([other.truth.best_lr for other in alike]))))
             yield Answer("constant", "mean of the best of the other tasks", judged.name, 0, typical)

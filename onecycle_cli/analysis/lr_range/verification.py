@@ -13,11 +13,13 @@ from onecycle_cli.analysis.lr_range.suggestion import Suggestion, significant
 FIVE, THREE = (1 / 9, 1 / 3, 1.0, 3.0, 9.0), (1 / 3, 1.0, 3.0)
 """The multiples of the suggested max_lr that are tried first; three if cycles of five would be too short."""
 
-TRUST = 0.5
-"""The share of the way, in log lr, that a suggestion moves towards the best lr of its cycles.
+TRUST, HIGHEST_RISE = 0.25, 1.5
+"""The share of the way, in log lr, that a suggestion moves towards the best lr of its cycles, and the largest factor by
+which it rises.
 
-A cycle of a twelfth of a run is noisy, and differs from a whole run. On short cycles of the tasks in
-benchmarks/suggestion, a half and a third of the way lost the least; the whole way lost more than not moving.
+The best max_lr of a short cycle is often too high for a whole run, and a step towards a cliff costs more than one away
+from it. On the tasks "first" and "fitted" of benchmarks/suggestion, other values lost more: with half of the way and no
+limit, up to 15 points.
 """
 
 CLIFF = 1.5
@@ -76,10 +78,11 @@ def next_cycles(
 
 
 def verified(suggestion: Suggestion, cycles: Sequence[VerificationCycle], *, div_factor: float) -> Suggestion:
-    """Returns `suggestion`, moved halfway towards the best max_lr of the cycles' validation losses.
+    """Returns `suggestion`, moved a quarter of the way, in log lr, towards the best max_lr of its short cycles.
 
-    The best max_lr is where a parabola through the losses over log lr has its minimum. Confidence is low if the cycle
-    at the suggestion itself diverged or was far from the best.
+    The best max_lr is where a parabola through the validation losses over log lr has its minimum. The suggestion rises
+    by at most `HIGHEST_RISE`. Confidence is low if the cycle at the suggestion itself diverged or was far from the
+    best.
     """
     assert suggestion.max_lr is not None
     assert suggestion.conservative_max_lr is not None
@@ -92,7 +95,7 @@ def verified(suggestion: Suggestion, cycles: Sequence[VerificationCycle], *, div
         return replace(suggestion, confidence="low", reason=low, **vars(error_bar(suggestion.max_lr, "low")))
     if all(np.ptp(one.relative) <= ALIKE for one in scored):
         return replace(suggestion, reason=f"{reason}: too similar to move the suggestion.")
-    factor = (_pointed_at(scored, suggestion.max_lr) / suggestion.max_lr) ** TRUST
+    factor = min((_pointed_at(scored, suggestion.max_lr) / suggestion.max_lr) ** TRUST, HIGHEST_RISE)
     max_lr = significant(factor * suggestion.max_lr)
     sure: Confidence = "low" if _on_a_cliff(rounds, suggestion.max_lr) else suggestion.confidence
     bar = error_bar(max_lr, sure)

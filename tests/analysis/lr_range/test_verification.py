@@ -10,7 +10,20 @@ from onecycle_cli.analysis.lr_range import PlannedCycle, Suggestion, Verificatio
 from onecycle_cli.analysis.lr_range.error_bar import error_bar
 
 BAR = error_bar(0.3, "medium")
-PLAIN = Suggestion(0.3, 0.1, 0.03, "medium", *vars(BAR).values(), None, "basin", "Because.", {})
+PLAIN = Suggestion(
+    max_lr=0.3,
+    conservative_max_lr=0.1,
+    initial_lr=0.03,
+    confidence="medium",
+    expected_points_lost=BAR.expected_points_lost,
+    points_lost_90=BAR.points_lost_90,
+    lowest_max_lr=BAR.lowest_max_lr,
+    highest_max_lr=BAR.highest_max_lr,
+    spread=None,
+    rule="basin",
+    reason="Because.",
+    peers={},
+)
 
 
 def judged(*losses: float) -> Suggestion:
@@ -23,16 +36,24 @@ def test_losses_that_are_least_at_the_suggestion_leave_it_there() -> None:
     assert judged(1.1, 1.0, 1.1).reason.endswith("and did not move it.")
 
 
-def test_it_moves_half_way_to_where_the_parabola_is_least() -> None:
+def test_it_moves_a_quarter_of_the_way_to_where_the_parabola_is_least() -> None:
     # By hand, in units of log 3: losses 1.3, 1.0, 0.9 at -1, 0, 1 are 1 - 0.2 x + 0.1 x^2, least at 1.
-    assert judged(1.3, 1.0, 0.9).max_lr == pytest.approx(0.3 * 3**0.5, rel=0.01)
+    assert judged(1.3, 1.0, 0.9).max_lr == pytest.approx(0.3 * 3**0.25, rel=0.01)
     # 1.2, 1.0, 1.1: 1 - 0.05 x + 0.15 x^2, least at a sixth.
-    assert judged(1.2, 1.0, 1.1).max_lr == pytest.approx(0.3 * 3 ** (1 / 12), rel=0.01)
+    assert judged(1.2, 1.0, 1.1).max_lr == pytest.approx(0.3 * 3 ** (1 / 24), rel=0.01)
 
 
 def test_it_never_leaves_the_lrs_that_were_tried() -> None:
-    assert judged(1.0, 1.2, 1.399).max_lr == pytest.approx(0.3 * 3**-0.5, rel=0.01)
-    assert judged(1.0, 1.2, 1.3).max_lr == pytest.approx(0.3 * 3**-0.5, rel=0.01)
+    assert judged(1.0, 1.2, 1.399).max_lr == pytest.approx(0.3 * 3**-0.25, rel=0.01)
+    assert judged(1.0, 1.2, 1.3).max_lr == pytest.approx(0.3 * 3**-0.25, rel=0.01)
+
+
+def test_it_falls_farther_than_it_rises() -> None:
+    # A quarter of the way to 81 times the suggestion is a factor of 3; a suggestion rises by 1.5 at most.
+    up = [VerificationCycle(0.3 * 9**k, 40, 1.4 - 0.2 * k, 0.5) for k in range(3)]
+    down = [VerificationCycle(0.3 / 9**k, 40, 1.4 - 0.2 * k, 0.5) for k in range(3)]
+    assert verified(PLAIN, up, div_factor=10).max_lr == pytest.approx(0.3 * 1.5, rel=0.01)
+    assert verified(PLAIN, down, div_factor=10).max_lr == pytest.approx(0.3 / 3, rel=0.01)
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, 1e9])
@@ -165,7 +186,7 @@ def test_a_suggestion_moves_towards_the_best_of_all_rounds(best: float) -> None:
     # The valley is a parabola over log lr, at another height in each round, so that the fit is exact.
     loss = valley(best)
     told = verified(PLAIN, results(loss, all_of(run(loss))), div_factor=10)
-    assert told.max_lr == pytest.approx(PLAIN.max_lr * math.sqrt(best / PLAIN.max_lr), rel=0.05)
+    assert told.max_lr == pytest.approx(PLAIN.max_lr * (best / PLAIN.max_lr) ** 0.25, rel=0.05)
     assert told.reason.startswith("Because. Cycles of 50 steps had validation losses of ")
     assert "; cycles of 125 steps had validation losses of " in told.reason
 
