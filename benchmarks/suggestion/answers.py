@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
-from tasks import TASKS, Task
+from task import Task
+from tasks import TASKS
 from truth import Truth, is_whole, truth_of
 
 from onecycle_cli.analysis.lr_range import Curve, CyclePlan

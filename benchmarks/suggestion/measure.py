@@ -32,7 +32,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from filelock import FileLock
 from rows import append, csv_file
-from tasks import TASKS, Task
+from task import Task
+from tasks import TASKS
 
 from onecycle_cli.schedules import LrMomentum, Range
 
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from onecycle_cli.schedules import Schedule
     from onecycle_cli.training.trainer import Trainer
 
-TRUTH_SEEDS = {"first": range(3), "fitted": range(5), "held out": range(5)}
+TRUTH_SEEDS = {"first": range(3), "fitted": range(5), "checked": range(5), "held out": range(5)}
 TAIL_SEEDS = range(2)
 CURVE_SEEDS = range(100, 105)
 """Other seeds than the truth's: a finder sees other weights and other batches than the runs it is judged by."""

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 from answers import groups, plan_of
 from score_tables import markdown
-from tasks import TASKS, Task
+from task import Task
+from tasks import TASKS
 from truth import Truth, truth_of
 
 from onecycle_cli.analysis.lr_range import Curve, CyclePlan, suggest

@@ -1,6 +1,7 @@
 """The basin of a range test: the depth of the loss at each lr, the basin's middle, and its edges.
 
-All depths are relative to the fall of the loss, so that a constant offset or a scale factor changes nothing.
+All depths are relative to the fall of the loss, so that a constant offset or a scale factor changes nothing. Only the
+explosion is relative to the loss itself.
 """
 
 import math
@@ -23,6 +24,9 @@ BANDWIDTH = 0.2
 
 EDGE_DEPTH = 0.5
 """The depth at the edges of a basin: the loss has fallen by half of its whole fall, or has risen again by half."""
+
+EXPLODED = 1.5
+"""The multiple of the start's loss from which on the loss counts as exploded."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +88,19 @@ class Basin:
     def ends_falling(self) -> bool:
         """Whether the loss was still near its least value when it became infinite or NaN."""
         return self.diverged and bool(self.lrs[-1] < self.lrs[self.lowest] * 10**BANDWIDTH)
+
+    @property
+    def explosion(self) -> float | None:
+        """The first lr at which the smooth loss is `EXPLODED` times the start's, or the last before an infinite loss.
+
+        None if there is neither. Losses are clipped at twice that, so that one batch does not decide. Unlike the basin,
+        an explosion can be told even if the loss never fell.
+        """
+        smoothed = smooth(self.lrs, np.minimum(self.losses, 2 * EXPLODED * self.start_loss))
+        exploded = np.flatnonzero(smoothed > EXPLODED * self.start_loss)
+        if self.start_loss > 0 and len(exploded):
+            return float(self.lrs[exploded[0]])
+        return float(self.lrs[-1]) if self.diverged else None
 
     @property
     def depth(self) -> Columns:

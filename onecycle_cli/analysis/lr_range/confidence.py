@@ -13,14 +13,14 @@ pass; more pass if the noise lasts for several batches. Such a curve has little 
 confidence.
 """
 
-CLEAR_SIGNAL, FAINT_SIGNAL = 7.0, 6.0
+CLEAR_SIGNAL, FAINT_SIGNAL = 10.0, 7.0
 """The falls, in standard errors, from which confidence is high, and from which it is medium."""
 
 SHORT_RUN = 100
 """The steps below which a planned run counts as short: confidence is low.
 
-On the tasks of benchmarks/suggestion, runs of 44 to 96 steps lost 1.6 points on average, and longer ones with a clear
-curve 0.3."""
+On the tasks of benchmarks/suggestion, runs of 40 to 96 steps lost 1.3 points on average, and longer ones with a clear
+curve 0.2."""
 
 LEVEL = 0.25
 """The largest share of the fall at the end of the start. With more, the loss fell from the first steps on."""
@@ -60,17 +60,15 @@ def confidence(basin: Basin, *, total_steps: int | None, spread: float | None, u
     """
     if basin.depth[basin.start_steps - 1] > LEVEL:
         return "low", "The loss falls from the first steps on, so the basin begins lower: lower start_lr."
-    if basin.signal < CLEAR_SIGNAL:
-        word: Confidence = "medium" if basin.signal >= FAINT_SIGNAL else "low"
-        word = "low" if total_steps is not None and total_steps < SHORT_RUN else word
-        return word, (
-            f"The fall is {basin.signal:.2g} times its standard error, so the suggestion is drawn towards a typical "
-            "max_lr: run several tests."
-        )
     if total_steps is not None and total_steps < SHORT_RUN:
         return "low", f"The best max_lr of a run of only {total_steps} steps is hard to tell: --budget tries some."
     if not basin.rose:
-        return "medium", f"The loss rose by only {basin.risen:.0%} of its fall at the end: raise end_lr."
+        return "low", f"The loss rose by only {basin.risen:.0%} of its fall at the end: raise end_lr."
+    if basin.signal < CLEAR_SIGNAL:
+        return "low" if basin.signal < FAINT_SIGNAL else "medium", (
+            f"The fall is {basin.signal:.2g} times its standard error, so the suggestion is drawn towards a typical "
+            "max_lr: run several tests."
+        )
     if basin.ends_falling:
         return "medium", "The loss was still at its least when it suddenly became infinite or NaN."
     if unread:

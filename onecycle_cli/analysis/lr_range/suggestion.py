@@ -32,9 +32,12 @@ In a longer test, the loss falls at lower lrs, because it has made more steps th
 as 1 / pace. The last edge stays where training is unstable. The middle therefore moves as the square root. Without this
 correction, the middles of 40 and of 1,000 steps differed by a factor of five on the digits, with it by 1.2."""
 
-TYPICAL = {"sgd": 0.11, "adamw": 0.01}
-"""The typical max_lr by optimizer, towards which a faint curve is drawn: the geometric mean of the best max_lrs on the
-tasks of benchmarks/suggestion, without the digits."""
+TYPICAL, TYPICAL_EXPLOSION = {"sgd": 0.07, "adamw": 0.014}, 5.0
+"""The typical max_lr by optimizer, of a test whose loss explodes at this lr.
+
+A faint curve is drawn towards it. It is proportional to the square root of the lr at which the loss explodes: on tasks
+whose loss explodes below 1, a fixed typical max_lr lost up to 26 points. Fitted on the tasks "first", "fitted" and
+"checked" of benchmarks/suggestion."""
 
 HALF_SIGNAL = 6.0
 """The fall, in standard errors, at which a curve weighs as much as the typical max_lr."""
@@ -68,6 +71,8 @@ class Suggestion:
     `max_lr` loses `expected_points_lost` percentage points of accuracy on average against one at the best max_lr. With
     a probability of 90 %, it loses at most `points_lost_90`, and the best max_lr is from `lowest_max_lr` to
     `highest_max_lr`. `spread` is the largest `max_lr` of the single curves divided by the smallest; None for one curve.
+    `typical_max_lr` is what runs often need whose loss explodes at this lr: a guess where nothing is suggested. There
+    it is None if the loss does not explode.
     """
 
     max_lr: float | None
@@ -82,6 +87,7 @@ class Suggestion:
     rule: str
     reason: str
     peers: dict[str, float | None]
+    typical_max_lr: float | None = None
 
     @property
     def error_bar(self) -> ErrorBar | None:
@@ -99,11 +105,11 @@ def suggest(curves: Sequence[Curve], plan: CyclePlan) -> Suggestion:
     peers = {name: lr and significant(lr) for name, lr in peer_answers(lrs, losses).items()}
     basin = readable(lrs, losses, diverged=diverged)
     if isinstance(basin, str):
-        return Suggestion(None, None, None, None, None, None, None, None, None, RULE, basin, peers)
+        return _refusal(basin, peers, _guess(lrs, losses, plan, diverged=diverged))
     spread, unread = _single_readings(curves)
     sure, no_surer = confidence(basin, total_steps=plan.total_steps, spread=spread, unread=unread)
     share = SHARES[plan.optimizer] * math.sqrt(basin.pace / TYPICAL_PACE) * plan.length_factor
-    typical = TYPICAL[plan.optimizer] * plan.length_factor
+    typical = _typical(basin, plan)
     max_lr = significant(weighed(share * basin.middle, basin.signal, typical))
     bar = error_bar(max_lr, sure)
     left, right = basin.edges
@@ -125,7 +131,29 @@ def suggest(curves: Sequence[Curve], plan: CyclePlan) -> Suggestion:
             + no_surer
         ).strip(),
         peers=peers,
+        typical_max_lr=significant(typical),
     )
+
+
+def _refusal(reason: str, peers: dict[str, float | None], guess: float | None) -> Suggestion:
+    hint = (
+        f" Until then, {guess:g} is a guess from the lr at which the loss explodes (typical_max_lr)." if guess else ""
+    )
+    return Suggestion(None, None, None, None, None, None, None, None, None, RULE, reason + hint, peers, guess)
+
+
+def _guess(lrs: Columns, losses: Columns, plan: CyclePlan, *, diverged: bool) -> float | None:
+    """Returns the typical max_lr of a test without a suggestion; None if its loss does not explode."""
+    if len(losses) < FEWEST_POINTS:
+        return None
+    basin = basin_of(lrs, losses, diverged=diverged)
+    return significant(_typical(basin, plan)) if basin.explosion else None
+
+
+def _typical(basin: Basin, plan: CyclePlan) -> float:
+    """Returns the typical max_lr of a run whose test explodes as this one does; if it never does, as one at its end."""
+    explosion = basin.explosion or float(basin.lrs[-1])
+    return TYPICAL[plan.optimizer] * math.sqrt(explosion / TYPICAL_EXPLOSION) * plan.length_factor
 
 
 def weighed(max_lr: float, signal: float, typical: float) -> float:

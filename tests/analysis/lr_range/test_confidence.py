@@ -27,11 +27,11 @@ def read(*losses: Losses) -> Suggestion:
     ("losses", "confidence", "says"),
     [
         (trough(0.01, 1, 0.1), "high", "and lost at"),
-        (trough(0.01, 1, 0.4), "medium", "times its standard error"),
+        (trough(0.01, 1, 0.3), "medium", "times its standard error"),
         (trough(0.01, 1, 0.5), "low", "times its standard error"),
         (trough(2e-5, 1), "low", "falls from the first steps on"),
         (2.3 + 5 * np.exp(-np.arange(141) / 8), "low", "falls from the first steps on"),
-        (np.where(LRS > 1, 1.6, trough(0.01, 1)), "medium", "rose by only 30% of its fall at the end"),
+        (np.where(LRS > 1, 1.6, trough(0.01, 1)), "low", "rose by only 30% of its fall at the end"),
         ([*np.linspace(2.3, 1, 80), math.nan], "medium", "still at its least when it suddenly became infinite or NaN"),
     ],
     ids=["clear", "noisy", "very noisy", "falling at once", "a transient at the start", "cut short", "ends falling"],

@@ -52,7 +52,7 @@ def test_without_a_suggestion_there_is_no_bar() -> None:
 
 
 def test_the_bar_is_that_of_the_confidence() -> None:
-    for found, word in ((read(trough()), "high"), (read(trough(end=1.6)), "medium"), (read(trough(0.6)), "low")):
+    for found, word in ((read(trough()), "high"), (read(trough(0.3)), "medium"), (read(trough(0.6)), "low")):
         assert found.confidence == word
         assert found.points_lost_90 == error_bar(1.0, word).points_lost_90
 

@@ -74,15 +74,18 @@ def test_a_noisy_trough_gives_nearly_the_same(seed: int) -> None:
 
 
 @given(scale=st.floats(0.01, 100), shift=st.floats(-50, 50))
-def test_scaling_or_shifting_the_loss_moves_nothing(scale: float, shift: float) -> None:
+def test_scaling_the_loss_moves_nothing_and_shifting_it_moves_the_typical_max_lr_alone(
+    scale: float, shift: float
+) -> None:
     losses = seed_like(0.02)
-    plain, moved = read(losses), read(scale * losses + shift)
-    assert moved.max_lr == plain.max_lr
-    assert moved.confidence == plain.confidence
+    plain, scaled, shifted = read(losses), read(scale * losses), read(losses + shift)
+    assert (scaled.max_lr, scaled.typical_max_lr) == (plain.max_lr, plain.typical_max_lr)
+    assert shifted.max_lr == pytest.approx(plain.max_lr, rel=0.02)
+    assert scaled.confidence == shifted.confidence == plain.confidence
 
 
 def test_negative_losses_are_read_as_any_other() -> None:
-    assert read(seed_like() - 10).max_lr == read(seed_like()).max_lr
+    assert read(seed_like() - 10).max_lr == pytest.approx(read(seed_like()).max_lr, rel=0.02)
 
 
 @given(factor=st.floats(0.01, 100))
@@ -135,7 +138,40 @@ def test_a_faint_curve_weighs_less_than_what_is_typical_and_a_clear_one_more() -
     assert weighed(0.01, signal=2 * HALF_SIGNAL, typical=1.0) == pytest.approx(0.01**0.8)
     assert weighed(0.01, signal=math.inf, typical=1.0) == pytest.approx(0.01)
     faint, clear = read(trough(1e-4, 1e-2, 0.5)), read(trough(1e-4, 1e-2, 0.01))
-    assert clear.max_lr < faint.max_lr < TYPICAL["sgd"]
+    # Its loss explodes at lr 0.01, so the typical max_lr is low, too.
+    assert faint.typical_max_lr == pytest.approx(TYPICAL["sgd"] * (0.01 / 5) ** 0.5, rel=0.3)
+    assert clear.max_lr < faint.max_lr < faint.typical_max_lr
+
+
+def without_fall(explodes: float) -> np.ndarray:
+    """The noise of small batches, then an explosion from this lr on."""
+    noisy = np.random.default_rng(3).normal(2.3, 0.1, len(LRS))
+    return np.where(explodes <= LRS, 20.0, noisy)
+
+
+def test_a_refusal_tells_the_typical_max_lr_of_a_loss_that_explodes_there() -> None:
+    at_5, at_a_twentieth = read(without_fall(5.0)), read(without_fall(0.05))
+    assert at_5.max_lr is None
+    assert at_5.typical_max_lr == pytest.approx(TYPICAL["sgd"], rel=0.2)
+    # By hand: a hundredth of the lr, a tenth of the typical max_lr.
+    assert at_a_twentieth.typical_max_lr == pytest.approx(at_5.typical_max_lr / 10, rel=0.1)
+    assert f"Until then, {at_5.typical_max_lr:g} is a guess" in at_5.reason
+    long = CyclePlan("adamw", 10, 20_000)
+    assert read(without_fall(5.0), plan=long).typical_max_lr == pytest.approx(
+        TYPICAL["adamw"] * 100**-LENGTH_EXPONENT, rel=0.2
+    )
+
+
+@pytest.mark.parametrize("losses", [np.full(141, 2.3), [math.nan], np.full(141, -2.3)])
+def test_a_loss_that_does_not_explode_gives_no_guess(losses: Losses) -> None:
+    assert read(losses).typical_max_lr is None
+    assert "Until then" not in read(losses).reason
+
+
+def test_a_loss_that_becomes_infinite_explodes_there() -> None:
+    losses = np.random.default_rng(3).normal(2.3, 0.1, 100)
+    assert read([*losses, math.inf]).typical_max_lr == read([*losses, math.nan]).typical_max_lr
+    assert read([*losses, math.inf]).typical_max_lr == pytest.approx(TYPICAL["sgd"] * (LRS[99] / 5) ** 0.5, rel=0.01)
 
 
 def test_several_tests_are_read_as_their_median_and_tell_their_spread() -> None:
