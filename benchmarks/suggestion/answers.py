@@ -18,7 +18,8 @@ class Answer:
 
     `kind` groups ways. `seed` is that of the range test or the search. `regret` is given by ways that have no single
     max_lr: optimizers without a learning rate, and searches, which are averaged over draws. `expected` and `bound` are
-    points of accuracy that a suggestion says it may lose: in the mean, and at most with 90 %.
+    points of accuracy that a suggestion says it may lose: in the mean, and at most with 90 %. `guess` is the max_lr
+    that a refusal names.
     """
 
     kind: str
@@ -31,6 +32,7 @@ class Answer:
     confidence: str | None = None
     expected: float | None = None
     bound: float | None = None
+    guess: float | None = None
 
 
 @dataclass(frozen=True)

@@ -118,4 +118,5 @@ def _answer(
         confidence=suggestion.confidence,
         expected=suggestion.expected_points_lost,
         bound=suggestion.points_lost_90,
+        guess=suggestion.typical_max_lr,
     )

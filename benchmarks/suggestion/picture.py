@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from our_ways import KIND
-from score_tables import HELD_OUT, SMALL_TEST_SET, named, shown_first, summary
+from score_tables import HELD_OUT, SMALL_TEST_SET, named, shown_first, summary, with_fallback
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,13 +24,14 @@ COLORS = {KIND: OURS, "constant": CONSTANT, "without max_lr": WITHOUT_LR}
 def draw_regret(scores: pd.DataFrame, path: Path) -> None:
     """Two panels over the extra compute, mean and worst regret: ours, and the best way of each other kind.
 
-    On the held-out tasks; on the others as long as none of these is measured. The ways have numbers, which the legend
+    On the held-out tasks; on the others as long as none of these is measured. A refusal counts as what the user takes
+    in its place. The ways have numbers, which the legend
     explains: names would lie on each other. What was measured on fewer tasks than others is pale.
     """
     from matplotlib.figure import Figure
 
-    held_out = scores[scores.part == HELD_OUT]
-    shown = held_out if len(held_out) else scores[scores.task != SMALL_TEST_SET]
+    held_out = with_fallback(scores[scores.part == HELD_OUT])
+    shown = held_out if len(held_out) else with_fallback(scores[scores.task != SMALL_TEST_SET])
     # Ours last, so that they lie above the others.
     rows = shown_first(summary(shown)).assign(
         is_ours=lambda rows: rows.kind == KIND, is_whole=lambda rows: rows.tasks == rows.tasks.max()

@@ -112,10 +112,12 @@ def scored(
 
 
 ROW = (
-    *("kind", "way", "task", "part", "seed", "max_lr", "cost", "regret"),
+    *("kind", "way", "task", "part", "seed", "max_lr", "cost", "refused", "regret", "fallback"),
     *("confidence", "expected", "bound", "best_max_lr", "best_accuracy", "error"),
 )
-"""The columns of scores.csv. Regrets and errors are shares, `expected` and `bound` are points of accuracy."""
+"""The columns of scores.csv. Regrets and errors are shares, `expected` and `bound` are points of accuracy.
+
+`fallback` is the regret of the max_lr that a refusal names."""
 
 
 def answers(
@@ -134,9 +136,11 @@ def answers(
 
 
 def _row(answer: Answer, judged: Judged) -> dict[str, object]:
-    truth, given = judged.truth, vars(answer)
+    truth, given = judged.truth, dict(vars(answer))
     if answer.regret is None:
         given = given | {"regret": np.nan if answer.max_lr is None else truth.regret(answer.max_lr)}
+    refused, guess = answer.max_lr is None and answer.regret is None, given.pop("guess")
+    given |= {"refused": refused, "fallback": truth.regret(guess) if refused and guess else np.nan}
     best = {"best_max_lr": truth.best_lr, "best_accuracy": truth.best, "error": truth.error}
     return given | {"part": judged.task.part} | best
 

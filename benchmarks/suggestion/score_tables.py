@@ -8,7 +8,7 @@ from our_ways import FIND_LR, KIND
 from ways import FALLBACK
 
 HELD_OUT = "held out"
-PARTS = ("first", "fitted", HELD_OUT)
+PARTS = ("first", "fitted", "checked", HELD_OUT)
 WORDS = ("high", "medium", "low")
 
 SMALL_TEST_SET = "digits-resnet8-64"
@@ -25,7 +25,7 @@ def tables_of(scores: pd.DataFrame) -> dict[str, str]:
     held_out = scores[scores.part == HELD_OUT]
     seen = scores[(scores.part != HELD_OUT) & (scores.task != SMALL_TEST_SET)]
     return {
-        "short_table": ways_table(shown_first(summary(held_out))),
+        "short_table": ways_table(shown_first(summary(with_fallback(held_out)))),
         "held_out_table": ways_table(summary(held_out)),
         "seen_table": ways_table(summary(seen)),
         "held_out_fallback": ways_table(summary(with_fallback(held_out))),
@@ -47,8 +47,9 @@ def markdown(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 def summary(scores: pd.DataFrame) -> pd.DataFrame:
     """A row a way: regrets in points, `mean` with the same weight for each task.
 
-    `worst` is the greatest regret of a seed on any task. A refusal has no regret; `refused` is their share. The least
-    mean comes first, but a way that was measured on fewer tasks stands below those on more: it cannot be compared.
+    `worst` is the greatest regret of a seed on any task. A refusal has no regret, unless `with_fallback` gave it one;
+    `refused` is their share. The least mean comes first, but a way that was measured on fewer tasks stands below those
+    on more: it cannot be compared.
     """
     rows = []
     for (kind, way), group in groups(scores, ["kind", "way"], sort=False):
@@ -56,7 +57,7 @@ def summary(scores: pd.DataFrame) -> pd.DataFrame:
         rows.append(
             {"kind": kind, "way": way, "tasks": len(by_task), "cost": by_task.cost.mean().mean()}
             | {"worst": 100 * group.regret.max(), "mean": 100 * by_task.regret.mean().mean()}
-            | {"refused": group.regret.isna().groupby(group.task).mean().mean()}
+            | {"refused": by_task.refused.mean().mean()}
         )
     columns = ["kind", "way", "tasks", "cost", "worst", "mean", "refused"]
     return pd.DataFrame(rows, columns=columns).sort_values(ORDER, ascending=DIRECTION, ignore_index=True)
@@ -94,9 +95,9 @@ def shown_first(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def with_fallback(scores: pd.DataFrame) -> pd.DataFrame:
-    """The scores with the regret of the constant `FALLBACK` in the place of a refusal."""
+    """The scores with the regret of the max_lr that a refusal names in its place, or of the constant `FALLBACK`."""
     constant = scores[scores.way == FALLBACK].set_index("task").regret
-    return scores.assign(regret=scores.regret.fillna(scores.task.map(constant)))
+    return scores.assign(regret=scores.regret.fillna(scores.fallback).fillna(scores.task.map(constant)))
 
 
 def by_task(scores: pd.DataFrame) -> str:

@@ -53,7 +53,7 @@ def test_for_a_recipe_each_suggestion_fits_or_has_its_differences_below(
     onecycle: Command, tiny_digits: list[str], suggested: dict[str, float]
 ) -> None:
     recipe, *settings = tiny_digits
-    result = onecycle("runs", "--for", recipe, *settings, "--set", "schedule.epochs=9", "--set", "seed=5")
+    result = onecycle("runs", "--for", recipe, *settings, "--set", "seed=5")
     assert result.exit_code == 0
     lines = [line.split("  ") for line in result.stdout.splitlines()]
     cells = [[cell.strip() for cell in line if cell] for line in lines]
@@ -67,6 +67,20 @@ def test_for_a_recipe_each_suggestion_fits_or_has_its_differences_below(
         [trained, f"{suggested[trained]:g}", "no"],
         ["data.batch_size: 64 there, 128 here"],
     ]
+
+
+def test_for_a_longer_recipe_the_same_suggestions_fit_and_are_lower(
+    onecycle: Command, tiny_digits: list[str], suggested: dict[str, float]
+) -> None:
+    recipe, *settings = tiny_digits
+
+    def fitting(epochs: int) -> dict[str, float]:
+        rows = onecycle("runs", "--for", recipe, *settings, "--set", f"schedule.epochs={epochs}", "--json").stdout
+        return {row["run"]: row["max_lr"] for row in json.loads(rows) if row["fits"]}
+
+    short, long = fitting(1), fitting(100)
+    assert short.keys() == long.keys() != set()
+    assert all(long[run] < short[run] for run in long)
 
 
 def test_for_a_recipe_the_flags_change_it_as_they_do_for_train(

@@ -32,7 +32,8 @@ def test_a_range_test_costs_its_steps_and_three_cost_three_times_as_many(
     assert [(answer.seed, answer.cost) for answer in answers] == [(100, 2.0), (101, 2.0), (102, 2.0), (0, 6.0)]
     assert answers[-1].way.endswith("`--repeats 3`")
     assert all(0.01 < answer.max_lr < 1 for answer in answers)
-    assert {answer.confidence for answer in answers} == {"high"}
+    # The run of 50 steps is short.
+    assert {answer.confidence for answer in answers} == {"low"}
 
 
 def test_a_short_cycle_is_interpolated_over_log_lr_and_log_steps(module: Module, cycles: pd.DataFrame) -> None:

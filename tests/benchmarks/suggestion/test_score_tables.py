@@ -15,7 +15,8 @@ def rows(*given: dict[str, Any]) -> pd.DataFrame:
     usual = {"kind": "onecycle", "way": OURS, "task": "a", "part": "held out", "seed": 0, "max_lr": 0.1, "cost": 1.0}
     usual |= {"regret": 0.0, "confidence": "high", "expected": 0.2, "bound": 1.0}
     usual |= {"best_max_lr": 0.2, "best_accuracy": 0.9, "error": 0.004}
-    return pd.DataFrame([usual | row for row in given])
+    usual |= {"fallback": np.nan}
+    return pd.DataFrame([usual | row for row in given]).assign(refused=lambda scores: scores.regret.isna())
 
 
 def test_each_task_has_the_same_weight_in_a_mean(module: Module) -> None:
@@ -26,14 +27,16 @@ def test_each_task_has_the_same_weight_in_a_mean(module: Module) -> None:
     assert row["refused"] == 0
 
 
-def test_a_refusal_has_no_regret_or_that_of_the_constant(module: Module) -> None:
+def test_a_refusal_has_no_regret_or_that_of_the_constant_or_of_the_max_lr_that_it_names(module: Module) -> None:
     tables = module("score_tables")
     constant = {"kind": "constant", "way": module("ways").FALLBACK, "regret": 0.08, "cost": 0.0}
     scores = rows({"regret": 0.02}, {"regret": np.nan, "max_lr": np.nan}, constant)
     alone = tables.summary(scores).set_index("way").loc[OURS]
     assert (alone["mean"], alone.refused) == (pytest.approx(2), 0.5)
     filled = tables.summary(tables.with_fallback(scores)).set_index("way").loc[OURS]
-    assert (filled["mean"], filled["worst"], filled.refused) == (pytest.approx(5), pytest.approx(8), 0)
+    assert (filled["mean"], filled["worst"], filled.refused) == (pytest.approx(5), pytest.approx(8), 0.5)
+    named = scores.assign(fallback=[np.nan, 0.04, np.nan])
+    assert tables.summary(tables.with_fallback(named)).set_index("way").loc[OURS, "worst"] == pytest.approx(4)
 
 
 def test_the_readme_has_all_of_ours_and_the_best_of_each_other_kind(module: Module) -> None:

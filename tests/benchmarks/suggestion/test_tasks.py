@@ -18,18 +18,6 @@ def test_every_task_is_a_recipe(module: Module, tmp_path: Path) -> None:
         assert recipe.data.batch_size == task.changes["data.batch_size"], name
 
 
-def test_a_part_of_an_image_set_has_all_its_test_images(module: Module, tmp_path: Path) -> None:
-    for split, count in (("train", 6), ("test", 2)):
-        for name in ("cat", "dog", "ship"):
-            (tmp_path / "set" / split / name).mkdir(parents=True)
-            for number in range(count):
-                (tmp_path / "set" / split / name / f"{number}.png").touch()
-    made = module("image_sets").subset(tmp_path / "set", 8, ("cat", "dog"))
-    for split, count in (("train", 4), ("test", 2)):
-        assert sorted(folder.name for folder in (made / split).iterdir()) == ["cat", "dog"]
-        assert [len(list(folder.iterdir())) for folder in (made / split).iterdir()] == [count, count]
-
-
 def test_every_grid_has_nine_values_and_tails_beyond_its_ends(module: Module) -> None:
     for name, task in module("tasks").TASKS.items():
         assert len(task.grid) == 9, name
@@ -42,4 +30,6 @@ def test_every_grid_has_nine_values_and_tails_beyond_its_ends(module: Module) ->
 def test_every_part_has_tasks_of_both_optimizers(module: Module) -> None:
     plan_of, tasks = module("answers").plan_of, module("tasks").TASKS.values()
     found = {(task.part, plan_of(task).optimizer) for task in tasks}
-    assert found == {(part, optimizer) for part in ("first", "fitted", "held out") for optimizer in ("sgd", "adamw")}
+    assert found == {
+        (part, optimizer) for part in ("first", "fitted", "checked", "held out") for optimizer in ("sgd", "adamw")
+    }

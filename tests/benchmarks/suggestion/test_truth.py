@@ -2,25 +2,11 @@ from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
-import numpy as np
 import pandas as pd
 import pytest
 
-from onecycle_cli.analysis.lr_range.suggestion import TYPICAL
-
 Module = Callable[[str], ModuleType]
 RESULTS = Path(__file__).parents[3] / "benchmarks" / "results" / "suggestion"
-
-
-def test_what_is_typical_is_the_geometric_mean_of_the_best_max_lrs(module: Module) -> None:
-    truth, tasks, answers = module("truth"), module("tasks").TASKS, module("answers")
-    runs = pd.read_csv(RESULTS / "truth.csv")
-    best: dict[str, list[float]] = {"sgd": [], "adamw": []}
-    for name, of_task in runs.groupby("task"):
-        if tasks[name].part == "first" and name != module("score_tables").SMALL_TEST_SET:
-            best[answers.plan_of(tasks[name]).optimizer].append(truth.truth_of(of_task).best_lr)
-    means = {optimizer: float(np.exp(np.mean(np.log(lrs)))) for optimizer, lrs in best.items()}
-    assert pytest.approx(means, rel=0.05) == TYPICAL
 
 
 def test_a_truth_is_smoothed_over_its_neighbours_but_not_over_a_cliff(module: Module) -> None:
