@@ -44,7 +44,7 @@ COLUMNS = {
     "lr_free": ("task", "seed", "optimizer", "valid_accuracy"),
     "own_loops": ("task", "seed", "library", "rule", "max_lr", "steps"),
     "forms": ("task", "seed", "form", "lr", "train_loss"),
-    "decay": ("task", "seed", "weight_decay", "max_lr", "valid_accuracy"),
+    "decay": ("task", "seed", "weight_decay", "max_lr", "steps", "valid_accuracy"),
     "decay_curves": ("task", "seed", "weight_decay", "lr", "train_loss"),
 }
 """What is read of each file of measurements."""

@@ -69,9 +69,8 @@ def test_for_a_recipe_each_suggestion_fits_or_has_its_differences_below(
     ]
 
 
-def test_for_a_longer_recipe_the_same_suggestions_fit_and_are_lower(
-    onecycle: Command, tiny_digits: list[str], suggested: dict[str, float]
-) -> None:
+@pytest.mark.usefixtures("suggested")
+def test_for_a_longer_recipe_the_same_suggestions_fit_and_are_lower(onecycle: Command, tiny_digits: list[str]) -> None:
     recipe, *settings = tiny_digits
 
     def fitting(epochs: int) -> dict[str, float]:

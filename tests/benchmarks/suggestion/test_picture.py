@@ -18,8 +18,6 @@ def test_the_picture_is_900_pixels_wide_also_with_a_regret_below_zero(
     ]
     scores = pd.DataFrame(ways, columns=["kind", "way", "cost", "regret"]).assign(refused=False, fallback=0.0)
     for part in ("held out", "first"):
-        module("picture").draw_regret(
-            scores.assign(task="a", part=part), tmp_path / "images" / "regret.png"
-        )
+        module("picture").draw_regret(scores.assign(task="a", part=part), tmp_path / "images" / "regret.png")
         with Image.open(tmp_path / "images" / "regret.png") as drawn:
             assert drawn.width == 900
