@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from onecycle_cli.analysis.diagnosis import CurveEpoch, CurveStep, Settings, TrainingRun
-from onecycle_cli.analysis.lr_range import TYPICAL
+from onecycle_cli.analysis.lr_range import USUAL_MAX_LR
 from onecycle_cli.data.epochs import steps_per_epoch
 from onecycle_cli.errors import InputError
 from onecycle_cli.experiments.planning import decay_gain, recipe_schedule
@@ -100,7 +100,7 @@ def planned(
         single_cycle=single_cycle,
         epochs=recipe.schedule.epochs,
         max_lr=max_lr,
-        usual_max_lr=TYPICAL[recipe.optimizer.name] if fresh else max_lr,
+        usual_max_lr=USUAL_MAX_LR[recipe.optimizer.name] if fresh else max_lr,
         suggested_max_lr=suggested,
         tail_share=tail_share(at, total_steps) if single_cycle else 0.0,
         gain=decay_gain(recipe),

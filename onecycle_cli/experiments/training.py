@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from onecycle_cli.analysis.lr_range import TYPICAL, told_max_lr
+from onecycle_cli.analysis.lr_range import USUAL_MAX_LR, told_max_lr
 from onecycle_cli.errors import InputError, NoSuggestionError
 from onecycle_cli.experiments.checkpoints import Checkpoint, Checkpoints, Epoch, Position, Sums
 from onecycle_cli.experiments.kept_images import copies_note, keep_images
@@ -281,12 +281,12 @@ def _check_cycle(recipe: Recipe, prepared: PreparedRecipe) -> None:
 def _with_found_max_lr(recipe: Recipe, prepared: PreparedRecipe, session: Session) -> Recipe:
     suggestion = range_test_with_retry(recipe, prepared, session).suggestion
     if suggestion.max_lr is None:
-        optimizer = recipe.optimizer.name
+        usual = f"{USUAL_MAX_LR[recipe.optimizer.name]:g} is usual for a network that is trained from scratch"
+        guess = f"{suggestion.typical_max_lr:g}" if suggestion.typical_max_lr else usual
         raise NoSuggestionError(
             f"Two range tests gave no max_lr. {suggestion.reason}",
             f"Look at {session.run.path / LR_RANGE_FIGURE} and change what the reason names, or train without a range "
-            f"test: --max-lr {TYPICAL[optimizer]:g} is typical of {optimizer} and a network that is trained from "
-            f"scratch. {tested_lrs(recipe)}",
+            f"test: --max-lr {guess}. {tested_lrs(recipe)}",
         )
     session.report(told_max_lr(suggestion.max_lr, suggestion.confidence, suggestion.error_bar, suggestion.reason))
     recipe = with_largest_max_lr(recipe, suggestion.max_lr)

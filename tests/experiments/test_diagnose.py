@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from onecycle_cli.analysis.diagnosis import diagnose
-from onecycle_cli.analysis.lr_range import TYPICAL
+from onecycle_cli.analysis.lr_range import USUAL_MAX_LR
 from onecycle_cli.errors import InputError
 from onecycle_cli.experiments.diagnose import planned, read_training, tail_share
 from onecycle_cli.experiments.planning import recipe_schedule
@@ -60,7 +60,7 @@ def test_a_run_is_read_with_its_plan_and_says_what_its_summary_says(trained: Cal
     assert [step.step for step in training.steps] == list(range(24))
     settings = training.settings
     assert (settings.epochs, settings.max_lr, settings.classes, settings.valid_images) == (2, 0.1, 10, 360)
-    assert (settings.suggested_max_lr, settings.usual_max_lr) == (None, TYPICAL["sgd"])
+    assert (settings.suggested_max_lr, settings.usual_max_lr) == (None, USUAL_MAX_LR["sgd"])
     (found,) = diagnose(training)
     saved = run.summary["diagnosis"]
     assert found.rule == saved["rule"] == "underfitting"
@@ -167,7 +167,7 @@ def test_the_plan_tells_augmentation_and_momentum(tiny: Tiny) -> None:
     settings = planned(tiny(plain | {"schedule.base_momentum": 0.5}), **counts, suggested=0.3)
     assert (settings.augmented, settings.gain, settings.suggested_max_lr) == (False, 2, 0.3)
     adamw = planned(tiny({"optimizer.name": "adamw"}), **counts)
-    assert (adamw.augmented, adamw.gain, adamw.usual_max_lr) == (True, 1, TYPICAL["adamw"])
+    assert (adamw.augmented, adamw.gain, adamw.usual_max_lr) == (True, 1, USUAL_MAX_LR["adamw"])
 
 
 @pytest.mark.parametrize(

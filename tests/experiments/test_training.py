@@ -301,7 +301,7 @@ def test_a_stage_that_diverges_is_the_last(trained: Callable) -> None:
 
 def test_without_a_max_lr_that_can_be_trusted_it_does_not_train(trained: Callable) -> None:
     says = (
-        r"Two range tests gave no max_lr. The loss never fell.*\n.*range.png.*--max-lr 0.11 is typical.*end_lr is 1e-07"
+        r"Two range tests gave no max_lr. The loss never fell.*\n.*range.png.*--max-lr 0.11 is usual.*end_lr is 1e-07"
     )
     with pytest.raises(NoSuggestionError, match=says):
         trained({"schedule.max_lr": None, "find_lr.start_lr": 1e-12, "find_lr.end_lr": 1e-7, "find_lr.num_steps": 10})

@@ -4,11 +4,11 @@ from onecycle_cli.analysis.lr_range.basin import Shape, Turn, has_risen, shape_o
 from onecycle_cli.analysis.lr_range.curve import Curve, has_diverged, smoother
 from onecycle_cli.analysis.lr_range.error_bar import ErrorBar, told_max_lr
 from onecycle_cli.analysis.lr_range.stopping import End, StopRule
-from onecycle_cli.analysis.lr_range.suggestion import TYPICAL, CyclePlan, Suggestion, suggest
+from onecycle_cli.analysis.lr_range.suggestion import USUAL_MAX_LR, CyclePlan, Suggestion, suggest
 from onecycle_cli.analysis.lr_range.verification import PlannedCycle, VerificationCycle, next_cycles, verified
 
 __all__ = [
-    "TYPICAL",
+    "USUAL_MAX_LR",
     "Curve",
     "CyclePlan",
     "End",

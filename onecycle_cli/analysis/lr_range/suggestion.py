@@ -39,6 +39,10 @@ A faint curve is drawn towards it. It is proportional to the square root of the 
 whose loss explodes below 1, a fixed typical max_lr lost up to 26 points. Fitted on the tasks "first", "fitted" and
 "checked" of benchmarks/suggestion."""
 
+USUAL_MAX_LR = {"sgd": 0.11, "adamw": 0.01}
+"""What to compare a max_lr with if there is no range test, by optimizer: the geometric mean of the best max_lrs on the
+tasks "first" of benchmarks/suggestion, which train batch norm ResNets from scratch."""
+
 HALF_SIGNAL = 6.0
 """The fall, in standard errors, at which a curve weighs as much as the typical max_lr."""
 
