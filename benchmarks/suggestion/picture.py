@@ -60,9 +60,9 @@ def _panel(axes: "Axes", rows: pd.DataFrame, column: str) -> None:
         color, at = COLORS.get(row["kind"], OTHER), (row["cost"], row[column])
         size, alpha = 90 if row["is_ours"] else 60, 1 if row["is_whole"] else 0.45
         axes.scatter(*at, s=size, c=color, alpha=alpha, edgecolors="white", zorder=2 + number)
-        # Ours on the right, others on the left: points may lie on each other.
-        look: dict[str, Any] = {"ha": "left", "weight": "bold"} if row["is_ours"] else {"ha": "right"}
-        beside = (7 if row["is_ours"] else -6, 0)
+        # Ours above and below in turn, others on the left: points may lie on each other.
+        look: dict[str, Any] = {"ha": "center", "weight": "bold"} if row["is_ours"] else {"ha": "right"}
+        beside = (0, 11 if number % 2 else -11) if row["is_ours"] else (-6, 0)
         axes.annotate(
             str(number), at, beside, textcoords="offset points", va="center", color=color, fontsize=8.5, **look
         )
