@@ -184,7 +184,7 @@ def _with_max_lr_from(source: str, recipe: "Recipe", runs_dir: Path, force: bool
     if not quiet:
         show_note(f"max_lr {found.max_lr:g} from {taken.run.path}{then}.")
     if found.confidence == "low":
-        show_note("The confidence in it is low: `onecycle find-lr --repeats 3` tells more.")
+        show_note(f"The confidence in it is low. {found.reason}")
     return taken.recipe
 
 

@@ -33,6 +33,7 @@ class SavedSuggestion:
     max_lr: float
     then: float
     confidence: str
+    reason: str
 
 
 def suggested_max_lr(found: RunDir, recipe: Recipe) -> SavedSuggestion:
@@ -55,7 +56,7 @@ def suggested_max_lr(found: RunDir, recipe: Recipe) -> SavedSuggestion:
         again = verified(again, cycles, div_factor=recipe.schedule.start_divisor)
     if again.max_lr is None:  # an older version read one, or the file has changed
         raise InputError(f"{found.path / LR_RANGE} gives no max_lr, read again. {again.reason}", "Run find-lr again.")
-    return SavedSuggestion(again.max_lr, then, str(again.confidence))
+    return SavedSuggestion(again.max_lr, then, str(again.confidence), again.reason)
 
 
 @dataclass(frozen=True)

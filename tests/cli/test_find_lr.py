@@ -87,4 +87,5 @@ def test_little_confidence_is_told_on_standard_error_even_where_one_number_is_as
     assert float(result.stdout) > 0
     assert "times the middle" in result.stderr
     train = onecycle("train", "high.yaml", "--max-lr-from", "low", "--quiet")
-    assert "The confidence in it is low" in train.stderr
+    assert "The confidence in it is low. " in train.stderr
+    assert "falls from the first steps on" in train.stderr

@@ -58,7 +58,7 @@ def test_a_saved_test_read_again_for_its_own_recipe_says_the_same(tested: Callab
     run, suggestion = tested(repeats)
     assert len(saved_curves(run)) == repeats
     assert suggested_max_lr(run, tiny()) == SavedSuggestion(
-        suggestion.max_lr, then=suggestion.max_lr, confidence=suggestion.confidence
+        suggestion.max_lr, then=suggestion.max_lr, confidence=suggestion.confidence, reason=suggestion.reason
     )
 
 

@@ -61,7 +61,10 @@ def confidence(basin: Basin, *, total_steps: int | None, spread: float | None, u
     if basin.depth[basin.start_steps - 1] > LEVEL:
         return "low", "The loss falls from the first steps on, so the basin begins lower: lower start_lr."
     if total_steps is not None and total_steps < SHORT_RUN:
-        return "low", f"The best max_lr of a run of only {total_steps} steps is hard to tell: --budget tries some."
+        return "low", (
+            f"A range test tells little about a run of only {total_steps} steps: compare whole runs at a third of this "
+            "max_lr and at three times as much."
+        )
     if not basin.rose:
         return "low", f"The loss rose by only {basin.risen:.0%} of its fall at the end: raise end_lr."
     if basin.signal < CLEAR_SIGNAL:
