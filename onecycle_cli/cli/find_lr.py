@@ -73,7 +73,7 @@ def find_lr(
         print_json(run, vars(suggestion))
     if suggestion.max_lr is None:
         raise NoSuggestionError(
-            suggestion.reason,
+            suggestion.refusal,
             f"The curve is in {run.path / LR_RANGE}. Change the lrs with --set find_lr.start_lr=LR and "
             "--set find_lr.end_lr=LR; --repeats 3 runs several tests.",
         )

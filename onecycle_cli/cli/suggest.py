@@ -54,7 +54,7 @@ def suggest(
         read = {"curve": source, "loss_column": found.loss_column, "curves": len(found.curves)}
         show_json(read | vars(suggestion))
     if suggestion.max_lr is None:
-        raise NoSuggestionError(suggestion.reason, f"The curve is {found.loss_column} in {source}.")
+        raise NoSuggestionError(suggestion.refusal, f"The curve is {found.loss_column} in {source}.")
     show_doubt(suggestion, quiet=quiet, as_json=as_json)
     if quiet:
         print(f"{suggestion.max_lr:g}")

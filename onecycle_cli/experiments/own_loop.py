@@ -147,12 +147,19 @@ class RangeTest(Iterator[float]):
         text = to_csv(COLUMNS, list(rows))
         write_whole(path, lambda beside: beside.write_text(text, encoding="utf-8"))
 
-    def plot(self, path: str | Path, *, optimizer: str = "sgd", title: str = "learning rate range test") -> None:
-        """Draws the loss over lr, with the suggestion for `optimizer`, to a new PNG file.
+    def plot(
+        self,
+        path: str | Path,
+        *,
+        optimizer: str = "sgd",
+        total_steps: int | None = None,
+        title: str = "learning rate range test",
+    ) -> None:
+        """Draws the loss over lr, with the suggestion for `optimizer` and `total_steps`, to a new PNG file.
 
         `InputError` if `path` exists already, if its folder does not exist, or before the first loss.
         """
-        curve, suggestion, path = self._curve(), self.suggest(optimizer=optimizer), Path(path)
+        curve, suggestion, path = self._curve(), self.suggest(optimizer=optimizer, total_steps=total_steps), Path(path)
         must_be_new(path)
 
         def drawn(path: Path) -> str:

@@ -55,7 +55,7 @@ def suggested_max_lr(found: RunDir, recipe: Recipe) -> SavedSuggestion:
     if cycles and again.max_lr is not None:
         again = verified(again, cycles, div_factor=recipe.schedule.start_divisor)
     if again.max_lr is None:  # an older version read one, or the file has changed
-        raise InputError(f"{found.path / LR_RANGE} gives no max_lr, read again. {again.reason}", "Run find-lr again.")
+        raise InputError(f"{found.path / LR_RANGE} gives no max_lr, read again. {again.refusal}", "Run find-lr again.")
     return SavedSuggestion(again.max_lr, then, str(again.confidence), again.reason)
 
 

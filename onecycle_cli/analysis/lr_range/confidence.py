@@ -54,9 +54,9 @@ def distrust(basin: Basin) -> str | None:
 def confidence(basin: Basin, *, total_steps: int | None, spread: float | None, unread: int) -> tuple[Confidence, str]:
     """Returns the confidence in a suggestion, and the reason why it is not higher ("" if it is high).
 
-    `total_steps` is the length of the planned run, None if it is unknown. `spread` is the factor between the
-    suggestions of single tests, `unread` the number of tests that gave none. docs/suggestion.md describes what each
-    level means on the tasks of benchmarks/suggestion.
+    `total_steps` is the length of the planned run, None if it is unknown. `spread` is the factor between the middles of
+    single tests, `unread` the number of tests that gave none. docs/suggestion.md describes what each level means on the
+    tasks of benchmarks/suggestion.
     """
     if basin.depth[basin.start_steps - 1] > LEVEL:
         return "low", "The loss falls from the first steps on, so the basin begins lower: lower start_lr."

@@ -62,9 +62,8 @@ rule was chosen on these tasks. A max_lr is as good as the best one if it loses 
 def error_bar(max_lr: float, confidence: Confidence) -> ErrorBar:
     """Returns the error bar of a suggested `max_lr` with this confidence."""
     level = LEVELS[confidence]
-    return ErrorBar(
-        level.expected_points_lost, level.points_lost_90, max_lr / level.factor_90, max_lr * level.factor_90
-    )
+    lowest, highest = (float(f"{lr:.3g}") for lr in (max_lr / level.factor_90, max_lr * level.factor_90))
+    return ErrorBar(level.expected_points_lost, level.points_lost_90, lowest, highest)
 
 
 def told_max_lr(max_lr: float, confidence: str | None, bar: ErrorBar | None, reason: str) -> str:

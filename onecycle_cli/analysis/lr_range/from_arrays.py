@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from numbers import Integral
 from typing import Any
 
 from onecycle_cli.analysis.lr_range.curve import Curve
@@ -52,12 +53,14 @@ def plan_of(optimizer: str, div_factor: float, total_steps: int | None = None) -
         raise InputError(
             f"div_factor is {div_factor!r}.", "Give max_lr / initial_lr: a number of at least 1, such as 10."
         )
-    if total_steps is not None and not (isinstance(total_steps, int) and total_steps > 0):
+    given: Any = total_steps
+    whole = isinstance(given, Integral) and not isinstance(given, bool)  # numpy's whole numbers, too
+    if given is not None and not (whole and given > 0):
         raise InputError(
             f"total_steps is {total_steps!r}.",
             "Give the steps of the cycle: a whole number above 0, or None.",
         )
-    return CyclePlan(optimizer, div_factor, total_steps)
+    return CyclePlan(optimizer, div_factor, None if given is None else int(given))
 
 
 def curves_of(lrs: Any, losses: Any) -> list[Curve]:

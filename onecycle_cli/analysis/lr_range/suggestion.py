@@ -26,7 +26,7 @@ TYPICAL_STEPS, LENGTH_EXPONENT = 200, 0.1
 have 44 to 5,000 steps."""
 
 TYPICAL_PACE = 9.6
-"""The `pace` of a test of 100 steps from 3e-4 to 10.
+"""About the `pace` of a test of 100 steps from 3e-4 to 10: the steps in which lr grows by a factor of e.
 
 In a longer test, the loss falls at lower lrs, because it has made more steps there: the first edge of the basin moves
 as 1 / pace. The last edge stays where training is unstable. The middle therefore moves as the square root. Without this
@@ -74,7 +74,7 @@ class Suggestion:
     `conservative_max_lr` is for a run that must not fail, `initial_lr` is the lr at the start of the cycle. A run at
     `max_lr` loses `expected_points_lost` percentage points of accuracy on average against one at the best max_lr. With
     a probability of 90 %, it loses at most `points_lost_90`, and the best max_lr is from `lowest_max_lr` to
-    `highest_max_lr`. `spread` is the largest `max_lr` of the single curves divided by the smallest; None for one curve.
+    `highest_max_lr`. `spread` is the highest middle of the single curves divided by the lowest; None for one curve.
     `typical_max_lr` is what runs often need whose loss explodes at this lr: a guess where nothing is suggested. There
     it is None if the loss does not explode.
     """
@@ -98,6 +98,14 @@ class Suggestion:
         """The numbers after `confidence` together; None if no lr can be suggested."""
         return ErrorBar.of(vars(self))
 
+    @property
+    def refusal(self) -> str:
+        """The reason and, where there is one, the guess: for a user who gets no `max_lr`."""
+        if not self.typical_max_lr:
+            return self.reason
+        guess = f"{self.typical_max_lr:g} is a guess from the lr at which the loss explodes (typical_max_lr)."
+        return f"{self.reason} Until then, {guess}"
+
 
 def suggest(curves: Sequence[Curve], plan: CyclePlan) -> Suggestion:
     """Suggests the `max_lr` of a planned 1cycle run from range tests over the same lrs, with the rule `basin`.
@@ -109,7 +117,8 @@ def suggest(curves: Sequence[Curve], plan: CyclePlan) -> Suggestion:
     peers = {name: lr and significant(lr) for name, lr in peer_answers(lrs, losses).items()}
     basin = readable(lrs, losses, diverged=diverged)
     if isinstance(basin, str):
-        return _refusal(basin, peers, _guess(lrs, losses, plan, diverged=diverged))
+        guess = _guess(lrs, losses, plan, diverged=diverged)
+        return Suggestion(None, None, None, None, None, None, None, None, None, RULE, basin, peers, guess)
     spread, unread = _single_readings(curves)
     sure, no_surer = confidence(basin, total_steps=plan.total_steps, spread=spread, unread=unread)
     share = SHARES[plan.optimizer] * math.sqrt(basin.pace / TYPICAL_PACE) * plan.length_factor
@@ -122,10 +131,7 @@ def suggest(curves: Sequence[Curve], plan: CyclePlan) -> Suggestion:
         conservative_max_lr=min(max_lr, significant(share * basin.quantile(CONSERVATIVE_SHARE))),
         initial_lr=significant(max_lr / plan.div_factor),
         confidence=sure,
-        expected_points_lost=significant(bar.expected_points_lost),
-        points_lost_90=significant(bar.points_lost_90),
-        lowest_max_lr=significant(bar.lowest_max_lr),
-        highest_max_lr=significant(bar.highest_max_lr),
+        **vars(bar),
         spread=spread,
         rule=RULE,
         reason=(
@@ -137,13 +143,6 @@ def suggest(curves: Sequence[Curve], plan: CyclePlan) -> Suggestion:
         peers=peers,
         typical_max_lr=significant(typical),
     )
-
-
-def _refusal(reason: str, peers: dict[str, float | None], guess: float | None) -> Suggestion:
-    hint = (
-        f" Until then, {guess:g} is a guess from the lr at which the loss explodes (typical_max_lr)." if guess else ""
-    )
-    return Suggestion(None, None, None, None, None, None, None, None, None, RULE, reason + hint, peers, guess)
 
 
 def _guess(lrs: Columns, losses: Columns, plan: CyclePlan, *, diverged: bool) -> float | None:

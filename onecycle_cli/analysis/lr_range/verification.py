@@ -93,25 +93,24 @@ def verified(suggestion: Suggestion, cycles: Sequence[VerificationCycle], *, div
     if not scored:
         low = f"{reason}: take conservative_max_lr, or look at the figure."
         return replace(suggestion, confidence="low", reason=low, **vars(error_bar(suggestion.max_lr, "low")))
+    cliff = _on_a_cliff(rounds, suggestion.max_lr)
+    sure: Confidence = "low" if cliff else suggestion.confidence
+    doubt = " The cycle nearest to it diverged, or was far worse than the best." if cliff else ""
     if all(np.ptp(one.relative) <= ALIKE for one in scored):
-        return replace(suggestion, reason=f"{reason}: too similar to move the suggestion.")
+        reason = f"{reason}: too similar to move the suggestion.{doubt}"
+        return replace(suggestion, confidence=sure, reason=reason, **vars(error_bar(suggestion.max_lr, sure)))
     factor = min((_pointed_at(scored, suggestion.max_lr) / suggestion.max_lr) ** TRUST, HIGHEST_RISE)
     max_lr = significant(factor * suggestion.max_lr)
-    sure: Confidence = "low" if _on_a_cliff(rounds, suggestion.max_lr) else suggestion.confidence
-    bar = error_bar(max_lr, sure)
-    moved = max_lr != suggestion.max_lr
+    moved = f"moved it from {suggestion.max_lr:g}" if max_lr != suggestion.max_lr else "did not move it"
     return replace(
         suggestion,
         max_lr=max_lr,
         conservative_max_lr=significant(factor * suggestion.conservative_max_lr),
         initial_lr=significant(factor * suggestion.max_lr / div_factor),
         confidence=sure,
-        lowest_max_lr=significant(bar.lowest_max_lr),
-        highest_max_lr=significant(bar.highest_max_lr),
-        expected_points_lost=bar.expected_points_lost,
-        points_lost_90=bar.points_lost_90,
         rule=f"{suggestion.rule}, verified",
-        reason=f"{reason}, and moved it from {suggestion.max_lr:g}." if moved else f"{reason}, and did not move it.",
+        reason=f"{reason}, and {moved}.{doubt}",
+        **vars(error_bar(max_lr, sure)),
     )
 
 
@@ -131,7 +130,7 @@ class _Round:
     def relative(self) -> Columns:
         """The losses as multiples of the least one, at most `CLIFF`. Rounds of other lengths have other losses."""
         if not self.least:
-            return np.ones_like(self.losses)
+            return np.where(self.losses > 0, CLIFF, 1.0)
         clipped: Columns = np.minimum(self.losses, CLIFF * self.least) / self.least
         return clipped
 
@@ -170,8 +169,10 @@ def _pointed_at(rounds: Sequence[_Round], center: float) -> float:
     """Returns the lr of the minimum of a parabola over log lr, within its cycles, or the best lr of the longest ones.
 
     It is fitted to the cycles around the best of each round. All rounds have the same parabola, each at a height of its
-    own. A cycle counts by its steps.
+    own. A cycle counts by its steps. Fewer than three cycles, of a run that was stopped, point nowhere: at `center`.
     """
+    if sum(len(one.losses) for one in rounds) < 3:
+        return center
     logs = [np.log(one.max_lrs[one.around_best] / center) for one in rounds]
     heights = np.repeat(np.eye(len(rounds)), [len(one) for one in logs], axis=0)
     x, y = np.concatenate(logs), np.concatenate([one.relative[one.around_best] for one in rounds])
@@ -188,4 +189,5 @@ def _on_a_cliff(rounds: Sequence[_Round], max_lr: float) -> bool:
     distances = [np.abs(np.log(one.max_lrs / max_lr)) for one in rounds]
     nearest = min(float(each.min()) for each in distances)
     one, each = [pair for pair in zip(rounds, distances, strict=True) if pair[1].min() <= nearest + 1e-6][-1]
-    return bool(one.losses[each.argmin()] >= CLIFF * one.least)
+    loss = float(one.losses[each.argmin()])
+    return not math.isfinite(loss) or (loss > one.least and loss >= CLIFF * one.least)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from onecycle_cli.analysis.lr_range import Curve, CyclePlan
 from onecycle_cli.analysis.lr_range import suggest as suggest_from_curves
-from onecycle_cli.analysis.lr_range.from_arrays import MOST_STEPS, suggest
+from onecycle_cli.analysis.lr_range.from_arrays import MOST_STEPS, plan_of, suggest
 from onecycle_cli.analysis.lr_range.suggestion import SHARES
 from onecycle_cli.errors import InputError
 
@@ -112,3 +112,12 @@ def test_what_cannot_be_read_is_refused_with_its_place_and_a_fix(name: str) -> N
         suggest(lrs, losses, **settings)
     assert re.search(says, str(caught.value)), caught.value
     assert caught.value.fix.endswith(".")
+
+
+def test_the_length_of_the_cycle_may_be_a_whole_number_of_numpy() -> None:
+    steps: Any = np.int64(300)
+    assert plan_of("sgd", 10.0, steps) == plan_of("sgd", 10.0, 300)
+    wrongs: list[Any] = [True, 0, -1, 2.5, "300"]
+    for wrong in wrongs:
+        with pytest.raises(InputError, match="total_steps"):
+            plan_of("sgd", 10.0, wrong)

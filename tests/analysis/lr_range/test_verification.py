@@ -221,3 +221,27 @@ def test_the_steps_before_a_cycle_diverged_as_older_versions_wrote_them_are_no_r
 
 def test_a_single_cycle_of_an_interrupted_verification_moves_nothing() -> None:
     assert verified(PLAIN, [VerificationCycle(0.1, 40, 1.0, 0.5)], div_factor=10).max_lr == 0.3
+
+
+@pytest.mark.parametrize("lrs", [(0.03,), (0.03, 0.1), (0.1, 0.3)])
+def test_fewer_than_three_cycles_of_a_stopped_run_move_nothing(lrs: tuple[float, ...]) -> None:
+    cycles = [VerificationCycle(lr, 40, 2 - lr, 0.5) for lr in lrs]
+    assert verified(PLAIN, cycles, div_factor=10).max_lr == PLAIN.max_lr
+
+
+def test_low_confidence_tells_that_the_cycle_nearest_to_the_suggestion_was_far_worse() -> None:
+    worse = judged(1.0, 2.0, 2.4)
+    assert worse.confidence == "low"
+    assert worse.reason.endswith("The cycle nearest to it diverged, or was far worse than the best.")
+    short = [VerificationCycle(lr, 20, 1.0, 0.5) for lr in (0.1, 0.3, 0.9)]
+    diverged = [VerificationCycle(lr, 50, math.nan, 0.5) for lr in (0.3, 0.5)]
+    alike = verified(PLAIN, short + diverged, div_factor=10)
+    assert (alike.max_lr, alike.confidence) == (0.3, "low")
+    assert "far worse" not in judged(1.1, 1.0, 1.1).reason
+
+
+def test_a_loss_of_zero_is_no_cliff() -> None:
+    assert judged(0.0, 0.0, 0.0).confidence == "medium"
+    perfect = judged(1.0, 0.0, 1.0)
+    assert (perfect.max_lr, perfect.confidence) == (0.3, "medium")
+    assert judged(1.0, 1.0, 0.0).max_lr > 0.3
