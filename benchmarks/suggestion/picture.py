@@ -25,8 +25,8 @@ def draw_regret(scores: pd.DataFrame, path: Path) -> None:
     """Two panels over the extra compute, mean and worst regret: ours, and the best way of each other kind.
 
     On the held-out tasks; on the others as long as none of these is measured. A refusal counts as what the user takes
-    in its place. The ways have numbers, which the legend
-    explains: names would lie on each other. What was measured on fewer tasks than others is pale.
+    in its place. The ways have numbers, which the legend explains: names would lie on each other. What was measured on
+    fewer tasks than others is pale.
     """
     from matplotlib.figure import Figure
 

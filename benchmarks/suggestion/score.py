@@ -136,13 +136,23 @@ def answers(
 
 
 def _row(answer: Answer, judged: Judged) -> dict[str, object]:
-    truth, given = judged.truth, dict(vars(answer))
-    if answer.regret is None:
-        given = given | {"regret": np.nan if answer.max_lr is None else truth.regret(answer.max_lr)}
-    refused, guess = answer.max_lr is None and answer.regret is None, given.pop("guess")
-    given |= {"refused": refused, "fallback": truth.regret(guess) if refused and guess else np.nan}
-    best = {"best_max_lr": truth.best_lr, "best_accuracy": truth.best, "error": truth.error}
-    return given | {"part": judged.task.part} | best
+    truth = judged.truth
+    values = vars(answer) | {
+        "part": judged.task.part,
+        "refused": answer.max_lr is None and answer.regret is None,
+        "regret": np.nan,
+        "fallback": np.nan,
+        "best_max_lr": truth.best_lr,
+        "best_accuracy": truth.best,
+        "error": truth.error,
+    }
+    if answer.regret is not None:
+        values["regret"] = answer.regret
+    elif answer.max_lr is not None:
+        values["regret"] = truth.regret(answer.max_lr)
+    elif answer.guess is not None:
+        values["fallback"] = truth.regret(answer.guess)
+    return {column: values[column] for column in ROW}
 
 
 def form_scores(tests: pd.DataFrame) -> pd.DataFrame:

@@ -47,9 +47,11 @@ def suggested_max_lr(found: RunDir, recipe: Recipe) -> SavedSuggestion:
     with numbers_in(found, SUGGESTION):
         then = None if saved["max_lr"] is None else float(saved["max_lr"])
         reason = saved["reason"]
+        guess = None if saved.get("typical_max_lr") is None else float(saved["typical_max_lr"])
         steps_per_epoch = None if saved.get("steps_per_epoch") is None else int(saved["steps_per_epoch"])
     if then is None:
-        raise InputError(f"The range test in {found.path} gave no max_lr. {reason}", "Give --max-lr.")
+        hint = f" {guess:g} is a guess from the lr at which its loss explodes (typical_max_lr)." if guess else ""
+        raise InputError(f"The range test in {found.path} gave no max_lr. {reason}", f"Give --max-lr.{hint}")
     again = suggest(saved_curves(found), suggestion_plan(recipe, steps_per_epoch))
     cycles = saved_cycles(found)
     if cycles and again.max_lr is not None:

@@ -86,7 +86,13 @@ def test_where_a_run_gives_no_max_lr_the_reason_is_told(tested: Callable, tiny: 
     with pytest.raises(InputError, match=r"gives no max_lr, read again. The test ended after 4 steps"):
         suggested_max_lr(run, tiny())
     run.write_json(SUGGESTION, {"max_lr": None, "reason": "Because."})
-    with pytest.raises(InputError, match="gave no max_lr. Because"):
+    with pytest.raises(InputError, match=r"gave no max_lr. Because.\nGive --max-lr.$"):
+        suggested_max_lr(run, tiny())
+    run.write_json(SUGGESTION, {"max_lr": None, "reason": "Because.", "typical_max_lr": 0.0275})
+    with pytest.raises(InputError, match=r"Give --max-lr. 0.0275 is a guess"):
+        suggested_max_lr(run, tiny())
+    run.write_json(SUGGESTION, {"max_lr": None, "reason": "Because.", "typical_max_lr": "much"})
+    with pytest.raises(InputError, match="damaged"):
         suggested_max_lr(run, tiny())
     with pytest.raises(InputError, match="holds no suggestion"):
         suggested_max_lr(RunDir(tmp_path), tiny())

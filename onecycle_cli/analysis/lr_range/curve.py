@@ -65,3 +65,8 @@ def median_curve(curves: Sequence[Curve]) -> tuple[Columns, Columns, bool]:
     median = np.median(losses, axis=0)
     end = len(median) if np.isfinite(median).all() else int(np.isfinite(median).argmin())
     return np.asarray(longest.lrs, dtype=float)[:end], median[:end], end < len(median)
+
+
+def significant(number: float) -> float:
+    """Rounds `number` to three significant digits: a range test is no more precise."""
+    return float(f"{number:.3g}")

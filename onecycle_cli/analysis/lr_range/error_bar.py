@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal, Self
 
+from onecycle_cli.analysis.lr_range.curve import significant
+
 Confidence = Literal["high", "medium", "low"]
 
 
@@ -62,7 +64,7 @@ rule was chosen on these tasks. A max_lr is as good as the best one if it loses 
 def error_bar(max_lr: float, confidence: Confidence) -> ErrorBar:
     """Returns the error bar of a suggested `max_lr` with this confidence."""
     level = LEVELS[confidence]
-    lowest, highest = (float(f"{lr:.3g}") for lr in (max_lr / level.factor_90, max_lr * level.factor_90))
+    lowest, highest = significant(max_lr / level.factor_90), significant(max_lr * level.factor_90)
     return ErrorBar(level.expected_points_lost, level.points_lost_90, lowest, highest)
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from onecycle_cli.analysis.lr_range.basin import Basin, basin_of
 from onecycle_cli.analysis.lr_range.confidence import confidence, distrust
-from onecycle_cli.analysis.lr_range.curve import FEWEST_POINTS, Columns, Curve, median_curve
+from onecycle_cli.analysis.lr_range.curve import FEWEST_POINTS, Columns, Curve, median_curve, significant
 from onecycle_cli.analysis.lr_range.error_bar import Confidence, ErrorBar, error_bar
 from onecycle_cli.analysis.lr_range.peers import peer_answers
 
@@ -188,8 +188,3 @@ def _single_readings(curves: Sequence[Curve]) -> tuple[float | None, int]:
         basins.append(readable(lrs, losses, diverged=diverged))
     middles = [basin.middle for basin in basins if isinstance(basin, Basin)]
     return significant(max(middles) / min(middles)) if middles else None, len(basins) - len(middles)
-
-
-def significant(number: float) -> float:
-    """Rounds `number` to three significant digits: a range test is no more precise."""
-    return float(f"{number:.3g}")

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from onecycle_cli.analysis.lr_range.curve import Columns
+from onecycle_cli.analysis.lr_range.curve import Columns, significant
 from onecycle_cli.analysis.lr_range.error_bar import Confidence, error_bar
-from onecycle_cli.analysis.lr_range.suggestion import Suggestion, significant
+from onecycle_cli.analysis.lr_range.suggestion import Suggestion
 
 FIVE, THREE = (1 / 9, 1 / 3, 1.0, 3.0, 9.0), (1 / 3, 1.0, 3.0)
 """The multiples of the suggested max_lr that are tried first; three if cycles of five would be too short."""

@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 from onecycle_cli.analysis.lr_range import Curve, CyclePlan, Suggestion, suggest
 from onecycle_cli.analysis.lr_range.basin import basin_of
+from onecycle_cli.analysis.lr_range.curve import significant
 from onecycle_cli.analysis.lr_range.suggestion import (
     HALF_SIGNAL,
     LENGTH_EXPONENT,
     SHARES,
     TYPICAL,
     TYPICAL_PACE,
-    significant,
     weighed,
 )
 
