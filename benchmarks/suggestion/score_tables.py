@@ -126,7 +126,7 @@ def coverage_table(scores: pd.DataFrame) -> str:
             bound, expected, lost = group.bound.median(), group.expected.mean(), group.points.mean()
             numbers = (f"{bound:.1f}", f"{expected:.1f}", f"{lost:.1f}")
             rows.append((part, way, len(group), f"{inside:.0%}", *numbers))
-    head = ("part", "way", "tests", "lost at most the bound", "median bound", "expected loss", "mean loss")
+    head = ("part", "way", "tests", "lost at most the bound", "median bound", "told", "lost on average")
     return markdown(head, rows)
 
 

@@ -84,7 +84,7 @@ def error_bar_pairs(bar: "ErrorBar | None") -> list[tuple[str, str]]:
     if bar is None:
         return []
     best = f"from {bar.lowest_max_lr:g} to {bar.highest_max_lr:g} with 90 % probability"
-    return [("expected loss", bar.told), ("best max_lr", best)]
+    return [("accuracy lost", bar.told), ("best max_lr", best)]
 
 
 def show_doubt(suggestion: "Suggestion", *, quiet: bool, as_json: bool) -> None:

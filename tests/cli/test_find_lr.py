@@ -26,7 +26,7 @@ def test_find_lr_prints_its_result_and_where_everything_is(onecycle: Command, ti
     lines = {line[:21].strip(): line[21:] for line in result.stdout.splitlines()}
     assert float(lines["max_lr"]) == pytest.approx(10 * float(lines["initial_lr"]), rel=0.01)
     assert lines["confidence"] in ("high", "medium", "low")
-    assert lines["expected loss"].endswith("with 90 % probability")
+    assert lines["accuracy lost"].endswith("with 90 % probability")
     assert lines["best max_lr"].startswith("from ")
     assert "of the basin: the loss falls from" in lines["why"]
     assert Path(lines["curve"]).is_file()

@@ -51,14 +51,14 @@ def test_the_table_of_find_lr_gives_what_find_lr_said(onecycle: Command, tiny_di
 def test_it_is_shown_as_find_lr_shows_it(onecycle: Command, clean: str, tiny_digits: list[str]) -> None:
     lines = onecycle("suggest", clean).stdout.splitlines()
     names = [line.split("  ")[0] for line in lines]
-    bar = ["expected loss", "best max_lr"]
+    bar = ["accuracy lost", "best max_lr"]
     assert names == ["max_lr", "conservative_max_lr", "initial_lr", "confidence", *bar, "why", "others say", "curve"]
     expected = suggest([Curve(CLEAN["lr"], CLEAN["train_loss"])], CyclePlan("sgd", 10))
     assert lines[0].split() == ["max_lr", f"{expected.max_lr:g}"]
     shown = dict(line.split("  ", 1) for line in lines)
     lost, most = expected.expected_points_lost, expected.points_lost_90
-    said = f"{lost:.1f} points of accuracy, at most {most:.1f} with 90 % probability"
-    assert shown["expected loss"].strip() == said
+    said = f"{lost:.1f} points on average, at most {most:.1f} with 90 % probability"
+    assert shown["accuracy lost"].strip() == said
     said = f"from {expected.lowest_max_lr:g} to {expected.highest_max_lr:g} with 90 % probability"
     assert shown["best max_lr"].strip() == said
     found = [line.split("  ")[0] for line in onecycle("find-lr", *tiny_digits).stdout.splitlines()]

@@ -34,10 +34,8 @@ class ErrorBar:
     @property
     def told(self) -> str:
         """What may be lost, as part of a sentence."""
-        return (
-            f"{self.expected_points_lost:.1f} points of accuracy, at most {self.points_lost_90:.1f} with 90 % "
-            "probability"
-        )
+        most = f"at most {self.points_lost_90:.1f} with 90 % probability"
+        return f"{self.expected_points_lost:.1f} points on average, {most}"
 
 
 @dataclass(frozen=True)
@@ -70,4 +68,4 @@ def error_bar(max_lr: float, confidence: Confidence) -> ErrorBar:
 
 def told_max_lr(max_lr: float, confidence: str | None, bar: ErrorBar | None, reason: str) -> str:
     """Returns the sentences on a suggested max_lr, how reliable it is, and its reason."""
-    return f"max_lr {max_lr:g}, confidence {confidence}{f', expected loss {bar.told}' if bar else ''}. {reason}"
+    return f"max_lr {max_lr:g}, confidence {confidence}{f', accuracy lost {bar.told}' if bar else ''}. {reason}"

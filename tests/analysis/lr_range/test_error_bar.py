@@ -29,9 +29,9 @@ def test_a_lower_confidence_has_larger_numbers() -> None:
 
 
 def test_a_bar_is_told_in_points_of_accuracy() -> None:
-    assert BAR.told == "0.2 points of accuracy, at most 1.0 with 90 % probability"
+    assert BAR.told == "0.2 points on average, at most 1.0 with 90 % probability"
     told = (
-        "max_lr 0.2, confidence high, expected loss 0.2 points of accuracy, at most 1.0 with 90 % probability. Because."
+        "max_lr 0.2, confidence high, accuracy lost 0.2 points on average, at most 1.0 with 90 % probability. Because."
     )
     assert told_max_lr(0.2, "high", BAR, "Because.") == told
     assert told_max_lr(0.2, "low", None, "Because.") == "max_lr 0.2, confidence low. Because."

@@ -103,3 +103,12 @@ def test_a_random_search_has_as_many_runs_as_the_range_tests_cost(
     assert set(zip(found(200).weight_decay, found(200).max_lr.round(3), strict=True)) == set(
         zip(grid.weight_decay, grid.max_lr, strict=True)
     )
+
+
+def test_a_constant_near_the_larger_weight_decay_takes_its_range_test(
+    module: Module, grid: pd.DataFrame, curves: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module("sweep_wd"), "CONSTANTS", (2e-4, 5e-3))
+    scores = module("sweep_wd").decay_scores(grid, curves).set_index("way").max_lr
+    # The larger weight decay explodes at a tenth of the lr.
+    assert scores["always 0.005, `find-lr`"].max() < 0.8 * scores["always 0.0002, `find-lr`"].min()
