@@ -23,6 +23,12 @@ class OnecycleError(Exception):
         super().__init__(f"{what}\n{fix}")
         self.what = what
         self.fix = fix
+        self.is_of_group = False
+        """Whether all processes of a training have this error, or its message names those that have it."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Lets an error travel to another process."""
+        return type(self), (self.what, self.fix), vars(self)
 
 
 class InputError(OnecycleError):
@@ -41,6 +47,17 @@ class MachineError(OnecycleError):
     """The machine failed: disk, permission, memory or network."""
 
     exit_code = 5
+
+
+class ToldElsewhere(OnecycleError):
+    """The error of another process of the same training, which prints it: this process ends without a message."""
+
+    def __init__(self, exit_code: int) -> None:
+        super().__init__("Another rank failed.", "Read its message.")
+        self.exit_code = exit_code
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.exit_code,), vars(self)
 
 
 def missing_packages(what: str, packages: str, extra: str) -> MachineError:

@@ -2,9 +2,12 @@
 
 import gc
 import io
+import multiprocessing
 import os
 import shutil
+import socket
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -248,6 +251,62 @@ def noise_folder(tmp_path: Path) -> Callable[..., Path]:
         return tmp_path / "noise"
 
     return make
+
+
+@pytest.fixture
+def on_ranks(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Any]]:
+    """Calls a function in so many processes, described as one group; returns by rank what came, or was raised.
+
+    `on_ranks(2, lambda: ...)`. The processes are forked, which takes no time, so the function may be of any kind. What
+    it returns is pickled. `missing` are the ranks that never start.
+    """
+    import torch
+    import torch._dynamo  # DistributedDataParallel loads it, for three seconds in each process that has not
+
+    from onecycle_cli.training import joining
+
+    if torch.cuda.is_available():
+        pytest.skip("torch cannot fork a process that uses CUDA")
+    monkeypatch.setattr(joining, "LINGER_SECONDS", 0.1)
+
+    def run(count: int, function: Callable[[], Any], missing: tuple[int, ...] = (), seconds: float = 60) -> list[Any]:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        fork = multiprocessing.get_context("fork")
+        started = []
+        for rank in sorted({*range(count)} - {*missing}):
+            group = {"RANK": rank, "WORLD_SIZE": count, "LOCAL_RANK": rank, "LOCAL_WORLD_SIZE": count}
+            group |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "ONECYCLE_RANK_TIMEOUT": seconds}
+            here, there = fork.Pipe(duplex=False)
+            process = fork.Process(target=_as_rank, args=(group, function, there), daemon=True)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", DeprecationWarning)  # of later versions of Python
+                process.start()
+            there.close()
+            started.append((process, here))
+        outcomes = []
+        for process, here in started:
+            try:
+                outcomes.append(here.recv())
+            except EOFError:
+                outcomes.append(None)  # killed
+            process.join()
+        return outcomes
+
+    return run
+
+
+def _as_rank(group: dict[str, Any], function: Callable[[], Any], end: Any) -> None:
+    import torch
+
+    torch.set_num_threads(1)
+    os.environ |= {name: str(value) for name, value in group.items()}
+    try:
+        outcome = function()
+    except Exception as error:
+        outcome = error
+    end.send(outcome)
 
 
 @pytest.fixture

@@ -9,12 +9,14 @@ from onecycle_cli.cli.options import (
     JsonOption,
     NameOption,
     Overrides,
+    ProcessesOption,
     QuietOption,
     RecipeArgument,
     RepeatsOption,
     RunsDirOption,
     TrustCodeOption,
     load_recipe,
+    on_ranks,
     with_overrides,
 )
 from onecycle_cli.cli.results import figure_line, json_if_it_fails, print_json, train_command
@@ -45,6 +47,7 @@ def find_lr(
     ] = None,
     verify: Annotated[bool, typer.Option("--verify", help="The same as --budget 0.25.")] = False,
     trust_code: TrustCodeOption = False,
+    processes: ProcessesOption = None,
     runs_dir: RunsDirOption = RUNS_DIR,
     name: NameOption = None,
     quiet: QuietOption = False,
@@ -54,38 +57,40 @@ def find_lr(
 
     Exits with 4 if no number can be trusted. Then only --json prints to standard output, with max_lr null.
     """
-    from onecycle_cli.cli.console import Display, show_pairs
-    from onecycle_cli.errors import NoSuggestionError
-    from onecycle_cli.experiments import range_test
-    from onecycle_cli.experiments.session import new_run
-    from onecycle_cli.experiments.verification import budget_of
-    from onecycle_cli.models import OwnCode
-    from onecycle_cli.run_dir.files import LR_RANGE, LR_RANGE_FIGURE
+    with on_ranks(processes) as ranks:
+        from onecycle_cli.cli.console import Display, show_pairs
+        from onecycle_cli.errors import NoSuggestionError
+        from onecycle_cli.experiments import range_test
+        from onecycle_cli.experiments.session import new_run
+        from onecycle_cli.experiments.verification import budget_of
+        from onecycle_cli.models import OwnCode
+        from onecycle_cli.run_dir.files import LR_RANGE, LR_RANGE_FIGURE
 
-    budget = budget_of(budget, verify=verify)
-    loaded = load_recipe(recipe, overrides, runs_dir, mode=mode, valid_every=valid_every)
-    display = Display(quiet=quiet)
-    session = new_run("find-lr", loaded, runs_dir=runs_dir, name=name, report=display, code=OwnCode(trust_code))
-    run = session.run
-    with json_if_it_fails(run, as_json and not quiet, max_lr=None), display:
-        suggestion = range_test.find_lr(loaded, session, repeats=repeats, budget=budget)
-    if as_json and not quiet:
-        print_json(run, vars(suggestion))
-    if suggestion.max_lr is None:
-        raise NoSuggestionError(
-            suggestion.refusal,
-            f"The curve is in {run.path / LR_RANGE}. Change the lrs with --set find_lr.start_lr=LR and "
-            "--set find_lr.end_lr=LR; --repeats 3 runs several tests.",
-        )
-    show_doubt(suggestion, quiet=quiet, as_json=as_json)
-    if quiet:
-        print(f"{suggestion.max_lr:g}")
-    elif not as_json:
-        show_pairs(
-            [
-                *suggestion_pairs(suggestion),
-                ("curve", str(run.path / LR_RANGE)),
-                *figure_line(run, LR_RANGE_FIGURE),
-                ("next", train_command(run, trust_code=trust_code)),
-            ]
-        )
+        budget = budget_of(budget, verify=verify)
+        loaded = ranks.together(lambda: load_recipe(recipe, overrides, runs_dir, mode=mode, valid_every=valid_every))
+        display = Display(quiet=quiet)
+        code = OwnCode(trust_code)
+        session = new_run("find-lr", loaded, runs_dir=runs_dir, name=name, report=display, code=code, ranks=ranks)
+        run = session.run
+        with json_if_it_fails(run, as_json and not quiet, max_lr=None), display:
+            suggestion = range_test.find_lr(loaded, session, repeats=repeats, budget=budget)
+        if as_json and not quiet:
+            print_json(run, vars(suggestion))
+        if suggestion.max_lr is None:
+            raise NoSuggestionError(
+                suggestion.refusal,
+                f"The curve is in {run.path / LR_RANGE}. Change the lrs with --set find_lr.start_lr=LR and "
+                "--set find_lr.end_lr=LR; --repeats 3 runs several tests.",
+            )
+        show_doubt(suggestion, quiet=quiet, as_json=as_json)
+        if quiet:
+            print(f"{suggestion.max_lr:g}")
+        elif not as_json:
+            show_pairs(
+                [
+                    *suggestion_pairs(suggestion),
+                    ("curve", str(run.path / LR_RANGE)),
+                    *figure_line(run, LR_RANGE_FIGURE),
+                    ("next", train_command(run, trust_code=trust_code)),
+                ]
+            )

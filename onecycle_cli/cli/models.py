@@ -10,10 +10,12 @@ from onecycle_cli.cli.options import (
     DeviceOption,
     JsonOption,
     NameOption,
+    ProcessesOption,
     QuietOption,
     RunArgument,
     RunsDirOption,
     TrustCodeOption,
+    on_ranks,
 )
 from onecycle_cli.cli.results import figure_line, json_if_it_fails, print_json
 
@@ -38,6 +40,7 @@ def evaluate(
     best: BestOption = False,
     device: DeviceOption = None,
     trust_code: TrustCodeOption = False,
+    processes: ProcessesOption = None,
     runs_dir: RunsDirOption = RUNS_DIR,
     name: NameOption = None,
     quiet: QuietOption = False,
@@ -47,38 +50,40 @@ def evaluate(
 
     Without a test split, the images that the recipe held out for validation are used. --quiet prints the accuracy.
     """
-    from onecycle_cli.cli.console import Display, show_pairs, show_table
-    from onecycle_cli.experiments.classifier import load_model
-    from onecycle_cli.experiments.evaluate import evaluate_run
-    from onecycle_cli.experiments.session import new_run
-    from onecycle_cli.models import OwnCode
-    from onecycle_cli.run_dir.files import CONFUSION, CONFUSION_FIGURE, PER_CLASS, PER_CLASS_COLUMNS
+    with on_ranks(processes) as ranks:
+        from onecycle_cli.cli.console import Display, show_pairs, show_table
+        from onecycle_cli.experiments.classifier import load_model
+        from onecycle_cli.experiments.evaluate import evaluate_run
+        from onecycle_cli.experiments.session import new_run
+        from onecycle_cli.models import OwnCode
+        from onecycle_cli.run_dir.files import CONFUSION, CONFUSION_FIGURE, PER_CLASS, PER_CLASS_COLUMNS
 
-    trained, recipe, model = trained_run(run, runs_dir, best, device)
-    display = Display(quiet=quiet)
-    session = new_run("evaluate", recipe, runs_dir=runs_dir, name=name, report=display, code=OwnCode(trust_code))
-    folder = session.run
-    with json_if_it_fails(folder, as_json and not quiet, accuracy=None), display:
-        result = evaluate_run(load_model(model, trust_code=trust_code), trained, recipe, data, session)
-    if quiet:
-        print(f"{result.summary['accuracy']:.4f}")
-    elif as_json:
-        print_json(folder, result.summary | {"per_class": result.per_class})
-    else:
-        rows = [[_cell(value) for value in row.values()] for row in result.per_class]
-        show_table(PER_CLASS_COLUMNS, rows)
-        print()
-        further = ("balanced_accuracy", "top5_accuracy")
-        show_pairs(
-            [
-                ("scored", f"{result.summary['images']:,} images, {result.summary['scored']}"),
-                ("accuracy", f"{result.summary['accuracy']:.4f}  (loss {result.summary['loss']:.4f})"),
-                *((name, _cell(result.summary[name])) for name in further if result.summary[name] is not None),
-                ("table", str(folder.path / PER_CLASS)),
-                ("confusion", str(folder.path / CONFUSION)),
-                *figure_line(folder, CONFUSION_FIGURE),
-            ]
-        )
+        trained, recipe, weights = ranks.together(lambda: trained_run(run, runs_dir, best, device))
+        display, code = Display(quiet=quiet), OwnCode(trust_code)
+        session = new_run("evaluate", recipe, runs_dir=runs_dir, name=name, report=display, code=code, ranks=ranks)
+        folder = session.run
+        with json_if_it_fails(folder, as_json and not quiet, accuracy=None), display:
+            model = ranks.together(lambda: load_model(weights, trust_code=trust_code))
+            result = evaluate_run(model, trained, recipe, data, session)
+        if quiet:
+            print(f"{result.summary['accuracy']:.4f}")
+        elif as_json:
+            print_json(folder, result.summary | {"per_class": result.per_class})
+        else:
+            rows = [[_cell(value) for value in row.values()] for row in result.per_class]
+            show_table(PER_CLASS_COLUMNS, rows)
+            print()
+            further = ("balanced_accuracy", "top5_accuracy")
+            show_pairs(
+                [
+                    ("scored", f"{result.summary['images']:,} images, {result.summary['scored']}"),
+                    ("accuracy", f"{result.summary['accuracy']:.4f}  (loss {result.summary['loss']:.4f})"),
+                    *((name, _cell(result.summary[name])) for name in further if result.summary[name] is not None),
+                    ("table", str(folder.path / PER_CLASS)),
+                    ("confusion", str(folder.path / CONFUSION)),
+                    *figure_line(folder, CONFUSION_FIGURE),
+                ]
+            )
 
 
 def predict(

@@ -1,16 +1,21 @@
 """The arguments and options that several commands share, and how a recipe is loaded from them."""
 
 import inspect
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from onecycle_cli.errors import InputError
+
 if TYPE_CHECKING:
     from onecycle_cli.progress import Report
     from onecycle_cli.recipe import Recipe
+    from onecycle_cli.training.ranks import Ranks
 
 T = TypeVar("T")
 
@@ -23,6 +28,16 @@ MaxLrOption = Annotated[float | None, typer.Option("--max-lr", help="schedule.ma
 DeviceOption = Annotated[str | None, typer.Option("--device", help="runtime.device: auto, cpu, cuda, cuda:N or mps.")]
 RunsDirOption = Annotated[Path, typer.Option("--runs-dir", help="Where runs are kept.")]
 NameOption = Annotated[str | None, typer.Option("--name", help="Name of the run's folder, instead of the time.")]
+ProcessesOption = Annotated[
+    int | None,
+    typer.Option(
+        "--processes",
+        min=1,
+        max=1024,
+        metavar="N",
+        help="Compute each step in N processes of this machine, one for each GPU, as torchrun does.",
+    ),
+]
 RepeatsOption = Annotated[
     int,
     typer.Option("--repeats", min=1, max=100, metavar="K", help="The number of range tests, each with its own seed."),
@@ -109,7 +124,6 @@ def load_recipe(
 
     `further` are flags of the command beside the shared ones. `--init` may name a run in `runs_dir`.
     """
-    from onecycle_cli.errors import InputError
     from onecycle_cli.recipe import Override, find, load, with_max_lr
 
     changes = []
@@ -126,6 +140,29 @@ def load_recipe(
             changes.append(Override(FIELDS[name], str(value), flag))
     loaded = load(find(recipe), changes)
     return with_max_lr(loaded, loaded.schedule.max_lr) if further.get("max_lr") is not None else loaded
+
+
+@contextmanager
+def on_ranks(processes: int | None) -> "Iterator[Ranks]":
+    """Runs the block on every rank of the group that torchrun, or `--processes`, has started this process in.
+
+    Without a group, `--processes` starts this command again as the ranks of one, and exits with the group's exit code.
+    Enter it before torch is imported.
+    """
+    from onecycle_cli.training.joining import joined, processes_here
+
+    if processes is not None and processes > 1 and processes_here() == 1:
+        from onecycle_cli.cli.console import show_note
+        from onecycle_cli.training.launching import launch
+
+        raise typer.Exit(launch([sys.executable, *sys.orig_argv[1:]], processes, show_note))
+    with joined() as ranks:
+        if processes is not None and processes != ranks.count:
+            raise InputError(
+                f"--processes {processes}, but this command was started as {ranks.count} processes.",
+                "Leave --processes out: torchrun has started them.",
+            )
+        yield ranks
 
 
 def trust_flag(trust_code: bool) -> list[str]:

@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from onecycle_cli.cli.streams import never_refuse_text
-from onecycle_cli.errors import MachineError, OnecycleError, Terminated, is_out_of_memory, printable
+from onecycle_cli.errors import MachineError, OnecycleError, Terminated, ToldElsewhere, is_out_of_memory, printable
 
 INTERRUPTED = 130
 
@@ -50,6 +50,8 @@ def ends() -> Iterator[None]:
     before = {number: signal.signal(number, _terminate) for number in _ending_signals()}
     try:
         yield
+    except ToldElsewhere as error:
+        raise typer.Exit(error.exit_code) from None
     except OnecycleError as error:
         raise _told(error, error) from None
     except KeyboardInterrupt as end:

@@ -13,10 +13,12 @@ from onecycle_cli.cli.options import (
     JsonOption,
     NameOption,
     Overrides,
+    ProcessesOption,
     QuietOption,
     RunsDirOption,
     TrustCodeOption,
     load_recipe,
+    on_ranks,
     trust_flag,
     with_overrides,
 )
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from onecycle_cli.experiments.training import Training
     from onecycle_cli.recipe import Recipe
     from onecycle_cli.run_dir.run import RunDir
+    from onecycle_cli.training.ranks import Ranks
 
 
 DEFAULT_RECIPE = "cifar10-resnet56"
@@ -65,6 +68,7 @@ def train(
     ] = False,
     overrides: Overrides = NO_OVERRIDES,
     trust_code: TrustCodeOption = False,
+    processes: ProcessesOption = None,
     runs_dir: RunsDirOption = RUNS_DIR,
     name: NameOption = None,
     quiet: QuietOption = False,
@@ -76,49 +80,52 @@ def train(
     test without a result is repeated once, with more steps and seeds. A run that was interrupted or killed resumes with
     --resume, and ends with the same weights and tables as an undisturbed one.
     """
-    from onecycle_cli.cli.console import Display
-    from onecycle_cli.errors import InputError
-    from onecycle_cli.experiments import training
-    from onecycle_cli.experiments.session import new_run
-    from onecycle_cli.models import OwnCode
-    from onecycle_cli.recipe import lacks_max_lr
+    with on_ranks(processes) as ranks:
+        from onecycle_cli.cli.console import Display
+        from onecycle_cli.errors import InputError
+        from onecycle_cli.experiments import training
+        from onecycle_cli.experiments.session import new_run
+        from onecycle_cli.models import OwnCode
+        from onecycle_cli.recipe import lacks_max_lr
 
-    if resume is not None:
-        others = (recipe, max_lr, max_lr_from, name)
-        only_epochs = overrides == Overrides(epochs=overrides.epochs)
-        if profile or not only_epochs or any(value is not None for value in others):
-            fix = "Beside --resume there are --epochs with --reschedule, --force, --trust-code, --quiet and --json."
-            raise InputError("What a run trains is settled where it began.", fix)
-        how = {"reschedule": reschedule, "force": force, "trust_code": trust_code}
-        _resume(resume, overrides.epochs, runs_dir, **how, quiet=quiet, as_json=as_json)
-        return
-    if reschedule:
-        raise InputError("--reschedule is of a training that goes on.", "Name it with --resume RUN.")
-    recipe = recipe or DEFAULT_RECIPE
-    if max_lr is not None and max_lr_from is not None:
-        raise InputError("--max-lr and --max-lr-from both name a max_lr.", "Give one of them.")
-    loaded = load_recipe(recipe, overrides, runs_dir, max_lr=None if max_lr == "auto" else max_lr)
-    if max_lr_from is not None:
-        loaded = _with_max_lr_from(max_lr_from, loaded, runs_dir, force, quiet)
-    elif max_lr != "auto" and lacks_max_lr(loaded):
-        raise InputError(
-            f"There is no max_lr: schedule.max_lr of {recipe} is empty.",
-            f"Run `onecycle find-lr {recipe}`, then train with --max-lr-from latest; or train with --max-lr auto.",
+        if resume is not None:
+            others = (recipe, max_lr, max_lr_from, name)
+            only_epochs = overrides == Overrides(epochs=overrides.epochs)
+            if profile or not only_epochs or any(value is not None for value in others):
+                fix = "Beside --resume there are --epochs with --reschedule, --force, --trust-code, --quiet and --json."
+                raise InputError("What a run trains is settled where it began.", fix)
+            how = {"reschedule": reschedule, "force": force, "trust_code": trust_code}
+            _resume(resume, overrides.epochs, runs_dir, ranks, **how, quiet=quiet, as_json=as_json)
+            return
+        if reschedule:
+            raise InputError("--reschedule is of a training that goes on.", "Name it with --resume RUN.")
+        recipe = recipe or DEFAULT_RECIPE
+        if max_lr is not None and max_lr_from is not None:
+            raise InputError("--max-lr and --max-lr-from both name a max_lr.", "Give one of them.")
+        given = None if max_lr == "auto" else max_lr
+        loaded = ranks.together(lambda: load_recipe(recipe, overrides, runs_dir, max_lr=given))
+        if max_lr_from is not None:
+            loaded = ranks.from_first(lambda: _with_max_lr_from(max_lr_from, loaded, runs_dir, force, quiet))
+        elif max_lr != "auto" and lacks_max_lr(loaded):
+            raise InputError(
+                f"There is no max_lr: schedule.max_lr of {recipe} is empty.",
+                f"Run `onecycle find-lr {recipe}`, then train with --max-lr-from latest; or train with --max-lr auto.",
+            )
+        display, auto, code = Display(quiet=quiet), max_lr == "auto", OwnCode(trust_code)
+        session = new_run(
+            "train", loaded, runs_dir=runs_dir, name=name, report=display, code=code, ranks=ranks, auto=auto
         )
-    display, auto = Display(quiet=quiet), max_lr == "auto"
-    session = new_run(
-        "train", loaded, runs_dir=runs_dir, name=name, report=display, code=OwnCode(trust_code), auto=auto
-    )
-    failing = json_if_it_fails(session.run, as_json and not quiet, max_lr=None, valid_accuracy=None)
-    with failing, _can_go_on(session.run, trust_code=trust_code), display:
-        ended = training.train(loaded, session, auto=auto, profile=profile)
-    _tell_end(session.run, ended, quiet, as_json)
+        failing = json_if_it_fails(session.run, as_json and not quiet, max_lr=None, valid_accuracy=None)
+        with failing, _can_go_on(session.run, trust_code=trust_code), display:
+            ended = training.train(loaded, session, auto=auto, profile=profile)
+        _tell_end(session.run, ended, quiet, as_json)
 
 
 def _resume(
     text: str,
     epochs: int | None,
     runs_dir: Path,
+    ranks: "Ranks",
     *,
     reschedule: bool,
     force: bool,
@@ -131,11 +138,11 @@ def _resume(
     from onecycle_cli.models import OwnCode
     from onecycle_cli.run_dir.finding import find_run
 
-    run = find_run(runs_dir, text)
+    run = ranks.from_first(lambda: find_run(runs_dir, text))
     failing = json_if_it_fails(run, as_json and not quiet, valid_accuracy=None)
     with failing, _can_go_on(run, trust_code=trust_code), Display(quiet=quiet) as report:
         ended = resuming.resume(
-            run, report, epochs=epochs, reschedule=reschedule, force=force, code=OwnCode(trust_code)
+            run, report, epochs=epochs, reschedule=reschedule, force=force, code=OwnCode(trust_code), ranks=ranks
         )
     _tell_end(run, ended, quiet, as_json)
 

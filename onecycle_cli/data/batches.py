@@ -80,13 +80,38 @@ class Drawn(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Share:
+    """The share of one of several processes in each batch: every `ranks`-th image, from image `rank` on.
+
+    Of batches and their micro-batches alike, each process has the same number of images, or one more. A batch with
+    fewer than two images for each process is not divided: every process computes all of it.
+    """
+
+    rank: int = 0
+    ranks: int = 1
+
+    def is_divided(self, images: int) -> bool:
+        """Whether the processes divide a batch of so many images among them."""
+        return images >= 2 * self.ranks
+
+    def of(self, images: int) -> slice:
+        """Returns the positions of the process's own images in a batch of `images`."""
+        return slice(self.rank, images, self.ranks) if self.is_divided(images) else slice(images)
+
+
+WHOLE = Share()
+"""The share of a single process: every batch."""
+
+
+@dataclass(frozen=True)
 class TrainBatches:
     """An endless sequence of augmented training batches; each epoch is one permutation of the images.
 
     `images` is uint8 (N, height, width, channels), on the device, or on the host if the device has too little memory.
     `transforms` come after the crop and flip of `augmentation`; their draws depend on (seed, step). With `members`, an
-    epoch has as many images of each class instead, drawn with replacement.
-    `InputError` when `batch_size` is larger than the number of images.
+    epoch has as many images of each class instead, drawn with replacement. `share` selects the images of this process
+    from each batch; all draws are those of the whole batch, so they do not depend on the number of processes.
+    `InputError` when `batch_size` is larger than the number of images, or cannot be divided among the processes.
     """
 
     images: Tensor
@@ -98,9 +123,10 @@ class TrainBatches:
     seed: int
     transforms: Transforms = NO_TRANSFORMS
     members: ClassMembers | None = None
+    share: Share = WHOLE
 
     def __post_init__(self) -> None:
-        check_batch_size(self.batch_size, len(self.labels))
+        check_batch_size(self.batch_size, len(self.labels), self.share.ranks)
 
     @property
     def drops_single_image(self) -> bool:
@@ -112,17 +138,27 @@ class TrainBatches:
         """The number of batches in an epoch."""
         return steps_per_epoch(len(self.labels), self.batch_size, drop_last=self.drop_last)
 
+    def images_of(self, step: int) -> int:
+        """Returns the number of images in the batch of `step`, over all processes."""
+        position = step % self.steps_per_epoch
+        return min(self.batch_size, len(self.labels) - position * self.batch_size)
+
     def drawn(self, step: int) -> Iterator[Drawn]:
-        """Yields the batch of `step` and every later one before augmentation, without end; `step` counts from 0."""
+        """Yields this process's share of the batch of `step` and of every later one, without end, before augmentation.
+
+        `step` counts from 0. If images are mixed, each image of a divided share comes after the one it is mixed with.
+        """
         first_epoch, first_position = divmod(step, self.steps_per_epoch)
         for epoch in count(first_epoch):
             order, draws = self._epoch(epoch)
             for position in range(first_position if epoch == first_epoch else 0, self.steps_per_epoch):
-                part = slice(position * self.batch_size, (position + 1) * self.batch_size)
-                index = order[part]
+                at = epoch * self.steps_per_epoch + position
+                first, images = position * self.batch_size, self.images_of(at)
+                batch, own = slice(first, first + images), self._own(images)
+                index = order[batch][own]
                 pixels, labels = _to(self.device, self.images[index], self.labels[index])
-                further = self._transforms(epoch * self.steps_per_epoch + position, len(labels))
-                yield Drawn(pixels, labels, draws.top[part], draws.left[part], draws.flip[part], further)
+                top, left, flip = (drawn[batch][own] for drawn in (draws.top, draws.left, draws.flip))
+                yield Drawn(pixels, labels, top, left, flip, self._transforms(at, images)[own])
 
     def batch(self, drawn: Drawn) -> Batch:
         """Augments and normalizes a batch; never waits for the device, so that a CUDA graph can record the call."""
@@ -130,12 +166,24 @@ class TrainBatches:
         images = self.normalization(self.transforms.on_pixels(pixels, drawn.transforms))
         share = self.transforms.label_share(drawn.transforms)
         others = None if share is None else drawn.labels.roll(1, 0)
-        return Batch(self.transforms.on_images(images, drawn.transforms), drawn.labels, others, share)
+        batch = Batch(self.transforms.on_images(images, drawn.transforms), drawn.labels, others, share)
+        if others is None or share is None or self.share.ranks == 1:
+            return batch
+        # The images between were drawn only to be mixed with these.
+        return Batch(batch.images[1::2], batch.labels[1::2], others[1::2], share[1::2])
 
     @property
     def device(self) -> torch.device:
         """The device that the batches are on."""
         return self.normalization.shift.device
+
+    def _own(self, images: int) -> slice | Tensor:
+        """Returns the positions of this process's images in a batch; if they are mixed, each after its neighbour."""
+        own = self.share.of(images)
+        if self.transforms.mixing is None or self.share.ranks == 1:
+            return own
+        positions = torch.arange(images, device=self.device)[own]
+        return torch.stack([(positions - 1) % images, positions], dim=1).flatten()
 
     def _epoch(self, epoch: int) -> tuple[Tensor, Draws]:
         images = len(self.labels)
@@ -167,10 +215,16 @@ class FixedBatches:
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Yields pixels, uint8 (B, height, width, channels), and labels, int64 (B,), on the device."""
-        for start in range(0, len(self.labels), self.batch_size):
+        return self.shared(WHOLE)
+
+    def shared(self, share: Share) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yields the batches of one of several processes. Each has at least one, or if images are few, all of them."""
+        own = share.of(len(self.labels))
+        images, labels = self.images[own], self.labels[own]
+        for start in range(0, len(labels), self.batch_size):
             part = slice(start, start + self.batch_size)
-            pixels, labels = _to(self.normalization.shift.device, self.images[part], self.labels[part])
-            yield pixels, labels
+            pixels, answers = _to(self.normalization.shift.device, images[part], labels[part])
+            yield pixels, answers
 
 
 def _to(device: torch.device, *tensors: Tensor) -> tuple[Tensor, ...]:

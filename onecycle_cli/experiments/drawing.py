@@ -14,7 +14,9 @@ Plot = Callable[[Path], str]
 
 
 def draw(session: Session, name: str, plot: Plot) -> None:
-    """Draws the figure `name` of a run. A failure adds a note to the run and is never raised."""
+    """Draws the figure `name` of a run; of several ranks, the first does. A failure becomes a note, and no error."""
+    if not session.ranks.first:
+        return
     try:
         remark = _drawn(session.run.path / name, plot)
     except Exception as error:

@@ -58,13 +58,16 @@ def _evaluate(model: Classifier, trained: RunDir, recipe: Recipe, folder: Path |
     _ = trained.facts  # a run whose run.json is damaged is refused
     kept = kept_images(trained)
     if folder is not None:
-        scored, pixels, labels = _images_in(folder, model, session.report, session.note)
+        scored, pixels, labels = _images_in(folder, model, session)
     else:
         scored, pixels, labels = _images_of_run(kept, model, trained, recipe, session.report, session.note)
     known = None if kept is None else trained_on(kept, contents_of(pixels.numpy()))
     if known:
         session.note(f"The model was trained on {known:,} of these {len(labels):,} images.")
-    likely = model.to(session.hardware.device).probabilities(pixels, session.hardware)
+    own = pixels[session.ranks.rank :: session.ranks.count]
+    likely = model.to(session.hardware.device).probabilities(own, session.hardware)
+    if session.ranks.several:
+        likely = torch.stack(session.ranks.merged(list(likely)))
     answers = likely.argmax(1)
     classes = len(model.classes)
     counts = torch.bincount(labels * classes + answers, minlength=classes**2).view(classes, classes).tolist()
@@ -92,21 +95,31 @@ def _evaluate(model: Classifier, trained: RunDir, recipe: Recipe, folder: Path |
     return Evaluation(per_class, summary)
 
 
-def _images_in(
-    folder: Path, model: Classifier, report: Report, told: Callable[[str], None]
-) -> tuple[str, torch.Tensor, torch.Tensor]:
-    """Reads a folder of classes: a description, the pixels and the labels. `InputError` if a file is unreadable."""
-    listing = list_class_folder(folder, model.classes)
+def _images_in(folder: Path, model: Classifier, session: Session) -> tuple[str, torch.Tensor, torch.Tensor]:
+    """Reads a folder of classes: a description, the pixels and the labels. `InputError` if a file is unreadable.
+
+    Several ranks decode the files together.
+    """
+    ranks = session.ranks
+    listing = ranks.together(lambda: list_class_folder(folder, model.classes))
     for skipped in listing.skipped:
-        told(f"Not used: {skipped}.")
+        session.note(f"Not used: {skipped}.")
     files = listing.files()
-    pixels, unreadable = [], []
-    for done, (path, _) in enumerate(files, start=1):
+    read: list[torch.Tensor | Unreadable] = []
+    own = files[ranks.rank :: ranks.count]
+    for done, (path, _) in enumerate(own, start=1):
         try:
-            pixels.append(model.read(path))
+            read.append(model.read(path))
         except InputError as error:
-            unreadable.append(Unreadable(path, error.what))
-        report(Progress("decoding", done, len(files), "images"))
+            read.append(Unreadable(path, error.what))
+        session.report(Progress("decoding", done, len(own), "images"))
+    pixels: list[torch.Tensor] = []
+    unreadable: list[Unreadable] = []
+    for one in ranks.merged(read):
+        if isinstance(one, Unreadable):
+            unreadable.append(one)
+        else:
+            pixels.append(one)
     if unreadable:
         raise refusal(unreadable, MOST_NAMED)
     return str(folder), torch.stack(pixels), torch.tensor([label for _, label in files])

@@ -1,12 +1,15 @@
 """A recipe prepared for experiments: its images on the device, and newly initialized models, optimizers and batches."""
 
+import hashlib
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from onecycle_cli import __version__
 from onecycle_cli.analysis.class_balance import dominant_class
 from onecycle_cli.data.batches import FixedBatches, Normalization, TrainBatches, derived_seed
 from onecycle_cli.data.decoded_cache import expect_random_reads
@@ -23,6 +26,7 @@ from onecycle_cli.progress import Progress, Report
 from onecycle_cli.recipe import Recipe, last_stage, relative
 from onecycle_cli.run_dir.run import RunDir
 from onecycle_cli.training.hardware import Hardware, configure_process
+from onecycle_cli.training.ranks import ALONE, Ranks
 from onecycle_cli.training.trainer import Trainer
 
 
@@ -32,7 +36,7 @@ class PreparedRecipe:
 
     `start` has the trained weights that the network starts from, None if it starts from random ones. `trainer` is the
     trainer of the recipe's last stage. `test` is None if the data has no test split. `code` says which code of the user
-    may run.
+    may run. `ranks` is the place of this process among those that train the network together.
     """
 
     hardware: Hardware
@@ -43,6 +47,7 @@ class PreparedRecipe:
     valid: FixedBatches
     test: FixedBatches | None
     code: OwnCode = NO_CODE
+    ranks: Ranks = ALONE
 
     @property
     def groups(self) -> tuple[str, ...]:
@@ -66,7 +71,17 @@ class PreparedRecipe:
 
 
 def prepare(recipe: Recipe, session: Session) -> PreparedRecipe:
-    """Opens a recipe's images, moves them to the device, builds the network, and writes their facts to `run.json`."""
+    """Opens a recipe's images, moves them to the device, builds the network, and writes their facts to `run.json`.
+
+    `InputError` on all ranks where one of them has other images, another precision or other versions.
+    """
+    prepared = session.ranks.together(lambda: _prepared(recipe, session))
+    if session.ranks.several:
+        _must_agree(prepared, recipe, session)
+    return prepared
+
+
+def _prepared(recipe: Recipe, session: Session) -> PreparedRecipe:
     configure_process(session.hardware, deterministic=recipe.runtime.deterministic)
     settings, code = recipe.data, session.code or NO_CODE
     keep_code(recipe, session.run)
@@ -81,7 +96,7 @@ def prepare(recipe: Recipe, session: Session) -> PreparedRecipe:
         return FixedBatches(*_resident(split, session.hardware, session.note), normalization, settings.batch_size)
 
     resident = _resident(data.train, session.hardware, session.note)
-    train = train_batches(recipe, *resident, normalization, data.train.labels)
+    train = train_batches(recipe, *resident, normalization, data.train.labels, session.ranks)
     if train.images.device.type == "cpu":
         expect_random_reads(data.train.images)
     if train.drops_single_image:
@@ -90,11 +105,37 @@ def prepare(recipe: Recipe, session: Session) -> PreparedRecipe:
         )
     if unequal := _unequal_classes(recipe, data):
         session.note(unequal)
-    trainer = new_trainer(recipe, data, start, train, session.hardware, session.note, code)
-    test = fixed(data.test) if data.test else None
-    prepared = PreparedRecipe(session.hardware, data, start, trainer, train, fixed(data.valid), test, code)
+    trainer = new_trainer(recipe, data, start, train, session.hardware, session.note, code, session.ranks)
+    if session.ranks.several and not recipe.runtime.sync_batch_norm and _has_batch_norm(trainer.model):
+        session.note(
+            f"Batch norm uses the statistics of each process's share of a batch of {settings.batch_size} images, so "
+            "the result depends on the number of processes; --set runtime.sync_batch_norm=true uses the whole batch."
+        )
+    test, valid = fixed(data.test) if data.test else None, fixed(data.valid)
+    prepared = PreparedRecipe(session.hardware, data, start, trainer, train, valid, test, code, session.ranks)
     describe(prepared, session.run)
     return prepared
+
+
+def _must_agree(prepared: PreparedRecipe, recipe: Recipe, session: Session) -> None:
+    """Raises `InputError` where ranks differ in what has to be alike on all of them."""
+    data = prepared.data
+    images = {
+        f"set of {name} images": f"{len(split):,} with hash {_hash(split.contents.tobytes(), split.labels.tobytes())}"
+        for name, split in data.splits.items()
+    }
+    settings = recipe.model_dump(mode="json", exclude={"runtime": True, "data": {"path"}}) | {"classes": data.classes}
+    versions = f"onecycle {__version__}, torch {torch.__version__}"
+    facts = {"version": versions, "precision": session.hardware.precision, **images}
+    session.ranks.must_agree(facts | {"recipe": _hash(json.dumps(settings).encode())})
+
+
+def _hash(*parts: bytes) -> str:
+    return hashlib.blake2b(b"".join(parts), digest_size=6).hexdigest()
+
+
+def _has_batch_norm(model: nn.Module) -> bool:
+    return any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules())
 
 
 def _keeping_notes(session: Session) -> Report:
@@ -189,7 +230,9 @@ def stage_trainer(stage: Recipe, prepared: PreparedRecipe, report: Callable[[str
     """Builds the trainer of one stage on the network of `prepared`, with a new optimizer and the current weights."""
     train = replace(prepared.train, seed=stage.seed)
     prepared.trainer.release()
-    return trainer_of_stage(stage, prepared.trainer.model, train, prepared.data, prepared.hardware, report)
+    return trainer_of_stage(
+        stage, prepared.trainer.model, train, prepared.data, prepared.hardware, report, prepared.ranks
+    )
 
 
 def weights_header(recipe: Recipe, prepared: PreparedRecipe) -> Header:

@@ -117,7 +117,8 @@ def range_test(
                 table.append(map(vars, block))
                 tests[-1] += block
     plan = suggestion_plan(recipe, prepared.train.steps_per_epoch)
-    suggestion = suggest([curve_of(points) for points in tests], plan)
+    # Of rank 0 alone: on another kind of processor, the last digits of a fit could lead to another decision.
+    suggestion = session.ranks.from_first(lambda: suggest([curve_of(points) for points in tests], plan))
     if suggestion.max_lr is not None and not recipe.schedule.cycles:
         policy = recipe.schedule.policy
         session.note(f"max_lr is the peak of a cycle; policy {policy} starts high, so use conservative_max_lr")
@@ -157,7 +158,7 @@ def range_test_with_retry(recipe: Recipe, prepared: PreparedRecipe, session: Ses
         f"The range test gave no max_lr and is repeated with {longer.find_lr.num_steps} steps for {RETRY_SEEDS} seeds. "
         f"{test.suggestion.reason}",
     )
-    (session.run.path / LR_RANGE).rename(session.run.path / FIRST_LR_RANGE)
+    session.run.rename(LR_RANGE, FIRST_LR_RANGE)
     return range_test(longer, prepared, session, repeats=RETRY_SEEDS)
 
 

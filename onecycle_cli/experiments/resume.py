@@ -1,6 +1,7 @@
 """How a training that was ended before its end goes on: from which checkpoint, on which machine, on which cycle."""
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,7 @@ from onecycle_cli.experiments.checkpoints import Checkpoint, newest_checkpoint
 from onecycle_cli.experiments.own_code import must_be_trusted
 from onecycle_cli.experiments.planning import of_length, recipe_schedule
 from onecycle_cli.experiments.prepared_recipe import prepare
-from onecycle_cli.experiments.session import Session, hardware_facts
+from onecycle_cli.experiments.session import Session, hardware_facts, session_of_ranks
 from onecycle_cli.experiments.training import Training, train_with
 from onecycle_cli.models import NO_CODE, OwnCode
 from onecycle_cli.progress import Report
@@ -19,6 +20,7 @@ from onecycle_cli.recipe import Recipe, load, to_yaml, with_values
 from onecycle_cli.run_dir.files import LR_RANGE, PROFILE, RECIPE
 from onecycle_cli.run_dir.run import RunDir
 from onecycle_cli.training.hardware import Hardware, resolve_hardware
+from onecycle_cli.training.ranks import ALONE, Ranks
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,13 @@ class Resumption:
 
 
 def resumption(
-    run: RunDir, report: Report, *, epochs: int | None = None, reschedule: bool = False, force: bool = False
+    run: RunDir,
+    report: Report,
+    *,
+    epochs: int | None = None,
+    reschedule: bool = False,
+    force: bool = False,
+    ranks: Ranks = ALONE,
 ) -> Resumption:
     """What is to be done to go on with the training in `run`; nothing is changed yet.
 
@@ -42,9 +50,9 @@ def resumption(
     facts = run.facts
     _must_be_open(run, facts)
     recipe = load(run.path / RECIPE)
-    hardware = resolve_hardware(recipe.runtime.device, facts["precision"])
+    hardware = resolve_hardware(recipe.runtime.device, facts["precision"], ranks)
     checkpoint = newest_checkpoint(run, report)
-    notes = _other_machine(facts, hardware)
+    notes = _other_machine(facts, hardware) + _other_ranks(facts, ranks)
     if checkpoint is None:
         notes.append("There is no checkpoint yet: it begins again.")
     else:
@@ -71,19 +79,33 @@ def resume(
     reschedule: bool = False,
     force: bool = False,
     code: OwnCode = NO_CODE,
+    ranks: Ranks = ALONE,
 ) -> Training:
     """Goes on with the training in `run` from its last checkpoint, to the end that it would have come to.
 
     With `epochs` and `reschedule` it goes on at its step of a cycle of so many epochs. `force` accepts images that have
-    changed since. `code` says whether the function that made the network may run, if it is one of the user's.
+    changed since. `code` says whether the function that made the network may run, if it is one of the user's. Of
+    several `ranks`, which may be more or fewer than before, the first reads and writes the folder.
     `InputError` where the run is no training, still runs, has ended, or is damaged, or where its code is not trusted.
     """
-    with run.alone():
-        resumed = resumption(run, report, epochs=epochs, reschedule=reschedule, force=force)
-        must_be_trusted(resumed.recipe, code)
-        run.resume()
-        with run.recording():
-            return _resume(resumed, Session(run, resumed.hardware, report, code))
+    with run.alone() if ranks.first else nullcontext():
+        resumed = ranks.from_first(
+            lambda: resumption(run, report, epochs=epochs, reschedule=reschedule, force=force, ranks=ranks)
+        )
+        recipe, precision = resumed.recipe, resumed.hardware.precision
+
+        def hardware_here() -> Hardware:
+            must_be_trusted(recipe, code)
+            return resolve_hardware(recipe.runtime.device, precision, ranks)
+
+        def opened() -> RunDir:
+            run.resume()
+            run.update(ranks=ranks.count)
+            return run
+
+        session = session_of_ranks(opened, ranks.together(hardware_here), report, code, ranks)
+        with session.run.recording():
+            return _resume(resumed, session)
 
 
 def _resume(resumed: Resumption, session: Session) -> Training:
@@ -92,7 +114,7 @@ def _resume(resumed: Resumption, session: Session) -> Training:
         session.note(text)
     # The range test and the profile come before the first step, and a part of either is of no use.
     is_range_test_left = facts.get("auto", False) and "found_max_lr" not in facts
-    if resumed.checkpoint is None:
+    if resumed.checkpoint is None and session.ranks.first:
         for name in (LR_RANGE, PROFILE) if is_range_test_left else (PROFILE,):
             (run.path / name).unlink(missing_ok=True)
     run.write_text(RECIPE, to_yaml(resumed.recipe))
@@ -122,6 +144,17 @@ def _other_machine(facts: Mapping[str, Any], hardware: Hardware) -> list[str]:
     here, there = hardware_facts(hardware), {name: facts[name] for name in names}
     changed = [f"{name} is {here[name]}, was {there[name]}" for name in names if here[name] != there[name]]
     return [f"Another machine: {', '.join(changed)}. The last digits may differ."] if changed else []
+
+
+def _other_ranks(facts: Mapping[str, Any], ranks: Ranks) -> list[str]:
+    """Why the result may be another than if the run had gone on with as many processes as it began with."""
+    before = facts.get("ranks", 1)
+    if before == ranks.count:
+        return []
+    return [
+        f"It goes on with {ranks.count} processes, after {before}. Batches, draws and schedule are the same; the last "
+        "digits differ, and without runtime.sync_batch_norm the statistics of batch norm do."
+    ]
 
 
 def _rescheduled(

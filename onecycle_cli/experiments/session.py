@@ -1,7 +1,7 @@
 """The session of a run: its folder, its hardware, and the receiver of its progress. Imports no torch by itself."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +13,8 @@ from onecycle_cli.recipe import Recipe, to_yaml
 from onecycle_cli.run_dir.facts import command_line
 from onecycle_cli.run_dir.files import RUN
 from onecycle_cli.run_dir.run import RunDir
+from onecycle_cli.run_dir.unwritten import UnwrittenRun
+from onecycle_cli.training.ranks import ALONE, Ranks
 
 if TYPE_CHECKING:
     from onecycle_cli.models.own_code import OwnCode
@@ -26,13 +28,15 @@ RUNS_DIR = Path("runs")
 class Session:
     """What every experiment is given: the folder of its run, the hardware, and the receiver of its progress.
 
-    `code` says which code of the user may run; None: none.
+    `code` says which code of the user may run; None: none. `ranks` is the place of this process among those that run
+    the experiment together; all but rank 0 have a run that they do not write and a report that nobody sees.
     """
 
     run: RunDir
     hardware: "Hardware"
     report: Report
     code: "OwnCode | None" = None
+    ranks: Ranks = ALONE
 
     def note(self, text: str) -> None:
         """Tells the person, and keeps the text with the run."""
@@ -50,11 +54,11 @@ class Session:
             yield
 
 
-def hardware_of(recipe: Recipe) -> "Hardware":
+def hardware_of(recipe: Recipe, ranks: Ranks = ALONE) -> "Hardware":
     """Returns the hardware that the recipe's `runtime` section means on this machine. `InputError` if it is missing."""
     from onecycle_cli.training.hardware import resolve_hardware
 
-    return resolve_hardware(recipe.runtime.device, recipe.runtime.precision)
+    return resolve_hardware(recipe.runtime.device, recipe.runtime.precision, ranks)
 
 
 def hardware_facts(hardware: "Hardware") -> dict[str, Any]:
@@ -77,25 +81,52 @@ def new_run(
     name: str | None = None,
     report: Report = silent,
     code: "OwnCode | None" = None,
+    ranks: Ranks = ALONE,
     **facts: Any,
 ) -> Session:
     """Makes the folder of a new run in `runs_dir`, named `name` or by the time; `facts` go to its `run.json`.
 
-    `InputError` where a run of that name exists, where the recipe's device does not, or where its network is code of
-    the user that `code` does not trust.
+    Of several `ranks`, the first makes the folder. `InputError` where a run of that name exists, where the recipe's
+    device does not, or where its network is code of the user that `code` does not trust.
     """
-    must_be_trusted(recipe, code)
-    hardware = hardware_of(recipe)
+
+    def hardware_here() -> "Hardware":
+        must_be_trusted(recipe, code)
+        return hardware_of(recipe, ranks)
+
+    hardware = ranks.together(hardware_here)
     facts = facts | {"command_line": command_line(sys.argv[1:]), "seed": recipe.seed} | hardware_facts(hardware)
-    run = RunDir.create(
-        Path(runs_dir),
-        command=command,
-        recipe_name=recipe.name,
-        recipe_yaml=to_yaml(recipe),
-        facts=facts,
-        name=name,
-    )
-    return Session(run, hardware, report, code)
+    if ranks.several:
+        facts |= {"ranks": ranks.count}
+
+    def made() -> RunDir:
+        return RunDir.create(
+            Path(runs_dir),
+            command=command,
+            recipe_name=recipe.name,
+            recipe_yaml=to_yaml(recipe),
+            facts=facts,
+            name=name,
+        )
+
+    return session_of_ranks(made, hardware, report, code, ranks)
+
+
+def session_of_ranks(
+    find: Callable[[], RunDir], hardware: "Hardware", report: Report, code: "OwnCode | None", ranks: Ranks
+) -> Session:
+    """Returns the session of each rank, in the run that `find` returns on rank 0, the only one that writes it."""
+    if not ranks.several:
+        return Session(find(), hardware, report, code)
+
+    def found() -> tuple[Path, dict[str, Any]]:
+        run = find()
+        return run.path, run.facts
+
+    path, facts = ranks.from_first(found)
+    if ranks.first:
+        return Session(RunDir(path), hardware, report, code, ranks)
+    return Session(UnwrittenRun(path, facts), hardware, silent, code, ranks)
 
 
 def continued_run(

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from onecycle_cli.data.augmentation import Augmentation
-from onecycle_cli.data.batches import Normalization, TrainBatches
+from onecycle_cli.data.batches import Normalization, Share, TrainBatches
 from onecycle_cli.data.color import ColorJitter
 from onecycle_cli.data.erasing import RandomErasing
 from onecycle_cli.data.images import Labels
@@ -15,15 +15,21 @@ from onecycle_cli.data.trivial_augment import TrivialAugment
 from onecycle_cli.data.warping import RandomAffine, RandomResizedCrop
 from onecycle_cli.recipe import Recipe
 from onecycle_cli.recipe.augmentation_fields import AugmentationSettings
+from onecycle_cli.training.ranks import ALONE, Ranks
 
 
 def train_batches(
-    recipe: Recipe, images: Tensor, labels: Tensor, normalization: Normalization, host_labels: Labels
+    recipe: Recipe,
+    images: Tensor,
+    labels: Tensor,
+    normalization: Normalization,
+    host_labels: Labels,
+    ranks: Ranks = ALONE,
 ) -> TrainBatches:
     """Returns the training batches of a recipe.
 
     `images` and `labels` are those of `TrainBatches`, where they are kept; `host_labels` are the same labels as numpy,
-    to sample from without a wait for the device.
+    to sample from without a wait for the device. Several `ranks` divide each batch.
     """
     settings = recipe.data
     return TrainBatches(
@@ -36,6 +42,7 @@ def train_batches(
         recipe.seed,
         transforms=transforms_of(recipe.augmentation),
         members=ClassMembers.of(torch.from_numpy(host_labels)) if settings.sampler == "balanced" else None,
+        share=Share(ranks.rank, ranks.count),
     )
 
 

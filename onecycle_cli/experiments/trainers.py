@@ -17,6 +17,7 @@ from onecycle_cli.recipe import Recipe, frozen_groups, last_stage, lr_ratios, st
 from onecycle_cli.training.hardware import Hardware
 from onecycle_cli.training.network_check import check_network
 from onecycle_cli.training.optimizers import build_optimizer
+from onecycle_cli.training.ranks import ALONE, Ranks
 from onecycle_cli.training.trainer import Trainer
 
 
@@ -43,6 +44,7 @@ def new_trainer(
     hardware: Hardware,
     report: Callable[[str], None],
     code: OwnCode = NO_CODE,
+    ranks: Ranks = ALONE,
 ) -> Trainer:
     """Builds a new network with an optimizer, as a trainer on the batches `train`. Images are shared, not copied.
 
@@ -54,7 +56,7 @@ def new_trainer(
         frozen_groups(stage, groups)  # a group that the network lacks is told before anything is trained
     for note in check_network(model, train.normalization(train.images[:2]), len(data.classes), hardware).notes:
         report(note)
-    return trainer_of_stage(last_stage(recipe), model, train, data, hardware, report)
+    return trainer_of_stage(last_stage(recipe), model, train, data, hardware, report, ranks)
 
 
 def trainer_of_stage(
@@ -64,6 +66,7 @@ def trainer_of_stage(
     data: ImageData,
     hardware: Hardware,
     report: Callable[[str], None],
+    ranks: Ranks = ALONE,
 ) -> Trainer:
     """Returns the trainer of one stage: a new optimizer on `model`, for the parameters that the stage trains."""
     settings = stage.optimizer
@@ -79,6 +82,8 @@ def trainer_of_stage(
         label_smoothing=settings.label_smoothing,
         class_weights=weights,
         accumulate=stage.data.accumulate,
+        ranks=ranks,
+        sync_batch_norm=stage.runtime.sync_batch_norm,
         hardware=hardware,
         report=report,
     )

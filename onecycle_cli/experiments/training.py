@@ -5,12 +5,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 from time import perf_counter
-from typing import Any
+from typing import Any, NoReturn
 
 from torch import nn
 
 from onecycle_cli.analysis.lr_range import USUAL_MAX_LR, told_max_lr
-from onecycle_cli.errors import InputError, NoSuggestionError
+from onecycle_cli.errors import InputError, NoSuggestionError, Terminated
 from onecycle_cli.experiments.checkpoints import Checkpoint, Checkpoints, Epoch, Position, Sums
 from onecycle_cli.experiments.kept_images import copies_note, keep_images
 from onecycle_cli.experiments.memory import telling_batch_size
@@ -103,11 +103,12 @@ def train_with(
     position, seen = Position(first_step, Sums(), (), 0.0), []
     if checkpoint is not None:
         position = checkpoint.position
-        seen = _seen_before(session.run, position.step - first_step)
+        rows = position.step - first_step
+        seen = session.ranks.from_first(lambda: _seen_before(session.run, rows))
         updates.restore(position.step, checkpoint.state)
     # Also at the beginning of a resumed run: older versions wrote another header.
-    rows = [[getattr(epoch, name) for name in EPOCHS_COLUMNS] for epoch in position.epochs]
-    session.run.write_text(EPOCHS, to_csv(EPOCHS_COLUMNS, rows))
+    epochs = [[getattr(epoch, name) for name in EPOCHS_COLUMNS] for epoch in position.epochs]
+    session.run.write_text(EPOCHS, to_csv(EPOCHS_COLUMNS, epochs))
     with (
         telling_batch_size(recipe, session.run),
         session.run.table(
@@ -150,23 +151,38 @@ class _Loop:
             left = number * self.prepared.train.steps_per_epoch - position.step
             for after in self._steps(position, islice(steps, left), seen):
                 position = after
-                if self.held.came or self.checkpoints.due:
+                if self._is_interrupted():
+                    self._end_here(position)
+                if self.checkpoints.due:
                     self._keep(position)
-            if self.held.came:  # it came after the last check, so there are no further steps
-                self._keep(position)
+            if self._is_interrupted():  # it came after the last check, so there are no further steps
+                self._end_here(position)
             if not math.isfinite(seen[-1].train_loss):
                 return position, None
             position, score = self._scored(position, number, seen[-1])
+        if self._is_interrupted():
+            self._end_here(position)
         self._keep(position)
         # A run that resumes from a checkpoint at its very end has no score yet.
         return position, score or self._score()
 
     def _until_interrupted(self, steps: Iterator[Step]) -> Iterator[Step]:
-        """Yields the steps, up to the one in which an interrupt comes."""
+        """Yields the steps, up to the one in which an interrupt comes. Several ranks agree on the end of a block."""
         for step in steps:
             yield step
-            if self.held.came:
+            if self.held.came and not self.session.ranks.several:
                 return
+
+    def _is_interrupted(self) -> bool:
+        """Whether an interrupt came, to this rank or to another one."""
+        return self.session.ranks.any(self.held.came)
+
+    def _end_here(self, position: Position) -> NoReturn:
+        """Writes a checkpoint, waits until every rank is here, and raises the interrupt."""
+        self._keep(position)
+        self.session.ranks.wait()
+        self.held.let_go()
+        raise Terminated  # the interrupt came to another rank
 
     def _steps(self, position: Position, steps: Iterator[Step], seen: list[LoggedStep]) -> Iterator[Position]:
         """Takes the remaining steps of an epoch, and yields the position after each block of them."""
@@ -185,9 +201,9 @@ class _Loop:
             yield position
 
     def _keep(self, position: Position) -> None:
-        """Writes a checkpoint, and then raises the interrupt that was held back, if any."""
-        self.checkpoints.write(position, self.updates.state())
-        self.held.let_go()
+        """Writes a checkpoint. Rank 0 has the state of all ranks, and writes it."""
+        if self.session.ranks.first:
+            self.checkpoints.write(position, self.updates.state())
 
     def _score(self) -> Score:
         with self.updates.averaged():

@@ -85,12 +85,18 @@ class SweepWdSettings(Section):
 
 
 class RuntimeSettings(Section):
-    """The settings of the machine and of what a run keeps. Only `precision` and `ema` change the result."""
+    """The settings of the machine and of what a run keeps.
+
+    Only `precision`, `ema`, and with several processes `sync_batch_norm`, change the result.
+    """
 
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda|cuda:\d+|mps)$")] = "auto"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     deterministic: bool = Field(
         False, description="Whether CUDA gives bit-identical results in each run, at lower speed."
+    )
+    sync_batch_norm: bool = Field(
+        False, description="Whether batch norm uses the whole batch where several processes train together."
     )
     log_every: WholeNumber = Field(
         20, ge=1, le=100_000, description="Steps between two reads of results from the device."

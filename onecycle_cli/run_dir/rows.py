@@ -22,9 +22,12 @@ class RowReceiver(Protocol):
         """Releases resources; called once, after the last row."""
 
 
-RECEIVERS: tuple[Callable[[Path, Sequence[str], int | None], RowReceiver], ...] = (Table,)
-"""The factories of receivers. Each is called with the table's path, its columns, and the number of rows to keep of an
+Receiver = Callable[[Path, Sequence[str], int | None], RowReceiver]
+"""A factory of receivers. It is called with the table's path, its columns, and the number of rows to keep of an
 existing table (None for a new table)."""
+
+RECEIVERS: tuple[Receiver, ...] = (Table,)
+"""The factories of the receivers of every table that is written."""
 
 
 class Rows:
@@ -33,9 +36,17 @@ class Rows:
     `keep` is the number of rows to keep of an existing table; None for a new table.
     """
 
-    def __init__(self, path: Path, columns: Sequence[str], keep: int | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        columns: Sequence[str],
+        keep: int | None = None,
+        receivers: Sequence[Receiver] | None = None,
+    ) -> None:
         self.columns = columns
-        self._receivers = [receiver(path, columns, keep) for receiver in RECEIVERS]
+        self._receivers = [
+            receiver(path, columns, keep) for receiver in (RECEIVERS if receivers is None else receivers)
+        ]
 
     def append(self, rows: Iterable[Row]) -> None:
         """Sends rows to every receiver; each row has a value or None for every column."""

@@ -147,6 +147,10 @@ class RunDir:
         """Writes a file by calling `write` with a temporary path, then renames it into place when it is on disk."""
         write_whole(self.path / name, write)
 
+    def rename(self, name: str, new_name: str) -> None:
+        """Gives a file of the folder another name."""
+        (self.path / name).rename(self.path / new_name)
+
     def read_table(self, name: str) -> list[dict[str, str]]:
         """Returns the rows of a CSV table as text; `InputError` when the file is missing, empty, or cut in a row."""
         if not (self.path / name).is_file():

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from onecycle_cli.errors import InputError
+from onecycle_cli.training.ranks import ALONE, Ranks
 
 
 @dataclass(frozen=True)
@@ -31,26 +32,41 @@ class Hardware:
         return str(torch.cpu.get_capabilities().get("cpu_name", "")) or self.device.type
 
 
-def resolve_hardware(device: str, precision: str) -> Hardware:
+def resolve_hardware(device: str, precision: str, ranks: Ranks = ALONE) -> Hardware:
     """Resolves a device and a precision; "auto" is CUDA if available, and bfloat16 if the device computes in it.
 
     A CPU computes in bfloat16 with AVX-512 BF16, AMX or ARM's BF16; without them it is emulated and slower than
-    float32. `InputError` when torch does not find the device.
+    float32. Of several ranks on one machine, each has a GPU of its own: that of its local number. `InputError` when
+    torch does not find the device, or when ranks cannot share it.
     """
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
+    if ranks.several:
+        device = _of_rank(device, ranks)
     chosen = torch.device(device)
     if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
         count = torch.cuda.device_count()
         raise InputError(
             f"There is no device {device}: torch sees {count or 'no'} CUDA device{'' if count == 1 else 's'}.",
-            "Use --device cpu, or install a torch that matches the driver.",
+            "Use --device cpu, or install a torch that matches the driver."
+            + (" Each process on a machine needs a GPU of its own." if ranks.several else ""),
         )
     if chosen.type == "mps" and not torch.backends.mps.is_available():
         raise InputError("There is no device mps: torch sees no Apple GPU.", "Use --device cpu.")
     if precision == "auto":
         precision = "bfloat16" if _computes_in_bfloat16(chosen) else "float32"
     return Hardware(chosen, precision)
+
+
+def _of_rank(device: str, ranks: Ranks) -> str:
+    if device == "cuda":
+        return f"cuda:{ranks.local_rank}"
+    if device != "cpu":
+        raise InputError(
+            f"Several processes cannot train together on the device {device}.",
+            "Use --device cuda, which gives each process a GPU of its own, or --device cpu.",
+        )
+    return device
 
 
 def _computes_in_bfloat16(device: torch.device) -> bool:

@@ -43,11 +43,11 @@ def _place(error: Exception) -> str | None:
     this package.
     """
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not _is_below(frame.filename, TORCH)]
-    own = [frame for frame in frames if "site-packages" not in Path(frame.filename).parts]
-    theirs = [frame for frame in own if not _is_below(frame.filename, PACKAGE)] or [f for f in frames if f not in own]
-    if not theirs:
+    others = [frame for frame in frames if not _is_below(frame.filename, PACKAGE)]
+    authors = [frame for frame in others if "site-packages" not in Path(frame.filename).parts]
+    if not others:
         return None
-    last = theirs[-1]
+    last = (authors or others)[-1]
     return f"{last.filename}, line {last.lineno}, in {last.name}"
 
 

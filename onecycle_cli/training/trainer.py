@@ -5,6 +5,7 @@ how often to read a loss, and may stop after any step. Nothing in a step waits f
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from time import perf_counter
 from typing import cast
@@ -16,15 +17,18 @@ from torch.nn import functional as F
 from onecycle_cli.analysis.class_balance import TOP_5_CLASSES, Answers
 from onecycle_cli.data.batches import Batch, Drawn, FixedBatches, TrainBatches, derived_seed
 from onecycle_cli.schedules import Schedule
-from onecycle_cli.training.cuda_graphs import WARM_UP, replayed
+from onecycle_cli.training.cuda_graphs import WARM_UP, Function, replayed
+from onecycle_cli.training.gradient_sync import GradientSync
 from onecycle_cli.training.hardware import Hardware
 from onecycle_cli.training.micro_batches import micro_batch_count, micro_batches
 from onecycle_cli.training.multiply_adds import multiply_adds
 from onecycle_cli.training.network_check import call_network
 from onecycle_cli.training.optimizers import Optimizer
 from onecycle_cli.training.python_state import python_state
+from onecycle_cli.training.ranks import ALONE, Ranks
 from onecycle_cli.training.seeding import seed_device
 from onecycle_cli.training.threads import Turns, threads_of, using_threads
+from onecycle_cli.training.train_loss import TrainLoss
 
 
 @dataclass(frozen=True)
@@ -94,6 +98,10 @@ class Trainer:
     device) as in `torch.nn.CrossEntropyLoss(weight)`, or unweighted if they are None. With `accumulate`, a step
     computes its batch in so many micro-batches, one after the other, which needs less memory. Loss and gradient are
     those of the whole batch, but batch norm uses the statistics of each micro-batch.
+
+    Several `ranks` divide each batch (the `share` of `batches`). Loss, gradient and score are then those of all ranks
+    together. Batch norm uses the statistics of the own images; with `sync_batch_norm`, those of all. There are no CUDA
+    graphs then, and no turns between processes: a rank that waits for its turn would keep the others waiting.
     """
 
     def __init__(
@@ -105,12 +113,15 @@ class Trainer:
         label_smoothing: float,
         class_weights: Tensor | None = None,
         accumulate: int = 1,
+        ranks: Ranks = ALONE,
+        sync_batch_norm: bool = False,
         hardware: Hardware,
         report: Callable[[str], None],
     ) -> None:
         self.model, self.optimizer, self.batches = model, optimizer, batches
-        self.label_smoothing, self.class_weights, self.hardware = label_smoothing, class_weights, hardware
-        self.accumulate = accumulate
+        self.hardware, self._loss = hardware, TrainLoss(label_smoothing, class_weights)
+        self.accumulate, self.ranks = accumulate, ranks
+        self._sync = GradientSync(model, synchronize_batch_norm=sync_batch_norm) if ranks.several else None
         trained = {id(parameter) for parameter in optimizer.parameters}
         self._initially = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
         self._trained = [(parameter, id(parameter) in trained) for parameter in model.parameters()]
@@ -119,12 +130,16 @@ class Trainer:
         if hardware.device.type == "cpu":
             _, height, width, channels = batches.images.shape
             per_image = multiply_adds(model, torch.zeros(1, channels, height, width))
-            self.threads = threads_of(None if per_image is None else batches.batch_size * per_image)
-            self._turns = Turns(self.threads)
-        self._take, self._score = (
-            replayed(function, hardware.device, report, lambda: python_state(model))
-            for function in (self._step, self._scored)
-        )
+            own_images = -(-batches.batch_size // ranks.count)
+            self.threads = threads_of(None if per_image is None else own_images * per_image)
+            self._turns = Turns(0 if ranks.several else self.threads)
+
+        def recorded(function: Function) -> Function:
+            return (
+                function if ranks.several else replayed(function, hardware.device, report, lambda: python_state(model))
+            )
+
+        self._take, self._score = recorded(self._step), recorded(self._scored)
 
     def reset(self, weights: Mapping[str, Tensor], weight_decay: float, batches: TrainBatches) -> None:
         """Starts a new training from `weights` (a model's `state_dict`), with a fresh optimizer state.
@@ -167,25 +182,32 @@ class Trainer:
         for step, drawn in enumerate(self.batches.drawn(first_step), start=first_step):
             lr, momentum = schedule(step)
             self.optimizer.set(lr, momentum)
-            # Always, because any module may draw numbers.
-            seed_device(derived_seed(self.batches.seed, "dropout", step), self.hardware.device)
+            # Always, because any module may draw numbers; other ones on each rank, since the images are others.
+            own = (self.ranks.rank,) if self.ranks.several else ()
+            seed_device(derived_seed(self.batches.seed, "dropout", step, *own), self.hardware.device)
             if not self.model.training:
                 self._begin()
+            images = self.batches.images_of(step)
             with self._turns.taken(), using_threads(self.threads):
-                loss, weight, correct = self._take(*drawn)
+                loss, weight, correct = self._step_of_ranks(images, drawn) if self._sync else self._take(*drawn)
             epoch = step // self.batches.steps_per_epoch + 1
-            yield Step(step, epoch, lr, momentum, len(drawn.labels), loss, weight, correct)
+            yield Step(step, epoch, lr, momentum, images, loss, weight, correct)
 
     def evaluate(self, batches: FixedBatches) -> Score:
         """Scores the network on all images; waits for the device once, at the end."""
         self.model.eval()
         seed_device(derived_seed(self.batches.seed, "scoring"), self.hardware.device)
+        if self._sync:
+            self._sync.take_statistics_of_first()
+        total, share = len(batches.labels), self.batches.share
         scored = []
-        for pixels, labels in batches:
+        for pixels, labels in batches.shared(share):
             with self._turns.taken(), using_threads(self.threads):
                 scored.append(self._score(pixels, labels))
-        loss, by_class, in_top_5 = (torch.stack(parts).sum(0).cpu() for parts in zip(*scored, strict=True))
-        total = len(batches.labels)
+        sums = [torch.stack(parts).sum(0) for parts in zip(*scored, strict=True)]
+        loss, by_class, in_top_5 = (
+            (self.ranks.add_up(part) if share.is_divided(total) else part).cpu() for part in sums
+        )
         has_top_5 = by_class.shape[1] >= TOP_5_CLASSES
         answers = Answers(*(tuple(counts) for counts in by_class.tolist()))
         return Score(float(loss) / total, answers, int(in_top_5) / total if has_top_5 else None)
@@ -200,14 +222,15 @@ class Trainer:
         self._begin()
         drawn = self.batches.drawn(0)
         for number in range(-WARM_UP, steps):
+            images = self.batches.images_of(number + WARM_UP)
             clock = _Clock(self.hardware.device)
             self.model.zero_grad()
             times = {"other": clock.lap()}
             batch = self.batches.batch(next(drawn))
             times["data"] = clock.lap()
             times |= {"forward": 0.0, "backward": 0.0}
-            for part in micro_batches(batch, self._micro_batches_of(batch)):
-                loss, _ = self._loss(self._logits(part), part)
+            for part in micro_batches(batch, self._micro_batches_of(images), images, self.batches.share):
+                loss, _ = self._loss(self._train_logits(part), part)
                 times["forward"] += clock.lap()
                 loss.backward()
                 times["backward"] += clock.lap()
@@ -230,18 +253,33 @@ class Trainer:
     def _step(self, *drawn: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         self.model.zero_grad()
         batch = self.batches.batch(Drawn(*drawn))
-        count = self._micro_batches_of(batch)
+        count = self._micro_batches_of(len(batch.labels))
         loss, weight, correct = self._backward(batch) if count == 1 else self._accumulated(batch, count)
         self.optimizer.step()
         return loss, weight, correct
 
-    def _micro_batches_of(self, batch: Batch) -> int:
-        images = len(batch.labels)
-        return micro_batch_count(images, batch_size=self.batches.batch_size, accumulate=self.accumulate)
+    def _step_of_ranks(self, images: int, drawn: Drawn) -> tuple[Tensor, Tensor, Tensor]:
+        """Takes the step of a batch of `images` that all ranks compute together; `drawn` is the share of this rank.
+
+        Each rank computes the gradient of a sum over its images. All of them end with the mean of these gradients,
+        which is divided by the weight of the batch for each rank: so ranks with more images count more.
+        """
+        self.model.zero_grad()
+        sums = torch.stack(self._sums(self.batches.batch(drawn), images, self._micro_batches_of(images))).double()
+        copies = 1 if self.batches.share.is_divided(images) else self.ranks.count
+        loss, weight, correct = self.ranks.add_up(sums) / copies
+        self._divide_gradients(weight * copies / self.ranks.count)
+        self.optimizer.step()
+        return (loss / weight).float(), weight.float(), correct.long()
+
+    def _micro_batches_of(self, images: int) -> int:
+        return micro_batch_count(
+            images, batch_size=self.batches.batch_size, accumulate=self.accumulate, processes=self.ranks.count
+        )
 
     def _backward(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """Computes the gradient of a batch; returns its loss, its weight and the number of correct answers."""
-        logits = self._logits(batch)
+        logits = self._train_logits(batch)
         loss, weight = self._loss(logits, batch)
         loss.backward()
         return loss.detach(), weight, (logits.detach().argmax(1) == batch.main_labels).sum()
@@ -252,21 +290,37 @@ class Trainer:
         The gradients of their sums add up, and are divided by the weight of the batch at the end, because with class
         weights the micro-batches have different weights.
         """
+        total, weight, correct = self._sums(batch, len(batch.labels), count)
+        self._divide_gradients(weight)
+        return total / weight, weight, correct
+
+    def _sums(self, batch: Batch, images: int, count: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Computes the gradient of the weighted sum of losses of a batch, in `count` micro-batches.
+
+        `batch` is the share of this process in a batch of `images`. Returns that sum, the weight of the share and the
+        number of correct answers in it.
+        """
         sums = []
-        for part in micro_batches(batch, count):
-            logits = self._logits(part)
-            loss, weight = self._loss(logits, part)
-            total = loss * weight
-            total.backward()
+        parts = micro_batches(batch, count, images, self.batches.share)
+        for number, part in enumerate(parts, start=1):
+            with self._sync.deferred(number < count) if self._sync else nullcontext():
+                logits = self._train_logits(part)
+                loss, weight = self._loss(logits, part)
+                total = loss * weight
+                total.backward()
             sums.append((total.detach(), weight, (logits.detach().argmax(1) == part.main_labels).sum()))
         total, weight, correct = (torch.stack(parts).sum(0) for parts in zip(*sums, strict=True))
-        torch._foreach_div_([p.grad for p in self.optimizer.parameters if p.grad is not None], weight)
-        return total / weight, weight, correct
+        return total, weight, correct
+
+    def _divide_gradients(self, divisor: Tensor) -> None:
+        gradients = [p.grad for p in self.optimizer.parameters if p.grad is not None]
+        torch._foreach_div_(gradients, divisor.to(torch.float32))
 
     @torch.no_grad()
     def _scored(self, pixels: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Returns the summed loss; images, answers and correct answers by class, (3, classes); the top-5 count."""
-        logits = self._logits(Batch(self.batches.normalization(pixels), labels))
+        with self.hardware.autocast():
+            logits = call_network(self.model, self.batches.normalization(pixels)).float()
         classes = torch.arange(logits.shape[1], device=logits.device)
         # Not bincount, which waits for the device and so cannot be part of a CUDA graph.
         of_class, answered = labels[:, None] == classes, logits.argmax(1, keepdim=True) == classes
@@ -274,37 +328,10 @@ class Trainer:
         in_top_5 = (logits.topk(min(5, len(classes))).indices == labels[:, None]).sum()
         return F.cross_entropy(logits, labels) * len(labels), by_class, in_top_5
 
-    def _logits(self, batch: Batch) -> Tensor:
+    def _train_logits(self, batch: Batch) -> Tensor:
         with self.hardware.autocast():
-            logits = call_network(self.model, batch.images)
+            logits = self._sync(batch.images) if self._sync else call_network(self.model, batch.images)
         return cast(Tensor, logits.float())
-
-    def _loss(self, logits: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Returns the train loss of a batch, and the weight of the batch in an epoch's mean loss.
-
-        A mixed image counts as its share of an image with its own label, and the rest as one with the other label.
-        """
-        if self.class_weights is None and batch.other_labels is None:
-            smoothing = self.label_smoothing
-            return F.cross_entropy(logits, batch.labels, label_smoothing=smoothing), logits.new_full((), len(logits))
-        loss, weight = self._summed_loss(logits, batch.labels, batch.share)
-        if batch.other_labels is not None and batch.share is not None:
-            other_loss, other_weight = self._summed_loss(logits, batch.other_labels, 1 - batch.share)
-            loss, weight = loss + other_loss, weight + other_weight
-        return loss / weight, weight
-
-    def _summed_loss(self, logits: Tensor, labels: Tensor, share: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Returns the weighted sum of the losses of all images, and the sum of their weights.
-
-        The weight of an image is `share`, by default 1, times the weight of its class.
-        """
-        # An image has one weight, whatever its smoothed label. torch weights each class of a smoothed label, so that
-        # with label smoothing a rare class of weight 500 would attract the answers on all images.
-        losses = F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing, reduction="none")
-        weights = torch.ones_like(losses) if self.class_weights is None else self.class_weights[labels]
-        if share is not None:
-            weights = weights * share
-        return (weights * losses).sum(), weights.sum()
 
 
 def _frozen_layers(model: nn.Module, trained: set[int]) -> list[nn.Module]:

@@ -1,5 +1,6 @@
 """Batches: one permutation an epoch, the same whatever the step that one begins at."""
 
+from dataclasses import replace
 from itertools import islice
 
 import pytest
@@ -8,7 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onecycle_cli.data.augmentation import Augmentation
-from onecycle_cli.data.batches import Batch, FixedBatches, Normalization, TrainBatches, derived_seed
+from onecycle_cli.data.batches import Batch, FixedBatches, Normalization, Share, TrainBatches, derived_seed
+from onecycle_cli.data.erasing import RandomErasing
+from onecycle_cli.data.mixing import Mixing
+from onecycle_cli.data.transforms import Transforms
 from onecycle_cli.errors import InputError
 
 PLAIN = Normalization.of((0.0,), (1 / 255,), torch.device("cpu"))  # leaves pixels as they are
@@ -114,3 +118,48 @@ def test_derived_seeds_are_63_bits_and_told_apart_by_every_part(seed: int, epoch
     assert 0 <= derived < 2**63
     assert len({derived, derived_seed(seed + 1, "epoch", epoch), derived_seed(seed, "weights", epoch)}) == 3
     assert derived != derived_seed(seed, "epoch", epoch + 1)
+
+
+def shared(source: TrainBatches, ranks: int) -> list[TrainBatches]:
+    return [replace(source, share=Share(rank, ranks)) for rank in range(ranks)]
+
+
+@given(
+    images=st.integers(8, 60),
+    batch_size=st.integers(8, 20),
+    ranks=st.integers(2, 4),
+    mixed=st.booleans(),
+    first=st.integers(0, 9),
+)
+def test_the_shares_of_all_processes_are_the_batch_of_one(
+    images: int, batch_size: int, ranks: int, mixed: bool, first: int
+) -> None:
+    transforms = Transforms((), (RandomErasing(0.5, (0.1, 0.3), (0.5, 2.0)),), Mixing(1.0, 1.0) if mixed else None)
+    source = replace(batches(images, min(images, batch_size), augmentation=CROPS), transforms=transforms)
+    whole = taken(source, 4, first)
+    parts = [taken(one, 4, first) for one in shared(source, ranks)]
+    for step, batch in enumerate(whole):
+        assert source.images_of(first + step) == len(batch.labels)
+        for rank, taken_here in enumerate(parts):
+            own = slice(rank, None, ranks) if len(batch.labels) >= 2 * ranks else slice(None)
+            for name, tensor in batch._asdict().items():
+                here = getattr(taken_here[step], name)
+                assert (here is None) == (tensor is None)
+                assert here is None or torch.equal(here, tensor[own]), name
+
+
+def test_a_batch_that_gives_each_process_less_than_two_images_is_refused() -> None:
+    with pytest.raises(InputError, match="data.batch_size 6 is too small for 4 processes"):
+        replace(batches(20, 6), share=Share(0, 4))
+
+
+@given(images=st.integers(1, 40), ranks=st.integers(1, 5))
+def test_each_process_scores_some_images_and_together_all_of_them(images: int, ranks: int) -> None:
+    pixels = torch.zeros(images, 4, 4, 1, dtype=torch.uint8)
+    fixed = FixedBatches(pixels, torch.arange(images), PLAIN, 3)
+    parts = [[label for _, labels in fixed.shared(Share(rank, ranks)) for label in labels] for rank in range(ranks)]
+    assert all(parts)
+    if images >= 2 * ranks:
+        assert sorted(int(label) for part in parts for label in part) == list(range(images))
+    else:
+        assert [len(part) for part in parts] == [images] * ranks

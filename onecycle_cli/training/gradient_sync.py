@@ -1,0 +1,51 @@
+"""The network of one of several ranks, whose gradients are averaged over all of them in each backward pass."""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+
+import torch
+from torch import Tensor, distributed, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from onecycle_cli.training.network_check import call_network
+from onecycle_cli.training.sync_batch_norm import SynchronizedBatchNorm
+
+
+class GradientSync:
+    """Calls a network in training so that its gradients are averaged over all ranks, by DistributedDataParallel.
+
+    The norm statistics are those of rank 0, which all ranks take over before each forward pass, unless batch norm is
+    synchronized.
+    """
+
+    def __init__(self, model: nn.Module, *, synchronize_batch_norm: bool) -> None:
+        self._model, self._synchronize_batch_norm = model, synchronize_batch_norm
+        self._parallel: DistributedDataParallel | None = None
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Returns the logits of images; all ranks must call it."""
+        if self._parallel is None:
+            # Here and not earlier: the parameters that are trained are known only now. With find_unused_parameters a
+            # step may leave parameters out. And the order in which gradients are added stays that of the first step,
+            # so that a resumed training adds them in the order of one that was not stopped.
+            self._parallel = DistributedDataParallel(self._model, find_unused_parameters=True)
+        with self._batch_norm(), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "find_unused_parameters=True was specified")
+            logits: Tensor = call_network(self._parallel, images)
+        return logits
+
+    @contextmanager
+    def deferred(self, wanted: bool) -> Iterator[None]:
+        """With `wanted`, gradients of the block stay on their rank, and are averaged with those of the next pass."""
+        with self._parallel.no_sync() if wanted and self._parallel is not None else nullcontext():
+            yield
+
+    @torch.no_grad()
+    def take_statistics_of_first(self) -> None:
+        """Copies the buffers of rank 0, such as norm statistics, to all ranks."""
+        for buffer in self._model.buffers():
+            distributed.broadcast(buffer, 0)
+
+    def _batch_norm(self) -> AbstractContextManager[object]:
+        return SynchronizedBatchNorm() if self._synchronize_batch_norm else nullcontext()

@@ -1,0 +1,214 @@
+"""Joins the processes of one training, as torchrun describes them, and tells the end of each of them once."""
+
+import hashlib
+import os
+import re
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_stdout, suppress
+from datetime import timedelta
+from pathlib import Path
+from time import monotonic, sleep
+from typing import TYPE_CHECKING
+
+from onecycle_cli.errors import InputError, MachineError, OnecycleError, Terminated, ToldElsewhere, is_out_of_memory
+from onecycle_cli.training.ranks import ALONE, Ranks, name_ranks
+
+if TYPE_CHECKING:
+    from torch.distributed.distributed_c10d import Store
+
+TIMEOUT = "ONECYCLE_RANK_TIMEOUT"
+"""The environment variable with the seconds that a rank waits for the others: to join, and in each step."""
+
+TIMEOUT_SECONDS = 300.0
+"""The wait for the other ranks where `ONECYCLE_RANK_TIMEOUT` is not set."""
+
+PATIENCE_FACTOR = 12
+"""How many timeouts a rank waits while others prepare: one machine may still decode images that another has decoded."""
+
+JOIN_VARIABLES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+"""The environment variables that describe a group to a process; torchrun sets them."""
+
+
+def processes_here() -> int:
+    """Returns the number of processes of the group that the environment describes; 1 if it describes none."""
+    return max(1, int(os.environ.get("WORLD_SIZE") or 1))
+
+
+@contextmanager
+def joined() -> Iterator[Ranks]:
+    """Joins the group of ranks that the environment describes, for the block; yields `ALONE` where there is none.
+
+    Inside the block, only rank 0 prints. Errors get the number of their rank. If another rank ends, or does not answer
+    in time, rank 0 raises a `MachineError`. Enter it before torch is imported. `InputError` if the description is
+    incomplete, `MachineError` if ranks do not come in time.
+    """
+    if processes_here() == 1:
+        yield ALONE
+        return
+    ranks, store = _join()
+    from torch import distributed
+
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        threading.Thread(target=_end_with_launcher, args=(os.getppid(),), daemon=True).start()
+    try:
+        with nullcontext() if ranks.first else _without_a_screen():
+            yield ranks
+    except (KeyboardInterrupt, Terminated, OnecycleError, RuntimeError) as end:
+        own = _own_end(end, ranks, store)
+        tells = own is end and isinstance(own, OnecycleError) and not isinstance(own, ToldElsewhere)
+        if not (ranks.first or tells):
+            _linger()
+        if own is end:
+            raise
+        raise own from None
+    finally:
+        distributed.destroy_process_group()
+
+
+LINGER_SECONDS = 5.0
+"""How long a rank with nothing to tell stays when it has to end: its launcher then ends all other ranks at once, also
+the one that tells the error or writes a checkpoint."""
+
+
+def _linger() -> None:
+    with suppress(KeyboardInterrupt, Terminated):
+        sleep(LINGER_SECONDS)
+
+
+def _end_with_launcher(launcher: int) -> None:
+    """Ends this rank, as SIGTERM does, when the process that started it is gone: nobody would end it otherwise."""
+    while os.getppid() == launcher:
+        sleep(1)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _own_end(end: BaseException, ranks: Ranks, store: "Store") -> BaseException:
+    """Returns what this rank raises for the end of a block: the end itself, or `ToldElsewhere`."""
+    match end:
+        case ToldElsewhere():
+            return end
+        case KeyboardInterrupt() | Terminated():
+            return end if ranks.first else ToldElsewhere(getattr(end, "exit_code", 130))
+        case OnecycleError():
+            having = _ranks_with(end, ranks, store)
+            if having[0] != ranks.rank:
+                return ToldElsewhere(end.exit_code)
+            if not end.is_of_group and len(having) < ranks.count:
+                name_ranks(end, ", ".join(map(str, having)), len(having))
+            return end
+        case RuntimeError() if _is_lost_rank(end):
+            if not ranks.first or _is_told(store):
+                return ToldElsewhere(MachineError.exit_code)
+            return MachineError(
+                f"Rank 0 of {ranks.count} lost another rank: it ended, or did not answer in {timeout_seconds():g} s.",
+                f"Look for a message of that rank. {TIMEOUT} sets the seconds to wait. It said: {_first_line(end)}",
+            )
+    return end
+
+
+@contextmanager
+def _without_a_screen() -> Iterator[None]:
+    """Discards what is printed in the block: rank 0 prints the same."""
+    with Path(os.devnull).open("w", encoding="utf-8") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
+        yield
+
+
+def _join() -> "tuple[Ranks, Store]":
+    if missing := [name for name in JOIN_VARIABLES if not os.environ.get(name)]:
+        raise InputError(
+            f"WORLD_SIZE says that {os.environ['WORLD_SIZE']} processes train together, without {', '.join(missing)}.",
+            "Start it with torchrun or with --processes N, which set them all, or unset WORLD_SIZE.",
+        )
+    rank, count = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    local_rank, local_count = (int(os.environ.get(name) or 0) for name in ("LOCAL_RANK", "LOCAL_WORLD_SIZE"))
+    seconds = timeout_seconds()
+    # torch warns on each rank about sockets and about parameters that take part in each step; errors are still raised.
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+    import torch
+    from torch import distributed
+    from torch.distributed.rendezvous import rendezvous
+
+    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+    timeout = timedelta(seconds=seconds)
+    try:
+        store, _, _ = next(rendezvous("env://", timeout=timeout))
+        store.set_timeout(timeout)
+        distributed.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=timeout)
+        patient = distributed.new_group(backend="gloo", timeout=timeout * PATIENCE_FACTOR)
+    except (RuntimeError, ValueError) as error:  # DistError and its kinds are RuntimeErrors
+        raise _not_joined(error, rank, count, seconds) from error
+    assert not isinstance(patient, int)  # every rank is in this group
+    return Ranks(rank, count, local_rank, local_count or 1, patient), store
+
+
+def timeout_seconds() -> float:
+    """Returns the seconds that a rank waits for the others. `InputError` if the environment names no such number."""
+    text = os.environ.get(TIMEOUT)
+    if text is None:
+        return TIMEOUT_SECONDS
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds <= 86_400:
+        raise InputError(f"{TIMEOUT} is '{text}'.", "Set it to seconds: above 0, at most 86400 (a day).")
+    return seconds
+
+
+def _not_joined(error: Exception, rank: int, count: int, seconds: float) -> MachineError:
+    where = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
+    came = re.search(r"(\d+)/\d+ clients joined", str(error))
+    seen = f": {came[1]} of {count} came" if came else ""
+    return MachineError(
+        f"Rank {rank} of {count} could not join the others at {where} within {seconds:g} s{seen}.",
+        "Start all ranks at about the same time, each with the same number of processes and an address that every "
+        f"machine reaches; {TIMEOUT} sets the seconds to wait. It said: {_first_line(error)}",
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]
+
+
+_LOST = re.compile(
+    r"gloo|nccl|connection (closed|reset|refused)|broken pipe|timed out|socket|tcpstore|process group|peer",
+    re.IGNORECASE,
+)
+"""What the messages of torch.distributed have in common when another rank has gone: it raises plain RuntimeErrors."""
+
+
+def _is_lost_rank(error: RuntimeError) -> bool:
+    from torch.distributed import DistError
+
+    return isinstance(error, DistError) or (_LOST.search(str(error)) is not None and not is_out_of_memory(error))
+
+
+def _ranks_with(error: OnecycleError, ranks: Ranks, store: "Store") -> list[int]:
+    """Returns the ranks that end with this error, in order. Waits a second for others to have it too."""
+    text = f"{error.what}\n{error.fix}"
+    key = hashlib.sha256(text.encode()).hexdigest()
+    having = [ranks.rank]
+    try:
+        store.set(TOLD, "")
+        store.set(f"{key}/{ranks.rank}", "")
+        end = monotonic() + 1.0
+        while not error.is_of_group and len(having) < ranks.count and monotonic() < end:
+            sleep(0.01)
+            having = [rank for rank in range(ranks.count) if store.check([f"{key}/{rank}"])]
+    except RuntimeError:  # the store went with the rank that kept it
+        pass
+    return having
+
+
+TOLD = "told"
+"""The key in the store of a group which says that a rank tells an error."""
+
+
+def _is_told(store: "Store") -> bool:
+    """Whether a rank tells an error. Another one's loss follows from it."""
+    try:
+        return store.check([TOLD])
+    except RuntimeError:
+        return False

@@ -1,0 +1,69 @@
+"""Starts a command again as several ranks on this machine, with the launcher of torch that torchrun uses too."""
+
+import logging
+import os
+import signal
+from collections.abc import Callable, Sequence
+from uuid import uuid4
+
+from onecycle_cli.data.cores import cores
+from onecycle_cli.errors import MachineError, Terminated
+
+MOST_STARTS = 3
+"""The most times that the processes are started, where one of them is killed each time."""
+
+STARTS = "ONECYCLE_STARTS"
+"""The environment variable that tells a process how often its group was started before."""
+
+
+def launch(command: Sequence[str], processes: int, report: Callable[[str], None]) -> int:
+    """Runs a command, a program and its arguments, as so many ranks of one group; returns the group's exit code.
+
+    If a rank is killed, all of them start again, `MOST_STARTS` times at most. On an interrupt the ranks get the same
+    signal and end; then `KeyboardInterrupt` or `Terminated` is raised. `MachineError` if ranks are killed each time.
+    """
+    from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
+    from torch.distributed.elastic.multiprocessing.api import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # the ranks tell their errors themselves
+    # torch's threads of all ranks together are as many as the cores.
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores() // processes)))
+    config = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=processes,
+        run_id=uuid4().hex,
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",
+        max_restarts=0,  # it would also start again what ended with an error of its own
+        logs_specs=DefaultLogsSpecs(),
+        signals_to_handle=",".join(_handled_signals()),
+    )
+    program, *arguments = command
+    for started in range(MOST_STARTS):
+        os.environ[STARTS] = str(started)
+        try:
+            elastic_launch(config, program)(*arguments)
+        except ChildFailedError as error:
+            rank, failure = error.get_first_failure()
+            if failure.exitcode >= 0:
+                return int(failure.exitcode)
+            report(f"Process {rank} was ended by {signal.Signals(-failure.exitcode).name}. All of them start again.")
+        except SignalException as end:
+            if end.sigval == signal.SIGINT:
+                raise KeyboardInterrupt from None
+            raise Terminated from None
+        else:
+            return 0
+    raise MachineError(
+        f"One of {processes} processes was killed from outside, {MOST_STARTS} times.",
+        "Look for what kills it: often the system, when memory runs out. `dmesg` tells.",
+    )
+
+
+def _handled_signals() -> list[str]:
+    """Returns the names of the signals that end the group; not SIGHUP under nohup, which ignores it."""
+    names = ["SIGTERM", "SIGINT", "SIGUSR1"]
+    return names if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else [*names, "SIGHUP"]

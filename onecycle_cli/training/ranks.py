@@ -1,0 +1,160 @@
+"""Ranks: the processes that compute one training together, and what they tell each other.
+
+torchrun starts a process for each rank and describes the group in environment variables. The ranks talk through
+torch.distributed: gloo between CPUs, NCCL between GPUs. All ranks run the same code on the same recipe and take the
+same decisions. What only one of them can know, such as the content of the run's folder, rank 0 tells the others.
+
+Imports torch only where several ranks are joined, so that a single process pays nothing for them.
+"""
+
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from onecycle_cli.errors import InputError, OnecycleError, ToldElsewhere
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torch.distributed import ProcessGroup
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """The place of this process among the ranks of a training: number `rank` of `count`, from 0.
+
+    `local_rank` and `local_count` count the ranks on this machine alone. A process that no group was described to is
+    the only rank, and every method then does nothing or calls what it is given.
+    """
+
+    rank: int = 0
+    count: int = 1
+    local_rank: int = 0
+    local_count: int = 1
+    patient: "ProcessGroup | None" = None
+    """The group of the ranks with a long timeout, for work whose time differs between machines."""
+
+    @property
+    def first(self) -> bool:
+        """Whether this is rank 0, which alone writes the run's folder and the screen."""
+        return self.rank == 0
+
+    @property
+    def several(self) -> bool:
+        """Whether there are other ranks."""
+        return self.count > 1
+
+    def add_up(self, tensor: "Tensor") -> "Tensor":
+        """Adds a tensor over all ranks, in place, and returns it; the result has the same bits on every rank."""
+        if self.several:
+            from torch import distributed
+
+            distributed.all_reduce(tensor)
+        return tensor
+
+    def any(self, flag: bool) -> bool:
+        """Whether `flag` is true on any rank; every rank gets the same answer."""
+        if not self.several:
+            return flag
+        import torch
+
+        return bool(self.add_up(torch.tensor([int(flag)])).item())
+
+    def wait(self) -> None:
+        """Returns when every rank has come here."""
+        self.any(False)
+
+    def all(self, value: T) -> list[T]:
+        """Returns the values of all ranks, by rank. They travel as pickles."""
+        if not self.several:
+            return [value]
+        from torch import distributed
+
+        values: list[Any] = [None] * self.count
+        distributed.all_gather_object(values, value, group=self.patient)
+        return values
+
+    def merged(self, own: Sequence[T]) -> list[T]:
+        """Returns the values of all ranks in their order, of which each rank has every `count`-th, from `rank` on."""
+        parts = self.all(own)
+        return [parts[number % self.count][number // self.count] for number in range(sum(map(len, parts)))]
+
+    def from_first(self, make: Callable[[], T]) -> T:
+        """Calls `make` on rank 0 and returns its result on every rank. Its error ends every rank, and rank 0 tells it.
+
+        The result travels as a pickle.
+        """
+        if not self.several:
+            return make()
+        from torch import distributed
+
+        outcome: list[Any] = [None, None]
+        if self.first:
+            try:
+                outcome[0] = make()
+            except OnecycleError as error:
+                error.is_of_group = True
+                outcome[1] = error.exit_code
+                distributed.broadcast_object_list(outcome, group=self.patient)
+                raise
+        distributed.broadcast_object_list(outcome, group=self.patient)
+        made, exit_code = outcome
+        if exit_code is not None:
+            raise ToldElsewhere(exit_code)
+        return made  # type: ignore[no-any-return]
+
+    def together(self, make: Callable[[], T]) -> T:
+        """Calls `make` on every rank and returns its own result to each. An error on any rank ends them all.
+
+        An error is told once, by the lowest rank that has it, with the ranks that it came to unless it came to all.
+        """
+        if not self.several:
+            return make()
+        made, own = None, None
+        try:
+            made = make()
+        except OnecycleError as error:
+            own = error
+        told = self.all(None if own is None else (own.what, own.fix, own.exit_code))
+        failed = [number for number, one in enumerate(told) if one is not None]
+        if not failed:
+            return made  # type: ignore[return-value]
+        if own is None:
+            raise ToldElsewhere(next(one[2] for one in told if one is not None))
+        alike = [number for number in failed if told[number] == told[self.rank]]
+        if alike[0] != self.rank:
+            raise ToldElsewhere(own.exit_code)
+        if len(alike) < self.count:
+            name_ranks(own, ", ".join(map(str, alike)), len(alike))
+        own.is_of_group = True
+        raise own
+
+    def must_agree(self, facts: Mapping[str, object]) -> None:
+        """Raises `InputError` if one of the named facts differs between ranks; rank 0 tells which, and where.
+
+        Facts are compared and told as text.
+        """
+        here = {name: str(value) for name, value in facts.items()} | {"": socket.gethostname()}
+        first, *others = self.all(here)
+        for rank, other in enumerate(others, start=1):
+            for name in facts:
+                if other[name] == first[name]:
+                    continue
+                error = InputError(
+                    f"Rank {rank} on {other['']} has another {name} than rank 0 on {first['']}: {other[name]}, not "
+                    f"{first[name]}.",
+                    "Every rank needs the same recipe, images and versions: make the machines alike, then start again.",
+                )
+                error.is_of_group = True
+                raise error if self.first else ToldElsewhere(error.exit_code)
+
+
+ALONE = Ranks()
+"""The only rank: a process without a group."""
+
+
+def name_ranks(error: OnecycleError, ranks: str, count: int) -> None:
+    """Puts the numbers of the ranks in front of an error's message."""
+    error.what = f"Rank{'' if count == 1 else 's'} {ranks} on {socket.gethostname()}: {error.what}"
