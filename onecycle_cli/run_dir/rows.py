@@ -33,7 +33,8 @@ RECEIVERS: tuple[Receiver, ...] = (Table,)
 class Rows:
     """The rows of one table of a run, sent to all receivers; a context manager that closes the receivers.
 
-    `keep` is the number of rows to keep of an existing table; None for a new table.
+    `keep` is the number of rows to keep of an existing table; None for a new table. `receivers` are `RECEIVERS` unless
+    others are given.
     """
 
     def __init__(

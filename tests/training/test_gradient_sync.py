@@ -29,7 +29,8 @@ def test_the_gradient_is_the_mean_of_those_of_all_ranks(on_ranks: OnRanks) -> No
     def share() -> Any:
         with joined() as ranks:
             model = nn.Linear(2, 1, bias=False)
-            GradientSync(model, synchronize_batch_norm=False)(torch.full((1, 2), ranks.rank + 1.0)).sum().backward()
+            sync = GradientSync(model, synchronize_batch_norm=False)
+            sync(torch.full((1, 2), ranks.rank + 1.0)).sum().backward()
             return model.weight.grad.tolist()
 
     assert on_ranks(3, share) == [[[2.0, 2.0]]] * 3
