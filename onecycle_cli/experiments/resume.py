@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from onecycle_cli.analysis.diagnosis.statement import Place, Statement
 from onecycle_cli.data.epochs import steps_per_epoch
 from onecycle_cli.data.open_data import source_signature
 from onecycle_cli.errors import InputError
@@ -71,19 +72,33 @@ def resume(
     reschedule: bool = False,
     force: bool = False,
     code: OwnCode = NO_CODE,
+    launch: str | None = None,
 ) -> Training:
     """Goes on with the training in `run` from its last checkpoint, to the end that it would have come to.
 
     With `epochs` and `reschedule` it goes on at its step of a cycle of so many epochs. `force` accepts images that have
-    changed since. `code` says whether the function that made the network may run, if it is one of the user's.
+    changed since. `code` says whether the function that made the network may run, if it is one of the user's. `launch`
+    is the key of what may start this process again, for the run's facts.
     `InputError` where the run is no training, still runs, has ended, or is damaged, or where its code is not trusted.
     """
     with run.alone():
         resumed = resumption(run, report, epochs=epochs, reschedule=reschedule, force=force)
         must_be_trusted(resumed.recipe, code)
         run.resume()
+        if launch is not None:
+            run.update(launch=launch)
         with run.recording():
             return _resume(resumed, Session(run, resumed.hardware, report, code))
+
+
+def ended(run: RunDir) -> Training | None:
+    """Returns the result of a training that has come to its end, read from its `summary.json`; None for an open one."""
+    status, summary = run.status, run.summary
+    if status not in ("finished", "diverged", "collapsed"):
+        return None
+    if found := summary["diagnosis"]:
+        summary["diagnosis"] = Statement(**found | {"place": Place(**found["place"])})
+    return Training(status, summary)
 
 
 def _resume(resumed: Resumption, session: Session) -> Training:
