@@ -94,7 +94,7 @@ def train(
     from onecycle_cli.run_dir.finding import find_run
     from onecycle_cli.run_dir.launch import again
 
-    how = {"launch": launch, "quiet": quiet, "as_json": as_json}
+    how: dict[str, Any] = {"launch": launch, "quiet": quiet, "as_json": as_json}
     if resume is not None:
         others = (recipe, max_lr, max_lr_from, name)
         only_epochs = overrides == Overrides(epochs=overrides.epochs)
@@ -146,7 +146,8 @@ def _resume(
         end_elsewhere(run)
     failing = json_if_it_fails(run, as_json and not quiet, valid_accuracy=None)
     with failing, _can_go_on(run, trust_code=trust_code), Display(quiet=quiet) as report:
-        ended = resuming.resume(run, report, **changes, code=OwnCode(trust_code), launch=launch and launch.key)
+        key = None if launch is None else launch.key
+        ended = resuming.resume(run, report, **changes, code=OwnCode(trust_code), launch=key)
     _tell_end(run, ended, quiet, as_json)
 
 

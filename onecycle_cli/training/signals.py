@@ -30,9 +30,14 @@ class Ending:
     def __call__(self, number: int, _: FrameType | None) -> None:
         """Raises `Terminated`, unless an earlier one is on its way."""
         if self._raised is None or self._raised() is None:
-            end = Terminated(number)
-            self._raised = weakref.ref(end)
-            raise end
+            raise self._new(number)
+
+    def _new(self, number: int) -> Terminated:
+        # Not in __call__: its frame, which is in the traceback, would hold the exception that holds the traceback, and
+        # one that was dropped would live on until Python looks for such circles.
+        end = Terminated(number)
+        self._raised = weakref.ref(end)
+        return end
 
 
 class Held:
