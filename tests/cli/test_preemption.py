@@ -83,7 +83,7 @@ def status(run: Path) -> str:
 
 def test_the_timer_of_a_deadline_ends_a_training(onecycle: Command, tiny_digits: list[str]) -> None:
     assert onecycle("train", *tiny_digits, "--epochs", 1).exit_code == 0  # which imports all that a training needs
-    result = onecycle("train", *tiny_digits, "--epochs", 100_000, "--name", "long", "--deadline", "1s")
+    result = onecycle("train", *tiny_digits, "--epochs", 1_000, "--name", "long", "--deadline", "1s")
     assert result.exit_code == 75
     assert result.stderr.splitlines()[-2] == "the deadline was reached"
     assert status(Path("runs/long")) == "interrupted"
@@ -203,6 +203,7 @@ def test_a_training_that_diverged_is_told_again_with_its_exit_code(
         (signal.SIGTERM, "echo 'Access denied' >&2; exit 1", 75, "SLURM does not start job 5_3 again (Access denied)."),
         (signal.SIGTERM, None, 75, "(scontrol: No such file or directory). Go on by hand."),
         (signal.SIGINT, "exit 0", 130, "It can go on: onecycle train --resume runs/cut"),
+        (signal.SIGHUP, "exit 0", 129, "It can go on: onecycle train --resume runs/cut"),
     ],
 )
 def test_what_slurm_answers_is_told_and_a_person_who_ends_it_is_not_overruled(
