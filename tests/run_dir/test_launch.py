@@ -2,7 +2,7 @@
 
 import os
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -13,13 +13,13 @@ from onecycle_cli.run_dir.launch import Launch, again, end_elsewhere, slurm_job,
 from onecycle_cli.run_dir.run import RunDir
 
 Make = Callable[..., RunDir]
-NAMES = ("SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID", "SLURM_RESTART_COUNT")
-NAMES += ("TORCHELASTIC_RUN_ID", "TORCHELASTIC_RESTART_COUNT")
+NAMES = ["SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID", "SLURM_RESTART_COUNT"]
+NAMES += ["TORCHELASTIC_RUN_ID", "TORCHELASTIC_RESTART_COUNT"]
 Environment = Callable[..., None]
 
 
 @pytest.fixture
-def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[Environment]:
+def environment(monkeypatch: pytest.MonkeyPatch) -> Environment:
     """Sets the variables of SLURM and torchrun, and no others of theirs."""
     for name in NAMES:
         monkeypatch.delenv(name, raising=False)
