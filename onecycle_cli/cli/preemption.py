@@ -7,12 +7,13 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from onecycle_cli.cli.options import DeadlineOption, RequeueOption, seconds_in
 from onecycle_cli.errors import TRY_AGAIN, InputError, Terminated
-from onecycle_cli.run_dir.facts import command_line
-from onecycle_cli.run_dir.launch import Launch, slurm_job, this_launch
+
+if TYPE_CHECKING:
+    from onecycle_cli.run_dir.launch import Launch
 
 REQUEUED = (signal.SIGTERM, signal.SIGUSR1, signal.SIGALRM)
 """The ends after which `--requeue` asks for another start: not Ctrl-C and not a closed terminal, which a person did."""
@@ -50,8 +51,11 @@ def _option(name: str, kind: Any, default: object) -> inspect.Parameter:
 
 
 @contextmanager
-def _ended_in_time(deadline: str | None, *, requeue: bool, same_command: bool) -> Iterator[Launch | None]:
+def _ended_in_time(deadline: str | None, *, requeue: bool, same_command: bool) -> "Iterator[Launch | None]":
     """Ends the block at the deadline, and asks for another start when it is ended before its time."""
+    from onecycle_cli.run_dir.facts import command_line
+    from onecycle_cli.run_dir.launch import slurm_job, this_launch
+
     seconds = None if deadline is None else seconds_in(deadline, "--deadline")
     job = slurm_job() if requeue else None
     if requeue and job is None:
