@@ -3,7 +3,6 @@
 import inspect
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,11 +25,11 @@ PATIENCE = 60
 def preemptible(command: Callable[..., None]) -> Callable[..., None]:
     """Gives a command the options `--deadline` and `--requeue`, and ends it by them, for Typer.
 
-    Its parameter `launch`, if it has one, is no option: it gets what may start the command again. A command without it
-    goes on where the same command is given again, and a person is told so.
+    Its parameter `launch`, if it has one, is no option: it gets what may start the command again. A command without
+    that parameter goes on when the same command is given again, and its user is told so.
     """
     own = dict(inspect.signature(command).parameters)
-    goes_on_by_itself = own.pop("launch", None) is None
+    same_command = own.pop("launch", None) is None
     parameters = []
     for name, parameter in own.items():
         if name == "trust_code":
@@ -38,8 +37,8 @@ def preemptible(command: Callable[..., None]) -> Callable[..., None]:
         parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
 
     def replaced(*, deadline: str | None, requeue: bool, **given: Any) -> None:
-        with _ended_in_time(deadline, requeue=requeue, same_command=goes_on_by_itself) as launch:
-            command(**given, **({} if goes_on_by_itself else {"launch": launch}))
+        with _ended_in_time(deadline, requeue=requeue, same_command=same_command) as launch:
+            command(**given, **({} if same_command else {"launch": launch}))
 
     replaced.__name__, replaced.__doc__ = command.__name__, command.__doc__
     replaced.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
@@ -83,6 +82,8 @@ def _ended_in_time(deadline: str | None, *, requeue: bool, same_command: bool) -
 
 def _asked_for_another_start(job: str) -> str:
     """Asks SLURM to start a job again, and returns a sentence about its answer."""
+    import subprocess
+
     try:
         # In a session of its own: SLURM's answer is a signal to the whole process group, which would end scontrol too.
         done = subprocess.run(
