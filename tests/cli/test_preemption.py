@@ -229,6 +229,7 @@ def test_what_slurm_answers_is_told_and_a_person_who_ends_it_is_not_overruled(
         assert asked.exists() == (code == 75)
 
 
+@pytest.mark.slow
 def test_a_signal_to_all_processes_of_a_sweep_leaves_a_checkpoint_in_its_cell(
     tmp_path: Path, tiny_digits: list[str]
 ) -> None:
