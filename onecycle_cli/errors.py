@@ -8,6 +8,7 @@ the start of a byte is written as `\x5c`. All other text is unchanged.
 """
 
 import re
+import signal
 from typing import Any
 
 _NOT_UTF8 = re.compile(r"[\udc80-\udcff]|\\(?=x(?:5c|[89a-f][0-9a-f]))")
@@ -67,10 +68,21 @@ def missing_packages(what: str, packages: str, extra: str) -> MachineError:
     )
 
 
-class Terminated(BaseException):
-    """Raised on SIGTERM. Like KeyboardInterrupt, it is not an Exception, so that no `except Exception` catches it."""
+TRY_AGAIN = 75
+"""The exit code of a command that was ended in good time and can go on: EX_TEMPFAIL of sysexits.h."""
 
-    exit_code = 143
+
+class Terminated(BaseException):
+    """Raised on a signal that ends the process, such as SIGTERM. `number` is the signal's.
+
+    Like KeyboardInterrupt, it is not an Exception, so that no `except Exception` catches it. Its exit code is the one
+    that a shell reports of a process which the signal has killed.
+    """
+
+    def __init__(self, number: int = signal.SIGTERM) -> None:
+        super().__init__(number)
+        self.number = number
+        self.exit_code = 128 + number
 
 
 def printable(text: str, but: str = "") -> str:

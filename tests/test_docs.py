@@ -2,6 +2,7 @@
 
 import re
 import runpy
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ import typer
 
 from onecycle_cli.cli import app
 from onecycle_cli.cli.root import INTERRUPTED
-from onecycle_cli.errors import InputError, MachineError, NoSuggestionError, Terminated
+from onecycle_cli.errors import TRY_AGAIN, InputError, MachineError, NoSuggestionError, Terminated
+from onecycle_cli.training.signals import ENDING
 
 ROOT = Path(__file__).parent.parent
 COMMANDS = (ROOT / "docs" / "commands.md").read_text()
@@ -60,7 +62,7 @@ def test_the_page_has_no_command_that_is_gone() -> None:
 
 def test_the_readme_tells_every_exit_code() -> None:
     codes = {0, 1, InputError.exit_code, 3, NoSuggestionError.exit_code, MachineError.exit_code}
-    codes |= {INTERRUPTED, Terminated.exit_code}
+    codes |= {INTERRUPTED, TRY_AGAIN, *(Terminated(number).exit_code for number in ENDING if number != signal.SIGALRM)}
     told = {int(code) for code in re.findall(r"^\| (\d+) \|", README, re.MULTILINE)}
     assert told == codes
 

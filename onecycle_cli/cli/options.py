@@ -1,6 +1,7 @@
 """The arguments and options that several commands share, and how a recipe is loaded from them."""
 
 import inspect
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -48,6 +49,19 @@ TrustCodeOption = Annotated[
 ]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print only the result.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+DeadlineOption = Annotated[
+    str | None,
+    typer.Option(
+        "--deadline", metavar="TIME", help="End in time to go on later, such as after 90s, 55m or 1h30m: exit code 75."
+    ),
+]
+RequeueOption = Annotated[
+    bool,
+    typer.Option(
+        "--requeue",
+        help="In a SLURM job: if it is ended before its time, ask SLURM to start it again, and go on there.",
+    ),
+]
 CsvOption = Annotated[
     str | None,
     typer.Option("--csv", metavar="FILE|-", help="Write the table as CSV to a new file; - is standard output."),
@@ -55,6 +69,9 @@ CsvOption = Annotated[
 PlotOption = Annotated[Path | None, typer.Option("--plot", metavar="FILE", help="Draw a figure to a new PNG file.")]
 
 RUNS_DIR = Path("runs")
+
+LONGEST = 1e9
+"""The longest time that an option takes, in seconds: 31 years. The system's timers end at some 292."""
 
 FIELDS = {
     "max_lr": "schedule.max_lr",
@@ -142,6 +159,13 @@ def load_recipe(
     return with_max_lr(loaded, loaded.schedule.max_lr) if further.get("max_lr") is not None else loaded
 
 
+def starts_ranks(processes: int | None) -> bool:
+    """Whether `--processes` makes this process start others, instead of doing the work itself."""
+    from onecycle_cli.training.joining import processes_here
+
+    return processes is not None and processes > 1 and processes_here() == 1
+
+
 @contextmanager
 def on_ranks(processes: int | None) -> "Iterator[Ranks]":
     """Runs the block on every rank of the group that torchrun, or `--processes`, has started this process in.
@@ -149,9 +173,9 @@ def on_ranks(processes: int | None) -> "Iterator[Ranks]":
     Without a group, `--processes` starts this command again as the ranks of one, and exits with the group's exit code.
     Enter it before torch is imported.
     """
-    from onecycle_cli.training.joining import joined, processes_here
+    from onecycle_cli.training.joining import joined
 
-    if processes is not None and processes > 1 and processes_here() == 1:
+    if processes is not None and starts_ranks(processes):
         from onecycle_cli.cli.console import show_note
         from onecycle_cli.training.launching import launch
 
@@ -163,6 +187,18 @@ def on_ranks(processes: int | None) -> "Iterator[Ranks]":
                 "Leave --processes out: torchrun has started them.",
             )
         yield ranks
+
+
+def seconds_in(text: str, option: str) -> float:
+    """Returns the seconds of a length of time, such as 90, 90s, 55m, 1h30m or 2h. `InputError` names the `option`."""
+    number = r"([0-9]+(?:\.[0-9]+)?)\s*"
+    bare = re.fullmatch(number, text.strip())
+    found = re.fullmatch(rf"(?:{number}h)?\s*(?:{number}m)?\s*(?:{number}s)?", text.strip())
+    parts = (None, None, bare[1]) if bare else found.groups() if found else ()
+    seconds = sum(float(part or 0) * unit for part, unit in zip(parts, (3600, 60, 1), strict=False))
+    if not 0 < seconds <= LONGEST:
+        raise InputError(f"{option} {text} is no length of time.", "Write it as 90s, 10m or 2h, or as 1h30m.")
+    return seconds
 
 
 def trust_flag(trust_code: bool) -> list[str]:

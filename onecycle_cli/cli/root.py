@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 
 from onecycle_cli.cli.streams import never_refuse_text
 from onecycle_cli.errors import MachineError, OnecycleError, Terminated, ToldElsewhere, is_out_of_memory, printable
+from onecycle_cli.training.signals import ENDING, Ending
 
 INTERRUPTED = 130
 
@@ -47,7 +48,8 @@ class Root(TyperGroup):
 @contextmanager
 def ends() -> Iterator[None]:
     """Turns errors, interrupts and signals inside the block into a message and `typer.Exit`."""
-    before = {number: signal.signal(number, _terminate) for number in _ending_signals()}
+    ending = Ending()
+    before = {number: signal.signal(number, ending) for number in _ending_signals()}
     try:
         yield
     except ToldElsewhere as error:
@@ -58,7 +60,8 @@ def ends() -> Iterator[None]:
         print("\ninterrupted", *_notes(end), sep="\n", file=sys.stderr)
         raise typer.Exit(INTERRUPTED) from None
     except Terminated as end:
-        print("terminated", *_notes(end), sep="\n", file=sys.stderr)
+        what = "the deadline was reached" if end.number == signal.SIGALRM else "terminated"
+        print(what, *_notes(end), sep="\n", file=sys.stderr)
         raise typer.Exit(end.exit_code) from None
     except Exception as error:
         machine = _of_the_machine(error)
@@ -71,13 +74,9 @@ def ends() -> Iterator[None]:
 
 
 def _ending_signals() -> list[signal.Signals]:
-    """Returns the signals that end a command: SIGTERM, and SIGHUP unless nohup ignores it."""
-    hang_up = signal.getsignal(signal.SIGHUP)
-    return [signal.SIGTERM] if hang_up is signal.SIG_IGN else [signal.SIGTERM, signal.SIGHUP]
-
-
-def _terminate(*_: object) -> None:
-    raise Terminated
+    """Returns the signals that end a command, without SIGHUP where nohup ignores it."""
+    ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    return [number for number in ENDING if not (ignored and number == signal.SIGHUP)]
 
 
 def _notes(end: BaseException) -> list[str]:

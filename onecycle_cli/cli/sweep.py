@@ -18,6 +18,7 @@ from onecycle_cli.cli.options import (
     trust_flag,
     with_overrides,
 )
+from onecycle_cli.cli.preemption import preemptible
 from onecycle_cli.cli.results import figure_line, json_if_it_fails, print_json
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 @with_overrides
+@preemptible
 def sweep(
     recipe: RecipeArgument,
     params: Annotated[

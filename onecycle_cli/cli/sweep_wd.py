@@ -18,6 +18,7 @@ from onecycle_cli.cli.options import (
     load_recipe,
     with_overrides,
 )
+from onecycle_cli.cli.preemption import preemptible
 from onecycle_cli.cli.results import figure_line, json_if_it_fails, print_json, train_command
 from onecycle_cli.cli.sweep import show_rows, without_result
 
@@ -30,6 +31,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 @with_overrides
+@preemptible
 def sweep_wd(
     recipe: RecipeArgument,
     weight_decays: Annotated[

@@ -1,5 +1,8 @@
 """`train`: trains a recipe, and resumes trainings."""
 
+import math
+import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,11 +25,13 @@ from onecycle_cli.cli.options import (
     trust_flag,
     with_overrides,
 )
+from onecycle_cli.cli.preemption import preemptible
 from onecycle_cli.cli.results import figure_line, json_if_it_fails, print_json
 
 if TYPE_CHECKING:
     from onecycle_cli.experiments.training import Training
     from onecycle_cli.recipe import Recipe
+    from onecycle_cli.run_dir.launch import Launch
     from onecycle_cli.run_dir.run import RunDir
     from onecycle_cli.training.ranks import Ranks
 
@@ -41,6 +46,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 @with_overrides
+@preemptible
 def train(
     recipe: Annotated[
         str | None,
@@ -73,12 +79,14 @@ def train(
     name: NameOption = None,
     quiet: QuietOption = False,
     as_json: JsonOption = False,
+    launch: "Launch | None" = None,
 ) -> None:
     """Train with the 1cycle policy.
 
     Exits with 3 if the run diverged, or ended no better than chance, and with 4 if --max-lr auto finds none: a range
     test without a result is repeated once, with more steps and seeds. A run that was interrupted or killed resumes with
-    --resume, and ends with the same weights and tables as an undisturbed one.
+    --resume, and ends with the same weights and tables as an undisturbed one. A job of SLURM with --requeue resumes its
+    run by itself.
     """
     with on_ranks(processes) as ranks:
         from onecycle_cli.cli.console import Display
@@ -87,18 +95,25 @@ def train(
         from onecycle_cli.experiments.session import new_run
         from onecycle_cli.models import OwnCode
         from onecycle_cli.recipe import lacks_max_lr
+        from onecycle_cli.run_dir.facts import command_line
+        from onecycle_cli.run_dir.finding import find_run
+        from onecycle_cli.run_dir.launch import again
 
+        how: dict[str, Any] = {"launch": launch, "ranks": ranks, "quiet": quiet, "as_json": as_json}
         if resume is not None:
             others = (recipe, max_lr, max_lr_from, name)
             only_epochs = overrides == Overrides(epochs=overrides.epochs)
             if profile or not only_epochs or any(value is not None for value in others):
                 fix = "Beside --resume there are --epochs with --reschedule, --force, --trust-code, --quiet and --json."
                 raise InputError("What a run trains is settled where it began.", fix)
-            how = {"reschedule": reschedule, "force": force, "trust_code": trust_code}
-            _resume(resume, overrides.epochs, runs_dir, ranks, **how, quiet=quiet, as_json=as_json)
+            changes = {"epochs": overrides.epochs, "reschedule": reschedule, "force": force}
+            _resume(ranks.from_first(lambda: find_run(runs_dir, resume)), trust_code, changes, **how)
             return
         if reschedule:
             raise InputError("--reschedule is of a training that goes on.", "Name it with --resume RUN.")
+        if earlier := ranks.from_first(lambda: again(runs_dir, launch, command_line(sys.argv[1:]))):
+            _resume(earlier, trust_code, {}, **how)
+            return
         recipe = recipe or DEFAULT_RECIPE
         if max_lr is not None and max_lr_from is not None:
             raise InputError("--max-lr and --max-lr-from both name a max_lr.", "Give one of them.")
@@ -112,8 +127,9 @@ def train(
                 f"Run `onecycle find-lr {recipe}`, then train with --max-lr-from latest; or train with --max-lr auto.",
             )
         display, auto, code = Display(quiet=quiet), max_lr == "auto", OwnCode(trust_code)
+        facts = {"auto": auto} | ({} if launch is None else {"launch": launch.key})
         session = new_run(
-            "train", loaded, runs_dir=runs_dir, name=name, report=display, code=code, ranks=ranks, auto=auto
+            "train", loaded, runs_dir=runs_dir, name=name, report=display, code=code, ranks=ranks, **facts
         )
         failing = json_if_it_fails(session.run, as_json and not quiet, max_lr=None, valid_accuracy=None)
         with failing, _can_go_on(session.run, trust_code=trust_code), display:
@@ -122,28 +138,36 @@ def train(
 
 
 def _resume(
-    text: str,
-    epochs: int | None,
-    runs_dir: Path,
-    ranks: "Ranks",
-    *,
-    reschedule: bool,
-    force: bool,
+    run: "RunDir",
     trust_code: bool,
+    changes: dict[str, Any],
+    *,
+    launch: "Launch | None",
+    ranks: "Ranks",
     quiet: bool,
     as_json: bool,
 ) -> None:
-    from onecycle_cli.cli.console import Display
+    """Resumes a training. One that an earlier start of the same launch brought to its end tells its result again."""
+    from onecycle_cli.cli.console import Display, show_note
     from onecycle_cli.experiments import resume as resuming
     from onecycle_cli.models import OwnCode
-    from onecycle_cli.run_dir.finding import find_run
+    from onecycle_cli.run_dir.launch import end_elsewhere
 
-    run = ranks.from_first(lambda: find_run(runs_dir, text))
+    def ended_before() -> "Training | None":
+        if launch is None or not launch.had(run.facts):
+            return None
+        if (result := resuming.ended(run)) is None:
+            end_elsewhere(run)
+        return result
+
+    if (result := ranks.from_first(ended_before)) is not None:
+        show_note(f"{run.path} has come to its end at an earlier start.")
+        _tell_end(run, result, quiet, as_json)
+        return
     failing = json_if_it_fails(run, as_json and not quiet, valid_accuracy=None)
     with failing, _can_go_on(run, trust_code=trust_code), Display(quiet=quiet) as report:
-        ended = resuming.resume(
-            run, report, epochs=epochs, reschedule=reschedule, force=force, code=OwnCode(trust_code), ranks=ranks
-        )
+        key = None if launch is None else launch.key
+        ended = resuming.resume(run, report, **changes, code=OwnCode(trust_code), launch=key, ranks=ranks)
     _tell_end(run, ended, quiet, as_json)
 
 
@@ -160,6 +184,8 @@ def _can_go_on(run: "RunDir", *, trust_code: bool) -> Iterator[None]:
         if steps_kept(run):
             words = ["train", "--resume", str(run.path), *trust_flag(trust_code)]
             end.add_note(f"It can go on: {command_line(words)}")
+        elif isinstance(end, Terminated) and end.number == signal.SIGALRM:
+            end.add_note("It came before the first step, so there is nothing to go on with: give a longer --deadline.")
         raise
 
 
@@ -210,7 +236,8 @@ def _show_training(run: "RunDir", summary: dict[str, Any], quiet: bool, as_json:
     pairs = [("status", str(summary["status"])), ("max_lr", f"{summary['max_lr']:g}")]
     for split in ("train", "valid", "test"):
         if summary[f"{split}_accuracy"] is not None:
-            scores = f"{summary[f'{split}_accuracy']:.4f}  (loss {summary[f'{split}_loss']:.4f})"
+            loss = summary[f"{split}_loss"]  # in a summary that was read again, one that is not finite is None
+            scores = f"{summary[f'{split}_accuracy']:.4f}  (loss {math.nan if loss is None else loss:.4f})"
             pairs.append((f"{split}_accuracy", scores))
         further = (f"{split}_balanced_accuracy", f"{split}_top5_accuracy")
         pairs += [(name, f"{summary[name]:.4f}") for name in further if summary.get(name) is not None]

@@ -1,6 +1,5 @@
 """`tune`: tunes a recipe within a budget of time."""
 
-import re
 from typing import Annotated
 
 import typer
@@ -16,13 +15,13 @@ from onecycle_cli.cli.options import (
     RunsDirOption,
     TrustCodeOption,
     load_recipe,
+    seconds_in,
     trust_flag,
     with_overrides,
 )
+from onecycle_cli.cli.preemption import preemptible
 from onecycle_cli.cli.results import json_if_it_fails, print_json
 from onecycle_cli.cli.suggest import error_bar_pairs
-
-UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
 
 
 def add_to(app: typer.Typer) -> None:
@@ -31,6 +30,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 @with_overrides
+@preemptible
 def tune(
     recipe: RecipeArgument,
     budget: Annotated[
@@ -58,7 +58,7 @@ def tune(
     from onecycle_cli.run_dir.files import TUNE_REPORT, TUNED_RECIPE
 
     loaded = load_recipe(recipe, overrides, runs_dir)
-    seconds = _seconds(budget)
+    seconds = seconds_in(budget, "--budget")
     display, name = Display(quiet=quiet), name or module.tune_name(loaded, hardware_of(loaded).precision, seconds)
     session = continued_run("tune", loaded, runs_dir=runs_dir, name=name, report=display, code=OwnCode(trust_code))
     run = session.run
@@ -80,12 +80,3 @@ def tune(
         report_path, recipe_path = str(run.path / TUNE_REPORT), str(run.path / TUNED_RECIPE)
         pairs += [("why", tuned.reason), ("report", report_path), ("recipe", recipe_path)]
         show_pairs([*pairs, ("next", command_line(["train", recipe_path, *trust_flag(trust_code)]))])
-
-
-def _seconds(text: str) -> float:
-    from onecycle_cli.errors import InputError
-
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", text.strip())
-    if not found or float(found[1]) == 0:
-        raise InputError(f"--budget {text} is no length of time.", "Write it as 90s, 10m or 2h.")
-    return float(found[1]) * UNITS[found[2]]

@@ -32,4 +32,5 @@ def worker_processes(count: int) -> Iterator[ProcessPoolExecutor]:
 
 
 def _leave_interrupts_to_the_parent() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)

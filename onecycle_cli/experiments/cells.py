@@ -10,8 +10,8 @@ import os
 import signal
 import threading
 import traceback
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import count
 from multiprocessing.connection import wait
@@ -38,6 +38,7 @@ from onecycle_cli.recipe.grid import folder_name
 from onecycle_cli.run_dir.files import RECIPE, RUN, TRACEBACK, UNFINISHED
 from onecycle_cli.run_dir.run import RunDir
 from onecycle_cli.training.hardware import Hardware
+from onecycle_cli.training.signals import Ending
 
 Mode = Literal["range", "train"]
 
@@ -211,7 +212,8 @@ def _side_by_side(cells: Sequence[Cell], session: Session, jobs: int, after_each
                 trusted = session.code is not None and session.code.trusted
                 how = (run.path, cell.mode, cell.repeats, session.hardware, threads, trusted)
                 process = spawn.Process(target=_alone, args=how, daemon=True)
-                process.start()
+                with _left_to_the_parent(signal.SIGUSR1):
+                    process.start()
                 running[process.sentinel] = (cell, process)
                 report(f"Cell {len(cells) - len(waiting)} of {len(cells)} begins: {cell.name}")
             for sentinel in wait(list(running)):
@@ -226,10 +228,23 @@ def _side_by_side(cells: Sequence[Cell], session: Session, jobs: int, after_each
             process.join()
 
 
+@contextmanager
+def _left_to_the_parent(number: signal.Signals) -> Iterator[None]:
+    """Blocks a signal in the processes that the block starts; here it acts when the block ends.
+
+    SLURM signals all processes of a job at once, and a worker that has not yet imported torch has no handler.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {number})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _alone(path: Path, mode: Mode, repeats: int, hardware: Hardware, threads: int, trusted: bool) -> None:
     """Runs one cell in a worker process. The parent handles interrupts, and ends the worker by SIGTERM."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, _terminate)
+    signal.signal(signal.SIGTERM, Ending())
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(threads)
     run = RunDir(path)
@@ -245,10 +260,6 @@ def _end_with_parent() -> None:
     assert parent is not None
     parent.join()
     os.kill(os.getpid(), signal.SIGKILL)
-
-
-def _terminate(*_: object) -> None:
-    raise Terminated
 
 
 def _told_end(cell: Cell, sweep: RunDir, process: SpawnProcess, report: Report) -> None:

@@ -5,6 +5,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
+from onecycle_cli.analysis.diagnosis.statement import Place, Statement
 from onecycle_cli.data.epochs import steps_per_epoch
 from onecycle_cli.data.open_data import source_signature
 from onecycle_cli.errors import InputError
@@ -80,12 +81,14 @@ def resume(
     force: bool = False,
     code: OwnCode = NO_CODE,
     ranks: Ranks = ALONE,
+    launch: str | None = None,
 ) -> Training:
     """Goes on with the training in `run` from its last checkpoint, to the end that it would have come to.
 
     With `epochs` and `reschedule` it goes on at its step of a cycle of so many epochs. `force` accepts images that have
-    changed since. `code` says whether the function that made the network may run, if it is one of the user's. Of
-    several `ranks`, which may be more or fewer than before, the first reads and writes the folder.
+    changed since. `code` says whether the function that made the network may run, if it is one of the user's. `launch`
+    is the key of what may start this process again, for the run's facts. Of several `ranks`, which may be more or fewer
+    than before, the first reads and writes the folder.
     `InputError` where the run is no training, still runs, has ended, or is damaged, or where its code is not trusted.
     """
     with run.alone() if ranks.first else nullcontext():
@@ -100,12 +103,22 @@ def resume(
 
         def opened() -> RunDir:
             run.resume()
-            run.update(ranks=ranks.count)
+            run.update(ranks=ranks.count, **({} if launch is None else {"launch": launch}))
             return run
 
         session = session_of_ranks(opened, ranks.together(hardware_here), report, code, ranks)
         with session.run.recording():
             return _resume(resumed, session)
+
+
+def ended(run: RunDir) -> Training | None:
+    """Returns the result of a training that has come to its end, read from its `summary.json`; None for an open one."""
+    status, summary = run.status, run.summary
+    if status not in ("finished", "diverged", "collapsed"):
+        return None
+    if found := summary["diagnosis"]:
+        summary["diagnosis"] = Statement(**found | {"place": Place(**found["place"])})
+    return Training(status, summary)
 
 
 def _resume(resumed: Resumption, session: Session) -> Training:

@@ -169,7 +169,9 @@ def _not_joined(error: Exception, rank: int, count: int, seconds: float) -> Mach
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]
+    """Returns the first line of a message, without the place in torch's sources and advice to its developers."""
+    line = (str(error) or type(error).__name__).splitlines()[0]
+    return re.sub(r"^\[[^\]]*/[^\]]*\]\s*", "", line).partition(" This is typically")[0]
 
 
 _LOST = re.compile(

@@ -54,7 +54,7 @@ def launch(command: Sequence[str], processes: int, report: Callable[[str], None]
         except SignalException as end:
             if end.sigval == signal.SIGINT:
                 raise KeyboardInterrupt from None
-            raise Terminated from None
+            raise Terminated(end.sigval) from None
         else:
             return 0
     raise MachineError(

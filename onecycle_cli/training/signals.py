@@ -1,12 +1,43 @@
-"""Delayed interrupts (Ctrl-C, SIGTERM, a closed terminal): they act only where the work can stop safely."""
+"""Signals that end the process: they raise `Terminated`, and act only where the work can stop safely."""
 
 import signal
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from onecycle_cli.errors import Terminated
+
 Handler = Callable[[int, FrameType | None], object]
+
+ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGALRM)
+"""The signals that end a command: to terminate it, a closed terminal, SLURM's `--signal`, and its own deadline."""
+
+
+class Ending:
+    """A signal handler that raises `Terminated`, once for several signals that come together.
+
+    A cluster sends SIGUSR1 and SIGTERM within a minute, and each to a parent and its workers. While an exception that
+    this handler raised is still on its way through the program, a further signal does nothing: it would cut off what
+    is written at the end. A weak reference, because Python drops what is raised in a destructor; then the next signal
+    has to raise again.
+    """
+
+    def __init__(self) -> None:
+        self._raised: weakref.ref[Terminated] | None = None
+
+    def __call__(self, number: int, _: FrameType | None) -> None:
+        """Raises `Terminated`, unless an earlier one is on its way."""
+        if self._raised is None or self._raised() is None:
+            raise self._new(number)
+
+    def _new(self, number: int) -> Terminated:
+        # Not in __call__: its frame, which is in the traceback, would hold the exception that holds the traceback, and
+        # one that was dropped would live on until Python looks for such circles.
+        end = Terminated(number)
+        self._raised = weakref.ref(end)
+        return end
 
 
 class Held:
@@ -30,13 +61,16 @@ class Held:
     def _take(self, number: int, frame: FrameType | None) -> None:
         if self._came is None:
             self._came = number
-        else:
+        elif number == signal.SIGINT:
             self._before[number](number, frame)
 
 
 @contextmanager
 def held_back() -> Iterator[Held]:
-    """Delays the first interrupt until the block ends or calls `let_go`; a second interrupt acts at once.
+    """Delays the first interrupt until the block ends or calls `let_go`.
+
+    Ctrl-C after it acts at once, since a person does not want to wait. Any other signal after it does nothing: clusters
+    send several, and the first is still waiting for the end of the step.
 
     Only signals with a Python handler are delayed: an ignored signal stays ignored, and a signal whose default is to
     end the process still does. Python runs signal handlers in the main thread only; in other threads nothing is
@@ -44,7 +78,7 @@ def held_back() -> Iterator[Held]:
     """
     held = Held()
     if threading.current_thread() is threading.main_thread():
-        handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+        handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, *ENDING)}
         # SIG_IGN and SIG_DFL are not callable.
         held._before = {number: handler for number, handler in handlers.items() if callable(handler)}
     for number in held._before:

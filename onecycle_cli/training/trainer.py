@@ -119,7 +119,7 @@ class Trainer:
         report: Callable[[str], None],
     ) -> None:
         self.model, self.optimizer, self.batches = model, optimizer, batches
-        self.hardware, self._loss = hardware, TrainLoss(label_smoothing, class_weights)
+        self.hardware, self.loss = hardware, TrainLoss(label_smoothing, class_weights)
         self.accumulate, self.ranks = accumulate, ranks
         self._sync = GradientSync(model, synchronize_batch_norm=sync_batch_norm) if ranks.several else None
         trained = {id(parameter) for parameter in optimizer.parameters}
@@ -230,7 +230,7 @@ class Trainer:
             times["data"] = clock.lap()
             times |= {"forward": 0.0, "backward": 0.0}
             for part in micro_batches(batch, self._micro_batches_of(images), images, self.batches.share):
-                loss, _ = self._loss(self._train_logits(part), part)
+                loss, _ = self.loss(self._train_logits(part), part)
                 times["forward"] += clock.lap()
                 loss.backward()
                 times["backward"] += clock.lap()
@@ -280,7 +280,7 @@ class Trainer:
     def _backward(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """Computes the gradient of a batch; returns its loss, its weight and the number of correct answers."""
         logits = self._train_logits(batch)
-        loss, weight = self._loss(logits, batch)
+        loss, weight = self.loss(logits, batch)
         loss.backward()
         return loss.detach(), weight, (logits.detach().argmax(1) == batch.main_labels).sum()
 
@@ -305,7 +305,7 @@ class Trainer:
         for number, part in enumerate(parts, start=1):
             with self._sync.deferred(number < count) if self._sync else nullcontext():
                 logits = self._train_logits(part)
-                loss, weight = self._loss(logits, part)
+                loss, weight = self.loss(logits, part)
                 total = loss * weight
                 total.backward()
             sums.append((total.detach(), weight, (logits.detach().argmax(1) == part.main_labels).sum()))

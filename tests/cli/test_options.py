@@ -10,7 +10,8 @@ import typer
 from typer.testing import Result
 
 from onecycle_cli.cli import app
-from onecycle_cli.cli.options import FIELDS, Overrides, load_recipe, with_overrides
+from onecycle_cli.cli.options import FIELDS, Overrides, load_recipe, seconds_in, with_overrides
+from onecycle_cli.errors import InputError
 from onecycle_cli.recipe.model_fields import OnecycleModelSettings
 
 Command = Callable[..., Result]
@@ -84,3 +85,17 @@ def test_a_command_gets_its_overrides_as_one_value() -> None:
     given = dict.fromkeys((field.name for field in fields(Overrides)), None)
     command(**given | {"epochs": 3}, recipe="r", last=2)
     assert seen == [("r", Overrides(epochs=3), 2)]
+
+
+LENGTHS = {"90": 90, "90s": 90, "55m": 3300, "2h": 7200, "1h30m": 5400, "1h 30m 5s": 5405, "0.5h": 1800, " 10 m ": 600}
+
+
+@pytest.mark.parametrize(("text", "seconds"), LENGTHS.items())
+def test_a_length_of_time_is_read_as_a_person_means_it(text: str, seconds: float) -> None:
+    assert seconds_in(text, "--deadline") == seconds
+
+
+@pytest.mark.parametrize("text", ["", " ", "0", "0h0m", "-5m", "nan", "inf", "1e3", "30m1h", "1h30", "1d", "9" * 400])
+def test_what_is_no_length_of_time_is_refused_in_the_name_of_its_option(text: str) -> None:
+    with pytest.raises(InputError, match=f"^--deadline {text} is no length of time"):
+        seconds_in(text, "--deadline")

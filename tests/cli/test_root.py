@@ -2,6 +2,7 @@
 
 import errno
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -35,6 +36,8 @@ Command = Callable[..., Result]
         (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling"), 5, "ALLOC_FAILED"),
         (KeyboardInterrupt(), 130, "interrupted"),
         (Terminated(), 143, "terminated"),
+        (Terminated(signal.SIGUSR1), 138, "terminated"),
+        (Terminated(signal.SIGALRM), 142, "the deadline was reached"),
     ],
 )
 def test_each_end_has_its_message_and_its_exit_code(

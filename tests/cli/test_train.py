@@ -215,7 +215,7 @@ def test_train_whose_own_range_test_is_refused_has_the_reason_in_its_json(
     assert (quiet.exit_code, quiet.stdout, "never fell" in quiet.stderr) == (4, "", True)
 
 
-SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 143)]
+SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGUSR1, 138)]
 
 
 def must_be_interrupted(run: Path, err: str) -> None:

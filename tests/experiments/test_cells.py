@@ -1,5 +1,8 @@
 """The runs inside a sweep: run once, whatever happens in between."""
 
+import multiprocessing
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -142,6 +145,12 @@ def two_splits(tiny: Tiny, image_folder: Callable[..., Path]) -> Recipe:
     return tiny(images | {"data.batch_size": 4, "schedule.epochs": 1})
 
 
+def signal_workers(_: object) -> None:
+    """As SLURM, which signals all processes of a job: the parent decides, and a worker does not end by itself."""
+    for worker in multiprocessing.active_children():
+        os.kill(worker.pid, signal.SIGUSR1)
+
+
 @pytest.mark.parametrize("more", [[], pytest.param([{"seed": 2}], marks=pytest.mark.slow)])
 def test_cells_side_by_side_leave_what_they_leave_one_after_another(
     new_run: Callable, two_splits: Recipe, more: list[dict[str, Any]]
@@ -152,7 +161,7 @@ def test_cells_side_by_side_leave_what_they_leave_one_after_another(
     torch.set_num_threads(1)
     try:
         run_all(cells, one)
-        run_all(cells, other, jobs=2)
+        run_all(cells, other, jobs=2, report=signal_workers)
     finally:
         torch.set_num_threads(threads)
     assert [row_of(cell, one)["status"] for cell in cells] == ["finished", "failed", *("finished" for _ in more)]

@@ -51,9 +51,9 @@ def test_the_last_stage_says_which_parameters_are_trained_and_with_which_share_o
 
 def test_class_weights_and_micro_batches_come_from_the_recipe(tiny: Tiny) -> None:
     plain, weighted = made(tiny()), made(tiny({"optimizer.class_weights": "balanced", "data.accumulate": 4}))
-    assert (plain.class_weights, plain.accumulate, weighted.accumulate) == (None, 1, 4)
-    assert weighted.class_weights is not None
-    assert weighted.class_weights.shape == (10,)
+    assert (plain.loss.class_weights, plain.accumulate, weighted.accumulate) == (None, 1, 4)
+    assert weighted.loss.class_weights is not None
+    assert weighted.loss.class_weights.shape == (10,)
 
 
 def test_a_layer_group_that_the_network_lacks_is_an_error_in_any_stage(tiny: Tiny) -> None:

@@ -71,11 +71,11 @@ def test_deferred_gradients_are_averaged_with_the_next_ones(on_ranks: OnRanks) -
 def test_the_statistics_of_the_first_rank_become_those_of_all(on_ranks: OnRanks) -> None:
     def share() -> Any:
         with joined() as ranks:
-            model = nn.Sequential(nn.BatchNorm1d(2))
-            model[0].running_mean.fill_(ranks.rank)
-            model[0].num_batches_tracked.fill_(5 + ranks.rank)
-            GradientSync(model, synchronize_batch_norm=False).take_statistics_of_first()
-            return model[0].running_mean.tolist(), model[0].num_batches_tracked.item()
+            norm = nn.BatchNorm1d(2)
+            norm.running_mean.fill_(ranks.rank)
+            norm.num_batches_tracked.fill_(5 + ranks.rank)
+            GradientSync(nn.Sequential(norm), synchronize_batch_norm=False).take_statistics_of_first()
+            return norm.running_mean.tolist(), norm.num_batches_tracked.item()
 
     assert on_ranks(2, share) == [([0.0, 0.0], 5)] * 2
 

@@ -4,18 +4,23 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 
-from onecycle_cli.training.signals import held_back
+from onecycle_cli.errors import Terminated
+from onecycle_cli.training.signals import ENDING, Ending, held_back
 
 
 @pytest.fixture(autouse=True)
 def _handlers() -> Iterator[None]:
-    """As in a terminal, whatever the tests themselves run under."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    """As in a command at a terminal, whatever the tests themselves run under."""
+    ending = Ending()
+    before = {number: signal.signal(number, ending) for number in ENDING}
+    before[signal.SIGINT] = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
-    signal.signal(signal.SIGINT, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def interrupt() -> None:
@@ -44,6 +49,49 @@ def test_at_the_end_of_the_block_it_acts() -> None:
     with pytest.raises(KeyboardInterrupt):
         interrupts(1, reached)
     assert reached == [0]
+
+
+@pytest.mark.parametrize("number", ENDING)
+def test_each_signal_of_a_machine_waits_too_and_says_which_it_was(number: int) -> None:
+    with held_back() as held:
+        os.kill(os.getpid(), number)
+        assert held.came
+        with pytest.raises(Terminated) as caught:
+            held.let_go()
+    assert (caught.value.number, caught.value.exit_code) == (number, 128 + number)
+
+
+def test_a_second_signal_of_a_machine_waits_with_the_first_and_ctrl_c_does_not() -> None:
+    with held_back() as held:
+        for number in (signal.SIGUSR1, signal.SIGTERM, signal.SIGALRM):
+            os.kill(os.getpid(), number)
+        with pytest.raises(KeyboardInterrupt):
+            interrupt()
+        with pytest.raises(Terminated) as caught:
+            held.let_go()
+    assert caught.value.number == signal.SIGUSR1
+
+
+def test_while_the_first_is_on_its_way_no_other_cuts_off_what_is_written_at_the_end() -> None:
+    written: list[str] = []
+
+    def ends() -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGUSR1)
+        finally:
+            os.kill(os.getpid(), signal.SIGTERM)
+            written.append("status")
+
+    with pytest.raises(Terminated) as caught:
+        ends()
+    assert (caught.value.number, written) == (signal.SIGUSR1, ["status"])
+
+
+def test_where_the_first_was_dropped_the_next_ends_the_work() -> None:
+    with suppress(Terminated):  # as Python drops what is raised in a destructor
+        os.kill(os.getpid(), signal.SIGTERM)
+    with pytest.raises(Terminated):
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def test_a_second_one_acts_at_once() -> None:

@@ -56,7 +56,7 @@ def trainer(
     return Trainer(net, optimizer, source, **how), FixedBatches(pixels, labels, NORMALIZATION, BATCH_SIZE)
 
 
-def trained(ranks: Ranks, **how: Any) -> tuple[list[tuple[float, ...]], tuple[Any, ...], dict[str, Any]]:
+def trained(ranks: Ranks, **how: Any) -> tuple[list[tuple[Any, ...]], tuple[Any, ...], dict[str, Any]]:
     """Loss, weight, correct answers and images of each step; the score; the weights."""
     one, scored = trainer(ranks, **how)
     steps = islice(one.steps(lambda _: LrMomentum(0.02, 0.9)), STEPS)
