@@ -161,7 +161,7 @@ def load_recipe(
 
 def starts_ranks(processes: int | None) -> bool:
     """Whether `--processes` makes this process start others, instead of doing the work itself."""
-    from onecycle_cli.training.joining import processes_here
+    from onecycle_cli.training.process_group import processes_here
 
     return processes is not None and processes > 1 and processes_here() == 1
 

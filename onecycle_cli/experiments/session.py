@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from onecycle_cli.errors import InputError
 from onecycle_cli.experiments.own_code import must_be_trusted
 from onecycle_cli.progress import Report, silent
 from onecycle_cli.recipe import Recipe, to_yaml
@@ -89,6 +90,7 @@ def new_run(
     Of several `ranks`, the first makes the folder. `InputError` where a run of that name exists, where the recipe's
     device does not, or where its network is code of the user that `code` does not trust.
     """
+    _must_be_one_run(command, ranks)
 
     def hardware_here() -> "Hardware":
         must_be_trusted(recipe, code)
@@ -110,6 +112,17 @@ def new_run(
         )
 
     return session_of_ranks(made, hardware, report, code, ranks)
+
+
+def _must_be_one_run(command: str, ranks: Ranks) -> None:
+    """Raises `InputError` where several processes were started together that would each make a run of their own."""
+    from onecycle_cli.training.process_group import processes_here
+
+    if not ranks.several and processes_here() > 1:
+        raise InputError(
+            f"{processes_here()} processes were started together (WORLD_SIZE), and {command} runs in one.",
+            "Start it once, without torchrun. Of the commands, train, find-lr, sweep-wd and evaluate run on several.",
+        )
 
 
 def session_of_ranks(
@@ -139,6 +152,7 @@ def continued_run(
     code: "OwnCode | None" = None,
 ) -> Session:
     """The run of `command` that is in the folder `name` already, to go on with; a new run where there is none."""
+    _must_be_one_run(command, ALONE)
     must_be_trusted(recipe, code)
     run = RunDir(Path(runs_dir) / name)
     if not (run.path / RUN).is_file() or run.facts["command"] != command:

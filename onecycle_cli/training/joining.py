@@ -7,33 +7,16 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_stdout, suppress
-from datetime import timedelta
 from pathlib import Path
 from time import monotonic, sleep
 from typing import TYPE_CHECKING
 
-from onecycle_cli.errors import InputError, MachineError, OnecycleError, Terminated, ToldElsewhere, is_out_of_memory
+from onecycle_cli.errors import MachineError, OnecycleError, Terminated, ToldElsewhere, is_out_of_memory
+from onecycle_cli.training.process_group import TIMEOUT, first_line, form_group, processes_here, timeout_seconds
 from onecycle_cli.training.ranks import ALONE, Ranks, name_ranks
 
 if TYPE_CHECKING:
     from torch.distributed.distributed_c10d import Store
-
-TIMEOUT = "ONECYCLE_RANK_TIMEOUT"
-"""The environment variable with the seconds that a rank waits for the others: to join, and in each step."""
-
-TIMEOUT_SECONDS = 300.0
-"""The wait for the other ranks where `ONECYCLE_RANK_TIMEOUT` is not set."""
-
-PATIENCE_FACTOR = 12
-"""How many timeouts a rank waits while others prepare: one machine may still decode images that another has decoded."""
-
-JOIN_VARIABLES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
-"""The environment variables that describe a group to a process; torchrun sets them."""
-
-
-def processes_here() -> int:
-    """Returns the number of processes of the group that the environment describes; 1 if it describes none."""
-    return max(1, int(os.environ.get("WORLD_SIZE") or 1))
 
 
 @contextmanager
@@ -47,7 +30,7 @@ def joined() -> Iterator[Ranks]:
     if processes_here() == 1:
         yield ALONE
         return
-    ranks, store = _join()
+    ranks, store = form_group()
     from torch import distributed
 
     if "TORCHELASTIC_RUN_ID" in os.environ:
@@ -103,7 +86,7 @@ def _own_end(end: BaseException, ranks: Ranks, store: "Store") -> BaseException:
                 return ToldElsewhere(MachineError.exit_code)
             return MachineError(
                 f"Rank 0 of {ranks.count} lost another rank: it ended, or did not answer in {timeout_seconds():g} s.",
-                f"Look for a message of that rank. {TIMEOUT} sets the seconds to wait. It said: {_first_line(end)}",
+                f"Look for a message of that rank. {TIMEOUT} sets the seconds to wait. It said: {first_line(end)}",
             )
     return end
 
@@ -113,65 +96,6 @@ def _without_a_screen() -> Iterator[None]:
     """Discards what is printed in the block: rank 0 prints the same."""
     with Path(os.devnull).open("w", encoding="utf-8") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
         yield
-
-
-def _join() -> "tuple[Ranks, Store]":
-    if missing := [name for name in JOIN_VARIABLES if not os.environ.get(name)]:
-        raise InputError(
-            f"WORLD_SIZE says that {os.environ['WORLD_SIZE']} processes train together, without {', '.join(missing)}.",
-            "Start it with torchrun or with --processes N, which set them all, or unset WORLD_SIZE.",
-        )
-    rank, count = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-    local_rank, local_count = (int(os.environ.get(name) or 0) for name in ("LOCAL_RANK", "LOCAL_WORLD_SIZE"))
-    seconds = timeout_seconds()
-    # torch warns on each rank about sockets and about parameters that take part in each step; errors are still raised.
-    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
-    import torch
-    from torch import distributed
-    from torch.distributed.rendezvous import rendezvous
-
-    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-    timeout = timedelta(seconds=seconds)
-    try:
-        store, _, _ = next(rendezvous("env://", timeout=timeout))
-        store.set_timeout(timeout)
-        distributed.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=timeout)
-        patient = distributed.new_group(backend="gloo", timeout=timeout * PATIENCE_FACTOR)
-    except (RuntimeError, ValueError) as error:  # DistError and its kinds are RuntimeErrors
-        raise _not_joined(error, rank, count, seconds) from error
-    assert not isinstance(patient, int)  # every rank is in this group
-    return Ranks(rank, count, local_rank, local_count or 1, patient), store
-
-
-def timeout_seconds() -> float:
-    """Returns the seconds that a rank waits for the others. `InputError` if the environment names no such number."""
-    text = os.environ.get(TIMEOUT)
-    if text is None:
-        return TIMEOUT_SECONDS
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0.0
-    if not 0 < seconds <= 86_400:
-        raise InputError(f"{TIMEOUT} is '{text}'.", "Set it to seconds: above 0, at most 86400 (a day).")
-    return seconds
-
-
-def _not_joined(error: Exception, rank: int, count: int, seconds: float) -> MachineError:
-    where = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
-    came = re.search(r"(\d+)/\d+ clients joined", str(error))
-    seen = f": {came[1]} of {count} came" if came else ""
-    return MachineError(
-        f"Rank {rank} of {count} could not join the others at {where} within {seconds:g} s{seen}.",
-        "Start all ranks at about the same time, each with the same number of processes and an address that every "
-        f"machine reaches; {TIMEOUT} sets the seconds to wait. It said: {_first_line(error)}",
-    )
-
-
-def _first_line(error: Exception) -> str:
-    """Returns the first line of a message, without the place in torch's sources and advice to its developers."""
-    line = (str(error) or type(error).__name__).splitlines()[0]
-    return re.sub(r"^\[[^\]]*/[^\]]*\]\s*", "", line).partition(" This is typically")[0]
 
 
 _LOST = re.compile(

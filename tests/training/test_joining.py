@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from onecycle_cli.errors import InputError, MachineError, Terminated, ToldElsewhere
-from onecycle_cli.training.joining import joined, timeout_seconds
+from onecycle_cli.training.joining import joined
 from onecycle_cli.training.ranks import ALONE
 
 OnRanks = Callable[..., list[Any]]
@@ -26,55 +26,12 @@ def test_a_group_of_one_is_one_rank(monkeypatch: pytest.MonkeyPatch) -> None:
         assert ranks is ALONE
 
 
-def test_an_incomplete_description_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    monkeypatch.setenv("RANK", "0")
-    with pytest.raises(InputError, match="2 processes train together, without MASTER_ADDR, MASTER_PORT"), joined():
-        pass
-
-
 def test_each_rank_knows_its_place(on_ranks: OnRanks) -> None:
     def place() -> Any:
         with joined() as ranks:
             return ranks.rank, ranks.count, ranks.local_rank, ranks.local_count
 
     assert on_ranks(2, place) == [(0, 2, 0, 2), (1, 2, 1, 2)]
-
-
-def test_a_missing_rank_is_told_with_those_that_came(on_ranks: OnRanks) -> None:
-    def join() -> None:
-        with joined():
-            pass
-
-    first, second = on_ranks(3, join, missing=(2,), seconds=2)
-    for error in (first, second):
-        assert isinstance(error, MachineError)
-        assert "could not join the others at 127.0.0.1:" in error.what
-        assert "within 2 s" in error.what
-    assert "2 of 3 came" in first.what
-
-
-def test_an_address_that_nobody_listens_at_is_told(on_ranks: OnRanks) -> None:
-    def join() -> None:
-        with joined():
-            pass
-
-    (error,) = on_ranks(2, join, missing=(0,), seconds=2)  # rank 0 keeps the address
-    assert isinstance(error, MachineError)
-    assert "Rank 1 of 2 could not join the others at 127.0.0.1:" in error.what
-
-
-@pytest.mark.parametrize("text", ["0", "-1", "soon", "nan", "inf", "1e9", ""])
-def test_a_timeout_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
-    monkeypatch.setenv("ONECYCLE_RANK_TIMEOUT", text)
-    with pytest.raises(InputError, match="ONECYCLE_RANK_TIMEOUT is"):
-        timeout_seconds()
-
-
-def test_a_timeout_is_read_in_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert timeout_seconds() == 300
-    monkeypatch.setenv("ONECYCLE_RANK_TIMEOUT", "1.5")
-    assert timeout_seconds() == 1.5
 
 
 def test_a_killed_rank_ends_the_others_and_the_first_tells_it(on_ranks: OnRanks) -> None:
