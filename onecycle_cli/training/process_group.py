@@ -75,7 +75,7 @@ def form_group() -> "tuple[Ranks, Store]":
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     timeout = timedelta(seconds=seconds)
     try:
-        with _ended_by_signals(), _ended_after(2 * seconds, rank, count):
+        with _ended_by_signals(), _ended_after(2 * seconds + 10, rank, count):
             store = _meeting_point(rank, seconds)
             met = PrefixStore(_met(store, rank, count, seconds), store)
             distributed.init_process_group(backend, store=met, rank=rank, world_size=count, timeout=timeout)
