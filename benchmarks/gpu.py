@@ -1,8 +1,8 @@
 """Times what matters on a CUDA GPU: python benchmarks/gpu.py FOLDER, with CIFAR-10 as train/<class>/ and test/<class>/.
 
 Whole processes of the command line (the experiments E1 and E3b, the range test, a sweep of four values), the rate of
-the training step beside a bare PyTorch loop, and how much of the time the GPU is busy. Appends each figure to
-benchmarks/results/gpu.csv. Runs from a bare checkout and needs no network. `--quick` leaves out the two trainings.
+the training step beside a bare PyTorch loop, how much of the time the GPU is busy, and, where there are several GPUs,
+the time of an epoch on one, two, four, ... of them. Appends each figure to benchmarks/results/gpu.csv. Runs from a bare checkout and needs no network. `--quick` leaves out the two trainings.
 """
 
 import argparse
@@ -16,6 +16,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 from command import onecycle, run
 from rows import append
@@ -40,7 +41,7 @@ def main() -> None:
     data = asked.data.absolute()
     if not (data / "train").is_dir():
         sys.exit(f"{data} holds no images: it needs train/<class>/ and test/<class>/.")
-    for row in chain(commands(data, quick=asked.quick), steps(data)):
+    for row in chain(commands(data, quick=asked.quick), steps(data), several(data, torch.cuda.device_count())):
         write(row, torch.cuda.get_device_name())
 
 
@@ -154,6 +155,21 @@ def busy(kernels: Sequence[tuple[float, float]]) -> float:
         total += max(0.0, last - max(first, end))
         end = max(end, last)
     return total
+
+
+def several(data: Path, gpus: int, changes: Sequence[str] = ()) -> Iterator[dict[str, object]]:
+    """The second epoch of a training on 1, 2, 4, ... GPUs, if there are several, with synchronized batch norm or not.
+
+    `changes` are further words for `onecycle train`.
+    """
+    where = ["--set", "data.source=image_folder", "--set", f"data.path={data}", "--epochs", "2", "--max-lr", "0.1"]
+    for count in (2**power for power in range(gpus.bit_length()) if gpus > 1):
+        for name, sync in (("", "false"), (", synchronized batch norm", "true")) if count > 1 else (("", "false"),):
+            ways = ["--processes", str(count), "--set", f"runtime.sync_batch_norm={sync}"]
+            with tempfile.TemporaryDirectory() as folder:
+                run("train", RECIPE, *where, *changes, *ways, "--runs-dir", folder, "--name", "run", "--quiet")
+                epoch = pd.read_csv(Path(folder) / "run" / "epochs.csv").iloc[-1]
+            yield {"measurement": f"an epoch on {count} GPUs{name}", "seconds": epoch.seconds}
 
 
 COLUMNS = ("date", "measurement", "seconds", "share", "target", "accuracy", "status", "gpu", "torch", "onecycle_cli")

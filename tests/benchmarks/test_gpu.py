@@ -54,6 +54,18 @@ def test_a_step_of_ours_and_one_of_the_bare_loop_train(module: Module, images: P
     gpu.bare_loop("cpu", depth=8, batch_size=4)()
 
 
+@pytest.mark.slow
+def test_an_epoch_is_timed_on_several_devices(module: Module, images: Path) -> None:
+    """Here on several processes of the CPU, which stand for GPUs."""
+    tiny = {"model.architecture": "resnet8", "model.width": 0.25, "data.batch_size": 8, "runtime.device": "cpu"}
+    words = [word for name, value in tiny.items() for word in ("--set", f"{name}={value}")]
+    rows = list(module("gpu").several(images, 3, words))
+    names = ["an epoch on 1 GPUs", "an epoch on 2 GPUs", "an epoch on 2 GPUs, synchronized batch norm"]
+    assert [row["measurement"] for row in rows] == names
+    assert all(row["seconds"] > 0 for row in rows)
+    assert list(module("gpu").several(images, 1)) == []
+
+
 def test_kernels_at_once_count_once(module: Module) -> None:
     assert module("gpu").busy([(5, 6), (0, 2), (1, 4), (2, 3)]) == 5
     assert module("gpu").busy([]) == 0

@@ -1,11 +1,15 @@
 """The training step of several ranks, against that of one process."""
 
 import dataclasses
+import subprocess
+import sys
 from collections.abc import Callable
 from itertools import islice
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 from torch import nn
@@ -141,3 +145,24 @@ def test_the_parts_of_a_step_are_timed_on_ranks_too(on_ranks: OnRanks) -> None:
             return sorted(trainer(ranks)[0].parts_of_a_step(2))
 
     assert on_ranks(2, timed) == [["backward", "data", "forward", "other", "update"]] * 2
+
+
+@pytest.mark.gpu
+def test_two_gpus_train_as_one_does(tmp_path: Path) -> None:
+    """A group of NCCL. It needs two GPUs."""
+    if torch.cuda.device_count() < 2:
+        pytest.skip("one CUDA device")
+    words = ["train", "digits", "--epochs", "2", "--max-lr", "0.002", "--device", "cuda"]
+    words += [
+        "--set",
+        "runtime.precision=float32",
+        "--set",
+        "runtime.sync_batch_norm=true",
+        "--runs-dir",
+        str(tmp_path),
+    ]
+    for count in (1, 2):
+        command = [sys.executable, "-m", "onecycle_cli", *words, "--processes", str(count), "--name", str(count)]
+        subprocess.run(command, check=True)
+    one, two = (pd.read_csv(tmp_path / name / "steps.csv").train_loss.tolist() for name in "12")
+    assert two == pytest.approx(one, abs=1e-3)
