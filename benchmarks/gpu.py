@@ -2,7 +2,8 @@
 
 Whole processes of the command line (the experiments E1 and E3b, the range test, a sweep of four values), the rate of
 the training step beside a bare PyTorch loop, how much of the time the GPU is busy, and, where there are several GPUs,
-the time of an epoch on one, two, four, ... of them. Appends each figure to benchmarks/results/gpu.csv. Runs from a bare checkout and needs no network. `--quick` leaves out the two trainings.
+the time of an epoch on one, two, four, ... of them. Appends each figure to benchmarks/results/gpu.csv. Runs from a bare
+checkout and needs no network. `--quick` leaves out the two trainings.
 """
 
 import argparse
