@@ -22,6 +22,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from unittest.mock import patch
 
 import pandas as pd
 from command import ROOT, run, words_and_options
@@ -116,12 +117,10 @@ def _with_noise(options: list[str], folder: str) -> list[float]:
     import torch
 
     from onecycle_cli.cli import app
-    from onecycle_cli.experiments import prepared_recipe
-
-    exact = prepared_recipe.initial_model
+    from onecycle_cli.experiments.trainers import initial_model
 
     def noisy(*given: object) -> torch.nn.Module:
-        model = exact(*given)  # type: ignore[arg-type]
+        model = initial_model(*given)  # type: ignore[arg-type]
         generator = torch.Generator().manual_seed(0)
         with torch.no_grad():
             for parameter in model.parameters():
@@ -130,11 +129,8 @@ def _with_noise(options: list[str], folder: str) -> list[float]:
 
     torch.set_num_threads(1)
     runs = Path(tempfile.mkdtemp(dir=folder))
-    prepared_recipe.initial_model = noisy
-    try:
+    with patch("onecycle_cli.experiments.prepared_recipe.initial_model", noisy):
         app(["train", *options, "--runs-dir", str(runs), "--name", "run", "--quiet"], standalone_mode=False)
-    finally:
-        prepared_recipe.initial_model = exact
     losses: list[float] = pd.read_csv(runs / "run" / "steps.csv")["train_loss"].tolist()
     return losses
 
