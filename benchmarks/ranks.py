@@ -30,7 +30,8 @@ from rows import append, installed
 
 sys.path.insert(0, str(ROOT))
 STEPS = 50
-ONE, TWO = [], ["--processes", "2"]
+ONE: list[str] = []
+TWO = ["--processes", "2"]
 SYNCHRONIZED = [*TWO, "--set", "runtime.sync_batch_norm=true"]
 NOISE = "1 process, weights x (1 + 1e-8 noise)"
 
@@ -96,8 +97,11 @@ def _trained(options: list[str], words: list[str], folder: str, *, threads: int)
     with _threads(threads):
         run("train", *options, *words, "--runs-dir", runs, "--name", "run", "--quiet")
     steps, epochs = (pd.read_csv(runs / "run" / f"{table}.csv") for table in ("steps", "epochs"))
-    wanted = epochs[["images_per_second", "valid_accuracy"]]
-    return {"train_loss": steps["train_loss"].tolist()} | {name: wanted[name].tolist() for name in wanted}
+    return {
+        "train_loss": steps.train_loss.tolist(),
+        "images_per_second": epochs.images_per_second.tolist(),
+        "valid_accuracy": epochs.valid_accuracy.tolist(),
+    }
 
 
 @contextmanager
