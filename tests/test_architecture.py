@@ -41,6 +41,9 @@ EXPERIMENTS = [
     {"range_test", "training_summary", "data_check", "evaluate", "export", "tune_plan", "network"},
     {"training"},
     {"cells", "resume"},
+    {"cell_work", "ownership"},
+    {"cell_processes"},
+    {"cell_runs", "sweep_plan"},
     {"sweep", "tune"},
     {"weight_decay", "library"},
 ]

@@ -21,7 +21,8 @@ from onecycle_cli.cli.options import (
 from onecycle_cli.cli.results import figure_line, json_if_it_fails, print_json
 
 if TYPE_CHECKING:
-    from onecycle_cli.experiments.sweep import Row, Sweep, SweepPlan
+    from onecycle_cli.experiments.sweep import Row, Sweep
+    from onecycle_cli.experiments.sweep_plan import SweepPlan
     from onecycle_cli.run_dir.run import RunDir
 
 
@@ -78,18 +79,19 @@ def sweep(
     from onecycle_cli.cli.console import Display, show_line, show_note
     from onecycle_cli.experiments import sweep as module
     from onecycle_cli.experiments.session import continued_run, hardware_of
+    from onecycle_cli.experiments.sweep_plan import SweepPlan, sweep_name
     from onecycle_cli.models import OwnCode
 
     found_in_each = max_lr == "auto" or (preset == "batch-size" and max_lr is None)
     loaded = load_recipe(recipe, overrides, runs_dir, max_lr="null" if found_in_each else max_lr)
-    plan = module.SweepPlan(loaded, mode, _variations(params, preset), seeds)
+    plan = SweepPlan(loaded, mode, _variations(params, preset), seeds)
     precision = hardware_of(loaded).precision
     if plan.variations:
         plan.cells(precision, recipe)  # what cannot be run is told before anything is made
     if dry_run:
         _show_cost(plan, recipe, precision)
         return
-    display, name = Display(quiet=quiet), name or module.sweep_name("sweep", plan, precision)
+    display, name = Display(quiet=quiet), name or sweep_name("sweep", plan, precision)
     session = continued_run("sweep", loaded, runs_dir=runs_dir, name=name, report=display, code=OwnCode(trust_code))
     run = session.run
     with json_if_it_fails(run, as_json and not quiet), display:

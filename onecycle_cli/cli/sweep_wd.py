@@ -55,7 +55,7 @@ def sweep_wd(
     from onecycle_cli.errors import NoSuggestionError
     from onecycle_cli.experiments import weight_decay
     from onecycle_cli.experiments.session import continued_run, hardware_of
-    from onecycle_cli.experiments.sweep import sweep_name
+    from onecycle_cli.experiments.sweep_plan import sweep_name
     from onecycle_cli.models import OwnCode
     from onecycle_cli.recipe import as_written
     from onecycle_cli.run_dir.files import SWEEP, SWEEP_FIGURE

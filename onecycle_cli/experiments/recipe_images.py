@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from onecycle_cli.data.images import ImageData, Split
+from onecycle_cli.data.images import ImageData, Source, Split
 from onecycle_cli.data.open_data import open_data
 from onecycle_cli.errors import OnecycleError
 from onecycle_cli.experiments.initial_weights import InitialWeights, load_initial_weights
@@ -19,16 +19,21 @@ def interpolation_of(recipe: Recipe, start: InitialWeights | None) -> str:
 
 
 def open_recipe_data(
-    recipe: Recipe, report: Report, start: InitialWeights | None = None, *, interpolation: str | None = None
+    recipe: Recipe,
+    report: Report,
+    start: InitialWeights | None = None,
+    *,
+    interpolation: str | None = None,
+    source: Source | None = None,
 ) -> ImageData:
     """Opens the images of a recipe; downloads or decodes them if needed.
 
     If the recipe has no mean, std or interpolation, those of the weights in `start` are used. `interpolation` is that
-    of a trained model whose images are opened again.
+    of a trained model whose images are opened again. `source` has the images, if they are read already.
     """
     mean, std = (start.mean, start.std) if start else (None, None)
     settings = recipe.data.model_copy(update={"interpolation": interpolation or interpolation_of(recipe, start)})
-    return open_data(settings, seed=recipe.seed, report=report, mean=mean, std=std)
+    return open_data(settings, seed=recipe.seed, report=report, mean=mean, std=std, source=source)
 
 
 def open_as_a_run_does(recipe: Recipe, report: Report) -> ImageData:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from onecycle_cli.errors import InputError
 from onecycle_cli.experiments.own_code import must_be_trusted
 from onecycle_cli.progress import Report, silent
 from onecycle_cli.recipe import Recipe, to_yaml
@@ -107,10 +108,20 @@ def continued_run(
     report: Report = silent,
     code: "OwnCode | None" = None,
 ) -> Session:
-    """The run of `command` that is in the folder `name` already, to go on with; a new run where there is none."""
+    """The run of `command` that is in the folder `name` already; a new run where there is none.
+
+    The run is not marked as running again: another command may be working on it.
+    """
     must_be_trusted(recipe, code)
     run = RunDir(Path(runs_dir) / name)
-    if not (run.path / RUN).is_file() or run.facts["command"] != command:
-        return new_run(command, recipe, runs_dir=runs_dir, name=name, report=report, code=code)
-    run.resume()
+
+    def is_there() -> bool:
+        return (run.path / RUN).is_file() and run.facts["command"] == command
+
+    if not is_there():
+        try:
+            return new_run(command, recipe, runs_dir=runs_dir, name=name, report=report, code=code)
+        except InputError:
+            if not is_there():  # else the same command was started twice, and the other one was first
+                raise
     return Session(run, hardware_of(recipe), report, code)

@@ -23,7 +23,8 @@ from onecycle_cli.analysis.tuning import (
     same_pace,
 )
 from onecycle_cli.errors import InputError, NoSuggestionError
-from onecycle_cli.experiments.cells import Mode, ended, fingerprint, plan_cells, row_of, run_cells
+from onecycle_cli.experiments.cell_runs import run_cells
+from onecycle_cli.experiments.cells import Mode, begin_attempt, ended, fingerprint, plan_cells, row_of
 from onecycle_cli.experiments.own_code import own_code_settings
 from onecycle_cli.experiments.planning import of_length
 from onecycle_cli.experiments.range_test import RETRY_SEEDS, RETRY_STEPS, retry_length, tested_lrs
@@ -74,6 +75,8 @@ def tune(recipe: Recipe, session: Session, *, budget: float, source: str | None 
     """
     run = session.run
     with run.alone(), run.recording():
+        run.resume()
+        begin_attempt(run)
         tuned = _tune(recipe, session, budget, source or recipe.name)
         run.finish("finished", tuned.summary)
     return tuned
