@@ -75,7 +75,7 @@ def open_data(
     when a download fails.
     """
     mean, std = settings.mean or mean, settings.std or std
-    found = source or SOURCES[settings.source].read(settings, report)
+    found = source or read_source(settings, report)
     train, valid, valid_is, test = _split(found, settings.valid_fraction, seed)
     if mean is None or std is None:
         computed_mean, computed_std = channel_statistics(train.images)
@@ -84,6 +84,11 @@ def open_data(
                 report(text)
         mean, std = mean or computed_mean, std or tuple(value or 1.0 for value in computed_std)
     return ImageData(train, valid, valid_is, test, found.classes, mean, std, found.signature, found.value_range)
+
+
+def read_source(settings: DataSpec, report: Report) -> Source:
+    """Reads all images of a recipe's source, before they are split; downloads or decodes them if needed."""
+    return SOURCES[settings.source].read(settings, report)
 
 
 CHANNEL_NAMES = {1: ("grey",), 3: ("red", "green", "blue")}

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from onecycle_cli.errors import Terminated
-from onecycle_cli.experiments.cell_work import Bench, is_free, locked, record_loss
+from onecycle_cli.experiments.cell_work import Bench, is_free, locked, record_failure
 from onecycle_cli.experiments.cells import Cell, is_done
 from onecycle_cli.experiments.session import Session
 from onecycle_cli.models import OwnCode
@@ -86,6 +86,6 @@ def _told_end(cell: Cell, sweep: RunDir, code: int | None, report: Report) -> No
         if not free:
             return
         if code and not is_done(cell, sweep):
-            record_loss(cell, sweep, f"its process ended with code {code}")
+            record_failure(cell, sweep, f"its process ended with code {code}")
     facts = RunDir(sweep.path / cell.name).facts
     report(f"{cell.name}: {facts['status']}" + (f", {facts['error']}" if facts.get("error") else ""))

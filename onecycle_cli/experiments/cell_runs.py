@@ -9,11 +9,19 @@ from time import sleep
 from onecycle_cli.experiments.cell_processes import POLL_SECONDS, run_in_processes
 from onecycle_cli.experiments.cell_work import Bench, is_free
 from onecycle_cli.experiments.cells import ATTEMPT, Cell, begin_attempt, is_done
+from onecycle_cli.experiments.ray_cluster import RayOptions
 from onecycle_cli.experiments.session import Session
 
 
-def run_cells(cells: Sequence[Cell], session: Session, *, jobs: int = 1, after_each: Callable[[], None]) -> None:
-    """Runs the cells that have no result, `jobs` of them in parallel. Returns when none is left to do.
+def run_cells(
+    cells: Sequence[Cell],
+    session: Session,
+    *,
+    jobs: int = 1,
+    ray: RayOptions | None = None,
+    after_each: Callable[[], None],
+) -> None:
+    """Runs the cells that have no result, `jobs` of them in parallel, or as `ray` says. Returns when all are done.
 
     Calls `after_each` first, after each cell, and now and then while other commands run the last cells.
     """
@@ -25,7 +33,11 @@ def run_cells(cells: Sequence[Cell], session: Session, *, jobs: int = 1, after_e
     after_each()
     if not left:
         return
-    if jobs == 1:
+    if ray is not None:
+        from onecycle_cli.experiments.ray_cells import run_on_ray
+
+        run_on_ray(left, session, ray, after_each)
+    elif jobs == 1:
         _in_turn(left, session, after_each)
     else:
         run_in_processes(left, session, jobs, after_each)

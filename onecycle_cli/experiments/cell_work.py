@@ -72,8 +72,8 @@ def cell_folder(cell: Cell, sweep: RunDir) -> RunDir:
     return run
 
 
-def record_loss(cell: Cell, sweep: RunDir, error: str) -> None:
-    """Records that a cell failed because its process was lost. The caller has the cell's lock."""
+def record_failure(cell: Cell, sweep: RunDir, error: str) -> None:
+    """Records that a cell failed outside of its own process. The caller has the cell's lock."""
     run = RunDir(sweep.path / cell.name)
     begun = (run.path / RUN).is_file() and run.facts.get("cell") == cell.key
     (run if begun else cell_folder(cell, sweep)).update(
@@ -97,23 +97,23 @@ class Bench:
         self._prepared: PreparedRecipe | None = None
         self._recipe: Recipe | None = None
 
-    def take(self, cell: Cell, session: Session, **facts: object) -> bool:
+    def take(self, cell: Cell, session: Session, source: Source | None = None, **facts: object) -> bool:
         """Runs a cell of the sweep in the session's folder to its end; False if another process has the cell.
 
-        `facts` are added to the `run.json` of the cell.
+        `source` has the images, if they are read already. `facts` are added to the `run.json` of the cell.
         """
         sweep = session.run
         with locked(cell, sweep) as free:
             if free and not is_done(cell, sweep):
                 run = cell_folder(cell, sweep)
                 run.update(**facts)
-                self.run(cell, session.at(run))
+                self.run(cell, session.at(run), source)
             return free
 
     def run(self, cell: Cell, session: Session, source: Source | None = None) -> None:
         """Runs a cell in its own folder to its end. Its error is kept there; an error of the disk is raised.
 
-        `source` has the images, if they are opened already.
+        `source` has the images, if they are read already.
         """
         try:
             with session.run.recording():

@@ -17,6 +17,7 @@ from onecycle_cli.experiments.cells import Cell, Mode, row_of
 from onecycle_cli.experiments.compare import plot_runs, read_run
 from onecycle_cli.experiments.drawing import draw
 from onecycle_cli.experiments.ownership import Ownership, shared
+from onecycle_cli.experiments.ray_cluster import RayOptions
 from onecycle_cli.experiments.session import Session
 from onecycle_cli.experiments.suggestions import saved_curves
 from onecycle_cli.experiments.sweep_plan import SweepPlan, agreed
@@ -56,15 +57,18 @@ class Sweep:
     summary: dict[str, Any]
 
 
-def sweep(plan: SweepPlan, session: Session, *, jobs: int = 1, source: str | None = None) -> Sweep:
+def sweep(
+    plan: SweepPlan, session: Session, *, jobs: int = 1, ray: RayOptions | None = None, source: str | None = None
+) -> Sweep:
     """Runs the cells of a plan that have not ended, `jobs` of them side by side, and reads them all.
 
-    If another command runs the same sweep already, this one joins it, and both return the same. A cell that fails is a
-    row. `ranking.csv` has the means over seeds, `sweep.png` the curves of all cells. `source` is
-    what messages call the recipe. `InputError` where the folder holds another sweep.
+    With `ray`, they run on the Ray cluster that is connected. If another command runs the same sweep already, this one
+    joins it, and both return the same. A cell that fails is a row. `ranking.csv` has the means over seeds, `sweep.png`
+    the curves of all cells. `source` is what messages call the recipe. `InputError` where the folder holds another
+    sweep.
     """
     with shared(session.run) as owner:
-        plan, cells = run_plan(plan, session, owner, jobs=jobs, source=source or plan.recipe.name)
+        plan, cells = run_plan(plan, session, owner, jobs=jobs, ray=ray, source=source or plan.recipe.name)
         swept = _read(plan, cells, session)
         owner.finish(swept.summary)
     return swept
@@ -102,7 +106,7 @@ def _best(cells: Sequence[Cell], ranking: Sequence[Ranked]) -> Cell | None:
 
 
 def run_plan(
-    plan: SweepPlan, session: Session, owner: Ownership, *, jobs: int, source: str
+    plan: SweepPlan, session: Session, owner: Ownership, *, jobs: int = 1, ray: RayOptions | None = None, source: str
 ) -> tuple[SweepPlan, list[Cell]]:
     """Runs the cells that have no result, and rewrites `sweep.csv` after each.
 
@@ -113,7 +117,7 @@ def run_plan(
         plan = agreed(plan, session, owner)
         if plan != done:  # the owner may have added values meanwhile
             cells = plan.cells(session.hardware.precision, source)
-            run_cells(cells, session, jobs=jobs, after_each=_keeping_table(plan, cells, session.run, owner))
+            run_cells(cells, session, jobs=jobs, ray=ray, after_each=_keeping_table(plan, cells, session.run, owner))
             done = plan
         elif owner.owns():
             return plan, cells

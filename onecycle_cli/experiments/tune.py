@@ -28,6 +28,7 @@ from onecycle_cli.experiments.cells import Mode, begin_attempt, ended, fingerpri
 from onecycle_cli.experiments.own_code import own_code_settings
 from onecycle_cli.experiments.planning import of_length
 from onecycle_cli.experiments.range_test import RETRY_SEEDS, RETRY_STEPS, retry_length, tested_lrs
+from onecycle_cli.experiments.ray_cluster import RayOptions
 from onecycle_cli.experiments.session import Session
 from onecycle_cli.experiments.tune_plan import Measured, measured, plan_within
 from onecycle_cli.experiments.tune_report import TuneReport, told
@@ -62,13 +63,15 @@ def tune_name(recipe: Recipe, precision: str, budget: float) -> str:
     return f"tune-{recipe.name}-{fingerprint(settings | {'budget': budget})[:8]}"
 
 
-def tune(recipe: Recipe, session: Session, *, budget: float, source: str | None = None) -> Tuned:
+def tune(
+    recipe: Recipe, session: Session, *, budget: float, source: str | None = None, ray: RayOptions | None = None
+) -> Tuned:
     """Tunes a recipe within `budget` seconds, and writes `tuned.yaml` and a report of each decision.
 
     Each short run is a cell in its own folder, after a range test. A resumed tuning does not repeat finished cells.
     Runs with another batch size get as many epochs as take the same time. If the last range tests give no max_lr,
-    that of the best short run with the chosen values is taken, with low confidence. `source` is the name of the recipe
-    in messages.
+    that of the best short run with the chosen values is taken, with low confidence. With `ray`, the cells run on the
+    Ray cluster that is connected. `source` is the name of the recipe in messages.
 
     `InputError` if the budget is too short, or if the recipe has several stages or several lrs. `NoSuggestionError` if
     there is no max_lr and no short run finished.
@@ -77,12 +80,12 @@ def tune(recipe: Recipe, session: Session, *, budget: float, source: str | None 
     with run.alone(), run.recording():
         run.resume()
         begin_attempt(run)
-        tuned = _tune(recipe, session, budget, source or recipe.name)
+        tuned = _tune(recipe, session, budget, source or recipe.name, ray)
         run.finish("finished", tuned.summary)
     return tuned
 
 
-def _tune(recipe: Recipe, session: Session, budget: float, source: str) -> Tuned:
+def _tune(recipe: Recipe, session: Session, budget: float, source: str, ray: RayOptions | None) -> Tuned:
     if recipe.fine_tune is not None or relative(recipe.schedule.max_lr) is not None:
         raise InputError(
             "tune looks for the settings of one cycle with one max_lr, and the recipe has fine_tune, or several lrs.",
@@ -91,7 +94,7 @@ def _tune(recipe: Recipe, session: Session, budget: float, source: str) -> Tuned
     recipe = with_values(recipe, {"schedule.max_lr": None})
     found = measured(recipe, session)
     plan = plan_within(budget, recipe, found)
-    bench = _Bench(recipe, session, source, budget, found, plan)
+    bench = _Bench(recipe, session, source, budget, found, plan, ray)
     now: Values = {
         BATCH_SIZE: recipe.data.batch_size,
         WEIGHT_DECAY: recipe.optimizer.weight_decay,
@@ -166,8 +169,9 @@ class _Bench:
         budget: float,
         found: Measured,
         plan: TuningPlan,
+        ray: RayOptions | None,
     ) -> None:
-        self.recipe, self.session, self.source = recipe, session, source
+        self.recipe, self.session, self.source, self.ray = recipe, session, source, ray
         self.budget, self.found, self.plan = budget, found, plan
         self.trials: list[TuningRun] = []
         self.range_tests: dict[int, dict[str, Any]] = {}
@@ -267,7 +271,7 @@ class _Bench:
             source=self.source,
         )
         if ended(cell, self.session.run) is None:
-            run_cells([cell], self.session, jobs=1, after_each=lambda: None)
+            run_cells([cell], self.session, ray=self.ray, after_each=lambda: None)
         row = row_of(cell, self.session.run)
         assert row is not None  # it has been run
         return {"max_lr": None} | row

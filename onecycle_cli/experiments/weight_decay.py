@@ -7,6 +7,7 @@ from typing import Any
 from onecycle_cli.analysis.weight_decay import SweepRow, WeightDecayChoice, bisected, read_weight_decay
 from onecycle_cli.experiments.ownership import Ownership, shared
 from onecycle_cli.experiments.planning import decay_gain
+from onecycle_cli.experiments.ray_cluster import RayOptions
 from onecycle_cli.experiments.session import Session
 from onecycle_cli.experiments.sweep import Row, columns, draw_curves, rows_of, run_plan
 from onecycle_cli.experiments.sweep_plan import SweepPlan
@@ -36,21 +37,31 @@ def variations_of(weight_decays: Sequence[float]) -> list[dict[str, float]]:
     return [{FIELD: value} for value in weight_decays]
 
 
-def sweep_wd(plan: SweepPlan, session: Session, *, source: str | None = None, refine: bool = False) -> WeightDecaySweep:
+def sweep_wd(
+    plan: SweepPlan,
+    session: Session,
+    *,
+    source: str | None = None,
+    refine: bool = False,
+    ray: RayOptions | None = None,
+) -> WeightDecaySweep:
     """Runs the range test for each weight decay of the plan, with the same initial weights and batches.
 
     Each range test has its own folder inside the run's folder, which also gets the table and a figure of all curves.
     With `refine`, the values half-way between the chosen one and its neighbours are tested too, and the choice is made
-    again. If another command runs the same sweep already, this one joins it. `source` is the name of the recipe in
-    messages. `InputError` if the folder holds another sweep.
+    again. With `ray`, the tests run on the Ray cluster that is connected. If another command runs the same sweep
+    already, this one joins it. `source` is the name of the recipe in messages. `InputError` if the folder holds another
+    sweep.
     """
     with shared(session.run) as owner:
-        swept = _swept(plan, session, owner, source or plan.recipe.name, refine)
+        swept = _swept(plan, session, owner, source or plan.recipe.name, refine, ray)
         owner.finish(swept.summary)
     return swept
 
 
-def _swept(plan: SweepPlan, session: Session, owner: Ownership, source: str, refine: bool) -> WeightDecaySweep:
+def _swept(
+    plan: SweepPlan, session: Session, owner: Ownership, source: str, refine: bool, ray: RayOptions | None
+) -> WeightDecaySweep:
     def read() -> WeightDecayChoice:
         rows = rows_of(cells, session.run, plan.mode)
         found = read_weight_decay([_as_read(row) for row in rows], decay_gain(plan.recipe))
@@ -60,7 +71,7 @@ def _swept(plan: SweepPlan, session: Session, owner: Ownership, source: str, ref
         return found
 
     asked = plan
-    plan, cells = run_plan(plan, session, owner, jobs=1, source=source)
+    plan, cells = run_plan(plan, session, owner, ray=ray, source=source)
     reading = read()
     refined_before = not owner.records and len(plan.variations) > len(asked.variations)
     if refine and reading.chosen is not None and not refined_before:
@@ -70,7 +81,7 @@ def _swept(plan: SweepPlan, session: Session, owner: Ownership, source: str, ref
             session.report("There is no weight decay between the chosen one and its neighbours to refine it with.")
         owner.record()  # there is more to do than the owner before had, if there was one
         refined = SweepPlan(plan.recipe, plan.mode, variations_of(between) or plan.variations, plan.repeats)
-        plan, cells = run_plan(refined, session, owner, jobs=1, source=source)
+        plan, cells = run_plan(refined, session, owner, ray=ray, source=source)
         reading = read()
     rows = rows_of(cells, session.run, plan.mode)
     chosen = next(

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from onecycle_cli.experiments.cell_runs import run_cells
-from onecycle_cli.experiments.cell_work import Bench, is_free, locked, record_loss
+from onecycle_cli.experiments.cell_work import Bench, is_free, locked, record_failure
 from onecycle_cli.experiments.cells import Cell, Mode, ended, is_done, plan_cells, row_of
 from onecycle_cli.experiments.range_test import find_lr
 from onecycle_cli.experiments.session import Session
@@ -156,7 +156,7 @@ def test_a_cell_whose_process_was_lost_is_a_row_that_says_so(new_sweep: Callable
     begun, other = cells_of(tiny(), {"seed": 0}, {"seed": 1})
     sweep.inner(begun.name, to_yaml(begun.recipe)).update(cell=begun.key)
     for cell in (begun, other):
-        record_loss(cell, sweep, "lost")
+        record_failure(cell, sweep, "lost")
         assert is_done(cell, sweep)
         assert row_of(cell, sweep)["error"] == "lost"
     assert not list(sweep.path.glob("*.unfinished-*"))
