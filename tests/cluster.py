@@ -239,7 +239,7 @@ HALVES = {"ray": (ray_half, CELLS)}
 
 def main() -> None:
     """Runs the halves, or the one that is named, with so many cells."""
-    os.environ |= {"OMP_NUM_THREADS": "1", "RAY_USAGE_STATS_ENABLED": "0"}
+    os.environ |= {"OMP_NUM_THREADS": "1", "RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled"}
     package = str(Path(__file__).parent.parent)
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (package, os.environ.get("PYTHONPATH"))))
     named = sys.argv[1:2] or list(HALVES)

@@ -11,6 +11,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from tempfile import TemporaryFile
+from time import monotonic, sleep
 
 from onecycle_cli.errors import InputError, MachineError, missing_packages
 from onecycle_cli.progress import Report
@@ -25,6 +27,12 @@ ANSWER_SECONDS = 10.0
 JOIN_SECONDS = 45.0
 """The longest wait for a head node to accept this machine. Joining takes 2 to 4 s; Ray 2.60 itself gives up after 120 s
 or never."""
+
+WRONG_TOKEN = "InvalidAuthToken"
+"""What Ray's log has if a cluster asks for a token, and gets none or another one."""
+
+AUTH_MODE = "RAY_AUTH_MODE"
+"""The environment variable that makes Ray send its token: since 2.52; a head node of 2.60 asks for it if it has one."""
 
 LOCAL_OBJECTS = 256 * 2**20
 """The bytes of the object store of a local Ray, which holds no images: all cells see the same files."""
@@ -122,26 +130,49 @@ def _must_answer(address: str) -> None:
 
 
 def _must_let_join(address: str) -> None:
-    try:
-        done = subprocess.run(
-            [sys.executable, "-c", JOIN, address], capture_output=True, text=True, timeout=JOIN_SECONDS, check=False
-        )
-    except subprocess.TimeoutExpired:
-        raise MachineError(
-            f"The program at {address} has not let this machine join a Ray cluster within {JOIN_SECONDS:g} s.",
-            "Check with `ray status` that a head node runs there, and with `ray start --address` that this machine is "
-            "one of its nodes.",
-        ) from None
-    last = (done.stdout.splitlines() or [""])[-1]
-    error = json.loads(last)["error"] if last.startswith("{") else f"Ray ended with code {done.returncode}"
+    """Checks that this machine can join the cluster; asks Ray to send its token if the cluster wants one."""
+    error = _join(address)
+    if error == WRONG_TOKEN and AUTH_MODE not in os.environ:
+        os.environ[AUTH_MODE] = "token"
+        error = _join(address)
     if error is None:
         return
-    what = " ".join(error.split())
-    if "Version mismatch" in error or "version mismatch" in error:
+    if error == WRONG_TOKEN or "token" in error.lower():
+        what = f"The Ray cluster at {address} asks for its token, which is not the one of this machine."
+        fix = "Put what `ray get-auth-token` prints on the head node into RAY_AUTH_TOKEN, or into ~/.ray/auth_token."
+        raise MachineError(what, fix)
+    if "version mismatch" in error.lower():
         fix = "Install the same versions of Ray and Python on every node, and start the cluster again."
     else:
-        fix = "Check that `ray start` runs on this machine and belongs to this cluster."
-    raise MachineError(f"This machine cannot join the Ray cluster at {address}: {what}", fix)
+        fix = (
+            "Check with `ray status` that a head node runs there, and that `ray start --address` has made this machine "
+            "one of its nodes."
+        )
+    raise MachineError(f"This machine cannot join a Ray cluster at {address}: {error}", fix)
+
+
+def _join(address: str) -> str | None:
+    """Joins a cluster for a moment; returns what prevents it, or None."""
+    began = monotonic()
+    with TemporaryFile("w+") as told, TemporaryFile("w+") as log:
+        process = subprocess.Popen([sys.executable, "-c", JOIN, address], stdout=told, stderr=log)
+        try:
+            while process.poll() is None:
+                if monotonic() - began > JOIN_SECONDS:
+                    return f"it has not answered as a head node within {JOIN_SECONDS:g} s."
+                log.seek(0)
+                if WRONG_TOKEN in log.read():  # Ray tries this again for 20 s, and does not say why it fails
+                    return WRONG_TOKEN
+                sleep(0.05)
+        finally:
+            process.kill()
+            process.wait()
+        told.seek(0)
+        last = (told.read().splitlines() or [""])[-1]
+    if not last.startswith("{"):
+        return f"Ray ended with code {process.returncode}."
+    error: str | None = json.loads(last)["error"]
+    return error and " ".join(error.split())
 
 
 @contextmanager
