@@ -30,7 +30,7 @@ SEEDS = 4
 SETTINGS = {
     "model.width": 0.25,
     "data.batch_size": 128,
-    "schedule.epochs": 4,
+    "schedule.epochs": 8,
     "schedule.max_lr": 0.1,
     "runtime.checkpoint_seconds": 0,
     "runtime.precision": "float32",
