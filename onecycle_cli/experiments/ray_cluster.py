@@ -88,7 +88,7 @@ def connected(options: RayOptions, report: Report) -> Iterator[None]:
         else:
             ray.init(address=options.address, **quiet)
     try:
-        _must_have_room(options)
+        must_have_room(options)
         yield
     finally:
         ray.shutdown()
@@ -189,7 +189,7 @@ def _own_signal_handlers() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _must_have_room(options: RayOptions) -> None:
+def must_have_room(options: RayOptions) -> None:
     """Checks that some node is large enough for a cell: Ray would wait for ever for a larger one."""
     import ray
 
