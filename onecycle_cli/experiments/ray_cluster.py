@@ -24,7 +24,7 @@ LOCAL = "local"
 ANSWER_SECONDS = 10.0
 """The longest wait for the port of a head node."""
 
-JOIN_SECONDS = 45.0
+JOIN_SECONDS = 30.0
 """The longest wait for a head node to accept this machine. Joining takes 2 to 4 s; Ray 2.60 itself gives up after 120 s
 or never."""
 
@@ -33,6 +33,10 @@ WRONG_TOKEN = "InvalidAuthToken"
 
 AUTH_MODE = "RAY_AUTH_MODE"
 """The environment variable that makes Ray send its token: since 2.52; a head node of 2.60 asks for it if it has one."""
+
+QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DEDUP_LOGS_SKIP_REGEX": "."}
+"""Environment variables that Ray reads when it is imported: no statistics for its makers, and no lines of a daemon
+among the results on standard output, which log_to_driver and logging_level do not prevent."""
 
 LOCAL_OBJECTS = 256 * 2**20
 """The bytes of the object store of a local Ray, which holds no images: all cells see the same files."""
@@ -72,7 +76,8 @@ def connected(options: RayOptions, report: Report) -> Iterator[None]:
     `InputError` if the address is none; `MachineError` if Ray is missing, if the cluster does not answer or has another
     version of Ray or Python, or if no node of it is large enough for a cell.
     """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
     try:
         import ray
     except ImportError:
