@@ -86,8 +86,8 @@ def sweep(
     """Train, or run the range test, for each combination of values of some fields.
 
     The same command resumes an interrupted sweep; a finished cell never runs again. Started twice at once on one
-    machine, both work on the cells. If max_lr is null in the recipe,
-    each cell finds its own. Exits with 3 if no training finished, with 4 if no range test gives a max_lr.
+    machine, both work on the cells. If max_lr is null in the recipe, each cell finds its own. Exits with 3 if no
+    training finished, with 4 if no range test gives a max_lr.
     """
     from onecycle_cli.cli.console import Display, show_line, show_note
     from onecycle_cli.experiments import sweep as module

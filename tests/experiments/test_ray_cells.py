@@ -24,6 +24,8 @@ from onecycle_cli.experiments.ray_cluster import RayOptions, connected
 from onecycle_cli.experiments.session import Session
 from onecycle_cli.experiments.sweep import Sweep, sweep
 from onecycle_cli.experiments.sweep_plan import SweepPlan
+from onecycle_cli.experiments.tune import tune
+from onecycle_cli.experiments.weight_decay import sweep_wd, weight_decay_plan
 from onecycle_cli.progress import silent
 from onecycle_cli.recipe import Recipe, to_yaml, with_values
 from onecycle_cli.run_dir.run import RunDir
@@ -215,8 +217,39 @@ def test_a_node_without_the_folder_gets_the_images_and_sends_the_files(
     table = [pd.read_csv(run.path / "sweep.csv") for run in (serial, sent)]
     assert table[0]["status"].tolist() == table[1]["status"].tolist() == ["finished", "failed"]
     assert_equal(serial, sent)
+    assert not list(sent.path.glob("*.unfinished-*"))  # it went on from the checkpoint that had come
     names = [sorted(path.name for path in (run.path / cell.name).iterdir()) for run in (serial, sent)]
     assert names[0] == names[1]
+
+
+@pytest.mark.slow
+def test_range_tests_and_their_refinement_are_those_of_a_serial_sweep(
+    options: RayOptions, new_sweep: Callable[..., RunDir], easy: Callable[..., Recipe]
+) -> None:
+    plan = weight_decay_plan(easy({"sweep_wd.weight_decays": [1e-2, 1e-4]}), 1)
+    runs = new_sweep("sweep-wd"), new_sweep("sweep-wd")
+    serial, on_ray = (
+        sweep_wd(plan, Session(run, CPU, silent), refine=True, ray=ray)
+        for run, ray in zip(runs, (None, options), strict=True)
+    )
+    assert serial.rows == on_ray.rows
+    assert len(serial.rows) > 2
+    assert (runs[0].path / "sweep.csv").read_bytes() == (runs[1].path / "sweep.csv").read_bytes()
+
+
+@pytest.mark.slow
+def test_a_tuning_decides_as_a_serial_one(
+    options: RayOptions, new_sweep: Callable[..., RunDir], easy: Callable[..., Recipe]
+) -> None:
+    recipe = easy()
+    serial, on_ray = new_sweep("tune"), new_sweep("tune")
+    one = tune(recipe, Session(serial, CPU, silent), budget=86_400.0)
+    shutil.copy(serial.path / "tune.json", on_ray.path)  # the speeds, from which the lengths of the runs follow
+    told: list[Any] = []
+    other = tune(recipe, Session(on_ray, CPU, told.append), budget=86_400.0, ray=options)
+    assert one.decisions == other.decisions
+    assert (serial.path / "tuned.yaml").read_bytes() == (on_ray.path / "tuned.yaml").read_bytes()
+    assert any(str(text).startswith("Cell 3 of 3: ") for text in told)  # the seeds, side by side
 
 
 @pytest.mark.slow
