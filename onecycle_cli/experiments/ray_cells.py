@@ -3,6 +3,7 @@
 import pickle
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from time import sleep
@@ -59,6 +60,7 @@ class _Driver:
         self._sweep = RunDir(session.run.path.absolute())
         self._images = _Images(session)
         self._losses: Counter[str] = Counter()
+        self._given_up: dict[str, str] = {}
         self._receiver: Any = None
         self.running: dict[Any, Cell] = {}
         resources = {"num_cpus": options.cpus_per_cell, "num_gpus": options.gpus_per_cell}
@@ -66,6 +68,9 @@ class _Driver:
 
     def start(self, cell: Cell) -> None:
         """Starts the task of a cell that is free and has none."""
+        if cell.name in self._given_up:
+            self._record(cell)
+            return
         if any(cell.name == other.name for other in self.running.values()) or not is_free(cell, self._sweep):
             return
         device = self._session.hardware.device
@@ -112,10 +117,11 @@ class _Driver:
         """Ends all tasks: each after its current step, with a checkpoint."""
         import ray
 
-        for task in self.running:
-            ray.cancel(task)
-        if self.running:
-            ray.wait(list(self.running), num_returns=len(self.running), timeout=GRACE_SECONDS)
+        with suppress(ray.exceptions.RayError):  # the cluster may be gone, and then its tasks are, too
+            for task in self.running:
+                ray.cancel(task)
+            if self.running:
+                ray.wait(list(self.running), num_returns=len(self.running), timeout=GRACE_SECONDS)
         self.running.clear()
 
     def _read(self, cell: Cell, end: TaskEnd | str) -> None:
@@ -146,15 +152,14 @@ class _Driver:
 
     def _failed(self, cell: Cell, why: str) -> None:
         self._release(cell)
-        while True:
-            with locked(cell, self._sweep) as free:
-                if is_done(cell, self._sweep):
-                    return
-                if free:
-                    record_failure(cell, self._sweep, why)
-                    self._told(cell)
-                    return
-            sleep(POLL_SECONDS)  # its process is about to end, or another command has the cell
+        self._given_up[cell.name] = why
+
+    def _record(self, cell: Cell) -> None:
+        """Records that a cell was given up, as soon as no process has it: its own may still be about to end."""
+        with locked(cell, self._sweep) as free:
+            if free and not is_done(cell, self._sweep):
+                record_failure(cell, self._sweep, self._given_up[cell.name])
+                self._told(cell)
 
     def _release(self, cell: Cell) -> None:
         import ray
