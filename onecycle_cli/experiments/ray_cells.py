@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from time import sleep
+from time import monotonic, sleep
 from typing import Any
 
 import torch
@@ -26,6 +26,7 @@ from onecycle_cli.experiments.recipe_images import read_recipe_source
 from onecycle_cli.experiments.session import Session
 from onecycle_cli.models import NO_CODE
 from onecycle_cli.run_dir.run import RunDir
+from onecycle_cli.training.signals import held_back
 
 LARGEST_SENT = 2 * 2**30
 """The largest set of images, in bytes, that is sent to nodes: each keeps it in memory."""
@@ -42,9 +43,10 @@ def run_on_ray(cells: Sequence[Cell], session: Session, options: RayOptions, aft
     driver = _Driver(session, options, len(cells))
     try:
         while driver.running or any(not is_done(cell, session.run) for cell in cells):
-            for cell in cells:
-                driver.start(cell)
-            driver.wait()
+            with held_back():  # in Ray's C++ code, the exception of a signal would become a SystemError
+                for cell in cells:
+                    driver.start(cell)
+                driver.wait()
             after_each()
     finally:
         driver.cancel()
@@ -118,10 +120,13 @@ class _Driver:
         import ray
 
         with suppress(ray.exceptions.RayError):  # the cluster may be gone, and then its tasks are, too
-            for task in self.running:
-                ray.cancel(task)
-            if self.running:
-                ray.wait(list(self.running), num_returns=len(self.running), timeout=GRACE_SECONDS)
+            with held_back():
+                for task in self.running:
+                    ray.cancel(task)
+            left, began = list(self.running), monotonic()
+            while left and monotonic() - began < GRACE_SECONDS:
+                with held_back():
+                    _, left = ray.wait(left, num_returns=len(left), timeout=POLL_SECONDS)
         self.running.clear()
 
     def _read(self, cell: Cell, end: TaskEnd | str) -> None:

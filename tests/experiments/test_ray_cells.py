@@ -18,7 +18,7 @@ import pandas as pd
 import pytest
 import torch
 
-from onecycle_cli.errors import MachineError
+from onecycle_cli.errors import MachineError, Terminated
 from onecycle_cli.experiments import ray_cells
 from onecycle_cli.experiments.ray_cluster import RayOptions, connected
 from onecycle_cli.experiments.session import Session
@@ -110,6 +110,20 @@ def when_running(cell: Path, act: Callable[[], object], rows: int = 20) -> Itera
     assert acted
 
 
+@contextmanager
+def ending_by_signals() -> Iterator[None]:
+    """Raises `Terminated` on SIGTERM, as a command does."""
+
+    def terminate(*_: object) -> None:
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def kill_worker(cell: Path) -> None:
     os.kill(json.loads((cell / "run.json").read_text())["pid"], signal.SIGKILL)
 
@@ -150,14 +164,19 @@ def test_a_cell_whose_worker_is_killed_resumes_and_one_without_retries_is_a_row(
     assert "its worker was lost 1 times" in result.rows[0]["error"]
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_an_interrupt_ends_the_tasks_with_a_checkpoint(
-    options: RayOptions, new_sweep: Callable[[], RunDir], long: Recipe
+    options: RayOptions, new_sweep: Callable[[], RunDir], long: Recipe, number: signal.Signals
 ) -> None:
     serial, stopped = new_sweep(), new_sweep()
     plan = plan_of(long, 4)
     swept(plan, serial, None)
     cell = stopped.path / "batch_size=4,seed=0"
-    with when_running(cell, lambda: os.kill(os.getpid(), signal.SIGINT)), pytest.raises(KeyboardInterrupt):
+    with (
+        when_running(cell, lambda: os.kill(os.getpid(), number)),
+        ending_by_signals(),
+        pytest.raises((KeyboardInterrupt, Terminated)),
+    ):
         swept(plan, stopped, options)
     assert [RunDir(path).facts["status"] for path in (stopped.path, cell)] == ["interrupted", "interrupted"]
     assert list(cell.glob("checkpoint-*.safetensors"))
