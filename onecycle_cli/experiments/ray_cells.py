@@ -19,7 +19,7 @@ from onecycle_cli.experiments.cell_processes import POLL_SECONDS
 from onecycle_cli.experiments.cell_work import is_free, locked, record_failure
 from onecycle_cli.experiments.cells import ATTEMPT, Cell, is_done
 from onecycle_cli.experiments.initial_weights import load_initial_weights
-from onecycle_cli.experiments.ray_cluster import RayOptions
+from onecycle_cli.experiments.ray_cluster import RayOptions, must_answer
 from onecycle_cli.experiments.ray_files import Receiver
 from onecycle_cli.experiments.ray_node import Order, TaskEnd
 from onecycle_cli.experiments.recipe_images import read_recipe_source
@@ -149,11 +149,23 @@ class _Driver:
     def _lost(self, cell: Cell, error: Exception) -> None:
         self._losses[cell.name] += 1
         times, most = self._losses[cell.name], self._options.retries
+        self._must_have_head()
         if times > most:
             self._failed(cell, f"its worker was lost {times} times, at last: {_first_line(error)}")
             return
         self._release(cell)
         self._session.report(f"{cell.name}: its worker was lost; retry {times} of {most}. {_first_line(error)}")
+
+    def _must_have_head(self) -> None:
+        """Ends the sweep if the head node was lost: Ray itself ends the process after 60 s."""
+        import ray
+
+        try:
+            must_answer(ray.get_runtime_context().gcs_address)
+        except MachineError as error:
+            self.running.clear()
+            what = f"The head node of the Ray cluster was lost. {error.what}"
+            raise MachineError(what, "Start the cluster again, and then the same command: it resumes.") from None
 
     def _failed(self, cell: Cell, why: str) -> None:
         self._release(cell)

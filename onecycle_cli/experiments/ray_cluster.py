@@ -83,7 +83,7 @@ def connected(options: RayOptions, report: Report) -> Iterator[None]:
     except ImportError:
         raise missing_packages("--ray", "Ray", "ray") from None
     if options.address != LOCAL:
-        _must_answer(options.address)
+        must_answer(options.address)
         _must_let_join(options.address)
     quiet = {"log_to_driver": False, "logging_level": logging.CRITICAL}
     with _own_signal_handlers():
@@ -114,7 +114,7 @@ def must_suit(options: RayOptions, hardware: Hardware) -> None:
         )
 
 
-def _must_answer(address: str) -> None:
+def must_answer(address: str) -> None:
     """Checks that a program listens at the address of a head node; the next check is whether it is a head node."""
     if address == "auto":
         return
