@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-lowest test-processors coverage chaos fuzz lint types docs benchmark benchmark-suggestion clean
+.PHONY: help demo test test-slow test-lowest test-processors coverage chaos cluster fuzz lint types docs benchmark benchmark-suggestion clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*##/ #/' | awk -F' #' '{printf "make %-22s%s\n", $$1, $$2}'
@@ -38,6 +38,9 @@ coverage: .venv/installed-dev  ## the share of lines that the tests run, and tho
 
 chaos: .venv/installed  ## kill trainings at random moments, let them go on, compare their ends: some minutes
 	$(BIN)/python tests/chaos.py
+
+cluster: .venv/installed-dev  ## kill workers, nodes and the command of a sweep on Ray, compare its end: some minutes
+	$(BIN)/python tests/cluster.py
 
 fuzz: .venv/installed-dev  ## the properties among the tests, with 5,000 new examples each
 	$(BIN)/pytest -m "hypothesis and not gpu" --hypothesis-profile fuzz

@@ -32,7 +32,7 @@ EXPERIMENTS = [
     {"own_code"},
     {
         *("session", "memory", "planning", "initial_weights", "tune_report", "saved_run"),
-        *("classifier", "curve_file", "train_batches"),
+        *("classifier", "curve_file", "train_batches", "ray_cluster"),
     },
     {"drawing", "suggestions", "recipe_images"},
     {"trainers", "diagnose", "compare", "own_loop"},
@@ -41,6 +41,11 @@ EXPERIMENTS = [
     {"range_test", "training_summary", "data_check", "evaluate", "export", "tune_plan", "network"},
     {"training"},
     {"cells", "resume"},
+    {"cell_work", "ownership"},
+    {"cell_processes", "ray_files"},
+    {"ray_node"},
+    {"ray_cells"},
+    {"cell_runs", "sweep_plan"},
     {"sweep", "tune"},
     {"weight_decay", "library"},
 ]
@@ -64,6 +69,7 @@ LIBRARIES = {
     "onnx": {"models"},
     "onnxruntime": {"models"},
     "pyarrow": {"data"},
+    "ray": {"experiments"},
 }
 """Each library with the rooms it may be used in."""
 

@@ -19,10 +19,20 @@ from onecycle_cli.cli.options import (
     with_overrides,
 )
 from onecycle_cli.cli.preemption import preemptible
+from onecycle_cli.cli.ray_options import (
+    CpusOption,
+    GpusOption,
+    RayCommand,
+    RayOption,
+    RetriesOption,
+    on_ray,
+    ray_options,
+)
 from onecycle_cli.cli.results import figure_line, json_if_it_fails, print_json
 
 if TYPE_CHECKING:
-    from onecycle_cli.experiments.sweep import Row, Sweep, SweepPlan
+    from onecycle_cli.experiments.sweep import Row, Sweep
+    from onecycle_cli.experiments.sweep_plan import SweepPlan
     from onecycle_cli.run_dir.run import RunDir
 
 
@@ -32,9 +42,8 @@ NO_SUGGESTION = 4
 
 def add_to(app: typer.Typer) -> None:
     """Adds the command to the root."""
-    app.command("sweep", epilog="Example: onecycle sweep digits --param optimizer.weight_decay=1e-3,1e-4 --seeds 3")(
-        sweep
-    )
+    example = "onecycle sweep digits --param optimizer.weight_decay=1e-3,1e-4 --seeds 3"
+    app.command("sweep", cls=RayCommand, epilog=f"Example: {example}")(sweep)
 
 
 @with_overrides
@@ -62,6 +71,10 @@ def sweep(
     jobs: Annotated[
         int, typer.Option("--jobs", min=1, max=64, metavar="N", help="The number of cells that run in parallel.")
     ] = 1,
+    ray: RayOption = None,
+    cpus_per_cell: CpusOption = None,
+    gpus_per_cell: GpusOption = None,
+    retries: RetriesOption = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the cells and what they cost, and run none.")
     ] = False,
@@ -74,28 +87,33 @@ def sweep(
 ) -> None:
     """Train, or run the range test, for each combination of values of some fields.
 
-    The same command resumes an interrupted sweep; a finished cell never runs again. If max_lr is null in the recipe,
-    each cell finds its own. Exits with 3 if no training finished, with 4 if no range test gives a max_lr.
+    The same command resumes an interrupted sweep; a finished cell never runs again. Started twice at once on one
+    machine, both work on the cells. If max_lr is null in the recipe, each cell finds its own. Exits with 3 if no
+    training finished, with 4 if no range test gives a max_lr.
     """
     from onecycle_cli.cli.console import Display, show_line, show_note
     from onecycle_cli.experiments import sweep as module
     from onecycle_cli.experiments.session import continued_run, hardware_of
+    from onecycle_cli.experiments.sweep_plan import SweepPlan, sweep_name
     from onecycle_cli.models import OwnCode
 
+    options = ray_options(ray, cpus_per_cell, gpus_per_cell, retries, jobs=jobs)
     found_in_each = max_lr == "auto" or (preset == "batch-size" and max_lr is None)
     loaded = load_recipe(recipe, overrides, runs_dir, max_lr="null" if found_in_each else max_lr)
-    plan = module.SweepPlan(loaded, mode, _variations(params, preset), seeds)
-    precision = hardware_of(loaded).precision
+    plan = SweepPlan(loaded, mode, _variations(params, preset), seeds)
+    hardware = hardware_of(loaded)
+    precision = hardware.precision
     if plan.variations:
         plan.cells(precision, recipe)  # what cannot be run is told before anything is made
     if dry_run:
         _show_cost(plan, recipe, precision)
         return
-    display, name = Display(quiet=quiet), name or module.sweep_name("sweep", plan, precision)
-    session = continued_run("sweep", loaded, runs_dir=runs_dir, name=name, report=display, code=OwnCode(trust_code))
-    run = session.run
-    with json_if_it_fails(run, as_json and not quiet), display:
-        swept = module.sweep(plan, session, jobs=jobs, source=recipe)
+    display, name = Display(quiet=quiet), name or sweep_name("sweep", plan, precision)
+    with on_ray(options, hardware, display):
+        session = continued_run("sweep", loaded, runs_dir=runs_dir, name=name, report=display, code=OwnCode(trust_code))
+        run = session.run
+        with json_if_it_fails(run, as_json and not quiet), display:
+            swept = module.sweep(plan, session, jobs=jobs, ray=options, source=recipe)
     finished = swept.summary["finished"]
     if not finished and (quiet or as_json):
         show_note(f"None of the {len(swept.rows)} cells has a result. {_reasons(swept.rows)}")

@@ -19,15 +19,23 @@ from onecycle_cli.cli.options import (
     with_overrides,
 )
 from onecycle_cli.cli.preemption import preemptible
+from onecycle_cli.cli.ray_options import (
+    CpusOption,
+    GpusOption,
+    RayCommand,
+    RayOption,
+    RetriesOption,
+    on_ray,
+    ray_options,
+)
 from onecycle_cli.cli.results import figure_line, json_if_it_fails, print_json, train_command
 from onecycle_cli.cli.sweep import show_rows, without_result
 
 
 def add_to(app: typer.Typer) -> None:
     """Adds the command to the root."""
-    app.command("sweep-wd", epilog="Example: onecycle sweep-wd cifar10-resnet8 --weight-decays 1e-2,1e-3,1e-4")(
-        sweep_wd
-    )
+    example = "onecycle sweep-wd cifar10-resnet8 --weight-decays 1e-2,1e-3,1e-4"
+    app.command("sweep-wd", cls=RayCommand, epilog=f"Example: {example}")(sweep_wd)
 
 
 @with_overrides
@@ -43,6 +51,10 @@ def sweep_wd(
         bool,
         typer.Option("--refine", help="Also test the values half-way between the chosen one and its neighbours."),
     ] = False,
+    ray: RayOption = None,
+    cpus_per_cell: CpusOption = None,
+    gpus_per_cell: GpusOption = None,
+    retries: RetriesOption = None,
     trust_code: TrustCodeOption = False,
     runs_dir: RunsDirOption = RUNS_DIR,
     name: NameOption = None,
@@ -57,19 +69,22 @@ def sweep_wd(
     from onecycle_cli.errors import NoSuggestionError
     from onecycle_cli.experiments import weight_decay
     from onecycle_cli.experiments.session import continued_run, hardware_of
-    from onecycle_cli.experiments.sweep import sweep_name
+    from onecycle_cli.experiments.sweep_plan import sweep_name
     from onecycle_cli.models import OwnCode
     from onecycle_cli.recipe import as_written
     from onecycle_cli.run_dir.files import SWEEP, SWEEP_FIGURE
 
+    options = ray_options(ray, cpus_per_cell, gpus_per_cell, retries)
     values = None if weight_decays is None else f"[{weight_decays}]"
     loaded = load_recipe(recipe, overrides, runs_dir, weight_decays=values)
     plan = weight_decay.weight_decay_plan(loaded, repeats)
-    display, name = Display(quiet=quiet), name or sweep_name("sweep-wd", plan, hardware_of(loaded).precision)
-    session = continued_run("sweep-wd", loaded, runs_dir=runs_dir, name=name, report=display, code=OwnCode(trust_code))
-    run = session.run
-    with json_if_it_fails(run, as_json and not quiet, weight_decay=None, max_lr=None), display:
-        swept = weight_decay.sweep_wd(plan, session, source=recipe, refine=refine)
+    display, hardware, code = Display(quiet=quiet), hardware_of(loaded), OwnCode(trust_code)
+    name = name or sweep_name("sweep-wd", plan, hardware.precision)
+    with on_ray(options, hardware, display):
+        session = continued_run("sweep-wd", loaded, runs_dir=runs_dir, name=name, report=display, code=code)
+        run = session.run
+        with json_if_it_fails(run, as_json and not quiet, weight_decay=None, max_lr=None), display:
+            swept = weight_decay.sweep_wd(plan, session, source=recipe, refine=refine, ray=options)
     chosen = swept.reading.chosen
     if as_json and not quiet:
         print_json(run, swept.summary)

@@ -20,13 +20,22 @@ from onecycle_cli.cli.options import (
     with_overrides,
 )
 from onecycle_cli.cli.preemption import preemptible
+from onecycle_cli.cli.ray_options import (
+    CpusOption,
+    GpusOption,
+    RayCommand,
+    RayOption,
+    RetriesOption,
+    on_ray,
+    ray_options,
+)
 from onecycle_cli.cli.results import json_if_it_fails, print_json
 from onecycle_cli.cli.suggest import error_bar_pairs
 
 
 def add_to(app: typer.Typer) -> None:
     """Adds the command to the root."""
-    app.command("tune", epilog="Example: onecycle tune cifar10-resnet8 --budget 20m")(tune)
+    app.command("tune", cls=RayCommand, epilog="Example: onecycle tune cifar10-resnet8 --budget 20m")(tune)
 
 
 @with_overrides
@@ -37,6 +46,10 @@ def tune(
         str, typer.Option("--budget", metavar="TIME", help="The time it may take, such as 90s, 10m or 2h.")
     ] = "10m",
     overrides: Overrides = NO_OVERRIDES,
+    ray: RayOption = None,
+    cpus_per_cell: CpusOption = None,
+    gpus_per_cell: GpusOption = None,
+    retries: RetriesOption = None,
     trust_code: TrustCodeOption = False,
     runs_dir: RunsDirOption = RUNS_DIR,
     name: NameOption = None,
@@ -57,13 +70,16 @@ def tune(
     from onecycle_cli.run_dir.facts import command_line
     from onecycle_cli.run_dir.files import TUNE_REPORT, TUNED_RECIPE
 
+    options = ray_options(ray, cpus_per_cell, gpus_per_cell, retries)
     loaded = load_recipe(recipe, overrides, runs_dir)
     seconds = seconds_in(budget, "--budget")
-    display, name = Display(quiet=quiet), name or module.tune_name(loaded, hardware_of(loaded).precision, seconds)
-    session = continued_run("tune", loaded, runs_dir=runs_dir, name=name, report=display, code=OwnCode(trust_code))
-    run = session.run
-    with json_if_it_fails(run, as_json and not quiet, max_lr=None, recipe=None), display:
-        tuned = module.tune(loaded, session, budget=seconds, source=recipe)
+    display, hardware, code = Display(quiet=quiet), hardware_of(loaded), OwnCode(trust_code)
+    name = name or module.tune_name(loaded, hardware.precision, seconds)
+    with on_ray(options, hardware, display):
+        session = continued_run("tune", loaded, runs_dir=runs_dir, name=name, report=display, code=code)
+        run = session.run
+        with json_if_it_fails(run, as_json and not quiet, max_lr=None, recipe=None), display:
+            tuned = module.tune(loaded, session, budget=seconds, source=recipe, ray=options)
     if tuned.confidence == "low" and (quiet or as_json):
         show_note(f"The confidence in max_lr {tuned.max_lr:g} is low. {tuned.reason}")
     if quiet:

@@ -61,19 +61,21 @@ def open_data(
     report: Report,
     mean: tuple[float, ...] | None = None,
     std: tuple[float, ...] | None = None,
+    source: Source | None = None,
 ) -> ImageData:
     """Opens the images of a recipe; downloads or decodes them if needed.
 
     With `valid_fraction` 0, the validation images are the source's validation split, or its test split if it has none.
     Above 0, they are that share of each class of the training images, chosen by `seed`. If the settings have no mean or
     std, `mean` and `std` are used; if these are None too, they are computed from the remaining training images. A std
-    of 0 becomes 1, because a channel without variation cannot be scaled. Notes for the user go to `report`.
+    of 0 becomes 1, because a channel without variation cannot be scaled. `source` has the images of these settings, if
+    they are read already. Notes for the user go to `report`.
 
     `InputError` when the source has no validation images, or `valid_fraction` does not fit the images. `MachineError`
     when a download fails.
     """
     mean, std = settings.mean or mean, settings.std or std
-    found = SOURCES[settings.source].read(settings, report)
+    found = source or read_source(settings, report)
     train, valid, valid_is, test = _split(found, settings.valid_fraction, seed)
     if mean is None or std is None:
         computed_mean, computed_std = channel_statistics(train.images)
@@ -82,6 +84,11 @@ def open_data(
                 report(text)
         mean, std = mean or computed_mean, std or tuple(value or 1.0 for value in computed_std)
     return ImageData(train, valid, valid_is, test, found.classes, mean, std, found.signature, found.value_range)
+
+
+def read_source(settings: DataSpec, report: Report) -> Source:
+    """Reads all images of a recipe's source, before they are split; downloads or decodes them if needed."""
+    return SOURCES[settings.source].read(settings, report)
 
 
 CHANNEL_NAMES = {1: ("grey",), 3: ("red", "green", "blue")}

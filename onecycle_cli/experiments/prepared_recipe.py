@@ -13,7 +13,7 @@ from onecycle_cli import __version__
 from onecycle_cli.analysis.class_balance import dominant_class
 from onecycle_cli.data.batches import FixedBatches, Normalization, TrainBatches, derived_seed
 from onecycle_cli.data.decoded_cache import expect_random_reads
-from onecycle_cli.data.images import ImageData, Split
+from onecycle_cli.data.images import ImageData, Source, Split
 from onecycle_cli.experiments.initial_weights import InitialWeights, load_initial_weights
 from onecycle_cli.experiments.own_code import keep_code
 from onecycle_cli.experiments.recipe_images import class_counts, image_counts, interpolation_of, open_recipe_data
@@ -70,23 +70,24 @@ class PreparedRecipe:
         return class_counts(self.data.valid, self.classes)
 
 
-def prepare(recipe: Recipe, session: Session) -> PreparedRecipe:
+def prepare(recipe: Recipe, session: Session, source: Source | None = None) -> PreparedRecipe:
     """Opens a recipe's images, moves them to the device, builds the network, and writes their facts to `run.json`.
 
-    `InputError` on all ranks where one of them has other images, another precision or other versions.
+    `source` has the images, if they are read already. `InputError` on all ranks where one of them has other images,
+    another precision or other versions.
     """
-    prepared = session.ranks.together(lambda: _prepared(recipe, session))
+    prepared = session.ranks.together(lambda: _prepared(recipe, session, source))
     if session.ranks.several:
         _must_agree(prepared, recipe, session)
     return prepared
 
 
-def _prepared(recipe: Recipe, session: Session) -> PreparedRecipe:
+def _prepared(recipe: Recipe, session: Session, source: Source | None) -> PreparedRecipe:
     configure_process(session.hardware, deterministic=recipe.runtime.deterministic)
     settings, code = recipe.data, session.code or NO_CODE
     keep_code(recipe, session.run)
     start = load_initial_weights(recipe, session.report, code)
-    data = open_recipe_data(recipe, _keeping_notes(session), start)
+    data = open_recipe_data(recipe, _keeping_notes(session), start, source=source)
     normalization = Normalization.of(data.mean, data.std, session.hardware.device)
 
     if start is not None:

@@ -2,13 +2,14 @@
 
 import numpy as np
 
-from onecycle_cli.data.images import ImageData, Split
-from onecycle_cli.data.open_data import open_data
+from onecycle_cli.data.images import ImageData, Source, Split
+from onecycle_cli.data.open_data import open_data, read_source
 from onecycle_cli.errors import OnecycleError
 from onecycle_cli.experiments.initial_weights import InitialWeights, load_initial_weights
 from onecycle_cli.models import NO_CODE
 from onecycle_cli.progress import Report
 from onecycle_cli.recipe import Recipe
+from onecycle_cli.recipe.data_fields import DataSettings
 
 
 def interpolation_of(recipe: Recipe, start: InitialWeights | None) -> str:
@@ -19,16 +20,30 @@ def interpolation_of(recipe: Recipe, start: InitialWeights | None) -> str:
 
 
 def open_recipe_data(
-    recipe: Recipe, report: Report, start: InitialWeights | None = None, *, interpolation: str | None = None
+    recipe: Recipe,
+    report: Report,
+    start: InitialWeights | None = None,
+    *,
+    interpolation: str | None = None,
+    source: Source | None = None,
 ) -> ImageData:
     """Opens the images of a recipe; downloads or decodes them if needed.
 
     If the recipe has no mean, std or interpolation, those of the weights in `start` are used. `interpolation` is that
-    of a trained model whose images are opened again.
+    of a trained model whose images are opened again. `source` has the images, if they are read already.
     """
     mean, std = (start.mean, start.std) if start else (None, None)
-    settings = recipe.data.model_copy(update={"interpolation": interpolation or interpolation_of(recipe, start)})
-    return open_data(settings, seed=recipe.seed, report=report, mean=mean, std=std)
+    settings = _settings(recipe, interpolation or interpolation_of(recipe, start))
+    return open_data(settings, seed=recipe.seed, report=report, mean=mean, std=std, source=source)
+
+
+def read_recipe_source(recipe: Recipe, report: Report, start: InitialWeights | None) -> Source:
+    """Reads the images of a recipe before they are split, to open them elsewhere with `open_recipe_data`."""
+    return read_source(_settings(recipe, interpolation_of(recipe, start)), report)
+
+
+def _settings(recipe: Recipe, interpolation: str) -> DataSettings:
+    return recipe.data.model_copy(update={"interpolation": interpolation})
 
 
 def open_as_a_run_does(recipe: Recipe, report: Report) -> ImageData:

@@ -151,11 +151,21 @@ def continued_run(
     report: Report = silent,
     code: "OwnCode | None" = None,
 ) -> Session:
-    """The run of `command` that is in the folder `name` already, to go on with; a new run where there is none."""
+    """The run of `command` that is in the folder `name` already; a new run where there is none.
+
+    The run is not marked as running again: another command may be working on it.
+    """
     _must_be_one_run(command, ALONE)
     must_be_trusted(recipe, code)
     run = RunDir(Path(runs_dir) / name)
-    if not (run.path / RUN).is_file() or run.facts["command"] != command:
-        return new_run(command, recipe, runs_dir=runs_dir, name=name, report=report, code=code)
-    run.resume()
+
+    def is_there() -> bool:
+        return (run.path / RUN).is_file() and run.facts["command"] == command
+
+    if not is_there():
+        try:
+            return new_run(command, recipe, runs_dir=runs_dir, name=name, report=report, code=code)
+        except InputError:
+            if not is_there():  # else the same command was started twice, and the other one was first
+                raise
     return Session(run, hardware_of(recipe), report, code)

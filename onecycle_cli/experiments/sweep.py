@@ -1,25 +1,27 @@
 """Sweeps: range tests or trainings over a grid of a recipe's fields, with a table and a ranking."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
+from time import sleep
 from typing import Any
 
-from onecycle_cli.analysis.batch_size import epochs_in_equal_time, sizes_around
 from onecycle_cli.analysis.comparison import differing, labels
 from onecycle_cli.analysis.lr_range import shape_of
 from onecycle_cli.analysis.ranking import CellResult, Ranked, ranked, verdict
 from onecycle_cli.errors import InputError
-from onecycle_cli.experiments.batch_size import try_batch_size
-from onecycle_cli.experiments.cells import Cell, Mode, fingerprint, plan_cells, row_of, run_cells
+from onecycle_cli.experiments.cell_processes import POLL_SECONDS
+from onecycle_cli.experiments.cell_runs import run_cells
+from onecycle_cli.experiments.cells import Cell, Mode, row_of
 from onecycle_cli.experiments.compare import plot_runs, read_run
 from onecycle_cli.experiments.drawing import draw
-from onecycle_cli.experiments.planning import of_length
-from onecycle_cli.experiments.prepared_recipe import prepare
+from onecycle_cli.experiments.ownership import Ownership, shared
+from onecycle_cli.experiments.ray_cluster import RayOptions
 from onecycle_cli.experiments.session import Session
 from onecycle_cli.experiments.suggestions import saved_curves
-from onecycle_cli.recipe import Recipe, as_written, result_settings
+from onecycle_cli.experiments.sweep_plan import SweepPlan, agreed
+from onecycle_cli.recipe import as_written
 from onecycle_cli.recipe.grid import column_names
 from onecycle_cli.run_dir.files import (
     EPOCHS,
@@ -29,46 +31,12 @@ from onecycle_cli.run_dir.files import (
     RANKING_COLUMNS,
     SWEEP,
     SWEEP_FIGURE,
-    SWEEP_PLAN,
     TRAIN_CELL_COLUMNS,
 )
 from onecycle_cli.run_dir.run import RunDir
 from onecycle_cli.run_dir.writing import to_csv
 
 Row = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class SweepPlan:
-    """The plan of a sweep: `variations` of the recipe, each a mapping of dotted field names to values.
-
-    `repeats` is the number of seeds: of the range tests of a cell, or of the cells of each variation. Without
-    variations they are batch sizes around the recipe's, which follow from measured speeds.
-    """
-
-    recipe: Recipe
-    mode: Mode
-    variations: Sequence[Mapping[str, Any]]
-    repeats: int
-
-    @property
-    def fields(self) -> list[str]:
-        """The dotted names of the fields that vary, without the seed."""
-        return list(dict.fromkeys(field for values in self.variations for field in values))
-
-    def cells(self, precision: str, source: str) -> list[Cell]:
-        """Returns the cells, in the order of the grid. `InputError` if a variation is not a valid recipe."""
-        first = self.recipe.seed
-        seeds = [{"seed": first + n} for n in range(self.repeats)] if self.mode == "train" else [{}]
-        variations = [{**values, **seed} for values in self.variations for seed in seeds]
-        repeats = 1 if self.mode == "train" else self.repeats
-        return plan_cells(self.recipe, variations, mode=self.mode, precision=precision, repeats=repeats, source=source)
-
-    def fixed(self, precision: str) -> dict[str, Any]:
-        """Returns what all cells share. A sweep can be resumed only by a plan that shares the same."""
-        settings = result_settings(self.recipe, precision)
-        shared = {name: value for name, value in settings.items() if name not in self.fields}
-        return {"fields": self.fields, "mode": self.mode, "repeats": self.repeats, "settings": shared}
 
 
 @dataclass(frozen=True)
@@ -89,74 +57,20 @@ class Sweep:
     summary: dict[str, Any]
 
 
-def sweep_name(command: str, plan: SweepPlan, precision: str) -> str:
-    """Returns the default name of a sweep's folder. The same command with the same plan gives the same name."""
-    variations = [dict(values) for values in plan.variations]
-    return f"{command}-{plan.recipe.name}-{fingerprint(plan.fixed(precision) | {'variations': variations})[:8]}"
-
-
-BATCH_FACTORS = (1 / 4, 1 / 2, 1, 2, 4)
-"""The multiples of the recipe's batch size that the preset `batch-size` compares."""
-
-
-def equal_time(recipe: Recipe, session: Session) -> list[dict[str, Any]]:
-    """Returns variations with batch sizes around the recipe's, each with as many epochs as take the same time.
-
-    Source: Smith's report, remark 4: batch sizes are to be compared at equal time. A resumed sweep keeps its first
-    measurement.
-    """
-    if (session.run.path / SWEEP_PLAN).is_file():
-        saved: list[dict[str, Any]] = session.run.read_json(SWEEP_PLAN)["variations"]
-        return saved
-    prepared = prepare(recipe, session)
-    session.report("Timing steps of each batch size.")
-    sizes = sizes_around(recipe.data.batch_size, BATCH_FACTORS, len(prepared.train.labels))
-    tried = [try_batch_size(recipe, prepared, size) for size in {*sizes, recipe.data.batch_size}]
-    speeds = {trial.batch_size: trial.images_per_second for trial in tried}
-    own = speeds[recipe.data.batch_size]
-    return [
-        {"data.batch_size": size} | of_length(recipe, epochs_in_equal_time(recipe.schedule.epochs, own, speed))
-        for size in sizes
-        if own and (speed := speeds[size])
-    ]
-
-
-def joined(plan: SweepPlan, run: RunDir, precision: str) -> SweepPlan:
-    """Adds the variations that the sweep in `run` already has, first, and saves the joined plan there.
-
-    `InputError` if the folder holds a sweep of other fields or with other settings.
-    """
-    fixed = plan.fixed(precision)
-    variations = list(plan.variations)
-    if (run.path / SWEEP_PLAN).is_file():
-        saved = run.read_json(SWEEP_PLAN)
-        _must_be_the_same(fixed, saved, run)
-        variations = saved["variations"] + [values for values in variations if values not in saved["variations"]]
-    run.write_json(SWEEP_PLAN, fixed | {"variations": variations})
-    return SweepPlan(plan.recipe, plan.mode, variations, plan.repeats)
-
-
-def _must_be_the_same(fixed: Mapping[str, Any], saved: Mapping[str, Any], run: RunDir) -> None:
-    differing = [name for name in ("fields", "mode", "repeats") if fixed[name] != saved[name]]
-    here, there = fixed["settings"], saved["settings"]
-    differing += [field for field in sorted({*here, *there}) if here.get(field) != there.get(field)]
-    if differing:
-        raise InputError(f"{run.path} holds another sweep: {', '.join(differing)} differ.", "Give another --name.")
-
-
-def sweep(plan: SweepPlan, session: Session, *, jobs: int = 1, source: str | None = None) -> Sweep:
+def sweep(
+    plan: SweepPlan, session: Session, *, jobs: int = 1, ray: RayOptions | None = None, source: str | None = None
+) -> Sweep:
     """Runs the cells of a plan that have not ended, `jobs` of them side by side, and reads them all.
 
-    A cell that fails is a row. `ranking.csv` has the means over seeds, `sweep.png` the curves of all cells. `source` is
-    what messages call the recipe. `InputError` where the folder holds another sweep.
+    With `ray`, they run on the Ray cluster that is connected. If another command runs the same sweep already, this one
+    joins it, and both return the same. A cell that fails is a row. `ranking.csv` has the means over seeds, `sweep.png`
+    the curves of all cells. `source` is what messages call the recipe. `InputError` where the folder holds another
+    sweep.
     """
-    run, source = session.run, source or plan.recipe.name
-    with run.alone(), run.recording():
-        if not plan.variations:
-            plan = replace(plan, variations=equal_time(plan.recipe, session))
-        plan = joined(plan, run, session.hardware.precision)
-        swept = _read(plan, run_plan(plan, session, jobs=jobs, source=source), session)
-        run.finish("finished", swept.summary)
+    with shared(session.run) as owner:
+        plan, cells = run_plan(plan, session, owner, jobs=jobs, ray=ray, source=source or plan.recipe.name)
+        swept = _read(plan, cells, session)
+        owner.finish(swept.summary)
     return swept
 
 
@@ -191,17 +105,40 @@ def _best(cells: Sequence[Cell], ranking: Sequence[Ranked]) -> Cell | None:
     return next(cell for cell in cells if ranking[0].values.items() <= cell.values.items())
 
 
-def run_plan(plan: SweepPlan, session: Session, *, jobs: int, source: str) -> list[Cell]:
-    """Runs the cells that have no result, and rewrites `sweep.csv` after each."""
-    cells = plan.cells(session.hardware.precision, source)
-    names = columns(cells, plan.mode)
+def run_plan(
+    plan: SweepPlan, session: Session, owner: Ownership, *, jobs: int = 1, ray: RayOptions | None = None, source: str
+) -> tuple[SweepPlan, list[Cell]]:
+    """Runs the cells that have no result, and rewrites `sweep.csv` after each.
+
+    Returns the plan and its cells when all are done and this command owns the sweep.
+    """
+    done: SweepPlan | None = None
+    while True:
+        plan = agreed(plan, session, owner)
+        if plan != done:  # the owner may have added values meanwhile
+            cells = plan.cells(session.hardware.precision, source)
+            run_cells(cells, session, jobs=jobs, ray=ray, after_each=_keeping_table(plan, cells, session.run, owner))
+            done = plan
+        elif owner.owns():
+            return plan, cells
+        else:
+            sleep(POLL_SECONDS)
+
+
+def _keeping_table(plan: SweepPlan, cells: Sequence[Cell], run: RunDir, owner: Ownership) -> Callable[[], None]:
+    """Returns a function that writes `sweep.csv` if this command owns the sweep and the table has changed."""
+    names, written = columns(cells, plan.mode), ""
 
     def keep() -> None:
-        rows = rows_of(cells, session.run, plan.mode)
-        session.run.write_text(SWEEP, to_csv(names, [[row[name] for name in names] for row in rows]))
+        nonlocal written
+        if owner.owns():
+            rows = rows_of(cells, run, plan.mode)
+            table = to_csv(names, [[row[name] for name in names] for row in rows])
+            if table != written:
+                run.write_text(SWEEP, table)
+                written = table
 
-    run_cells(cells, session, jobs=jobs, after_each=keep)
-    return cells
+    return keep
 
 
 def varying(cells: Sequence[Cell]) -> list[str]:

@@ -23,10 +23,12 @@ from onecycle_cli.analysis.tuning import (
     same_pace,
 )
 from onecycle_cli.errors import InputError, NoSuggestionError
-from onecycle_cli.experiments.cells import Mode, ended, fingerprint, plan_cells, row_of, run_cells
+from onecycle_cli.experiments.cell_runs import run_cells
+from onecycle_cli.experiments.cells import Cell, Mode, begin_attempt, fingerprint, is_done, plan_cells, row_of
 from onecycle_cli.experiments.own_code import own_code_settings
 from onecycle_cli.experiments.planning import of_length
 from onecycle_cli.experiments.range_test import RETRY_SEEDS, RETRY_STEPS, retry_length, tested_lrs
+from onecycle_cli.experiments.ray_cluster import RayOptions
 from onecycle_cli.experiments.session import Session
 from onecycle_cli.experiments.tune_plan import Measured, measured, plan_within
 from onecycle_cli.experiments.tune_report import TuneReport, told
@@ -61,25 +63,29 @@ def tune_name(recipe: Recipe, precision: str, budget: float) -> str:
     return f"tune-{recipe.name}-{fingerprint(settings | {'budget': budget})[:8]}"
 
 
-def tune(recipe: Recipe, session: Session, *, budget: float, source: str | None = None) -> Tuned:
+def tune(
+    recipe: Recipe, session: Session, *, budget: float, source: str | None = None, ray: RayOptions | None = None
+) -> Tuned:
     """Tunes a recipe within `budget` seconds, and writes `tuned.yaml` and a report of each decision.
 
     Each short run is a cell in its own folder, after a range test. A resumed tuning does not repeat finished cells.
     Runs with another batch size get as many epochs as take the same time. If the last range tests give no max_lr,
-    that of the best short run with the chosen values is taken, with low confidence. `source` is the name of the recipe
-    in messages.
+    that of the best short run with the chosen values is taken, with low confidence. With `ray`, the cells run on the
+    Ray cluster that is connected, those of a stage side by side. `source` is the name of the recipe in messages.
 
     `InputError` if the budget is too short, or if the recipe has several stages or several lrs. `NoSuggestionError` if
     there is no max_lr and no short run finished.
     """
     run = session.run
     with run.alone(), run.recording():
-        tuned = _tune(recipe, session, budget, source or recipe.name)
+        run.resume()
+        begin_attempt(run)
+        tuned = _tune(recipe, session, budget, source or recipe.name, ray)
         run.finish("finished", tuned.summary)
     return tuned
 
 
-def _tune(recipe: Recipe, session: Session, budget: float, source: str) -> Tuned:
+def _tune(recipe: Recipe, session: Session, budget: float, source: str, ray: RayOptions | None) -> Tuned:
     if recipe.fine_tune is not None or relative(recipe.schedule.max_lr) is not None:
         raise InputError(
             "tune looks for the settings of one cycle with one max_lr, and the recipe has fine_tune, or several lrs.",
@@ -88,7 +94,7 @@ def _tune(recipe: Recipe, session: Session, budget: float, source: str) -> Tuned
     recipe = with_values(recipe, {"schedule.max_lr": None})
     found = measured(recipe, session)
     plan = plan_within(budget, recipe, found)
-    bench = _Bench(recipe, session, source, budget, found, plan)
+    bench = _Bench(recipe, session, source, budget, found, plan, ray)
     now: Values = {
         BATCH_SIZE: recipe.data.batch_size,
         WEIGHT_DECAY: recipe.optimizer.weight_decay,
@@ -97,7 +103,7 @@ def _tune(recipe: Recipe, session: Session, budget: float, source: str) -> Tuned
     if recipe.schedule.cycles:
         now[BASE_MOMENTUM] = recipe.schedule.at_peak
     session.report(f"{NOISE_SEEDS} runs of {plan.epochs} epochs of the recipe as it is, for the noise between seeds.")
-    losses = [bench.trial(now, recipe.seed + n).valid_loss for n in range(NOISE_SEEDS)]
+    losses = [run.valid_loss for run in bench.trials([(now, recipe.seed + n) for n in range(NOISE_SEEDS)])]
     error = noise([loss for loss in losses if loss is not None])
     decisions: list[Decision] = []
     left_out = list(plan.left_out)
@@ -105,8 +111,8 @@ def _tune(recipe: Recipe, session: Session, budget: float, source: str) -> Tuned
         if not bench.has_time_for(stage):
             left_out.append(stage.name)
             continue
-        start = bench.trial(now, recipe.seed)
-        others = [bench.trial({**now, **values}, recipe.seed) for values in stage.values]
+        tried = [now, *({**now, **values} for values in stage.values)]
+        start, *others = bench.trials([(values, recipe.seed) for values in tried])
         decision = decided(stage, start, others, error)
         session.report(f"{stage.name}: {told(decision.chosen)}. {decision.reason}")
         decisions.append(decision)
@@ -163,10 +169,11 @@ class _Bench:
         budget: float,
         found: Measured,
         plan: TuningPlan,
+        ray: RayOptions | None,
     ) -> None:
-        self.recipe, self.session, self.source = recipe, session, source
+        self.recipe, self.session, self.source, self.ray = recipe, session, source, ray
         self.budget, self.found, self.plan = budget, found, plan
-        self.trials: list[TuningRun] = []
+        self.trials_made: list[TuningRun] = []
         self.range_tests: dict[int, dict[str, Any]] = {}
 
     def epochs(self, batch_size: int, epochs: int) -> int:
@@ -175,22 +182,35 @@ class _Bench:
             epochs, self.found.speeds[self.recipe.data.batch_size], self.found.speeds[batch_size]
         )
 
-    def trial(self, values: Values, seed: int) -> TuningRun:
-        """Trains a short run with these values and this seed."""
-        made = self._trial(values, seed)
-        self.trials.append(made)
+    def trials(self, tried: Sequence[tuple[Values, int]]) -> list[TuningRun]:
+        """Trains a short run for each pair of values and seed; on Ray, side by side."""
+        if self.ray is not None:
+            sizes = dict.fromkeys(values[BATCH_SIZE] for values, _ in tried)
+            self._run([self._cell({BATCH_SIZE: size}, "range", 1) for size in sizes])
+            runs = [self._short_run(values, seed) for values, seed in tried]
+            self._run([self._cell(run, "train", 1) for run in runs if run is not None])
+        made = [self._trial(values, seed) for values, seed in tried]
+        self.trials_made += made
         return made
 
     def _trial(self, values: Values, seed: int) -> TuningRun:
-        test = self._range_test_of(values[BATCH_SIZE])
-        if test["max_lr"] is None:
-            return TuningRun(values, None, problem=f"no max_lr: {_why(test)}")
-        max_lr = self._at_same_pace(test["max_lr"], values[BASE_MOMENTUM if BASE_MOMENTUM in values else MAX_MOMENTUM])
-        length = of_length(self.recipe, self.epochs(values[BATCH_SIZE], self.plan.epochs))
-        row = self._row({**values, **length, "schedule.max_lr": max_lr, "seed": seed}, "train", 1)
+        run = self._short_run(values, seed)
+        if run is None:
+            return TuningRun(values, None, problem=f"no max_lr: {_why(self._range_test_of(values[BATCH_SIZE]))}")
+        row = self._row(run, "train", 1)
+        max_lr = run["schedule.max_lr"]
         if row["status"] == "finished":
             return TuningRun(values, row["valid_loss"], max_lr)
         return TuningRun(values, None, max_lr, row["status"] if row.get("error") is None else _why(row))
+
+    def _short_run(self, values: Values, seed: int) -> Values | None:
+        """Returns the settings of a short run with these values; None if the range test gives it no max_lr."""
+        test = self._range_test_of(values[BATCH_SIZE])
+        if test["max_lr"] is None:
+            return None
+        max_lr = self._at_same_pace(test["max_lr"], values[BASE_MOMENTUM if BASE_MOMENTUM in values else MAX_MOMENTUM])
+        length = of_length(self.recipe, self.epochs(values[BATCH_SIZE], self.plan.epochs))
+        return {**values, **length, "schedule.max_lr": max_lr, "seed": seed}
 
     def _range_test_of(self, batch_size: int) -> dict[str, Any]:
         """Returns the range test that gives the short runs of a batch size their max_lr."""
@@ -215,7 +235,7 @@ class _Bench:
             reason = f"From range tests under these values: {row['reason']}"
             return _MaxLr(row["max_lr"], row["confidence"], ErrorBar.of(row), reason)
         why = f"The range tests under the chosen values gave no max_lr. {_why(row)}"
-        best = best_with(chosen, self.trials)
+        best = best_with(chosen, self.trials_made)
         if best is None or best.max_lr is None:
             return _MaxLr(None, "", None, why)
         source = "It is the max_lr of the short runs with these values, which ended at a validation loss of"
@@ -255,19 +275,22 @@ class _Bench:
 
     def _row(self, values: Values, mode: Mode, repeats: int) -> dict[str, Any]:
         """Returns the result of the cell with these values, and runs it first if needed."""
-        (cell,) = plan_cells(
-            self.recipe,
-            [values],
-            mode=mode,
-            precision=self.session.hardware.precision,
-            repeats=repeats,
-            source=self.source,
-        )
-        if ended(cell, self.session.run) is None:
-            run_cells([cell], self.session, jobs=1, after_each=lambda: None)
+        cell = self._cell(values, mode, repeats)
+        self._run([cell])
         row = row_of(cell, self.session.run)
         assert row is not None  # it has been run
         return {"max_lr": None} | row
+
+    def _cell(self, values: Values, mode: Mode, repeats: int) -> Cell:
+        precision = self.session.hardware.precision
+        (cell,) = plan_cells(self.recipe, [values], mode=mode, precision=precision, repeats=repeats, source=self.source)
+        return cell
+
+    def _run(self, cells: Sequence[Cell]) -> None:
+        """Runs the cells that are left to do, each once."""
+        left = {cell.name: cell for cell in cells if not is_done(cell, self.session.run)}
+        if left:
+            run_cells([*left.values()], self.session, ray=self.ray, after_each=lambda: None)
 
 
 def _why(row: Mapping[str, Any]) -> str:

@@ -5,9 +5,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from onecycle_cli.analysis.weight_decay import SweepRow, WeightDecayChoice, bisected, read_weight_decay
+from onecycle_cli.experiments.ownership import Ownership, shared
 from onecycle_cli.experiments.planning import decay_gain
+from onecycle_cli.experiments.ray_cluster import RayOptions
 from onecycle_cli.experiments.session import Session
-from onecycle_cli.experiments.sweep import Row, SweepPlan, columns, draw_curves, joined, rows_of, run_plan
+from onecycle_cli.experiments.sweep import Row, columns, draw_curves, rows_of, run_plan
+from onecycle_cli.experiments.sweep_plan import SweepPlan
 from onecycle_cli.recipe import Recipe, as_written
 from onecycle_cli.recipe.grid import folder_name
 
@@ -34,22 +37,31 @@ def variations_of(weight_decays: Sequence[float]) -> list[dict[str, float]]:
     return [{FIELD: value} for value in weight_decays]
 
 
-def sweep_wd(plan: SweepPlan, session: Session, *, source: str | None = None, refine: bool = False) -> WeightDecaySweep:
+def sweep_wd(
+    plan: SweepPlan,
+    session: Session,
+    *,
+    source: str | None = None,
+    refine: bool = False,
+    ray: RayOptions | None = None,
+) -> WeightDecaySweep:
     """Runs the range test for each weight decay of the plan, with the same initial weights and batches.
 
     Each range test has its own folder inside the run's folder, which also gets the table and a figure of all curves.
     With `refine`, the values half-way between the chosen one and its neighbours are tested too, and the choice is made
-    again. `source` is the name of the recipe in messages. `InputError` if the folder holds another sweep.
+    again. With `ray`, the tests run on the Ray cluster that is connected. If another command runs the same sweep
+    already, this one joins it. `source` is the name of the recipe in messages. `InputError` if the folder holds another
+    sweep.
     """
-    run = session.run
-    with run.alone(), run.recording():
-        plan = joined(plan, run, session.hardware.precision)
-        swept = _swept(plan, session, source or plan.recipe.name, refine)
-        run.finish("finished", swept.summary)
+    with shared(session.run) as owner:
+        swept = _swept(plan, session, owner, source or plan.recipe.name, refine, ray)
+        owner.finish(swept.summary)
     return swept
 
 
-def _swept(plan: SweepPlan, session: Session, source: str, refine: bool) -> WeightDecaySweep:
+def _swept(
+    plan: SweepPlan, session: Session, owner: Ownership, source: str, refine: bool, ray: RayOptions | None
+) -> WeightDecaySweep:
     def read() -> WeightDecayChoice:
         rows = rows_of(cells, session.run, plan.mode)
         found = read_weight_decay([_as_read(row) for row in rows], decay_gain(plan.recipe))
@@ -58,19 +70,18 @@ def _swept(plan: SweepPlan, session: Session, source: str, refine: bool) -> Weig
             return replace(found, reason="\n  ".join([found.reason, *reasons]))
         return found
 
-    cells = run_plan(plan, session, jobs=1, source=source)
+    asked = plan
+    plan, cells = run_plan(plan, session, owner, ray=ray, source=source)
     reading = read()
-    if refine and reading.chosen is not None:
+    refined_before = not owner.records and len(plan.variations) > len(asked.variations)
+    if refine and reading.chosen is not None and not refined_before:
         values = [cell.values[FIELD] for cell in cells]
         between = bisected(values, reading.chosen.weight_decay)
         if not between:
             session.report("There is no weight decay between the chosen one and its neighbours to refine it with.")
-        plan = joined(
-            SweepPlan(plan.recipe, plan.mode, variations_of(between), plan.repeats),
-            session.run,
-            session.hardware.precision,
-        )
-        cells = run_plan(plan, session, jobs=1, source=source)
+        owner.record()  # there is more to do than the owner before had, if there was one
+        refined = SweepPlan(plan.recipe, plan.mode, variations_of(between) or plan.variations, plan.repeats)
+        plan, cells = run_plan(refined, session, owner, ray=ray, source=source)
         reading = read()
     rows = rows_of(cells, session.run, plan.mode)
     chosen = next(

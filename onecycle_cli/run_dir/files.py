@@ -30,6 +30,8 @@ TUNED_RECIPE = "tuned.yaml"
 PER_CLASS = "per_class.csv"
 CONFUSION = "confusion_matrix.csv"
 CONFUSION_FIGURE = "confusion_matrix.png"
+CELL_LOCK = ".{cell}.lock"
+"""The lock file of a cell, in the folder of its sweep."""
 UNFINISHED = ".unfinished-"
 """The mark in the folder name of an interrupted sweep cell, kept beside the folder that replaced it."""
 

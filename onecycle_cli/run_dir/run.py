@@ -80,7 +80,7 @@ class RunDir:
             with FileLock(self.path / ".lock", blocking=False):
                 yield
         except Timeout:
-            raise InputError(f"Another process is using {self.path}.", "Wait for it, or give another --name.") from None
+            raise in_use(self) from None
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -189,6 +189,11 @@ class RunDir:
         if not isinstance(value, dict):
             raise InputError(f"{self.path / name} is damaged: it is not a JSON object.", "Run it again.")
         return {from_utf8(key): all_from_utf8(inner) for key, inner in value.items()}
+
+
+def in_use(run: RunDir) -> InputError:
+    """Returns the error that another process has the folder of a run."""
+    return InputError(f"Another process is using {run.path}.", "Wait for it, or give another --name.")
 
 
 def _begun(started: datetime) -> dict[str, Any]:

@@ -138,13 +138,17 @@ def test_a_sweep_in_which_nothing_finishes_exits_with_3(onecycle: Command, tiny_
     assert "; data.batch_size 6000 is larger than" in quiet.stderr
 
 
-def test_a_sweep_that_another_process_works_on_is_left_to_it(onecycle: Command, tiny_digits: list[str]) -> None:
-    words = ("sweep", *tiny_digits, "--param", "model.dropout=0,0.5", "--epochs", 1, "--name", "mine")
-    assert onecycle(*words).exit_code == 0
+def test_values_that_a_running_sweep_lacks_are_refused(onecycle: Command, tiny_digits: list[str]) -> None:
+    words = ("sweep", *tiny_digits, "--epochs", 1, "--name", "mine", "--param")
+    assert onecycle(*words, "model.dropout=0,0.5").exit_code == 0
+    before = Path("runs/mine/run.json").read_bytes()
     with RunDir(Path("runs/mine")).alone():
-        result = onecycle(*words)
-    assert result.exit_code == 2
-    assert "Another process is using runs/mine" in result.stderr
+        more = onecycle(*words, "model.dropout=0,0.5,0.7")
+        other = onecycle(*words, "model.width=0.5")
+    assert (more.exit_code, other.exit_code) == (2, 2)
+    assert "Another process is using runs/mine" in more.stderr
+    assert "runs/mine holds another sweep: fields" in other.stderr
+    assert Path("runs/mine/run.json").read_bytes() == before
 
 
 def test_the_batch_size_preset_compares_sizes_at_equal_time_each_with_its_own_max_lr(

@@ -6,16 +6,15 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pytest
 import torch
 from typer.testing import Result
 
-from onecycle_cli.errors import InputError
 from onecycle_cli.experiments.session import Session
-from onecycle_cli.experiments.sweep import Sweep, SweepPlan, joined, sweep, sweep_name
+from onecycle_cli.experiments.sweep import Sweep, sweep
+from onecycle_cli.experiments.sweep_plan import SweepPlan, joined
 from onecycle_cli.progress import Progress, silent
 from onecycle_cli.recipe import Recipe, to_yaml
 from onecycle_cli.run_dir.run import RunDir
@@ -137,38 +136,6 @@ def test_a_sweep_grows_by_the_values_that_it_has_not(new_run: Callable, tiny: Ti
     grown = swept(SweepPlan(recipe, "train", DECAYS[::-1], 1), run)
     assert [row["weight_decay"] for row in grown.rows] == [1e-3, 1e-4]
     assert RunDir(run.path / "weight_decay=1e-3,seed=0").facts["started"] == started
-
-
-@pytest.mark.parametrize(
-    ("changes", "says"),
-    [
-        ({"mode": "range"}, "mode"),
-        ({"variations": [{"model.width": 1.0}]}, "fields"),
-        ({"values": {"data.batch_size": 64}}, "data.batch_size differ"),
-        ({"values": {"seed": 3}}, "seed differ"),
-    ],
-)
-def test_another_sweep_under_the_same_name_is_refused(
-    new_run: Callable, tiny: Tiny, changes: dict[str, Any], says: str
-) -> None:
-    run = new_run()
-    joined(SweepPlan(tiny(), "train", DECAYS, 1), run, "float32")
-    other = SweepPlan(tiny(changes.get("values")), changes.get("mode", "train"), changes.get("variations", DECAYS), 1)
-    with pytest.raises(InputError, match=f"holds another sweep: .*{says}"):
-        joined(other, run, "float32")
-
-
-def test_the_same_command_finds_the_same_folder_and_another_one_does_not(tiny: Tiny) -> None:
-    plan = SweepPlan(tiny(), "train", DECAYS, 1)
-    name = sweep_name("sweep", plan, "float32")
-    assert name.startswith("sweep-digits-")
-    assert sweep_name("sweep", SweepPlan(tiny(), "train", DECAYS, 1), "float32") == name
-    others = [
-        SweepPlan(tiny(), "train", DECAYS, 2),
-        SweepPlan(tiny(), "train", DECAYS[:1], 1),
-        SweepPlan(tiny({"seed": 1}), "train", DECAYS, 1),
-    ]
-    assert name not in {sweep_name("sweep", other, "float32") for other in others}
 
 
 def test_values_that_are_no_numbers_are_in_the_table_as_in_a_recipe(new_run: Callable, tiny: Tiny) -> None:

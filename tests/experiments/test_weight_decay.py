@@ -9,7 +9,7 @@ import torch
 
 from onecycle_cli.experiments.range_test import find_lr
 from onecycle_cli.experiments.session import Session
-from onecycle_cli.experiments.sweep import joined
+from onecycle_cli.experiments.sweep_plan import joined
 from onecycle_cli.experiments.weight_decay import WeightDecaySweep, sweep_wd, value_folder, weight_decay_plan
 from onecycle_cli.progress import silent
 from onecycle_cli.recipe import Recipe, load, to_yaml

@@ -1,0 +1,148 @@
+"""Work on the cells of a sweep: each is a run in its own folder. A finished cell is never run again, others resume.
+
+All state of a cell is in its folder, and a lock of its own lets one process at a time work there. So neither an
+interrupt nor the number of workers changes a result.
+"""
+
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from itertools import count
+
+from onecycle_cli.analysis.lr_range import turn_of
+from onecycle_cli.data.images import Source
+from onecycle_cli.errors import InputError, OnecycleError
+from onecycle_cli.experiments.cells import ATTEMPT, Cell, is_done
+from onecycle_cli.experiments.checkpoints import Checkpoint, newest_checkpoint
+from onecycle_cli.experiments.own_code import keep_code
+from onecycle_cli.experiments.prepared_recipe import PreparedRecipe, describe, is_same_network, prepare
+from onecycle_cli.experiments.range_test import range_test
+from onecycle_cli.experiments.session import Session
+from onecycle_cli.experiments.training import train_with
+from onecycle_cli.progress import silent
+from onecycle_cli.recipe import Recipe, load, to_yaml
+from onecycle_cli.run_dir.facts import this_process
+from onecycle_cli.run_dir.files import CELL_LOCK, RECIPE, RUN, TRACEBACK, UNFINISHED
+from onecycle_cli.run_dir.run import RunDir
+
+
+@contextmanager
+def locked(cell: Cell, sweep: RunDir) -> Iterator[bool]:
+    """Locks a cell against all other processes, without waiting; yields False if one of them works on it.
+
+    The operating system frees the lock when its process dies.
+    """
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(sweep.path / CELL_LOCK.format(cell=cell.name), blocking=False)
+    try:
+        lock.acquire()
+    except Timeout:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        lock.release()
+
+
+def is_free(cell: Cell, sweep: RunDir) -> bool:
+    """Whether a cell is left to run, and no process works on it now."""
+    if is_done(cell, sweep):
+        return False
+    with locked(cell, sweep) as free:
+        return free
+
+
+def cell_folder(cell: Cell, sweep: RunDir) -> RunDir:
+    """Returns the cell's folder if it has a checkpoint; else renames the old folder, if any, and makes a new one.
+
+    The caller has the cell's lock.
+    """
+    path = sweep.path / cell.name
+    if _checkpoint(cell, RunDir(path)) is not None:
+        RunDir(path).resume()
+        RunDir(path).update(**{ATTEMPT: sweep.facts.get(ATTEMPT)})
+        return RunDir(path)
+    if path.exists():
+        free = next(n for n in count(1) if not path.with_name(f"{path.name}{UNFINISHED}{n}").exists())
+        path.rename(path.with_name(f"{path.name}{UNFINISHED}{free}"))
+    run = sweep.inner(cell.name, to_yaml(cell.recipe))
+    run.update(cell=cell.key, seed=cell.recipe.seed, **this_process())
+    return run
+
+
+def record_failure(cell: Cell, sweep: RunDir, error: str) -> None:
+    """Records that a cell failed outside of its own process. The caller has the cell's lock."""
+    run = RunDir(sweep.path / cell.name)
+    begun = (run.path / RUN).is_file() and run.facts.get("cell") == cell.key
+    (run if begun else cell_folder(cell, sweep)).update(
+        status="failed", error=error, **{ATTEMPT: sweep.facts.get(ATTEMPT)}
+    )
+
+
+def _checkpoint(cell: Cell, run: RunDir) -> Checkpoint | None:
+    """Returns the checkpoint that the cell can continue from, or None."""
+    if cell.mode == "train" and (run.path / RUN).is_file():
+        with suppress(InputError):  # a damaged cell starts again
+            if run.facts.get("cell") == cell.key:
+                return newest_checkpoint(run, silent)
+    return None
+
+
+class Bench:
+    """Runs cells one after another. Data and network are prepared again only if a cell needs others."""
+
+    def __init__(self) -> None:
+        self._prepared: PreparedRecipe | None = None
+        self._recipe: Recipe | None = None
+
+    def take(self, cell: Cell, session: Session, source: Source | None = None, **facts: object) -> bool:
+        """Runs a cell of the sweep in the session's folder to its end; False if another process has the cell.
+
+        `source` has the images, if they are read already. `facts` are added to the `run.json` of the cell.
+        """
+        sweep = session.run
+        with locked(cell, sweep) as free:
+            if free and not is_done(cell, sweep):
+                run = cell_folder(cell, sweep)
+                run.update(**facts)
+                self.run(cell, session.at(run), source)
+            return free
+
+    def run(self, cell: Cell, session: Session, source: Source | None = None) -> None:
+        """Runs a cell in its own folder to its end. Its error is kept there; an error of the disk is raised.
+
+        `source` has the images, if they are read already.
+        """
+        try:
+            with session.run.recording():
+                self._run(cell, session, source)
+        except OSError:
+            raise  # a full disk would fail every later cell too
+        except Exception as error:
+            self._prepared = None  # frees its memory, which may have been the problem
+            if not isinstance(error, OnecycleError):
+                session.run.write_text(TRACEBACK, traceback.format_exc())
+            session.report(f"{cell.name} failed: {getattr(error, 'what', None) or error or type(error).__name__}")
+
+    def _run(self, cell: Cell, session: Session, source: Source | None) -> None:
+        run = session.run
+        checkpoint = _checkpoint(cell, run)
+        recipe = (
+            cell.recipe if checkpoint is None else load(run.path / RECIPE)
+        )  # this one has the max_lr that was found
+        if self._prepared is None or self._recipe is None or not is_same_network(self._recipe, recipe):
+            self._prepared = None  # frees its memory first
+            self._prepared = prepare(recipe, session, source)
+        else:
+            keep_code(recipe, run)
+            describe(self._prepared, run)
+        self._recipe = recipe
+        if cell.mode == "train":
+            train_with(recipe, self._prepared, session, checkpoint=checkpoint)
+            return
+        test = range_test(recipe, self._prepared, session, repeats=cell.repeats)
+        turn = turn_of(test.curves)
+        curve = {name: getattr(turn, name) if turn else None for name in ("argmin_lr", "onset_lr", "reach_lr")}
+        run.finish("finished", vars(test.suggestion) | curve | {"stop_lr": test.stop_lr})
