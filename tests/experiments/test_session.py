@@ -8,6 +8,7 @@ import pytest
 from onecycle_cli.errors import InputError
 from onecycle_cli.experiments.session import continued_run, hardware_of, new_run
 from onecycle_cli.recipe import Recipe, load
+from onecycle_cli.training.hardware import Hardware
 
 Tiny = Callable[..., Recipe]
 
@@ -42,6 +43,18 @@ def test_the_same_command_continues_its_run_and_another_one_is_refused(tiny: Tin
     assert again.run.facts["status"] == "finished"  # another command may have it in use
     with pytest.raises(InputError, match="A run named 'a' already exists"):
         continued_run("tune", tiny(), name="a")
+
+
+def test_a_command_that_is_started_twice_at_once_has_one_run(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    def meanwhile(recipe: Recipe) -> Hardware:
+        monkeypatch.undo()
+        new_run("sweep", recipe, name="a")  # by the other process, after this one saw that there is none
+        return hardware_of(recipe)
+
+    monkeypatch.setattr("onecycle_cli.experiments.session.hardware_of", meanwhile)
+    found = continued_run("sweep", tiny(), runs_dir=Path.cwd() / "runs", name="a")
+    assert found.run.path.name == "a"
+    assert [path.name for path in found.run.path.parent.iterdir()] == ["a"]
 
 
 def test_a_note_is_told_and_kept_once(tiny: Tiny) -> None:
