@@ -124,3 +124,27 @@ def _kill_rank(rank: int, process: "subprocess.Popen[str]", table: Path) -> None
             if found:
                 found[0].send_signal(signal.SIGKILL)
                 return
+
+
+def test_a_weight_decay_sweep_runs_on_ranks_and_goes_on(
+    commanded: Callable[..., list[Outcome]], onecycle: Command, tiny_digits: list[str]
+) -> None:
+    """The second command finds the cells of the first, which one process has run, and runs the others."""
+    words = ["sweep-wd", *tiny_digits, "--set", "runtime.sync_batch_norm=true", "--name", "s"]
+    alone = onecycle(*words, "--weight-decays", "1e-2")
+    assert alone.exit_code in (0, 4)
+    first, second = commanded(*words, "--weight-decays", "1e-2,1e-3,1e-4", "--json")
+    assert first[0] in (0, 4)
+    assert second[1:] == ("", "")
+    table = pd.read_csv("runs/s/sweep.csv")
+    assert table.weight_decay.tolist() == [1e-2, 1e-3, 1e-4]
+    assert "1 of 3 cells were run before." in first[2]
+    curve = pd.read_csv("runs/s/weight_decay=1e-3/lr_range.csv").train_loss
+    assert curve[0] == pytest.approx(pd.read_csv("runs/s/weight_decay=1e-2/lr_range.csv").train_loss[0], abs=1e-5)
+
+
+def test_a_cell_that_fails_on_ranks_is_a_row(commanded: Callable[..., list[Outcome]], tiny_digits: list[str]) -> None:
+    first, second = commanded("sweep-wd", *tiny_digits, "--set", "data.batch_size=3", "--name", "s", "--quiet")
+    assert first[0] == 4
+    assert second == (0, "", "")
+    assert set(pd.read_csv("runs/s/sweep.csv").status) == {"failed"}

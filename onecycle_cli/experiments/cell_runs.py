@@ -53,3 +53,13 @@ def _in_turn(cells: Sequence[Cell], session: Session, after_each: Callable[[], N
             session.report(f"Cell {1 + cells.index(cell)} of {len(cells)}: {cell.name}")
             bench.take(cell, session)
         after_each()
+
+
+def follow_cells(session: Session) -> None:
+    """Computes, with the first of several ranks, the cells that it runs; returns when that one calls `end_following`."""
+    Bench().follow(session)
+
+
+def end_following(session: Session) -> None:
+    """Tells the other ranks, if there are any, that no cell is left."""
+    session.ranks.from_first(lambda: None)

@@ -7,7 +7,10 @@ interrupt nor the number of workers changes a result.
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from itertools import count
+from pathlib import Path
+from typing import Any
 
 from onecycle_cli.analysis.lr_range import turn_of
 from onecycle_cli.data.images import Source
@@ -24,6 +27,7 @@ from onecycle_cli.recipe import Recipe, load, to_yaml
 from onecycle_cli.run_dir.facts import this_process
 from onecycle_cli.run_dir.files import CELL_LOCK, RECIPE, RUN, TRACEBACK, UNFINISHED
 from onecycle_cli.run_dir.run import RunDir
+from onecycle_cli.run_dir.unwritten import UnwrittenRun
 
 
 @contextmanager
@@ -90,6 +94,21 @@ def _checkpoint(cell: Cell, run: RunDir) -> Checkpoint | None:
     return None
 
 
+@dataclass(frozen=True)
+class _SharedWork:
+    """What the first rank tells the others of the cell that it begins: with its recipe and checkpoint, and its run."""
+
+    cell: Cell
+    recipe: Recipe
+    checkpoint: Checkpoint | None
+    path: Path
+    facts: dict[str, Any]
+
+
+def _never() -> _SharedWork | None:
+    raise AssertionError("only the first rank says what comes next")
+
+
 class Bench:
     """Runs cells one after another. Data and network are prepared again only if a cell needs others."""
 
@@ -127,11 +146,25 @@ class Bench:
             session.report(f"{cell.name} failed: {getattr(error, 'what', None) or error or type(error).__name__}")
 
     def _run(self, cell: Cell, session: Session, source: Source | None) -> None:
-        run = session.run
-        checkpoint = _checkpoint(cell, run)
+        checkpoint = _checkpoint(cell, session.run)
         recipe = (
-            cell.recipe if checkpoint is None else load(run.path / RECIPE)
+            cell.recipe if checkpoint is None else load(session.run.path / RECIPE)
         )  # this one has the max_lr that was found
+        if session.ranks.several:
+            session.ranks.from_first(lambda: _SharedWork(cell, recipe, checkpoint, session.run.path, session.run.facts))
+        self._work(cell, recipe, checkpoint, session, source)
+
+    def follow(self, session: Session) -> None:
+        """Does the work of a rank other than the first: computes with it each cell that it runs, until it has ended."""
+        while (shared := session.ranks.from_first(_never)) is not None:
+            with suppress(OnecycleError):  # it came to the first rank too, which records it and goes on
+                run = UnwrittenRun(shared.path, shared.facts)
+                self._work(shared.cell, shared.recipe, shared.checkpoint, session.at(run), None)
+
+    def _work(
+        self, cell: Cell, recipe: Recipe, checkpoint: Checkpoint | None, session: Session, source: Source | None
+    ) -> None:
+        run = session.run
         if self._prepared is None or self._recipe is None or not is_same_network(self._recipe, recipe):
             self._prepared = None  # frees its memory first
             self._prepared = prepare(recipe, session, source)

@@ -1,7 +1,7 @@
 """The session of a run: its folder, its hardware, and the receiver of its progress. Imports no torch by itself."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -91,27 +91,39 @@ def new_run(
     device does not, or where its network is code of the user that `code` does not trust.
     """
     _must_be_one_run(command, ranks)
+    hardware = _hardware_of_ranks(recipe, code, ranks)
+    return session_of_ranks(
+        lambda: _created(command, recipe, hardware, ranks, runs_dir, name, facts), hardware, report, code, ranks
+    )
 
-    def hardware_here() -> "Hardware":
+
+def _hardware_of_ranks(recipe: Recipe, code: "OwnCode | None", ranks: Ranks) -> "Hardware":
+    def here() -> "Hardware":
         must_be_trusted(recipe, code)
         return hardware_of(recipe, ranks)
 
-    hardware = ranks.together(hardware_here)
-    facts = facts | {"command_line": command_line(sys.argv[1:]), "seed": recipe.seed} | hardware_facts(hardware)
-    if ranks.several:
-        facts |= {"ranks": ranks.count}
+    return ranks.together(here)
 
-    def made() -> RunDir:
-        return RunDir.create(
-            Path(runs_dir),
-            command=command,
-            recipe_name=recipe.name,
-            recipe_yaml=to_yaml(recipe),
-            facts=facts,
-            name=name,
-        )
 
-    return session_of_ranks(made, hardware, report, code, ranks)
+def _created(
+    command: str,
+    recipe: Recipe,
+    hardware: "Hardware",
+    ranks: Ranks,
+    runs_dir: str | Path,
+    name: str | None,
+    facts: Mapping[str, Any],
+) -> RunDir:
+    """Makes the folder of a new run."""
+    own = {"command_line": command_line(sys.argv[1:]), "seed": recipe.seed} | hardware_facts(hardware)
+    return RunDir.create(
+        Path(runs_dir),
+        command=command,
+        recipe_name=recipe.name,
+        recipe_yaml=to_yaml(recipe),
+        facts={**facts, **own, **({"ranks": ranks.count} if ranks.several else {})},
+        name=name,
+    )
 
 
 def _must_be_one_run(command: str, ranks: Ranks) -> None:
@@ -150,22 +162,27 @@ def continued_run(
     name: str,
     report: Report = silent,
     code: "OwnCode | None" = None,
+    ranks: Ranks = ALONE,
 ) -> Session:
     """The run of `command` that is in the folder `name` already; a new run where there is none.
 
     The run is not marked as running again: another command may be working on it.
     """
-    _must_be_one_run(command, ALONE)
-    must_be_trusted(recipe, code)
-    run = RunDir(Path(runs_dir) / name)
+    _must_be_one_run(command, ranks)
+    hardware = _hardware_of_ranks(recipe, code, ranks)
 
-    def is_there() -> bool:
-        return (run.path / RUN).is_file() and run.facts["command"] == command
+    def found() -> RunDir:
+        run = RunDir(Path(runs_dir) / name)
 
-    if not is_there():
-        try:
-            return new_run(command, recipe, runs_dir=runs_dir, name=name, report=report, code=code)
-        except InputError:
-            if not is_there():  # else the same command was started twice, and the other one was first
-                raise
-    return Session(run, hardware_of(recipe), report, code)
+        def is_there() -> bool:
+            return (run.path / RUN).is_file() and run.facts["command"] == command
+
+        if not is_there():
+            try:
+                return _created(command, recipe, hardware, ranks, runs_dir, name, {})
+            except InputError:
+                if not is_there():  # else the same command was started twice, and the other one was first
+                    raise
+        return run
+
+    return session_of_ranks(found, hardware, report, code, ranks)

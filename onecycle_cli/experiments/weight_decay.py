@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from onecycle_cli.analysis.weight_decay import SweepRow, WeightDecayChoice, bisected, read_weight_decay
+from onecycle_cli.experiments.cell_runs import end_following
 from onecycle_cli.experiments.ownership import Ownership, shared
 from onecycle_cli.experiments.planning import decay_gain
 from onecycle_cli.experiments.ray_cluster import RayOptions
@@ -52,10 +53,13 @@ def sweep_wd(
     again. With `ray`, the tests run on the Ray cluster that is connected. If another command runs the same sweep
     already, this one joins it. `source` is the name of the recipe in messages. `InputError` if the folder holds another
     sweep.
+
+    Several ranks compute each test together: the first one calls this, and the others `follow_cells`.
     """
     with shared(session.run) as owner:
         swept = _swept(plan, session, owner, source or plan.recipe.name, refine, ray)
         owner.finish(swept.summary)
+    end_following(session)
     return swept
 
 
