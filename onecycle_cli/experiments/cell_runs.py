@@ -56,7 +56,7 @@ def _in_turn(cells: Sequence[Cell], session: Session, after_each: Callable[[], N
 
 
 def follow_cells(session: Session) -> None:
-    """Computes, with the first of several ranks, the cells that it runs; returns when that one calls `end_following`."""
+    """Computes the cells that the first of several ranks runs, with it; returns when it calls `end_following`."""
     Bench().follow(session)
 
 

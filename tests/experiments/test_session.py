@@ -7,8 +7,7 @@ import pytest
 
 from onecycle_cli.errors import InputError
 from onecycle_cli.experiments.session import continued_run, hardware_of, new_run
-from onecycle_cli.recipe import Recipe, load
-from onecycle_cli.training.hardware import Hardware
+from onecycle_cli.recipe import Recipe, load, to_yaml
 
 Tiny = Callable[..., Recipe]
 
@@ -46,12 +45,12 @@ def test_the_same_command_continues_its_run_and_another_one_is_refused(tiny: Tin
 
 
 def test_a_command_that_is_started_twice_at_once_has_one_run(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
-    def meanwhile(recipe: Recipe) -> Hardware:
+    def meanwhile(recipe: Recipe) -> str:
         monkeypatch.undo()
         new_run("sweep", recipe, name="a")  # by the other process, after this one saw that there is none
-        return hardware_of(recipe)
+        return to_yaml(recipe)
 
-    monkeypatch.setattr("onecycle_cli.experiments.session.hardware_of", meanwhile)
+    monkeypatch.setattr("onecycle_cli.experiments.session.to_yaml", meanwhile)
     found = continued_run("sweep", tiny(), runs_dir=Path.cwd() / "runs", name="a")
     assert found.run.path.name == "a"
     assert [path.name for path in found.run.path.parent.iterdir()] == ["a"]
