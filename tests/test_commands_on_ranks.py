@@ -140,7 +140,7 @@ def test_a_weight_decay_sweep_runs_on_ranks_and_goes_on(
     assert table.weight_decay.tolist() == [1e-2, 1e-3, 1e-4]
     assert "1 of 3 cells were run before." in first[2]
     curve = pd.read_csv("runs/s/weight_decay=1e-3/lr_range.csv").train_loss
-    assert curve[0] == pytest.approx(pd.read_csv("runs/s/weight_decay=1e-2/lr_range.csv").train_loss[0], abs=1e-5)
+    assert curve[0] == pytest.approx(pd.read_csv("runs/s/weight_decay=0.01/lr_range.csv").train_loss[0], abs=1e-5)
 
 
 def test_a_cell_that_fails_on_ranks_is_a_row(commanded: Callable[..., list[Outcome]], tiny_digits: list[str]) -> None:

@@ -12,7 +12,8 @@ import pytest
 from typer.testing import Result
 
 PAGE = (Path(__file__).parent.parent / "docs" / "cluster.md").read_text()
-BATCH, ARRAY, SWEEP_LOOP, TRAIN_LOOP = re.findall(r"^```sh\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+SLURM = PAGE[PAGE.index("\n## SLURM\n") :]
+BATCH, ARRAY, SWEEP_LOOP, TRAIN_LOOP = re.findall(r"^```sh\n(.*?)^```", SLURM, re.MULTILINE | re.DOTALL)
 
 SRUN_THAT_SIGNALS = """
 "$@" &
