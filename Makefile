@@ -39,7 +39,7 @@ coverage: .venv/installed-dev  ## the share of lines that the tests run, and tho
 chaos: .venv/installed  ## kill trainings at random moments, let them go on, compare their ends: some minutes
 	$(BIN)/python tests/chaos.py
 
-cluster: .venv/installed-dev  ## kill workers, nodes and the command of a sweep on Ray, compare its end: some minutes
+cluster: .venv/installed-dev  ## kill workers, nodes and ranks of sweeps on Ray and of trainings, compare their ends: a quarter of an hour
 	$(BIN)/python tests/cluster.py
 
 fuzz: .venv/installed-dev  ## the properties among the tests, with 5,000 new examples each

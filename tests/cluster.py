@@ -1,11 +1,15 @@
-"""Kills what a sweep on several machines consists of, at random moments, and compares its end with an undisturbed one.
+"""Kills what runs on several machines or processes, at random moments, and compares its end with an undisturbed one.
 
-    python tests/cluster.py [ray [CELLS]]
+    python tests/cluster.py [ray [CELLS] | ranks [TRAININGS]]
 
 Ray: a sweep of CELLS cells (40) on three Ray nodes on this machine, one of them without the sweep's folder where the
 system can hide it. Workers, a node and the command itself are killed by SIGKILL at random moments; a new node replaces
 the one that was killed, and the same command starts again. Then every cell must have its result once, and tables,
 losses and weights must be those of a serial sweep, byte by byte.
+
+Ranks: TRAININGS (20) of two ranks each, started by torchrun or by --processes. One rank of each is killed by SIGKILL at
+a random moment; what has started it starts it again, and it must come to the tables and weights of an undisturbed
+training of two ranks, byte by byte.
 """
 
 import os
@@ -233,7 +237,84 @@ def compare(serial: Path, disturbed: Path, cells: int) -> None:
             assert (serial / name / file).read_bytes() == (disturbed / name / file).read_bytes(), f"{name}/{file}"
 
 
-HALVES = {"ray": (ray_half, CELLS)}
+TRAININGS = 20
+KINDS = {
+    "plain": ["--max-lr", "0.1", "--set", "runtime.save_best=true"],
+    "averaged": ["--max-lr", "0.1", "--set", "runtime.ema=0.99", "--set", "model.dropout=0.2"],
+    "adamw": ["--max-lr", "0.003", "--set", "optimizer.name=adamw", "--set", "data.accumulate=2"],
+    "synchronized": ["--max-lr", "0.1", "--set", "runtime.sync_batch_norm=true", "--set", "augmentation.mixup=0.2"],
+    "auto": ["--max-lr", "auto", "--set", "runtime.sync_batch_norm=true", "--set", "find_lr.num_steps=100"],
+}
+"""Trainings of several kinds; the last one begins with a range test."""
+
+TORCHRUN = ["-m", "torch.distributed.run", "--nproc-per-node=2", "--max-restarts=3"]
+WAYS = {
+    "--processes": (["-m", "onecycle_cli"], ["--processes", "2"]),
+    "torchrun": ([*TORCHRUN, "--standalone", "-m", "onecycle_cli"], []),
+    "torchrun with an endpoint": (
+        [*TORCHRUN, "--rdzv-backend=c10d", "--rdzv-endpoint=ENDPOINT", "-m", "onecycle_cli"],
+        [],
+    ),
+}
+
+
+def ranks_command(runs: Path, kind: str, way: str, name: str) -> list[str]:
+    """The command of a training of two ranks."""
+    before, after = WAYS[way]
+    settings = [f"--set={field}={value}" for field, value in SETTINGS.items() if field != "schedule.max_lr"]
+    words = ["train", "digits", *settings, *KINDS[kind], "--runs-dir", str(runs), "--name", name, "--quiet"]
+    endpoint = f"127.0.0.1:{free_port()}"
+    return [sys.executable, *(word.replace("ENDPOINT", endpoint) for word in before), *words, *after]
+
+
+def ranks_of(launcher: subprocess.Popen[bytes]) -> list[psutil.Process]:
+    """The ranks that a launcher has started and that still run."""
+    try:
+        return [one for one in psutil.Process(launcher.pid).children() if one.status() != psutil.STATUS_ZOMBIE]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def ranks_half(folder: Path, trainings: int = TRAININGS) -> str:
+    """Kills a rank of each training; returns what was counted. `AssertionError` where an end differs."""
+    runs, draw, lengths = folder / "runs", random.Random(trainings), {}
+    for kind in KINDS:
+        began = time.monotonic()
+        subprocess.run(ranks_command(runs, kind, "--processes", kind), check=True, stdout=subprocess.DEVNULL)
+        lengths[kind] = time.monotonic() - began
+    kills: Counter[str] = Counter()
+    for number in range(trainings):
+        kind, way = list(KINDS)[number % len(KINDS)], list(WAYS)[number % len(WAYS)]
+        name, moment = f"{kind}-{number}", draw.uniform(0.1, 0.95) * lengths[kind]
+        with (folder / f"{name}.log").open("wb") as log:
+            launcher = subprocess.Popen(ranks_command(runs, kind, way, name), stdout=log, stderr=log)
+        time.sleep(moment)
+        steps = rows_of(runs / name / "steps.csv")
+        if alive := ranks_of(launcher):
+            draw.choice(alive).kill()
+            kills["before the first step" if not steps else "in a step"] += 1
+        code = launcher.wait(LIMIT_SECONDS)
+        assert code == 0, f"{name}, {way}: {code}\n{(folder / f'{name}.log').read_text()}"
+        compare_trainings(runs / kind, runs / name)
+        print(f"{number + 1} of {trainings}: {kind}, {way}, killed after {steps} steps", file=sys.stderr, flush=True)
+    told = ", ".join(f"{count} {what}" for what, count in sorted(kills.items()))
+    return (
+        f"Ranks: {trainings} trainings of two ranks, {len(KINDS)} kinds, started in {len(WAYS)} ways. Killed: {told}. "
+        "Every training has the tables and weights of its undisturbed twin."
+    )
+
+
+def compare_trainings(alone: Path, disturbed: Path) -> None:
+    """Compares two trainings byte by byte, without their times."""
+    for name in ("steps.csv", "model.safetensors", "recipe.yaml", *(path.name for path in alone.glob("best.*"))):
+        assert (alone / name).read_bytes() == (disturbed / name).read_bytes(), f"{disturbed.name}/{name} differs"
+    one, other = (
+        [line.split(",")[:-2] for line in (run / "epochs.csv").read_text().splitlines()] for run in (alone, disturbed)
+    )
+    assert one == other, f"{disturbed.name}/epochs.csv differs"
+
+
+HALVES = {"ray": (ray_half, CELLS), "ranks": (ranks_half, TRAININGS)}
 """What `make cluster` runs: each half with the number of its cells or trainings."""
 
 
