@@ -1,7 +1,7 @@
 """The network of one of several ranks, whose gradients are averaged over all of them in each backward pass."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
@@ -41,11 +41,19 @@ class GradientSync:
         with self._parallel.no_sync() if wanted and self._parallel is not None else nullcontext():
             yield
 
-    @torch.no_grad()
+    def take_weights_of_first(self) -> None:
+        """Copies the parameters and buffers of rank 0 to all ranks: code of the user may draw other ones on each."""
+        self._take_of_first(self._model.parameters())
+        self.take_statistics_of_first()
+
     def take_statistics_of_first(self) -> None:
         """Copies the buffers of rank 0, such as norm statistics, to all ranks."""
-        for buffer in self._model.buffers():
-            distributed.broadcast(buffer, 0)
+        self._take_of_first(self._model.buffers())
+
+    @torch.no_grad()
+    def _take_of_first(self, tensors: Iterable[Tensor]) -> None:
+        for tensor in tensors:
+            distributed.broadcast(tensor, 0)
 
     def _batch_norm(self) -> AbstractContextManager[object]:
         return SynchronizedBatchNorm() if self._synchronize_batch_norm else nullcontext()

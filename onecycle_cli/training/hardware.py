@@ -89,6 +89,8 @@ def configure_process(hardware: Hardware, *, deterministic: bool) -> None:
     if hardware.device.type == "cpu":
         _keep_freed_memory()
     if hardware.device.type == "cuda":
+        if hardware.device.index is not None:
+            torch.cuda.set_device(hardware.device)  # else each of several ranks takes some memory of the first GPU too
         torch.set_float32_matmul_precision("high")  # TF32, which is the default for convolutions
         # torch reads this once per process, at the first matrix product. A later run in this process may need it.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")

@@ -149,6 +149,8 @@ class Trainer:
         """
         self.batches = batches
         self.model.load_state_dict(weights)
+        if self._sync:
+            self._sync.take_weights_of_first()
         self.optimizer.reset(weight_decay)
 
     def release(self) -> None:

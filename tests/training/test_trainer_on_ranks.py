@@ -129,6 +129,21 @@ def test_ranks_that_go_on_have_the_bits_of_those_that_were_not_stopped(on_ranks:
     assert on_ranks(3, stopped_and_not) == [[], [], []]
 
 
+def test_a_training_starts_from_the_weights_of_the_first_rank(on_ranks: OnRanks) -> None:
+    """A function of the user may draw its weights from anywhere."""
+
+    def started() -> Any:
+        with joined() as ranks:
+            one, _ = trainer(ranks)
+            drawn = {name: tensor + ranks.rank for name, tensor in network().state_dict().items()}
+            one.reset(drawn, 1e-4, one.batches)
+            return {name: tensor.numpy() for name, tensor in one.model.state_dict().items()}
+
+    expected = {name: tensor.numpy() for name, tensor in network().state_dict().items()}
+    for weights in on_ranks(2, started):
+        assert all((weights[name] == tensor).all() for name, tensor in expected.items())
+
+
 def test_few_images_are_scored_by_every_rank(on_ranks: OnRanks) -> None:
     def score() -> Any:
         with joined() as ranks:
