@@ -39,7 +39,7 @@ NOISE = "1 process, weights x (1 + 1e-8 noise)"
 def main() -> None:
     """Answers all three questions."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--lrs", default="0.001,0.01,0.1", help="the max_lr of the loss traces")
+    parser.add_argument("--lrs", default="0.001,0.01,0.1", help="the max_lr of the loss traces; empty: none")
     parser.add_argument("--seeds", type=int, default=3)
     words, options = words_and_options()
     asked = parser.parse_args(words)
@@ -51,7 +51,8 @@ def main() -> None:
         "options": " ".join(options),
     }
     with tempfile.TemporaryDirectory() as folder:
-        for answer in (*traces(asked.lrs.split(","), options, folder), *trainings(asked.seeds, options, folder)):
+        lrs = asked.lrs.split(",") if asked.lrs else []
+        for answer in (*traces(lrs, options, folder), *trainings(asked.seeds, options, folder)):
             append("ranks", machine | answer)
             print(answer, file=sys.stderr)
 
