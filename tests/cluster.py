@@ -7,9 +7,9 @@ system can hide it. Workers, a node and the command itself are killed by SIGKILL
 the one that was killed, and the same command starts again. Then every cell must have its result once, and tables,
 losses and weights must be those of a serial sweep, byte by byte.
 
-Ranks: TRAININGS (20) of two ranks each, started by torchrun or by --processes. One rank of each is killed by SIGKILL at
-a random moment; what has started it starts it again, and it must come to the tables and weights of an undisturbed
-training of two ranks, byte by byte.
+Ranks: TRAININGS (20) of two ranks each, started by torchrun or by --processes. One rank of each is killed by SIGKILL,
+at a random row of its table or at a random moment. What has started it starts it again, and it must come to the tables
+and weights of an undisturbed training of two ranks, byte by byte.
 """
 
 import os
@@ -286,9 +286,14 @@ def ranks_half(folder: Path, trainings: int = TRAININGS) -> str:
     for number in range(trainings):
         kind, way = list(KINDS)[number % len(KINDS)], list(WAYS)[number % len(WAYS)]
         name, moment = f"{kind}-{number}", draw.uniform(0.1, 0.95) * lengths[kind]
+        row = draw.randrange(1, rows_of(runs / kind / "steps.csv") - 5)
         with (folder / f"{name}.log").open("wb") as log:
             launcher = subprocess.Popen(ranks_command(runs, kind, way, name), stdout=log, stderr=log)
-        time.sleep(moment)
+        if number % 3:  # most of the time is that of the start, so most kills wait for a step
+            while launcher.poll() is None and rows_of(runs / name / "steps.csv") < row:
+                time.sleep(0.002)
+        else:
+            time.sleep(moment)
         steps = rows_of(runs / name / "steps.csv")
         if alive := ranks_of(launcher):
             draw.choice(alive).kill()
