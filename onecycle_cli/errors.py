@@ -7,6 +7,7 @@ no UTF-8 file can hold. So the files of a run write a byte like 0xff as `\xff`. 
 the start of a byte is written as `\x5c`. All other text is unchanged.
 """
 
+import errno
 import re
 import signal
 from typing import Any
@@ -109,6 +110,37 @@ def is_out_of_memory(error: Exception) -> bool:
     return isinstance(error, MemoryError) or (
         isinstance(error, RuntimeError) and any(phrase in str(error) for phrase in phrases)
     )
+
+
+MACHINE_ERRORS = {
+    errno.ENOSPC: "Free some space",
+    errno.EDQUOT: "Free some space",
+    errno.EFBIG: "Raise the limit on file sizes",
+    errno.EACCES: "Choose another folder, or change its permissions",
+    errno.EPERM: "Choose another folder, or change its permissions",
+    errno.ENOENT: "Put it back: it was there before",
+    errno.ENOTDIR: "Choose another folder: a part of this path is a file",
+    errno.EEXIST: "Choose another folder: this is a file",
+    errno.ENAMETOOLONG: "Choose a shorter name",
+    errno.EIO: "Look after the disk or the network drive",
+    errno.EROFS: "Choose another folder: this one cannot be written to",
+    errno.EMFILE: "Raise the limit on open files (ulimit -n)",
+    errno.ENOMEM: "Free some memory",
+}
+"""How to fix an error of the operating system, by its number."""
+
+
+def machine_error(error: Exception) -> MachineError | None:
+    """Returns an error of the disk, permissions or memory as a `MachineError`; None for other errors."""
+    if isinstance(error, OSError) and error.errno in MACHINE_ERRORS:
+        where = f": {error.filename}" if error.filename else ""
+        return MachineError(f"{error.strerror}{where}.", f"{MACHINE_ERRORS[error.errno]}, then start again.")
+    if is_out_of_memory(error):
+        return MachineError(
+            f"Out of memory: {str(error).splitlines()[0] if str(error) else 'no more to be had'}",
+            "Free some memory, or use a smaller --batch-size, data.image_size or network.",
+        )
+    return None
 
 
 def to_utf8(text: str) -> str:

@@ -148,3 +148,43 @@ def test_a_cell_that_fails_on_ranks_is_a_row(commanded: Callable[..., list[Outco
     assert first[0] == 4
     assert second == (0, "", "")
     assert set(pd.read_csv("runs/s/sweep.csv").status) == {"failed"}
+
+
+OWN = """
+import torch
+from torch import nn
+
+class Fails(nn.Module):
+    def __init__(self, channels, classes):
+        super().__init__()
+        self.head = nn.Linear(64 * channels, classes)
+
+    def forward(self, images):
+        if {where}:
+            raise ValueError("not today")
+        return self.head(images.flatten(1))
+
+def network(classes, channels):
+    return Fails(channels, classes)
+"""
+
+
+@pytest.mark.parametrize(
+    ("where", "said"),
+    [
+        ("len(images) > 2 and torch.distributed.get_rank() == 1", "error: Rank 1 on"),
+        ("torch.distributed.get_rank() == 1", "Rank 1 on"),
+    ],
+)
+def test_an_error_of_one_rank_in_a_sweep_is_told_with_its_rank(
+    commanded: Callable[..., list[Outcome]], where: str, said: str
+) -> None:
+    """In a step it ends the command, since the other ranks wait in theirs; before, it is the row of the cell."""
+    Path("own.py").write_text(OWN.replace("{where}", where))
+    values = {"model": "{source: module, function: own.py:network}", "data.batch_size": 128, "find_lr.num_steps": 20}
+    settings = [f"--set={field}={value}" for field, value in values.items()]
+    outcomes = commanded("sweep-wd", "digits", *settings, "--weight-decays", "1e-2,1e-3", "--trust-code")
+    told = "".join(err for _, _, err in outcomes)
+    assert said in told
+    assert "not today" in told
+    assert outcomes[0][0] != 0

@@ -167,20 +167,25 @@ def starts_ranks(processes: int | None) -> bool:
 
 
 @contextmanager
-def on_ranks(processes: int | None) -> "Iterator[Ranks]":
+def on_ranks(processes: int | None, *, goes_on: bool = False) -> "Iterator[Ranks]":
     """Runs the block on every rank of the group that torchrun, or `--processes`, has started this process in.
 
     Without a group, `--processes` starts this command again as the ranks of one, and exits with the group's exit code.
+    If one of them is killed, they start again if the command then `goes_on` with what it has done.
     Enter it before torch is imported.
     """
+    from onecycle_cli.run_dir.facts import command_line
     from onecycle_cli.training.joining import joined
 
     if processes is not None and starts_ranks(processes):
         from onecycle_cli.cli.console import show_note
-        from onecycle_cli.training.launching import launch
+        from onecycle_cli.training.launching import MOST_STARTS, launch
 
-        raise typer.Exit(launch([sys.executable, *sys.orig_argv[1:]], processes, show_note))
+        starts = MOST_STARTS if goes_on else 1
+        raise typer.Exit(launch([sys.executable, *sys.orig_argv[1:]], processes, show_note, most_starts=starts))
     with joined() as ranks:
+        if ranks.several:
+            ranks.must_agree({"command line": command_line(sys.argv[1:])})
         if processes is not None and processes != ranks.count:
             raise InputError(
                 f"--processes {processes}, but this command was started as {ranks.count} processes.",

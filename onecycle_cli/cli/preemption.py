@@ -38,7 +38,12 @@ def preemptible(command: Callable[..., None]) -> Callable[..., None]:
 
     def replaced(*, deadline: str | None, requeue: bool, **given: Any) -> None:
         if starts_ranks(given.get("processes")):  # each of them ends in time, and the first one asks for another start
-            command(**given, **({} if same_command else {"launch": None}))
+            try:
+                command(**given, **({} if same_command else {"launch": None}))
+            except Terminated as end:
+                if requeue and end.number in REQUEUED:
+                    end.exit_code = TRY_AGAIN
+                raise
             return
         with _ended_in_time(deadline, requeue=requeue, same_command=same_command) as launch:
             command(**given, **({} if same_command else {"launch": launch}))

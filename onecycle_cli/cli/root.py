@@ -1,6 +1,5 @@
 """The root of the command line: it turns every end of a command into a message and an exit code."""
 
-import errno
 import signal
 import sys
 from collections.abc import Iterator
@@ -11,26 +10,10 @@ import typer
 from typer.core import TyperGroup
 
 from onecycle_cli.cli.streams import never_refuse_text
-from onecycle_cli.errors import MachineError, OnecycleError, Terminated, ToldElsewhere, is_out_of_memory, printable
+from onecycle_cli.errors import OnecycleError, Terminated, ToldElsewhere, machine_error, printable
 from onecycle_cli.training.signals import ENDING, Ending
 
 INTERRUPTED = 130
-
-MACHINE_ERRORS = {
-    errno.ENOSPC: "Free some space",
-    errno.EDQUOT: "Free some space",
-    errno.EFBIG: "Raise the limit on file sizes",
-    errno.EACCES: "Choose another folder, or change its permissions",
-    errno.EPERM: "Choose another folder, or change its permissions",
-    errno.ENOENT: "Put it back: it was there before",
-    errno.ENOTDIR: "Choose another folder: a part of this path is a file",
-    errno.EEXIST: "Choose another folder: this is a file",
-    errno.ENAMETOOLONG: "Choose a shorter name",
-    errno.EIO: "Look after the disk or the network drive",
-    errno.EROFS: "Choose another folder: this one cannot be written to",
-    errno.EMFILE: "Raise the limit on open files (ulimit -n)",
-    errno.ENOMEM: "Free some memory",
-}
 
 
 class Root(TyperGroup):
@@ -64,7 +47,7 @@ def ends() -> Iterator[None]:
         print(what, *_notes(end), sep="\n", file=sys.stderr)
         raise typer.Exit(end.exit_code) from None
     except Exception as error:
-        machine = _of_the_machine(error)
+        machine = machine_error(error)
         if machine is None:
             raise
         raise _told(machine, error) from None
@@ -91,19 +74,6 @@ def _told(error: OnecycleError, end: Exception) -> typer.Exit:
     for text in _notes(end):
         show_note(text)
     return typer.Exit(error.exit_code)
-
-
-def _of_the_machine(error: Exception) -> MachineError | None:
-    """Returns an error of the disk, permissions or memory as a `MachineError`; None for other errors."""
-    if isinstance(error, OSError) and error.errno in MACHINE_ERRORS:
-        where = f": {error.filename}" if error.filename else ""
-        return MachineError(f"{error.strerror}{where}.", f"{MACHINE_ERRORS[error.errno]}, then start again.")
-    if is_out_of_memory(error):
-        return MachineError(
-            f"Out of memory: {str(error).splitlines()[0] if str(error) else 'no more to be had'}",
-            "Free some memory, or use a smaller --batch-size, data.image_size or network.",
-        )
-    return None
 
 
 def _print_version(wanted: bool) -> None:

@@ -68,7 +68,7 @@ def sweep_wd(
 
     The same command resumes an interrupted sweep. Exits with 4 if no curve can be read.
     """
-    with on_ranks(processes) as ranks:
+    with on_ranks(processes, goes_on=True) as ranks:
         from onecycle_cli.cli.console import Display, show_pairs
         from onecycle_cli.errors import InputError, NoSuggestionError
         from onecycle_cli.experiments import weight_decay

@@ -88,7 +88,7 @@ def train(
     --resume, and ends with the same weights and tables as an undisturbed one. A job of SLURM with --requeue resumes its
     run by itself.
     """
-    with on_ranks(processes) as ranks:
+    with on_ranks(processes, goes_on=True) as ranks:
         from onecycle_cli.cli.console import Display
         from onecycle_cli.errors import InputError
         from onecycle_cli.experiments import training

@@ -182,7 +182,7 @@ class TrainBatches:
         own = self.share.of(images)
         if self.transforms.mixing is None or self.share.ranks == 1:
             return own
-        positions = torch.arange(images, device=self.device)[own]
+        positions = torch.arange(images)[own]
         return torch.stack([(positions - 1) % images, positions], dim=1).flatten()
 
     def _epoch(self, epoch: int) -> tuple[Tensor, Draws]:

@@ -33,9 +33,10 @@ def run_in_processes(cells: Sequence[Cell], session: Session, jobs: int, after_e
     spawn = multiprocessing.get_context("spawn")
     threads = max(1, torch.get_num_threads() // jobs)
     running: dict[int, tuple[Cell, SpawnProcess]] = {}
-    begun = 0
+    begun, left = 0, list(cells)
     try:
-        while left := [cell for cell in cells if not is_done(cell, sweep)]:
+        # A cell that is done stays so: only those that are left are looked at again.
+        while left := [cell for cell in left if not is_done(cell, sweep)]:
             busy = [cell.name for cell, _ in running.values()]
             for cell in left:
                 if len(running) < jobs and cell.name not in busy and is_free(cell, sweep):
@@ -47,12 +48,14 @@ def run_in_processes(cells: Sequence[Cell], session: Session, jobs: int, after_e
                     running[process.sentinel] = (cell, process)
                     begun += 1
                     report(f"Cell {begun} of {max(begun, len(cells))} begins: {cell.name}")
-            for sentinel in wait(list(running), POLL_SECONDS):
+            ended = wait(list(running), POLL_SECONDS)
+            for sentinel in ended:
                 assert isinstance(sentinel, int)
                 cell, process = running.pop(sentinel)
                 process.join()
                 _told_end(cell, sweep, process.exitcode, report)
-            after_each()
+            if ended or not running:
+                after_each()
     finally:
         for _, process in running.values():
             process.terminate()

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from time import sleep
 
 from onecycle_cli.experiments.cell_processes import POLL_SECONDS, run_in_processes
-from onecycle_cli.experiments.cell_work import Bench, is_free
+from onecycle_cli.experiments.cell_work import WAITING, Bench, is_free
 from onecycle_cli.experiments.cells import ATTEMPT, Cell, begin_attempt, is_done
 from onecycle_cli.experiments.ray_cluster import RayOptions
 from onecycle_cli.experiments.session import Session
@@ -44,10 +44,11 @@ def run_cells(
 
 
 def _in_turn(cells: Sequence[Cell], session: Session, after_each: Callable[[], None]) -> None:
-    bench, sweep = Bench(), session.run
-    while left := [cell for cell in cells if not is_done(cell, sweep)]:
+    bench, sweep, left = Bench(), session.run, list(cells)
+    while left := [cell for cell in left if not is_done(cell, sweep)]:
         cell = next((cell for cell in left if is_free(cell, sweep)), None)
         if cell is None:
+            session.ranks.from_first(lambda: WAITING)
             sleep(POLL_SECONDS)
         else:
             session.report(f"Cell {1 + cells.index(cell)} of {len(cells)}: {cell.name}")

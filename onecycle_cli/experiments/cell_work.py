@@ -14,7 +14,7 @@ from typing import Any
 
 from onecycle_cli.analysis.lr_range import turn_of
 from onecycle_cli.data.images import Source
-from onecycle_cli.errors import InputError, OnecycleError
+from onecycle_cli.errors import InputError, OnecycleError, ToldElsewhere
 from onecycle_cli.experiments.cells import ATTEMPT, Cell, is_done
 from onecycle_cli.experiments.checkpoints import Checkpoint, newest_checkpoint
 from onecycle_cli.experiments.own_code import keep_code
@@ -105,7 +105,11 @@ class _SharedWork:
     facts: dict[str, Any]
 
 
-def _never() -> _SharedWork | None:
+WAITING = "waiting"
+"""What the first rank tells the others while another command runs the last cells."""
+
+
+def _never() -> _SharedWork | str | None:
     raise AssertionError("only the first rank says what comes next")
 
 
@@ -140,6 +144,8 @@ class Bench:
         except OSError:
             raise  # a full disk would fail every later cell too
         except Exception as error:
+            if session.ranks.several and not getattr(error, "is_of_group", False):
+                raise  # the other ranks do not know of it, and cannot go on with the next cell
             self._prepared = None  # frees its memory, which may have been the problem
             if not isinstance(error, OnecycleError):
                 session.run.write_text(TRACEBACK, traceback.format_exc())
@@ -151,15 +157,36 @@ class Bench:
             cell.recipe if checkpoint is None else load(session.run.path / RECIPE)
         )  # this one has the max_lr that was found
         if session.ranks.several:
-            session.ranks.from_first(lambda: _SharedWork(cell, recipe, checkpoint, session.run.path, session.run.facts))
-        self._work(cell, recipe, checkpoint, session, source)
+            run = session.run
+            session.ranks.from_first(lambda: _SharedWork(cell, recipe, checkpoint, run.path, run.facts))
+            self._work_together(cell, recipe, checkpoint, session)
+        else:
+            self._work(cell, recipe, checkpoint, session, source)
 
     def follow(self, session: Session) -> None:
         """Does the work of a rank other than the first: computes with it each cell that it runs, until it has ended."""
         while (shared := session.ranks.from_first(_never)) is not None:
-            with suppress(OnecycleError):  # it came to the first rank too, which records it and goes on
-                run = UnwrittenRun(shared.path, shared.facts)
-                self._work(shared.cell, shared.recipe, shared.checkpoint, session.at(run), None)
+            if isinstance(shared, str):
+                continue
+            run = UnwrittenRun(shared.path, shared.facts)
+            try:
+                self._work_together(shared.cell, shared.recipe, shared.checkpoint, session.at(run))
+            except OnecycleError as error:
+                if not error.is_of_group:
+                    raise
+                self._prepared = None  # as on the first rank, which records the error and goes on
+
+    def _work_together(self, cell: Cell, recipe: Recipe, checkpoint: Checkpoint | None, session: Session) -> None:
+        """Works on a cell on one of several ranks. An error that all of them know of becomes the same one on each."""
+        try:
+            self._work(cell, recipe, checkpoint, session, None)
+        except OnecycleError as error:
+            if not (error.is_of_group or isinstance(error, ToldElsewhere)):
+                raise
+            told = session.ranks.all(None if isinstance(error, ToldElsewhere) else (error.what, error.fix))
+            first = InputError(*next(one for one in told if one is not None))
+            first.is_of_group = True
+            raise first from error
 
     def _work(
         self, cell: Cell, recipe: Recipe, checkpoint: Checkpoint | None, session: Session, source: Source | None

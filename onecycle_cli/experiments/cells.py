@@ -73,13 +73,6 @@ def fingerprint(settings: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def ended(cell: Cell, sweep: RunDir) -> RunDir | None:
-    """Returns the run of the cell if it has a result, else None."""
-    facts = _facts(cell, sweep)
-    has_result = facts is not None and facts.get("cell") == cell.key and facts["status"] in ENDED
-    return RunDir(sweep.path / cell.name) if has_result else None
-
-
 def is_done(cell: Cell, sweep: RunDir) -> bool:
     """Whether nothing is left to do for a cell: it has a result, or it failed in the current attempt of the sweep.
 

@@ -9,6 +9,7 @@ import torch
 from torch.nn import functional as F
 
 from onecycle_cli.analysis.class_balance import TOP_5_CLASSES, Answers
+from onecycle_cli.data.batches import Share
 from onecycle_cli.data.folder_listing import list_class_folder
 from onecycle_cli.data.images import ImageData, contents_of
 from onecycle_cli.errors import InputError
@@ -64,10 +65,7 @@ def _evaluate(model: Classifier, trained: RunDir, recipe: Recipe, folder: Path |
     known = None if kept is None else trained_on(kept, contents_of(pixels.numpy()))
     if known:
         session.note(f"The model was trained on {known:,} of these {len(labels):,} images.")
-    own = pixels[session.ranks.rank :: session.ranks.count]
-    likely = model.to(session.hardware.device).probabilities(own, session.hardware)
-    if session.ranks.several:
-        likely = torch.stack(session.ranks.merged(list(likely)))
+    likely = _probabilities(model.to(session.hardware.device), pixels, session)
     answers = likely.argmax(1)
     classes = len(model.classes)
     counts = torch.bincount(labels * classes + answers, minlength=classes**2).view(classes, classes).tolist()
@@ -93,6 +91,19 @@ def _evaluate(model: Classifier, trained: RunDir, recipe: Recipe, folder: Path |
     title = f"{recipe.name}: {summary['accuracy']:.2%} of {len(labels):,} images"
     _write(model, counts, per_class, session, title)
     return Evaluation(per_class, summary)
+
+
+def _probabilities(model: Classifier, pixels: torch.Tensor, session: Session) -> torch.Tensor:
+    """Returns the probability of each class for each image, (images, classes). Several ranks share the work."""
+    ranks, images = session.ranks, len(pixels)
+    share = Share(ranks.rank, ranks.count)
+    own = model.probabilities(pixels[share.of(images)], session.hardware)
+    if not (ranks.several and share.is_divided(images)):
+        return own
+    whole = own.new_empty((images, own.shape[1]))
+    for rank, part in enumerate(ranks.all(own.numpy())):
+        whole[Share(rank, ranks.count).of(images)] = torch.from_numpy(part)
+    return whole
 
 
 def _images_in(folder: Path, model: Classifier, session: Session) -> tuple[str, torch.Tensor, torch.Tensor]:

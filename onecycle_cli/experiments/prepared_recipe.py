@@ -1,7 +1,6 @@
 """A recipe prepared for experiments: its images on the device, and newly initialized models, optimizers and batches."""
 
 import hashlib
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,7 +14,7 @@ from onecycle_cli.data.batches import FixedBatches, Normalization, TrainBatches,
 from onecycle_cli.data.decoded_cache import expect_random_reads
 from onecycle_cli.data.images import ImageData, Source, Split
 from onecycle_cli.experiments.initial_weights import InitialWeights, load_initial_weights
-from onecycle_cli.experiments.own_code import keep_code
+from onecycle_cli.experiments.own_code import keep_code, own_code_settings
 from onecycle_cli.experiments.recipe_images import class_counts, image_counts, interpolation_of, open_recipe_data
 from onecycle_cli.experiments.session import Session
 from onecycle_cli.experiments.train_batches import train_batches
@@ -23,7 +22,7 @@ from onecycle_cli.experiments.trainers import initial_model, new_trainer, traine
 from onecycle_cli.models import NO_CODE, OwnCode, layer_groups, network_arguments
 from onecycle_cli.models.weights import Header
 from onecycle_cli.progress import Progress, Report
-from onecycle_cli.recipe import Recipe, last_stage, relative
+from onecycle_cli.recipe import Recipe, last_stage, relative, result_settings
 from onecycle_cli.run_dir.run import RunDir
 from onecycle_cli.training.hardware import Hardware, configure_process
 from onecycle_cli.training.ranks import ALONE, Ranks
@@ -125,10 +124,13 @@ def _must_agree(prepared: PreparedRecipe, recipe: Recipe, session: Session) -> N
         f"set of {name} images": f"{len(split):,} with hash {_hash(split.contents.tobytes(), split.labels.tobytes())}"
         for name, split in data.splits.items()
     }
-    settings = recipe.model_dump(mode="json", exclude={"runtime": True, "data": {"path"}}) | {"classes": data.classes}
+    settings = result_settings(recipe, session.hardware.precision) | own_code_settings(recipe)
+    for section in ("find_lr", "runtime"):
+        settings |= {f"{section}.{name}": value for name, value in getattr(recipe, section).model_dump().items()}
+    apart = ("data.path", "model.init", "runtime.device", "runtime.checkpoint_seconds")  # of each machine
     versions = f"onecycle {__version__}, torch {torch.__version__}"
-    facts = {"version": versions, "precision": session.hardware.precision, **images}
-    session.ranks.must_agree(facts | {"recipe": _hash(json.dumps(settings).encode())})
+    facts = {"version": versions, **{name: value for name, value in settings.items() if name not in apart}}
+    session.ranks.must_agree(facts | images | {"list of classes": ", ".join(data.classes)})
 
 
 def _hash(*parts: bytes) -> str:

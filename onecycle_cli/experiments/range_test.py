@@ -126,7 +126,8 @@ def range_test(
     if budget is not None and suggestion.max_lr is not None:
         cycles = short_cycles(recipe, suggestion, prepared, session, budget=budget)
         if cycles:
-            suggestion = verified(suggestion, cycles, div_factor=recipe.schedule.start_divisor)
+            found, divisor = suggestion, recipe.schedule.start_divisor
+            suggestion = session.ranks.from_first(lambda: verified(found, cycles, div_factor=divisor))
         _keep(suggestion, recipe, prepared, session.run)
     result = RangeTestResult(tests, suggestion, recipe.find_lr.stop_factor)
     _draw(recipe, result, session)

@@ -53,7 +53,7 @@ def resumption(
     recipe = load(run.path / RECIPE)
     hardware = resolve_hardware(recipe.runtime.device, facts["precision"], ranks)
     checkpoint = newest_checkpoint(run, report)
-    notes = _other_machine(facts, hardware) + _other_ranks(facts, ranks)
+    notes = _other_ranks(facts, ranks) or _other_machine(facts, hardware)
     if checkpoint is None:
         notes.append("There is no checkpoint yet: it begins again.")
     else:
@@ -165,7 +165,7 @@ def _other_ranks(facts: Mapping[str, Any], ranks: Ranks) -> list[str]:
     if before == ranks.count:
         return []
     return [
-        f"It goes on with {ranks.count} processes, after {before}. Batches, draws and schedule are the same; the last "
+        f"The number of processes is {ranks.count}, was {before}. Batches, draws and schedule are the same; the last "
         "digits differ, and without runtime.sync_batch_norm the statistics of batch norm do."
     ]
 

@@ -1,11 +1,12 @@
 """Trains with the 1cycle policy: from the first step or a checkpoint, to weights and summary."""
 
 import math
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 from time import perf_counter
-from typing import Any, NoReturn
+from typing import Any
 
 from torch import nn
 
@@ -145,44 +146,46 @@ class _Loop:
         Returns the last position and the score at the end; None if the loss was not finite.
         """
         score = None
-        steps = self._until_interrupted(self.updates.since(position.step))
+        steps = self.updates.since(position.step)
         first, last = 1 + self.recipe.schedule.start_epoch, self.recipe.schedule.epochs
         for number in range(first + len(position.epochs), last + 1):
-            left = number * self.prepared.train.steps_per_epoch - position.step
-            for after in self._steps(position, islice(steps, left), seen):
-                position = after
-                if self._is_interrupted():
-                    self._end_here(position)
-                if self.checkpoints.due:
-                    self._keep(position)
-            if self._is_interrupted():  # it came after the last check, so there are no further steps
-                self._end_here(position)
+            end = number * self.prepared.train.steps_per_epoch
+            while position.step < end and (not seen or math.isfinite(seen[-1].train_loss)):
+                until = self._until_interrupted(islice(steps, end - position.step))
+                for after in self._steps(position, until, seen):
+                    position = after
+                    if self.checkpoints.due:
+                        self._keep(position)
+                self._end_if_interrupted(position)
             if not math.isfinite(seen[-1].train_loss):
                 return position, None
             position, score = self._scored(position, number, seen[-1])
-        if self._is_interrupted():
-            self._end_here(position)
+        self._end_if_interrupted(position)
         self._keep(position)
         # A run that resumes from a checkpoint at its very end has no score yet.
         return position, score or self._score()
 
     def _until_interrupted(self, steps: Iterator[Step]) -> Iterator[Step]:
-        """Yields the steps, up to the one in which an interrupt comes. Several ranks agree on the end of a block."""
+        """Yields the steps, up to the one in which an interrupt comes to any rank."""
         for step in steps:
             yield step
-            if self.held.came and not self.session.ranks.several:
+            if self.session.ranks.largest(self.held.number):
                 return
 
-    def _is_interrupted(self) -> bool:
-        """Whether an interrupt came, to this rank or to another one."""
-        return self.session.ranks.any(self.held.came)
-
-    def _end_here(self, position: Position) -> NoReturn:
-        """Writes a checkpoint, waits until every rank is here, and raises the interrupt."""
+    def _end_if_interrupted(self, position: Position) -> None:
+        """Writes a checkpoint if an interrupt came to any rank, waits until every rank is here, and raises it."""
+        ranks = self.session.ranks
+        number = ranks.largest(self.held.number)
+        if not number:
+            return
         self._keep(position)
-        self.session.ranks.wait()
-        self.held.let_go()
-        raise Terminated  # the interrupt came to another rank
+        ranks.wait()
+        if not ranks.several:
+            self.held.let_go()
+        elif number == signal.SIGINT:
+            raise KeyboardInterrupt
+        else:
+            raise Terminated(number)
 
     def _steps(self, position: Position, steps: Iterator[Step], seen: list[LoggedStep]) -> Iterator[Position]:
         """Takes the remaining steps of an epoch, and yields the position after each block of them."""

@@ -56,7 +56,10 @@ def short_cycles(
     done: list[VerificationCycle] = []
 
     def planned() -> list[PlannedCycle]:
-        return next_cycles(suggestion, done, total_steps=whole, budget=budget, fewest_steps=fewest)
+        # Of rank 0 alone, as the suggestion is.
+        return session.ranks.from_first(
+            lambda: next_cycles(suggestion, done, total_steps=whole, budget=budget, fewest_steps=fewest)
+        )
 
     if not planned():
         session.note(

@@ -1,6 +1,5 @@
 """The network of one of several ranks, whose gradients are averaged over all of them in each backward pass."""
 
-import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
@@ -25,21 +24,24 @@ class GradientSync:
 
     def __call__(self, images: Tensor) -> Tensor:
         """Returns the logits of images; all ranks must call it."""
-        if self._parallel is None:
-            # Here and not earlier: the parameters that are trained are known only now. With find_unused_parameters a
-            # step may leave parameters out. And the order in which gradients are added stays that of the first step,
-            # so that a resumed training adds them in the order of one that was not stopped.
-            self._parallel = DistributedDataParallel(self._model, find_unused_parameters=True)
-        with self._batch_norm(), warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "find_unused_parameters=True was specified")
-            logits: Tensor = call_network(self._parallel, images)
+        with self._batch_norm():
+            logits: Tensor = call_network(self._network(), images)
         return logits
 
     @contextmanager
     def deferred(self, wanted: bool) -> Iterator[None]:
         """With `wanted`, gradients of the block stay on their rank, and are averaged with those of the next pass."""
-        with self._parallel.no_sync() if wanted and self._parallel is not None else nullcontext():
+        with self._network().no_sync() if wanted else nullcontext():
             yield
+
+    def _network(self) -> DistributedDataParallel:
+        """Returns the network with its hooks, made at the first step: then it is known which parameters are trained."""
+        if self._parallel is None:
+            # With find_unused_parameters a step may leave parameters out. And the order in which gradients are added
+            # stays that of the first step, so that a resumed training adds them in the order of one that was not
+            # stopped.
+            self._parallel = DistributedDataParallel(self._model, find_unused_parameters=True)
+        return self._parallel
 
     def take_weights_of_first(self) -> None:
         """Copies the parameters and buffers of rank 0 to all ranks: code of the user may draw other ones on each."""

@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import re
 import signal
 import threading
 from collections.abc import Iterator
@@ -11,9 +10,9 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import TYPE_CHECKING
 
-from onecycle_cli.errors import MachineError, OnecycleError, Terminated, ToldElsewhere, is_out_of_memory
+from onecycle_cli.errors import MachineError, OnecycleError, Terminated, ToldElsewhere, machine_error
 from onecycle_cli.training.process_group import TIMEOUT, first_line, form_group, processes_here, timeout_seconds
-from onecycle_cli.training.ranks import ALONE, Ranks, name_ranks
+from onecycle_cli.training.ranks import ALONE, Ranks, is_lost_rank, name_ranks
 
 if TYPE_CHECKING:
     from torch.distributed.distributed_c10d import Store
@@ -30,7 +29,12 @@ def joined() -> Iterator[Ranks]:
     if processes_here() == 1:
         yield ALONE
         return
-    ranks, store = form_group()
+    try:
+        ranks, store = form_group()
+    except (KeyboardInterrupt, Terminated) as end:
+        if os.environ["RANK"] == "0":
+            raise
+        raise ToldElsewhere(getattr(end, "exit_code", 130)) from None
     from torch import distributed
 
     if "TORCHELASTIC_RUN_ID" in os.environ:
@@ -38,9 +42,9 @@ def joined() -> Iterator[Ranks]:
     try:
         with nullcontext() if ranks.first else _without_a_screen():
             yield ranks
-    except (KeyboardInterrupt, Terminated, OnecycleError, RuntimeError) as end:
+    except (KeyboardInterrupt, Terminated, Exception) as end:
         own = _own_end(end, ranks, store)
-        tells = own is end and isinstance(own, OnecycleError) and not isinstance(own, ToldElsewhere)
+        tells = isinstance(own, OnecycleError) and not isinstance(own, ToldElsewhere)
         if not (ranks.first or tells):
             _linger()
         if own is end:
@@ -74,6 +78,13 @@ def _own_end(end: BaseException, ranks: Ranks, store: "Store") -> BaseException:
             return end
         case KeyboardInterrupt() | Terminated():
             return end if ranks.first else ToldElsewhere(getattr(end, "exit_code", 130))
+        case RuntimeError() if is_lost_rank(end):
+            if not ranks.first or _is_told(store):
+                return ToldElsewhere(MachineError.exit_code)
+            return MachineError(
+                f"Rank 0 of {ranks.count} lost another rank: it ended, or did not answer in {timeout_seconds():g} s.",
+                f"Look for a message of that rank. {TIMEOUT} sets the seconds to wait. It said: {first_line(end)}",
+            )
         case OnecycleError():
             having = _ranks_with(end, ranks, store)
             if having[0] != ranks.rank:
@@ -81,13 +92,10 @@ def _own_end(end: BaseException, ranks: Ranks, store: "Store") -> BaseException:
             if not end.is_of_group and len(having) < ranks.count:
                 name_ranks(end, ", ".join(map(str, having)), len(having))
             return end
-        case RuntimeError() if _is_lost_rank(end):
-            if not ranks.first or _is_told(store):
-                return ToldElsewhere(MachineError.exit_code)
-            return MachineError(
-                f"Rank 0 of {ranks.count} lost another rank: it ended, or did not answer in {timeout_seconds():g} s.",
-                f"Look for a message of that rank. {TIMEOUT} sets the seconds to wait. It said: {first_line(end)}",
-            )
+        case Exception() if machine := machine_error(end):
+            for note in getattr(end, "__notes__", []):
+                machine.add_note(note)
+            return _own_end(machine, ranks, store)
     return end
 
 
@@ -96,19 +104,6 @@ def _without_a_screen() -> Iterator[None]:
     """Discards what is printed in the block: rank 0 prints the same."""
     with Path(os.devnull).open("w", encoding="utf-8") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
         yield
-
-
-_LOST = re.compile(
-    r"gloo|nccl|connection (closed|reset|refused)|broken pipe|timed out|socket|tcpstore|process group|peer",
-    re.IGNORECASE,
-)
-"""What the messages of torch.distributed have in common when another rank has gone: it raises plain RuntimeErrors."""
-
-
-def _is_lost_rank(error: RuntimeError) -> bool:
-    from torch.distributed import DistError
-
-    return isinstance(error, DistError) or (_LOST.search(str(error)) is not None and not is_out_of_memory(error))
 
 
 def _ranks_with(error: OnecycleError, ranks: Ranks, store: "Store") -> list[int]:

@@ -3,11 +3,16 @@
 import logging
 import os
 import signal
+import tempfile
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from onecycle_cli.data.cores import cores
 from onecycle_cli.errors import MachineError, Terminated
+
+if TYPE_CHECKING:
+    from torch.distributed.launcher.api import LaunchConfig
 
 MOST_STARTS = 3
 """The most times that the processes are started, where one of them is killed each time."""
@@ -16,20 +21,22 @@ STARTS = "ONECYCLE_STARTS"
 """The environment variable that tells a process how often its group was started before."""
 
 
-def launch(command: Sequence[str], processes: int, report: Callable[[str], None]) -> int:
+def launch(
+    command: Sequence[str], processes: int, report: Callable[[str], None], *, most_starts: int = MOST_STARTS
+) -> int:
     """Runs a command, a program and its arguments, as so many ranks of one group; returns the group's exit code.
 
-    If a rank is killed, all of them start again, `MOST_STARTS` times at most. On an interrupt the ranks get the same
-    signal and end; then `KeyboardInterrupt` or `Terminated` is raised. `MachineError` if ranks are killed each time.
+    If a rank is killed, all of them start again, until they were started `most_starts` times. On an interrupt the ranks
+    get the same signal and end; then `KeyboardInterrupt` or `Terminated` is raised. `MachineError` if ranks are killed
+    each time.
     """
     from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
-    from torch.distributed.elastic.multiprocessing.api import SignalException
-    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+    from torch.distributed.launcher.api import LaunchConfig
 
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # the ranks tell their errors themselves
     # torch's threads of all ranks together are as many as the cores.
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores() // processes)))
+    logs = tempfile.TemporaryDirectory(prefix="onecycle-ranks-")  # nothing is logged there, but torch makes folders
     config = LaunchConfig(
         min_nodes=1,
         max_nodes=1,
@@ -38,11 +45,22 @@ def launch(command: Sequence[str], processes: int, report: Callable[[str], None]
         rdzv_backend="c10d",
         rdzv_endpoint="localhost:0",
         max_restarts=0,  # it would also start again what ended with an error of its own
-        logs_specs=DefaultLogsSpecs(),
+        logs_specs=DefaultLogsSpecs(log_dir=logs.name),
         signals_to_handle=",".join(_handled_signals()),
     )
     program, *arguments = command
-    for started in range(MOST_STARTS):
+    with logs:
+        return _until_not_killed(config, program, arguments, report, most_starts)
+
+
+def _until_not_killed(
+    config: "LaunchConfig", program: str, arguments: Sequence[str], report: Callable[[str], None], most_starts: int
+) -> int:
+    from torch.distributed.elastic.multiprocessing.api import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import elastic_launch
+
+    for started in range(most_starts):
         os.environ[STARTS] = str(started)
         try:
             elastic_launch(config, program)(*arguments)
@@ -50,7 +68,9 @@ def launch(command: Sequence[str], processes: int, report: Callable[[str], None]
             rank, failure = error.get_first_failure()
             if failure.exitcode >= 0:
                 return int(failure.exitcode)
-            report(f"Process {rank} was ended by {signal.Signals(-failure.exitcode).name}. All of them start again.")
+            report(f"Process {rank} was ended by {signal.Signals(-failure.exitcode).name}.")
+            if started + 1 < most_starts:
+                report("All of them start again.")
         except SignalException as end:
             if end.sigval == signal.SIGINT:
                 raise KeyboardInterrupt from None
@@ -58,7 +78,7 @@ def launch(command: Sequence[str], processes: int, report: Callable[[str], None]
         else:
             return 0
     raise MachineError(
-        f"One of {processes} processes was killed from outside, {MOST_STARTS} times.",
+        f"One of {config.nproc_per_node} processes was killed from outside; starts: {most_starts}.",
         "Look for what kills it: often the system, when memory runs out. `dmesg` tells.",
     )
 

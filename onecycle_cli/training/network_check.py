@@ -14,6 +14,7 @@ from torch.nn.parameter import UninitializedParameter
 from onecycle_cli.errors import InputError, is_out_of_memory
 from onecycle_cli.training.hardware import Hardware
 from onecycle_cli.training.python_state import random_state
+from onecycle_cli.training.ranks import is_lost_rank
 
 PACKAGE, TORCH = Path(__file__).parent.parent, Path(torch.__file__).parent
 
@@ -21,13 +22,13 @@ PACKAGE, TORCH = Path(__file__).parent.parent, Path(torch.__file__).parent
 def call_network(model: nn.Module, images: Tensor) -> Any:
     """Calls a network; an error in the code of its author becomes an `InputError` that says where it was raised.
 
-    Other errors are raised as they are: those of this package, which are bugs, and a lack of memory.
+    Other errors are raised as they are: those of this package, which are bugs, a lack of memory, and a lost rank.
     """
     try:
         return model(images)
     except Exception as error:
         place = _place(error)
-        if place is None or is_out_of_memory(error):
+        if place is None or is_out_of_memory(error) or is_lost_rank(error):
             raise
         said = str(error).strip().partition("\n")[0]
         raise InputError(

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import signal
 import sys
 import threading
 from collections.abc import Iterator
@@ -15,7 +14,6 @@ from uuid import uuid4
 
 from onecycle_cli.errors import InputError, MachineError
 from onecycle_cli.training.ranks import Ranks
-from onecycle_cli.training.signals import ENDING
 
 if TYPE_CHECKING:
     from torch.distributed.distributed_c10d import Store
@@ -34,8 +32,14 @@ JOIN_VARIABLES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
 def processes_here() -> int:
-    """Returns the number of processes of the group that the environment describes; 1 if it describes none."""
-    return max(1, int(os.environ.get("WORLD_SIZE") or 1))
+    """Returns the number of processes of the group that the environment describes; 1 if it describes none.
+
+    `InputError` if WORLD_SIZE is no number.
+    """
+    text = os.environ.get("WORLD_SIZE") or "1"
+    if not text.isdecimal():
+        raise InputError(f"WORLD_SIZE is '{text}'.", "It is the number of processes that train together: unset it.")
+    return max(1, int(text))
 
 
 def timeout_seconds() -> float:
@@ -75,7 +79,7 @@ def form_group() -> "tuple[Ranks, Store]":
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     timeout = timedelta(seconds=seconds)
     try:
-        with _ended_by_signals(), _ended_after(2 * seconds + 10, rank, count):
+        with _ended_after(2 * seconds + 10, rank, count):
             store = _meeting_point(rank, seconds)
             met = PrefixStore(_met(store, rank, count, seconds), store)
             distributed.init_process_group(backend, store=met, rank=rank, world_size=count, timeout=timeout)
@@ -153,26 +157,6 @@ def _ended_after(seconds: float, rank: int, count: int) -> Iterator[None]:
         yield
     finally:
         timer.cancel()
-
-
-@contextmanager
-def _ended_by_signals() -> Iterator[None]:
-    """Lets signals end the process at once in the block.
-
-    Nothing is written yet, and torch waits for other ranks without looking at Python's handlers: a launcher would wait
-    half a minute before it kills the process.
-    """
-    before = {}
-    if threading.current_thread() is threading.main_thread():
-        handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, *ENDING)}
-        before = {number: handler for number, handler in handlers.items() if callable(handler)}
-    for number in before:
-        signal.signal(number, signal.SIG_DFL)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _not_joined(rank: int, count: int, why: str) -> MachineError:

@@ -7,12 +7,13 @@ same decisions. What only one of them can know, such as the content of the run's
 Imports torch only where several ranks are joined, so that a single process pays nothing for them.
 """
 
+import re
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from onecycle_cli.errors import InputError, OnecycleError, ToldElsewhere
+from onecycle_cli.errors import InputError, OnecycleError, ToldElsewhere, is_out_of_memory, machine_error
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -54,17 +55,20 @@ class Ranks:
             distributed.all_reduce(tensor)
         return tensor
 
-    def any(self, flag: bool) -> bool:
-        """Whether `flag` is true on any rank; every rank gets the same answer."""
+    def largest(self, value: int) -> int:
+        """Returns the largest value of all ranks, to every rank."""
         if not self.several:
-            return flag
+            return value
         import torch
+        from torch import distributed
 
-        return bool(self.add_up(torch.tensor([int(flag)])).item())
+        shared = torch.tensor([value])
+        distributed.all_reduce(shared, distributed.ReduceOp.MAX)
+        return int(shared.item())
 
     def wait(self) -> None:
         """Returns when every rank has come here."""
-        self.any(False)
+        self.largest(0)
 
     def all(self, value: T) -> list[T]:
         """Returns the values of all ranks, by rank. They travel as pickles."""
@@ -94,11 +98,14 @@ class Ranks:
         if self.first:
             try:
                 outcome[0] = make()
-            except OnecycleError as error:
-                error.is_of_group = True
-                outcome[1] = error.exit_code
+            except Exception as error:
+                own = error if isinstance(error, OnecycleError) else machine_error(error)
+                if own is None:
+                    raise
+                own.is_of_group = True
+                outcome[1] = own.exit_code
                 distributed.broadcast_object_list(outcome, group=self.patient)
-                raise
+                raise own from error
         distributed.broadcast_object_list(outcome, group=self.patient)
         made, exit_code = outcome
         if exit_code is not None:
@@ -115,8 +122,10 @@ class Ranks:
         made, own = None, None
         try:
             made = make()
-        except OnecycleError as error:
-            own = error
+        except Exception as error:
+            own = error if isinstance(error, OnecycleError) else machine_error(error)
+            if own is None:
+                raise
         told = self.all(None if own is None else (own.what, own.fix, own.exit_code))
         failed = [number for number, one in enumerate(told) if one is not None]
         if not failed:
@@ -136,15 +145,15 @@ class Ranks:
 
         Facts are compared and told as text.
         """
-        here = {name: str(value) for name, value in facts.items()} | {"": socket.gethostname()}
-        first, *others = self.all(here)
+        own = {name: str(value) for name, value in facts.items()} | {"": socket.gethostname()}
+        first, *others = self.all(own)
         for rank, other in enumerate(others, start=1):
-            for name in facts:
-                if other[name] == first[name]:
+            for name in {**first, **other}:
+                here, there = (values.get(name, "nothing") for values in (first, other))
+                if not name or here == there:
                     continue
                 error = InputError(
-                    f"Rank {rank} on {other['']} has another {name} than rank 0 on {first['']}: {other[name]}, not "
-                    f"{first[name]}.",
+                    f"Rank {rank} on {other['']} has another {name} than rank 0 on {first['']}: {there}, not {here}.",
                     "Every rank needs the same recipe, images and versions: make the machines alike, then start again.",
                 )
                 error.is_of_group = True
@@ -153,6 +162,22 @@ class Ranks:
 
 ALONE = Ranks()
 """The only rank: a process without a group."""
+
+
+_LOST = re.compile(
+    r"gloo|nccl|connection (closed|reset|refused)|broken pipe|timed out|socket|tcpstore|process group|peer",
+    re.IGNORECASE,
+)
+"""What the messages of torch.distributed have in common when another rank has gone: it raises plain RuntimeErrors."""
+
+
+def is_lost_rank(error: BaseException) -> bool:
+    """Whether an error says that another rank ended, or did not answer in time."""
+    if not isinstance(error, RuntimeError) or is_out_of_memory(error):
+        return False
+    from torch.distributed import DistError
+
+    return isinstance(error, DistError) or _LOST.search(str(error)) is not None
 
 
 def name_ranks(error: OnecycleError, ranks: str, count: int) -> None:

@@ -15,6 +15,9 @@ ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGALRM)
 """The signals that end a command: to terminate it, a closed terminal, SLURM's `--signal`, and its own deadline."""
 
 
+_OF_ANY_USE = (signal.SIGUSR1, signal.SIGALRM)
+
+
 class Ending:
     """A signal handler that raises `Terminated`, once for several signals that come together.
 
@@ -52,6 +55,11 @@ class Held:
         """Whether an interrupt is waiting."""
         return self._came is not None
 
+    @property
+    def number(self) -> int:
+        """The number of the signal that is waiting; 0 if none is."""
+        return self._came or 0
+
     def let_go(self) -> None:
         """Calls the original handler of a waiting interrupt, which raises; does nothing without an interrupt."""
         if self._came is not None:
@@ -72,15 +80,20 @@ def held_back() -> Iterator[Held]:
     Ctrl-C after it acts at once, since a person does not want to wait. Any other signal after it does nothing: clusters
     send several, and the first is still waiting for the end of the step.
 
-    Only signals with a Python handler are delayed: an ignored signal stays ignored, and a signal whose default is to
+    SIGUSR1 and SIGALRM are delayed only where they end a command (`Ending`). Only signals with a Python handler are
+    delayed: an ignored signal stays ignored, and a signal whose default is to
     end the process still does. Python runs signal handlers in the main thread only; in other threads nothing is
     delayed.
     """
     held = Held()
     if threading.current_thread() is threading.main_thread():
         handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, *ENDING)}
-        # SIG_IGN and SIG_DFL are not callable.
-        held._before = {number: handler for number, handler in handlers.items() if callable(handler)}
+        # SIG_IGN and SIG_DFL are not callable. And what a program uses SIGUSR1 and SIGALRM for is its own affair.
+        held._before = {
+            number: handler
+            for number, handler in handlers.items()
+            if callable(handler) and (number not in _OF_ANY_USE or isinstance(handler, Ending))
+        }
     for number in held._before:
         signal.signal(number, held._take)
     try:

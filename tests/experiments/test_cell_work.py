@@ -8,7 +8,7 @@ import torch
 
 from onecycle_cli.experiments.cell_runs import run_cells
 from onecycle_cli.experiments.cell_work import Bench, is_free, locked, record_failure
-from onecycle_cli.experiments.cells import Cell, Mode, ended, is_done, plan_cells, row_of
+from onecycle_cli.experiments.cells import Cell, Mode, is_done, plan_cells, row_of
 from onecycle_cli.experiments.range_test import find_lr
 from onecycle_cli.experiments.session import Session
 from onecycle_cli.experiments.training import train
@@ -70,7 +70,7 @@ def test_what_has_ended_is_never_run_twice(new_sweep: Callable, tiny: Tiny) -> N
     run_all(cells, sweep, report=told.append)
     assert (sweep.path / cells[0].name / "run.json").read_bytes() == first
     assert "1 of 2 cells were run before." in told
-    assert all(ended(cell, sweep) for cell in cells)
+    assert all(is_done(cell, sweep) for cell in cells)
 
 
 @pytest.mark.parametrize("status", ["running", "interrupted", "failed"])
@@ -94,7 +94,7 @@ def test_a_cell_that_fails_is_a_row_and_the_next_one_runs(new_sweep: Callable, t
     assert [row["status"] for row in rows] == ["failed", "finished"]
     assert "batch_size 2000 is larger than" in rows[0]["error"]
     assert any("failed: data.batch_size 2000" in text for text in told if isinstance(text, str))
-    assert ended(cells[0], sweep) is None
+    assert row_of(cells[0], sweep)["status"] == "failed"
 
 
 def test_a_bug_in_a_cell_is_kept_with_its_traceback(
@@ -116,7 +116,7 @@ def test_a_diverged_cell_is_a_result(new_sweep: Callable, tiny: Tiny) -> None:
     (cell,) = cells_of(tiny({"optimizer.decay_norm_and_bias": True}), {"schedule.max_lr": 1000.0})
     run_all([cell], sweep)
     assert row_of(cell, sweep)["status"] in ("diverged", "collapsed")
-    assert ended(cell, sweep)
+    assert is_done(cell, sweep)
 
 
 def test_a_training_that_was_stopped_goes_on_from_its_checkpoint(new_sweep: Callable, easy: Tiny) -> None:

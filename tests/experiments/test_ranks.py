@@ -75,7 +75,7 @@ def test_without_synchronization_a_note_says_that_the_number_of_processes_matter
 def test_an_interrupted_group_goes_on_to_the_bits_of_one_that_was_not_stopped(
     interrupted: int, tiny: Tiny, on_ranks: OnRanks
 ) -> None:
-    recipe = tiny({"runtime.ema": 0.9, "runtime.save_best": True, "model.dropout": 0.2})
+    recipe = tiny({"runtime.ema": 0.9, "runtime.save_best": True, "model.dropout": 0.2, "data.accumulate": 2})
     on_ranks(2, trained(recipe, "undisturbed"))
 
     def stopped() -> Any:
@@ -139,7 +139,7 @@ def test_another_number_of_ranks_goes_on_with_the_same_draws_and_schedule(tiny: 
     assert one[["step", "lr", "momentum"]].equals(both[["step", "lr", "momentum"]])
     assert one.train_loss.tolist() == pytest.approx(both.train_loss.tolist(), abs=1e-4)
     notes = RunDir("runs/run").facts["notes"]
-    assert any("It goes on with 3 processes, after 1." in note for note in notes)
+    assert any("The number of processes is 3, was 1." in note for note in notes)
 
 
 def test_a_range_test_gives_every_rank_the_suggestion_of_the_first(tiny: Tiny, on_ranks: OnRanks) -> None:
@@ -189,6 +189,22 @@ def test_ranks_score_a_model_as_one_process_does(tiny: Tiny, on_ranks: OnRanks, 
         assert first.summary["loss"] == pytest.approx(alone.summary["loss"], abs=1e-5)
 
 
+def test_more_ranks_than_images_score_them_all(tiny: Tiny, on_ranks: OnRanks, image_folder: Any) -> None:
+    path = image_folder("a", "b", images=9, size=(8, 8))
+    recipe = tiny({"data.source": "image_folder", "data.path": str(path), "data.channels": 3, "data.batch_size": 8})
+    trained(recipe, "trained")()
+    few = image_folder("a", images=1, size=(8, 8), name="few")
+
+    def run() -> Any:
+        with joined() as ranks:
+            session = new_run("evaluate", recipe, runs_dir="runs", ranks=ranks)
+            return evaluate_run(load_model("runs/trained"), RunDir("runs/trained"), recipe, few, session).summary[
+                "images"
+            ]
+
+    assert on_ranks(2, run) == [1, 1]
+
+
 def test_an_unreadable_image_is_told_once(tiny: Tiny, on_ranks: OnRanks, image_folder: Any) -> None:
     path = image_folder("a", "b", images=9, size=(8, 8))
     recipe = tiny({"data.source": "image_folder", "data.path": str(path), "data.channels": 3, "data.batch_size": 8})
@@ -220,6 +236,18 @@ def test_ranks_that_see_other_images_are_told(tiny: Tiny, on_ranks: OnRanks, ima
     assert "Rank 1 on " in first.what
     assert "another set of train images than rank 0" in first.what
     assert type(second) is ToldElsewhere
+
+
+def test_ranks_with_other_settings_are_told_which(tiny: Tiny, on_ranks: OnRanks) -> None:
+    def run() -> Any:
+        with joined() as ranks:
+            recipe = tiny({"runtime.sync_batch_norm": ranks.first})
+            return train(recipe, new_run("train", recipe, runs_dir="runs", ranks=ranks))
+
+    first, _ = on_ranks(2, run)
+    assert isinstance(first, InputError)
+    assert "another runtime.sync_batch_norm than rank 0" in first.what
+    assert first.what.endswith("False, not True.")
 
 
 def test_a_rank_without_its_images_tells_it_and_ends_the_others(

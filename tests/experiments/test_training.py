@@ -517,3 +517,26 @@ def test_micro_batches_and_clipping_change_the_training_from_the_first_step_on(o
     assert losses[2][0] == losses[0][0]
     assert losses[1][1] != losses[0][1]
     assert losses[2][1] != losses[0][1]
+
+
+def test_a_handler_of_a_program_that_raises_nothing_lets_the_training_go_on(new_run: Callable, tiny: Tiny) -> None:
+    """The interrupt costs a checkpoint, and nothing else."""
+    import os
+    import signal
+
+    recipe, came = tiny(), list[int]()
+
+    def interrupt(news: Progress | str) -> None:
+        if isinstance(news, Progress) and (news.work, news.done) == ("training", 5):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    alone, run = new_run(recipe), new_run(recipe)
+    train(recipe, Session(alone, CPU, silent))
+    before = signal.signal(signal.SIGTERM, lambda number, _: came.append(number))
+    try:
+        assert train(recipe, Session(run, CPU, interrupt)).status == "finished"
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert came == [signal.SIGTERM]
+    for name in ("steps.csv", "model.safetensors"):
+        assert (run.path / name).read_bytes() == (alone.path / name).read_bytes()

@@ -1,12 +1,13 @@
 """What ranks tell each other."""
 
+import errno
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 
-from onecycle_cli.errors import InputError, ToldElsewhere
+from onecycle_cli.errors import InputError, MachineError, ToldElsewhere
 from onecycle_cli.training.joining import joined
 from onecycle_cli.training.ranks import ALONE, Ranks
 
@@ -26,7 +27,7 @@ def inside(function: Callable[[Ranks], Any]) -> Callable[[], Any]:
 def test_a_process_without_a_group_is_the_first_and_only_rank() -> None:
     assert ALONE.first
     assert not ALONE.several
-    assert ALONE.any(True) is True
+    assert ALONE.largest(3) == 3
     assert ALONE.all("a") == ["a"]
     assert ALONE.merged([1, 2]) == [1, 2]
     assert ALONE.from_first(lambda: 3) == ALONE.together(lambda: 3) == 3
@@ -39,9 +40,9 @@ def test_ranks_add_up_and_agree(on_ranks: OnRanks) -> None:
         total = ranks.add_up(torch.tensor([1.0 + ranks.rank])).item()
         own = list(range(7))[ranks.rank :: ranks.count]
         first = ranks.from_first(lambda: f"of rank {ranks.rank}")
-        return total, ranks.any(ranks.rank == 2), ranks.any(False), ranks.merged(own), first, ranks.together(lambda: 5)
+        return total, ranks.largest(ranks.rank), ranks.merged(own), first, ranks.together(lambda: 5)
 
-    assert on_ranks(3, inside(talk)) == [(6.0, True, False, [0, 1, 2, 3, 4, 5, 6], "of rank 0", 5)] * 3
+    assert on_ranks(3, inside(talk)) == [(6.0, 2, [0, 1, 2, 3, 4, 5, 6], "of rank 0", 5)] * 3
 
 
 def failing(*ranks_that_fail: int) -> Callable[[Ranks], Any]:
@@ -106,3 +107,24 @@ def test_ranks_that_differ_are_told_what_in_and_where(on_ranks: OnRanks) -> None
 @pytest.mark.parametrize("count", [2, 3])
 def test_values_of_all_ranks_come_in_order(on_ranks: OnRanks, count: int) -> None:
     assert on_ranks(count, inside(lambda ranks: ranks.all(ranks.rank))) == [list(range(count))] * count
+
+
+def test_an_error_of_the_machine_on_one_rank_ends_all_too(on_ranks: OnRanks) -> None:
+    def work(ranks: Ranks) -> Any:
+        def read() -> None:
+            if ranks.rank == 1:
+                raise PermissionError(errno.EACCES, "Permission denied", "/cache")
+
+        return ranks.together(read)
+
+    first, second = on_ranks(2, inside(work))
+    assert type(first) is ToldElsewhere
+    assert isinstance(second, MachineError)
+    assert second.what.startswith("Rank 1 on ")
+    assert second.what.endswith("Permission denied: /cache.")
+
+
+def test_a_fact_that_only_one_rank_has_is_told(on_ranks: OnRanks) -> None:
+    first, _ = on_ranks(2, inside(lambda ranks: ranks.must_agree({"size": 1} if ranks.first else {"size": 1, "lr": 2})))
+    assert "another lr than rank 0" in first.what
+    assert first.what.endswith(": 2, not nothing.")

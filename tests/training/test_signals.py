@@ -94,6 +94,20 @@ def test_where_the_first_was_dropped_the_next_ends_the_work() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
 
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGALRM])
+def test_signals_that_a_program_uses_for_something_of_its_own_are_left_to_it(number: int) -> None:
+    came: list[int] = []
+    before = signal.signal(number, lambda number, _: came.append(number))
+    try:
+        with held_back() as held:
+            os.kill(os.getpid(), number)
+            assert came == [number]
+            assert not held.came
+            assert held.number == 0
+    finally:
+        signal.signal(number, before)
+
+
 def test_a_second_one_acts_at_once() -> None:
     reached: list[int] = []
     with pytest.raises(KeyboardInterrupt):
