@@ -143,7 +143,7 @@ def test_tables_and_weights_are_those_of_a_serial_sweep(
     assert RunDir(on_ray.path / "batch_size=4,seed=0").facts["threads"] == 1
 
 
-def test_a_cell_whose_worker_is_killed_resumes_and_one_without_retries_is_a_row(
+def test_a_cell_whose_worker_is_killed_resumes(
     options: RayOptions, new_sweep: Callable[[], RunDir], long: Recipe
 ) -> None:
     serial, resumed = new_sweep(), new_sweep()
@@ -157,10 +157,15 @@ def test_a_cell_whose_worker_is_killed_resumes_and_one_without_retries_is_a_row(
     assert_equal(serial, resumed)
     assert not list(resumed.path.glob("*.unfinished-*"))
 
+
+@pytest.mark.slow
+def test_a_cell_that_has_no_retries_left_is_a_row(
+    options: RayOptions, new_sweep: Callable[[], RunDir], long: Recipe
+) -> None:
     lost = new_sweep()
     cell = lost.path / "batch_size=4,seed=0"
     with when_running(cell, lambda: kill_worker(cell)):
-        result = swept(plan, lost, RayOptions(options.address, retries=0))
+        result = swept(plan_of(long, 4), lost, RayOptions(options.address, retries=0))
     assert result.rows[0]["status"] == "failed"
     assert "its worker was lost 1 times" in result.rows[0]["error"]
 
