@@ -160,9 +160,9 @@ def _ended_after(seconds: float, rank: int, count: int) -> Iterator[None]:
 
 
 def _not_joined(rank: int, count: int, why: str) -> MachineError:
-    where = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
+    where, why = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}", why.rstrip(".")
     return MachineError(
-        f"Rank {rank} of {count} could not join the others at {where} within {timeout_seconds():g} s: {why.rstrip('.')}.",
+        f"Rank {rank} of {count} could not join the others at {where} within {timeout_seconds():g} s: {why}.",
         "Start all ranks at about the same time, each with the same number of processes and an address that every "
         f"machine reaches. {TIMEOUT} sets the seconds to wait.",
     )
