@@ -43,7 +43,7 @@ class UnwrittenRun(RunDir):
         """Writes nothing."""
 
     def table(self, name: str, columns: Sequence[str], keep: int | None = None) -> Rows:
-        """Returns a table without receivers."""
+        """Returns a table whose rows are discarded."""
         return Rows(self.path / name, columns, keep, receivers=())
 
     def rename(self, name: str, new_name: str) -> None:

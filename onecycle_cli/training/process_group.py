@@ -109,9 +109,9 @@ def _met(store: "Store", rank: int, count: int, seconds: float) -> str:
     """Waits until all ranks are there, and returns a name for this meeting that no earlier one had.
 
     The store of a launcher outlives its ranks. Those that it starts again would find the addresses of killed ones
-    there, and refuse to go on ("connectFullMesh failed ... refused"; torch 2.14). So each rank brings a token. Rank 0
-    shows the tokens that it sees, again when one changes; a rank that sees its own there agrees; and the meeting begins
-    when all have agreed.
+    there, and refuse to go on ("connectFullMesh failed ... refused"; torch 2.14). So each rank writes a random token.
+    Rank 0 publishes the list of tokens, again when one changes. A rank that finds its own token in the list confirms
+    it. The meeting begins when all have confirmed.
     """
     token, end = uuid4().hex, monotonic() + seconds
     store.set(f"token {rank}", token)

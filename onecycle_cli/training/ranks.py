@@ -26,8 +26,8 @@ T = TypeVar("T")
 class Ranks:
     """The place of this process among the ranks of a training: number `rank` of `count`, from 0.
 
-    `local_rank` and `local_count` count the ranks on this machine alone. A process that no group was described to is
-    the only rank, and every method then does nothing or calls what it is given.
+    `local_rank` and `local_count` count the ranks on this machine alone. Without a group there is one rank, and the
+    methods return what they are given, or call it.
     """
 
     rank: int = 0
@@ -81,7 +81,7 @@ class Ranks:
         return values
 
     def merged(self, own: Sequence[T]) -> list[T]:
-        """Returns the values of all ranks in their order, of which each rank has every `count`-th, from `rank` on."""
+        """Returns the values of all ranks in their original order: rank r gives the values r, r + count, ..."""
         parts = self.all(own)
         return [parts[number % self.count][number // self.count] for number in range(sum(map(len, parts)))]
 

@@ -58,7 +58,8 @@ class _Normalize(torch.autograd.Function):
     """Normalizes each channel by its statistics over all processes. Statistics and sums are float32.
 
     The gradient is that of Ioffe and Szegedy, "Batch Normalization" (2015), section 3. Those of scale and shift are
-    sums over the own images alone, because the gradients of all parameters are added over the processes afterwards.
+    sums over the images of this process alone, because the gradients of all parameters are combined over the processes
+    afterwards.
     """
 
     @staticmethod
