@@ -188,3 +188,17 @@ def test_an_error_of_one_rank_in_a_sweep_is_told_with_its_rank(
     assert said in told
     assert "not today" in told
     assert outcomes[0][0] != 0
+
+
+def test_after_a_cell_that_fails_on_every_rank_the_next_one_runs(commanded: Callable[..., list[Outcome]]) -> None:
+    """Here in the check of the network before the first cell."""
+    seen = "pathlib.Path(f'seen-{torch.distributed.get_rank()}')"
+    own = OWN.replace("{where}", f"not {seen}.exists() and not {seen}.touch()")
+    Path("own.py").write_text("import pathlib\n" + own)
+    values = {"model": "{source: module, function: own.py:network}", "data.batch_size": 128, "find_lr.num_steps": 20}
+    settings = [f"--set={field}={value}" for field, value in values.items()]
+    commanded("sweep-wd", "digits", *settings, "--weight-decays", "1e-2,1e-3", "--trust-code", "--name", "s")
+    table = pd.read_csv("runs/s/sweep.csv")
+    assert table.status[0] == "failed"
+    assert "not today" in table.error[0]
+    assert table.status[1] != "failed"
