@@ -102,6 +102,7 @@ def test_an_interrupted_group_goes_on_to_the_bits_of_one_that_was_not_stopped(
     assert len(losses("run")) == 15
 
     assert on_ranks(2, resumed("run")) == [("finished", 24)] * 2
+    assert any("Going on at step 15" in note for note in RunDir("runs/run").facts["notes"])
     assert bits("run") == bits("undisturbed")
 
 

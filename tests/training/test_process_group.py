@@ -1,6 +1,7 @@
 """How processes find each other."""
 
 import os
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -51,10 +52,14 @@ def test_what_killed_ranks_left_with_the_launcher_is_passed_over(on_ranks: OnRan
     store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     for rank in range(3):
         store.set(f"token {rank}", f"of a killed rank {rank}")
-    store.set("tokens", '{"0": "of a killed rank 0", "1": "of a killed rank 1", "2": "of a killed rank 2"}')
+    old = '{"0": "of a killed rank 0", "1": "of a killed rank 1", "2": "of a killed rank 2"}'
+    for key in ("tokens", "begun of a killed rank 0"):
+        store.set(key, old)
 
     def add_up() -> float:
         os.environ |= {"MASTER_PORT": str(store.port), "TORCHELASTIC_USE_AGENT_STORE": "True"}
+        if os.environ["RANK"] == "0":
+            time.sleep(0.2)  # the others come first, and see what was left
         with joined() as ranks:
             return ranks.add_up(torch.tensor([1.0])).item()
 
