@@ -46,7 +46,7 @@ def test_the_same_command_continues_its_run_and_another_one_is_refused(tiny: Tin
 
 def test_a_command_that_is_started_twice_at_once_has_one_run(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
     def meanwhile(recipe: Recipe) -> str:
-        monkeypatch.undo()
+        monkeypatch.setattr("onecycle_cli.experiments.session.to_yaml", to_yaml)
         new_run("sweep", recipe, name="a")  # by the other process, after this one saw that there is none
         return to_yaml(recipe)
 
