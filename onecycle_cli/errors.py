@@ -51,7 +51,7 @@ class MachineError(OnecycleError):
     exit_code = 5
 
 
-class ToldElsewhere(OnecycleError):
+class ReportedElsewhere(OnecycleError):
     """The error of another process of the same training, which prints it: this process ends without a message."""
 
     def __init__(self, exit_code: int) -> None:

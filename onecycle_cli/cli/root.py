@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from onecycle_cli.cli.streams import never_refuse_text
-from onecycle_cli.errors import OnecycleError, Terminated, ToldElsewhere, machine_error, printable
+from onecycle_cli.errors import OnecycleError, ReportedElsewhere, Terminated, machine_error, printable
 from onecycle_cli.training.signals import ENDING, Ending
 
 INTERRUPTED = 130
@@ -35,7 +35,7 @@ def ends() -> Iterator[None]:
     before = {number: signal.signal(number, ending) for number in _ending_signals()}
     try:
         yield
-    except ToldElsewhere as error:
+    except ReportedElsewhere as error:
         raise typer.Exit(error.exit_code) from None
     except OnecycleError as error:
         raise _told(error, error) from None

@@ -14,7 +14,7 @@ from typing import Any
 
 from onecycle_cli.analysis.lr_range import turn_of
 from onecycle_cli.data.images import Source
-from onecycle_cli.errors import InputError, OnecycleError, ToldElsewhere
+from onecycle_cli.errors import InputError, OnecycleError, ReportedElsewhere
 from onecycle_cli.experiments.cells import ATTEMPT, Cell, is_done
 from onecycle_cli.experiments.checkpoints import Checkpoint, newest_checkpoint
 from onecycle_cli.experiments.own_code import keep_code
@@ -181,9 +181,9 @@ class Bench:
         try:
             self._work(cell, recipe, checkpoint, session, None)
         except OnecycleError as error:
-            if not (error.is_of_group or isinstance(error, ToldElsewhere)):
+            if not (error.is_of_group or isinstance(error, ReportedElsewhere)):
                 raise
-            told = session.ranks.all(None if isinstance(error, ToldElsewhere) else (error.what, error.fix))
+            told = session.ranks.all(None if isinstance(error, ReportedElsewhere) else (error.what, error.fix))
             first = InputError(*next(one for one in told if one is not None))
             first.is_of_group = True
             raise first from error

@@ -1,4 +1,4 @@
-"""Joins the processes of one training, as torchrun describes them, and tells the end of each of them once."""
+"""Joins the processes of one training, as torchrun describes them, and reports the end of each of them once."""
 
 import hashlib
 import os
@@ -10,7 +10,7 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import TYPE_CHECKING
 
-from onecycle_cli.errors import MachineError, OnecycleError, Terminated, ToldElsewhere, machine_error
+from onecycle_cli.errors import MachineError, OnecycleError, ReportedElsewhere, Terminated, machine_error
 from onecycle_cli.training.process_group import TIMEOUT, first_line, form_group, processes_here, timeout_seconds
 from onecycle_cli.training.ranks import ALONE, Ranks, is_lost_rank, name_ranks
 
@@ -34,7 +34,7 @@ def joined() -> Iterator[Ranks]:
     except (KeyboardInterrupt, Terminated) as end:
         if os.environ["RANK"] == "0":
             raise
-        raise ToldElsewhere(getattr(end, "exit_code", 130)) from None
+        raise ReportedElsewhere(getattr(end, "exit_code", 130)) from None
     from torch import distributed
 
     if "TORCHELASTIC_RUN_ID" in os.environ:
@@ -44,8 +44,8 @@ def joined() -> Iterator[Ranks]:
             yield ranks
     except (KeyboardInterrupt, Terminated, Exception) as end:
         own = _own_end(end, ranks, store)
-        tells = isinstance(own, OnecycleError) and not isinstance(own, ToldElsewhere)
-        if not (ranks.first or tells):
+        reports = isinstance(own, OnecycleError) and not isinstance(own, ReportedElsewhere)
+        if not (ranks.first or reports):
             _linger()
         if own is end:
             raise
@@ -55,8 +55,8 @@ def joined() -> Iterator[Ranks]:
 
 
 LINGER_SECONDS = 5.0
-"""How long a rank with nothing to tell stays when it has to end: its launcher then ends all other ranks at once, also
-the one that tells the error or writes a checkpoint."""
+"""How long a rank with nothing to report stays when it has to end: its launcher then ends all other ranks at once, also
+the one that reports the error or writes a checkpoint."""
 
 
 def _linger() -> None:
@@ -72,15 +72,15 @@ def _end_with_launcher(launcher: int) -> None:
 
 
 def _own_end(end: BaseException, ranks: Ranks, store: "Store") -> BaseException:
-    """Returns what this rank raises for the end of a block: the end itself, or `ToldElsewhere`."""
+    """Returns what this rank raises for the end of a block: the end itself, or `ReportedElsewhere`."""
     match end:
-        case ToldElsewhere():
+        case ReportedElsewhere():
             return end
         case KeyboardInterrupt() | Terminated():
-            return end if ranks.first else ToldElsewhere(getattr(end, "exit_code", 130))
+            return end if ranks.first else ReportedElsewhere(getattr(end, "exit_code", 130))
         case RuntimeError() if is_lost_rank(end):
-            if not ranks.first or _is_told(store):
-                return ToldElsewhere(MachineError.exit_code)
+            if not ranks.first or _is_reported(store):
+                return ReportedElsewhere(MachineError.exit_code)
             return MachineError(
                 f"Rank 0 of {ranks.count} lost another rank: it ended, or did not answer in {timeout_seconds():g} s.",
                 f"Look for a message of that rank. {TIMEOUT} sets the seconds to wait. It said: {first_line(end)}",
@@ -88,7 +88,7 @@ def _own_end(end: BaseException, ranks: Ranks, store: "Store") -> BaseException:
         case OnecycleError():
             having = _ranks_with(end, ranks, store)
             if having[0] != ranks.rank:
-                return ToldElsewhere(end.exit_code)
+                return ReportedElsewhere(end.exit_code)
             if not end.is_of_group and len(having) < ranks.count:
                 name_ranks(end, ", ".join(map(str, having)), len(having))
             return end
@@ -112,7 +112,7 @@ def _ranks_with(error: OnecycleError, ranks: Ranks, store: "Store") -> list[int]
     key = hashlib.sha256(text.encode()).hexdigest()
     having = [ranks.rank]
     try:
-        store.set(TOLD, "")
+        store.set(REPORTED, "")
         store.set(f"{key}/{ranks.rank}", "")
         end = monotonic() + 1.0
         while not error.is_of_group and len(having) < ranks.count and monotonic() < end:
@@ -123,13 +123,13 @@ def _ranks_with(error: OnecycleError, ranks: Ranks, store: "Store") -> list[int]
     return having
 
 
-TOLD = "told"
-"""The key in the store of a group which says that a rank tells an error."""
+REPORTED = "reported"
+"""The key in the store of a group which says that a rank reports an error."""
 
 
-def _is_told(store: "Store") -> bool:
-    """Whether a rank tells an error. Another one's loss follows from it."""
+def _is_reported(store: "Store") -> bool:
+    """Whether a rank reports an error, from which the loss of that rank follows."""
     try:
-        return store.check([TOLD])
+        return store.check([REPORTED])
     except RuntimeError:
         return False

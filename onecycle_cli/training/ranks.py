@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from onecycle_cli.errors import InputError, OnecycleError, ToldElsewhere, is_out_of_memory, machine_error
+from onecycle_cli.errors import InputError, OnecycleError, ReportedElsewhere, is_out_of_memory, machine_error
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -86,7 +86,7 @@ class Ranks:
         return [parts[number % self.count][number // self.count] for number in range(sum(map(len, parts)))]
 
     def from_first(self, make: Callable[[], T]) -> T:
-        """Calls `make` on rank 0 and returns its result on every rank. Its error ends every rank, and rank 0 tells it.
+        """Calls `make` on rank 0 and returns its result on every rank. Its error ends every rank; rank 0 reports it.
 
         The result travels as a pickle.
         """
@@ -109,13 +109,14 @@ class Ranks:
         distributed.broadcast_object_list(outcome, group=self.patient)
         made, exit_code = outcome
         if exit_code is not None:
-            raise ToldElsewhere(exit_code)
+            raise ReportedElsewhere(exit_code)
         return made  # type: ignore[no-any-return]
 
     def together(self, make: Callable[[], T]) -> T:
         """Calls `make` on every rank and returns its own result to each. An error on any rank ends them all.
 
-        An error is told once, by the lowest rank that has it, with the ranks that it came to unless it came to all.
+        An error is reported once, by the lowest rank that has it. The message names the ranks that have it, unless all
+        do.
         """
         if not self.several:
             return make()
@@ -131,19 +132,19 @@ class Ranks:
         if not failed:
             return made  # type: ignore[return-value]
         if own is None:
-            raise ToldElsewhere(next(one[2] for one in told if one is not None))
+            raise ReportedElsewhere(next(one[2] for one in told if one is not None))
         alike = [number for number in failed if told[number] == told[self.rank]]
         if alike[0] != self.rank:
-            raise ToldElsewhere(own.exit_code)
+            raise ReportedElsewhere(own.exit_code)
         if len(alike) < self.count:
             name_ranks(own, ", ".join(map(str, alike)), len(alike))
         own.is_of_group = True
         raise own
 
     def must_agree(self, facts: Mapping[str, object]) -> None:
-        """Raises `InputError` if one of the named facts differs between ranks; rank 0 tells which, and where.
+        """Raises `InputError` if one of the named facts differs between ranks; rank 0 reports which, and where.
 
-        Facts are compared and told as text.
+        Facts are compared as text.
         """
         own = {name: str(value) for name, value in facts.items()} | {"": socket.gethostname()}
         first, *others = self.all(own)
@@ -157,7 +158,7 @@ class Ranks:
                     "Every rank needs the same recipe, images and versions: make the machines alike, then start again.",
                 )
                 error.is_of_group = True
-                raise error if self.first else ToldElsewhere(error.exit_code)
+                raise error if self.first else ReportedElsewhere(error.exit_code)
 
 
 ALONE = Ranks()

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from safetensors.torch import load_file
 
-from onecycle_cli.errors import InputError, Terminated, ToldElsewhere
+from onecycle_cli.errors import InputError, ReportedElsewhere, Terminated
 from onecycle_cli.experiments.classifier import load_model
 from onecycle_cli.experiments.evaluate import evaluate_run
 from onecycle_cli.experiments.range_test import find_lr
@@ -97,7 +97,7 @@ def test_an_interrupted_group_goes_on_to_the_bits_of_one_that_was_not_stopped(
             train(recipe, session)
 
     with_exit_codes = [type(end) for end in on_ranks(2, _ended(stopped))]
-    assert with_exit_codes == [Terminated, ToldElsewhere]
+    assert with_exit_codes == [Terminated, ReportedElsewhere]
     assert RunDir("runs/run").status == "interrupted"
     assert len(losses("run")) == 15
 
@@ -220,7 +220,7 @@ def test_an_unreadable_image_is_told_once(tiny: Tiny, on_ranks: OnRanks, image_f
     first, second = on_ranks(2, run)
     assert isinstance(first, InputError)
     assert "3.png" in first.what
-    assert type(second) is ToldElsewhere
+    assert type(second) is ReportedElsewhere
 
 
 def test_ranks_that_see_other_images_are_told(tiny: Tiny, on_ranks: OnRanks, image_folder: Any) -> None:
@@ -236,7 +236,7 @@ def test_ranks_that_see_other_images_are_told(tiny: Tiny, on_ranks: OnRanks, ima
     assert isinstance(first, InputError)
     assert "Rank 1 on " in first.what
     assert "another set of train images than rank 0" in first.what
-    assert type(second) is ToldElsewhere
+    assert type(second) is ReportedElsewhere
 
 
 def test_ranks_with_other_settings_are_told_which(tiny: Tiny, on_ranks: OnRanks) -> None:
@@ -263,7 +263,7 @@ def test_a_rank_without_its_images_tells_it_and_ends_the_others(
             return train(recipe, new_run("train", recipe, runs_dir="runs", ranks=ranks))
 
     first, second = on_ranks(2, run)
-    assert type(first) is ToldElsewhere
+    assert type(first) is ReportedElsewhere
     assert second.what.startswith("Rank 1 on ")
     assert "nowhere" in second.what
 

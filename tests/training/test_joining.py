@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from onecycle_cli.errors import InputError, MachineError, Terminated, ToldElsewhere
+from onecycle_cli.errors import InputError, MachineError, ReportedElsewhere, Terminated
 from onecycle_cli.training.joining import joined
 from onecycle_cli.training.ranks import ALONE
 
@@ -46,7 +46,7 @@ def test_a_killed_rank_ends_the_others_and_the_first_tells_it(on_ranks: OnRanks)
     assert isinstance(first, MachineError)
     assert "Rank 0 of 3 lost another rank" in first.what
     assert second is None
-    assert type(third) is ToldElsewhere
+    assert type(third) is ReportedElsewhere
 
 
 def test_a_rank_that_does_not_answer_is_told_in_time(on_ranks: OnRanks) -> None:
@@ -72,7 +72,7 @@ def test_an_error_on_one_rank_is_told_there_and_not_as_a_loss(on_ranks: OnRanks)
             ranks.add_up(torch.ones(1))
 
     first, second = on_ranks(2, work)
-    assert type(first) is ToldElsewhere
+    assert type(first) is ReportedElsewhere
     assert second.what.startswith("Rank 1 on ")
 
 
@@ -83,7 +83,7 @@ def test_an_error_of_all_ranks_is_told_once_without_a_rank(on_ranks: OnRanks) ->
 
     first, second = on_ranks(2, work)
     assert first.what == "There is no such flag."
-    assert type(second) is ToldElsewhere
+    assert type(second) is ReportedElsewhere
 
 
 def test_an_interrupt_is_told_by_the_first_rank(on_ranks: OnRanks) -> None:
@@ -94,7 +94,7 @@ def test_an_interrupt_is_told_by_the_first_rank(on_ranks: OnRanks) -> None:
         except BaseException as end:
             return type(end), getattr(end, "exit_code", None)
 
-    assert on_ranks(2, work) == [(Terminated, 143), (ToldElsewhere, 143)]
+    assert on_ranks(2, work) == [(Terminated, 143), (ReportedElsewhere, 143)]
 
 
 def test_only_the_first_rank_prints(on_ranks: OnRanks, capfd: pytest.CaptureFixture[str]) -> None:

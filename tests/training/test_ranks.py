@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from onecycle_cli.errors import InputError, MachineError, ToldElsewhere
+from onecycle_cli.errors import InputError, MachineError, ReportedElsewhere
 from onecycle_cli.training.joining import joined
 from onecycle_cli.training.ranks import ALONE, Ranks
 
@@ -59,7 +59,7 @@ def failing(*ranks_that_fail: int) -> Callable[[Ranks], Any]:
 
 def test_an_error_of_one_rank_ends_all_and_is_told_once_with_its_rank(on_ranks: OnRanks) -> None:
     first, second, third = on_ranks(3, inside(failing(1)))
-    assert type(first) is type(third) is ToldElsewhere
+    assert type(first) is type(third) is ReportedElsewhere
     assert isinstance(second, InputError)
     assert second.what.startswith("Rank 1 on ")
     assert second.what.endswith(": There are no images.")
@@ -68,14 +68,14 @@ def test_an_error_of_one_rank_ends_all_and_is_told_once_with_its_rank(on_ranks: 
 
 def test_an_error_of_several_ranks_is_told_by_the_lowest_of_them(on_ranks: OnRanks) -> None:
     first, second, third = on_ranks(3, inside(failing(1, 2)))
-    assert type(first) is type(third) is ToldElsewhere
+    assert type(first) is type(third) is ReportedElsewhere
     assert second.what.startswith("Ranks 1, 2 on ")
 
 
 def test_an_error_of_all_ranks_is_told_by_the_first_as_if_it_were_alone(on_ranks: OnRanks) -> None:
     first, second = on_ranks(2, inside(failing(0, 1)))
     assert first.what == "There are no images."
-    assert type(second) is ToldElsewhere
+    assert type(second) is ReportedElsewhere
 
 
 def test_an_error_in_what_the_first_rank_looks_up_ends_all(on_ranks: OnRanks) -> None:
@@ -88,7 +88,7 @@ def test_an_error_in_what_the_first_rank_looks_up_ends_all(on_ranks: OnRanks) ->
 
     first, second = on_ranks(2, inside(look_up))
     assert first.what == "There is no run."
-    assert type(second) is ToldElsewhere
+    assert type(second) is ReportedElsewhere
     assert second.exit_code == 2
 
 
@@ -101,7 +101,7 @@ def test_ranks_that_differ_are_told_what_in_and_where(on_ranks: OnRanks) -> None
     assert "Rank 2 on " in first.what
     assert "another set of train images than rank 0" in first.what
     assert first.what.endswith("99, not 100.")
-    assert [type(one) for one in others] == [ToldElsewhere] * 2
+    assert [type(one) for one in others] == [ReportedElsewhere] * 2
 
 
 @pytest.mark.parametrize("count", [2, 3])
@@ -118,7 +118,7 @@ def test_an_error_of_the_machine_on_one_rank_ends_all_too(on_ranks: OnRanks) -> 
         return ranks.together(read)
 
     first, second = on_ranks(2, inside(work))
-    assert type(first) is ToldElsewhere
+    assert type(first) is ReportedElsewhere
     assert isinstance(second, MachineError)
     assert second.what.startswith("Rank 1 on ")
     assert second.what.endswith("Permission denied: /cache.")
