@@ -46,7 +46,7 @@ EXPERIMENTS = [
     {"ray_node"},
     {"ray_cells"},
     {"cell_runs", "sweep_plan"},
-    {"sweep", "tune"},
+    {"sweep", "tune", "reproduce"},
     {"weight_decay", "library"},
 ]
 """The files of `experiments/` in layers: each imports files of the layers above it in this list alone."""

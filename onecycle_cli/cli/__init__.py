@@ -15,6 +15,7 @@ from onecycle_cli.cli import (
     model,
     models,
     recipes,
+    reproduce,
     runs,
     schedule,
     suggest,
@@ -42,6 +43,7 @@ sweep.add_to(app)
 sweep_wd.add_to(app)
 batch_size.add_to(app)
 tune.add_to(app)
+reproduce.add_to(app)
 schedule.add_to(app)
 models.add_to(app)
 export.add_to(app)

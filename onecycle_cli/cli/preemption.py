@@ -30,9 +30,10 @@ def preemptible(command: Callable[..., None]) -> Callable[..., None]:
     """
     own = dict(inspect.signature(command).parameters)
     same_command = own.pop("launch", None) is None
+    first = next(name for name in own if name in ("trust_code", "runs_dir"))  # where the options stand in the help
     parameters = []
     for name, parameter in own.items():
-        if name == "trust_code":
+        if name == first:
             parameters += [_option("deadline", DeadlineOption, None), _option("requeue", RequeueOption, False)]
         parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
 

@@ -30,6 +30,7 @@ RESULTS = {
     "evaluate": ("accuracy", ".4f"),
     "find-batch-size": ("batch_size", "d"),
     "tune": ("max_lr", ".3g"),
+    "reproduce": ("finished", "d"),
 }
 """The most telling number of each command's summary, and its format."""
 

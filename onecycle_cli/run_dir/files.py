@@ -22,6 +22,10 @@ SWEEP = "sweep.csv"
 SWEEP_FIGURE = "sweep.png"
 SWEEP_PLAN = "sweep.json"
 RANKING = "ranking.csv"
+REPRODUCTION = "reproduction.csv"
+ORDER = "order.csv"
+REPRODUCTION_FIGURE = "reproduction.png"
+REPRODUCTION_PLAN = "reproduce.json"
 TRACEBACK = "traceback.txt"
 BATCH_SIZE = "batch_size.csv"
 TUNE_STATE = "tune.json"
@@ -61,3 +65,12 @@ TRAIN_CELL_COLUMNS = (
 RANKING_COLUMNS = ("n", "valid_loss", "valid_loss_sd", "valid_accuracy", "valid_accuracy_sd", "not_finished")
 BATCH_SIZE_COLUMNS = ("batch_size", "status", "images_per_second", "peak_memory_gib")
 PER_CLASS_COLUMNS = ("class", "images", "correct", "recall", "precision")
+REPRODUCTION_COLUMNS = (
+    *("experiment", "recipe", "epochs", "published_epochs", "n", "not_finished"),
+    *("valid_accuracy", "valid_accuracy_sd", "valid_loss"),
+    *("blog_accuracy", "blog_loss", "paper_accuracy", "paper_accuracy_sd", "difference", "standard_error", "verdict"),
+)
+ORDER_COLUMNS = (
+    *("better", "worse", "claim", "published_difference", "published_error"),
+    *("difference", "standard_error", "order"),
+)
