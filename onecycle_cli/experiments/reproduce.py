@@ -179,7 +179,8 @@ def _report_time(asked: Sequence[Cell], cells: Sequence[Cell], session: Session)
     epochs = sum(cell.recipe.schedule.epochs for cell in left)
     rates = [row["seconds"] / row["epochs"] for row in ended.values() if row.get("seconds") and row.get("epochs")]
     seconds = fmean(rates) if rates else _seconds_per_epoch(left[0].recipe, session)
-    session.report(f"{len(left)} runs of {epochs} epochs in all: about {_hours(epochs * seconds)} one after another.")
+    runs = f"{len(left)} runs" if len(left) > 1 else "One run"
+    session.report(f"{runs}, {epochs} epochs in all: about {_hours(epochs * seconds)} one after another.")
 
 
 def _seconds_per_epoch(recipe: Recipe, session: Session) -> float:
@@ -197,7 +198,7 @@ def _seconds_per_epoch(recipe: Recipe, session: Session) -> float:
 
 
 def _hours(seconds: float) -> str:
-    return f"{seconds / 3600:.1f} hours" if seconds >= 5400 else f"{max(1, round(seconds / 60))} minutes"
+    return f"{seconds / 3600:.1f} h" if seconds >= 5400 else f"{max(1, round(seconds / 60))} min"
 
 
 def _measured(plan: ReproductionPlan, cells: Sequence[Cell], run: RunDir) -> dict[str, Measured]:
@@ -261,6 +262,7 @@ def _read(plan: ReproductionPlan, cells: Sequence[Cell], run: RunDir, changed: S
     found = orders(measured)
     summary = {
         "scale": plan.scale,
+        "finished": sum(row["n"] for row in rows),
         "differs": differs,
         "verdict": " ".join([_told_accuracies(rows, differs), *_told_orders(found)]),
         "experiments": rows,

@@ -40,6 +40,7 @@ def test_the_experiments_of_the_blog_have_its_numbers() -> None:
     assert numbers("cifar10-resnet56-superconvergence") == (50, 3, 20, 100, 0.45, 0.95, 0.85)
     assert numbers("cifar10-resnet56-superconvergence-70") == (70, 3, 20, 100, 0.45, 0.95, 0.85)
     assert numbers("cifar10-resnet56-constant-momentum") == (95, 0.8, 10, 100, 0.4316, 0.9, 0.9)
+    assert numbers("cifar10-resnet56-superconvergence-constant-momentum") == (50, 3, 20, 100, 0.45, 0.9, 0.9)
 
 
 def test_a_recipe_is_found_by_path_and_by_name(tmp_path: Path) -> None:
