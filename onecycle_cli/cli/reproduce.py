@@ -44,7 +44,7 @@ def reproduce(
     experiments: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[EXPERIMENT]...", help="Runs of the blog post: E1, E2, E3, E3b, E4, E4b. Default: all."
+            metavar="EXPERIMENT", help="Runs of the blog post: E1, E2, E3, E3b, E4, E4b. Default: all."
         ),
     ] = None,
     seeds: Annotated[
