@@ -1,5 +1,6 @@
 """`runs remove`, `runs restore` and `runs trash`: runs go to a trash folder, and come back or are deleted for good."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -81,8 +82,11 @@ def trash(
 ) -> None:
     """List the removed runs with their size, or delete them for good with --empty."""
     from onecycle_cli.cli.console import show_json, show_note, show_table
+    from onecycle_cli.errors import InputError
     from onecycle_cli.run_dir.trash import bytes_in, delete_for_good, delete_rests, removed_runs
 
+    if yes and not empty:
+        raise InputError("--yes answers the question of --empty.", "Give both, or neither.")
     removed = removed_runs(runs_dir)
     sizes = [bytes_in(one.path) for one in removed]
     if empty:
@@ -125,8 +129,6 @@ def _restoring(moved: "Sequence[RemovedRun]", folder: Path) -> str:
 
 def _must_agree(question: str) -> None:
     """Asks a person at the terminal; `InputError` where there is none, or for any answer but yes."""
-    import sys
-
     from onecycle_cli.errors import InputError
 
     if not sys.stdin.isatty():

@@ -80,7 +80,7 @@ def _measured(path: Path) -> tuple[int, str]:
 
 
 def _write(path: Path, names: Sequence[str], packed: Sequence[PackedFile], sources: dict[str, Path]) -> None:
-    listed = {"format": FORMAT, "runs": [*names], "files": [asdict(one) for one in packed]}
+    listed = {"format": FORMAT, "runs": sorted(names), "files": [asdict(one) for one in packed]}
     text = json.dumps(listed, indent=1).encode()
     if len(text) > LONGEST_LIST:
         raise Unsafe("The list of its files is too long")

@@ -57,6 +57,8 @@ def unpack(file: Path, runs_dir: Path) -> list[RunDir]:
             names = _read(file, runs_dir, staging)
             for name in names:
                 _make_ready(RunDir(staging / name), name)
+        for path in staging.rglob("*"):
+            to_disk(path)
         return _put_all(staging, runs_dir, names)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
@@ -185,8 +187,6 @@ def _write_next(tar: tarfile.TarFile, stream: _Forward, one: PackedFile, staging
         while source is not None and (block := source.read(BLOCK)):
             digest.update(block)
             file.write(block)
-        file.flush()
-        os.fsync(file.fileno())
     if digest.hexdigest() != one.sha256:
         raise Unsafe(f"The content of '{one.path}' is not the one in its list")
 
