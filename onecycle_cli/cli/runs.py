@@ -150,11 +150,12 @@ def _list(runs_dir: Path, wanted: "Filter", sort: str | None, *, reverse: bool, 
     known = listed_runs(runs_dir)
     if sort is not None:
         must_have_column(sort, known)
-    runs = sort_by(sort or "started", [run for run in known if wanted.keeps(run)], reverse=reverse)
+    kept = [run for run in known if wanted.keeps(run)]
+    runs = sort_by(sort or "started", kept, reverse=reverse)
     if known and not runs:
         show_note(wanted.explain(known))
     if csv is not None:
-        names = column_names(runs or known)
+        names = column_names(kept or known)
         text = to_csv(names, [[run.columns.get(name) for name in names] for run in runs])
         if csv == "-":
             show_csv(text)
