@@ -85,7 +85,7 @@ def listed(
     runs_dir: RunsDirOption = RUNS_DIR,
     as_json: JsonOption = False,
 ) -> None:
-    """List the runs with their status and result, oldest first. Subcommands label, keep, move and remove them.
+    """List the runs with their status and result, oldest first. Subcommands label, remove and move them.
 
     Filters leave out runs; --sort takes any single value of the summaries, and runs without it come last. The CSV file
     has all of these values, and --json all that the files say.
@@ -184,12 +184,17 @@ def _columns(runs: "list[ListedRun]", sort: str | None) -> dict[str, list[str]]:
         "status": [str(run.status) for run in runs],
         "result": [_result(run) for run in runs],
     }
-    shown = {*columns, "labels", *(RESULTS.get(run.facts["command"], ("",))[0] for run in runs[:1])}
-    if sort is not None and sort not in shown:
+    if sort is not None and sort not in (*columns, "labels") and not _is_result(sort, runs):
         columns[sort] = [_shown(run.columns.get(sort)) for run in runs]
     if any(run.annotations.labels for run in runs):
         columns["labels"] = [", ".join(run.annotations.labels) for run in runs]
     return columns
+
+
+def _is_result(column: str, runs: "list[ListedRun]") -> bool:
+    """Whether each of the runs that has the column shows it as its result."""
+    having = [run for run in runs if run.columns.get(column) is not None]
+    return bool(having) and all(RESULTS.get(run.facts["command"], ("",))[0] == column for run in having)
 
 
 def _result(run: "ListedRun") -> str:

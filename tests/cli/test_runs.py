@@ -184,13 +184,17 @@ def test_the_list_is_filtered_and_sorted(onecycle: Command) -> None:
     assert listed("--recipe", "mine", "--recipe", "digits", "--status", "finished") == "found good better"
     assert listed("--since", "2026-03-03T12:00:00Z") == "better failed"
     assert listed("--since", "2h") == ""
-    onecycle("runs", "label", "good", "x")
-    assert listed("--label", "x") == "good"
     assert listed("--sort", "valid_accuracy", "--reverse") == "better good found failed"
     assert listed("--sort", "run") == "better failed found good"
     lines = onecycle("runs", "--sort", "epochs", "--recipe", "digits").stdout.splitlines()
     assert lines[0].split() == ["run", "status", "result", "epochs"]
     assert lines[1].split()[-1] == "4"
+    lines = onecycle("runs", "--sort", "max_lr").stdout.splitlines()
+    assert lines[0].split()[-1] == "max_lr"  # of a training it is not the result
+    assert {line.split()[-1] for line in lines[1:] if "valid_accuracy" in line} == {"0.1"}
+    assert onecycle("runs", "--sort", "valid_accuracy").stdout.splitlines()[0].split()[-1] == "result"
+    onecycle("runs", "label", "good", "x")
+    assert listed("--label", "x") == "good"
 
 
 @pytest.mark.usefixtures("several")

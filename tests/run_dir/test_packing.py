@@ -39,7 +39,7 @@ def test_an_archive_is_a_list_with_hashes_and_the_files_in_that_order(runs: list
         members = tar.getmembers()
         assert [member.name for member in members] == ["onecycle-runs.json", *paths]
         assert all(member.isreg() and member.mode == 0o644 and member.mtime == member.uid == 0 for member in members)
-        contents = [tar.extractfile(member).read() for member in members]  # type: ignore[union-attr]
+        contents = [tar.extractfile(member).read() for member in members]
     listed = json.loads(contents[0])
     assert (listed["format"], listed["runs"]) == (1, ["one", "swept"])
     for one, told, content in zip(packed, listed["files"], contents[1:], strict=True):
