@@ -31,7 +31,7 @@ MOST_ROOMS = 12
 EXPERIMENTS = [
     {"own_code"},
     {
-        *("session", "memory", "planning", "initial_weights", "tune_report", "saved_run"),
+        *("session", "memory", "planning", "initial_weights", "tune_report", "saved_run", "run_links"),
         *("classifier", "curve_file", "train_batches", "ray_cluster"),
     },
     {"drawing", "suggestions", "recipe_images"},

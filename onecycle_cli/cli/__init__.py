@@ -17,6 +17,9 @@ from onecycle_cli.cli import (
     recipes,
     reproduce,
     runs,
+    runs_annotate,
+    runs_pack,
+    runs_remove,
     schedule,
     suggest,
     sweep,
@@ -49,6 +52,9 @@ models.add_to(app)
 export.add_to(app)
 compare.add_to(app)
 diagnose.add_to(app)
+runs_annotate.add_to(runs.app)
+runs_remove.add_to(runs.app)
+runs_pack.add_to(runs.app)
 app.add_typer(runs.app, name="runs")
 app.add_typer(recipes.app, name="recipes")
 app.add_typer(data.app, name="data")

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -204,6 +205,21 @@ def seconds_in(text: str, option: str) -> float:
     if not 0 < seconds <= LONGEST:
         raise InputError(f"{option} {text} is no length of time.", "Write it as 90s, 10m or 2h, or as 1h30m.")
     return seconds
+
+
+def since_in(text: str, now: datetime) -> datetime:
+    """Returns the time that `--since` means: an age such as 90m, 2h, 3d or 2w before `now`, a date or a date and time.
+
+    A time without an offset is that of this machine's clock. `InputError` for other text.
+    """
+    units = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+    try:
+        if age := re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*([mhdw])", text.strip()):
+            return now - timedelta(**{units[age[2]]: float(age[1])})
+        return datetime.fromisoformat(text.strip()).astimezone()
+    except (ValueError, OverflowError, OSError):  # the last two for the year 1 and before
+        fix = "Write an age, such as 2h, 3d or 2w, or a date or time, such as 2026-03-31 or 2026-03-31T14:30."
+        raise InputError(f"--since {text} is no time.", fix) from None
 
 
 def trust_flag(trust_code: bool) -> list[str]:

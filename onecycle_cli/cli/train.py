@@ -119,15 +119,17 @@ def train(
             raise InputError("--max-lr and --max-lr-from both name a max_lr.", "Give one of them.")
         given = None if max_lr == "auto" else max_lr
         loaded = ranks.together(lambda: load_recipe(recipe, overrides, runs_dir, max_lr=given))
+        named: dict[str, Any] = {}
         if max_lr_from is not None:
-            loaded = ranks.from_first(lambda: _with_max_lr_from(max_lr_from, loaded, runs_dir, force, quiet))
+            loaded, source = ranks.from_first(lambda: _with_max_lr_from(max_lr_from, loaded, runs_dir, force, quiet))
+            named = {"max_lr_from": source}
         elif max_lr != "auto" and lacks_max_lr(loaded):
             raise InputError(
                 f"There is no max_lr: schedule.max_lr of {recipe} is empty.",
                 f"Run `onecycle find-lr {recipe}`, then train with --max-lr-from latest; or train with --max-lr auto.",
             )
         display, auto, code = Display(quiet=quiet), max_lr == "auto", OwnCode(trust_code)
-        facts = {"auto": auto} | ({} if launch is None else {"launch": launch.key})
+        facts = {"auto": auto} | named | ({} if launch is None else {"launch": launch.key})
         session = new_run(
             "train", loaded, runs_dir=runs_dir, name=name, report=display, code=code, ranks=ranks, **facts
         )
@@ -205,7 +207,8 @@ def _tell_end(run: "RunDir", ended: "Training", quiet: bool, as_json: bool) -> N
         raise typer.Exit(NOT_LEARNED)
 
 
-def _with_max_lr_from(source: str, recipe: "Recipe", runs_dir: Path, force: bool, quiet: bool) -> "Recipe":
+def _with_max_lr_from(source: str, recipe: "Recipe", runs_dir: Path, force: bool, quiet: bool) -> "tuple[Recipe, str]":
+    """Returns the recipe with the max_lr of a range test, and the absolute path of that test's run."""
     from onecycle_cli.cli.console import show_note
     from onecycle_cli.experiments.session import hardware_of
     from onecycle_cli.experiments.suggestions import with_max_lr_from
@@ -218,7 +221,7 @@ def _with_max_lr_from(source: str, recipe: "Recipe", runs_dir: Path, force: bool
         show_note(f"max_lr {found.max_lr:g} from {taken.run.path}{then}.")
     if found.confidence == "low":
         show_note(f"The confidence in it is low. {found.reason}")
-    return taken.recipe
+    return taken.recipe, str(taken.run.path.absolute())
 
 
 def _show_training(run: "RunDir", summary: dict[str, Any], quiet: bool, as_json: bool) -> None:

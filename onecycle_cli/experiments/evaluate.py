@@ -49,7 +49,7 @@ def evaluate_run(
     class, a confusion matrix and its figure. `InputError` where images came, went or changed since the training.
     """
     with session.run.recording():
-        session.run.update(trained_run=trained.path)
+        session.run.update(trained_run=trained.path.absolute())
         result = _evaluate(model, trained, recipe, folder, session)
         session.run.finish("finished", result.summary)
     return result

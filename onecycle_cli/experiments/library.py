@@ -107,13 +107,14 @@ def train(
     or its images cannot be used; `NoSuggestionError` where "auto" finds none.
     """
     loaded, auto = _with_network(_loaded(recipe), model), max_lr == "auto"
+    named: dict[str, Any] = {}
     if max_lr is not None and max_lr_from is not None:
         raise InputError("max_lr and max_lr_from both name a max_lr.", "Give one of them.")
     if max_lr_from is not None:
         precision = hardware_of(loaded).precision
         source = str(max_lr_from)
         taken = with_max_lr_from(loaded, source, runs_dir=Path(runs_dir), precision=precision, force=force)
-        loaded = taken.recipe
+        loaded, named = taken.recipe, {"max_lr_from": str(taken.run.path.absolute())}
     elif isinstance(max_lr, str) and not auto:
         raise InputError(f"max_lr={max_lr!r} is no lr.", 'Give a number such as 0.8, or "auto".')
     elif max_lr is not None and not isinstance(max_lr, str):
@@ -122,7 +123,7 @@ def train(
         fix = 'Give max_lr, such as find_lr(recipe).suggestion.max_lr, or max_lr="auto".'
         raise InputError(f"There is no max_lr: schedule.max_lr of {loaded.name} is empty.", fix)
     code = OwnCode(trust_code, model)
-    session = new_run("train", loaded, runs_dir=runs_dir, name=name, report=report, code=code, auto=auto)
+    session = new_run("train", loaded, runs_dir=runs_dir, name=name, report=report, code=code, auto=auto, **named)
     ended = training.train(loaded, session, auto=auto, profile=profile)
     return TrainResult(SavedRun(session.run), ended.status, ended.summary, code)
 

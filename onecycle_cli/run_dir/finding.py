@@ -2,10 +2,14 @@
 
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from onecycle_cli.errors import InputError
 from onecycle_cli.run_dir.files import RUN, SUGGESTION, UNFINISHED
 from onecycle_cli.run_dir.run import RunDir
+
+NO_FILE = (FileNotFoundError, NotADirectoryError, PermissionError)
+"""The errors of reading a file that is not there, or that another person keeps to themselves."""
 
 
 def run_at(path: str | Path) -> RunDir:
@@ -18,14 +22,20 @@ def run_at(path: str | Path) -> RunDir:
 
 def all_runs(runs_dir: Path) -> list[RunDir]:
     """Returns the runs in `runs_dir`, oldest first, without damaged runs and without the runs inside a sweep."""
+    return [run for run, _ in runs_and_facts(runs_dir)]
+
+
+def runs_and_facts(runs_dir: Path) -> list[tuple[RunDir, dict[str, Any]]]:
+    """Returns the runs of `all_runs`, each with the content of its `run.json`, which is read once."""
     if not runs_dir.is_dir():
         return []
-    started = {}
+    found = []
     for path in runs_dir.iterdir():
-        if path.name[0] != "." and (path / RUN).is_file():
-            with suppress(InputError):
-                started[path] = str(RunDir(path).facts["started"])
-    return [RunDir(path) for path in sorted(started, key=started.__getitem__)]
+        if path.name[0] != ".":
+            run = RunDir(path)
+            with suppress(InputError, *NO_FILE):
+                found.append((run, run.facts))
+    return sorted(found, key=lambda one: str(one[1]["started"]))
 
 
 def find_run(runs_dir: Path, text: str) -> RunDir:

@@ -16,11 +16,14 @@ from uuid import uuid4
 
 from onecycle_cli.errors import InputError, Terminated, all_from_utf8, from_utf8
 from onecycle_cli.run_dir.facts import is_process_gone, process_facts, this_process
-from onecycle_cli.run_dir.files import RECIPE, RUN, SUMMARY
+from onecycle_cli.run_dir.files import LOCK, RECIPE, RUN, SUMMARY
 from onecycle_cli.run_dir.rows import Rows
 from onecycle_cli.run_dir.writing import json_ready, write_whole
 
 Status = Literal["running", "finished", "diverged", "collapsed", "interrupted", "failed"]
+
+NAME = r"[A-Za-z0-9][A-Za-z0-9._=-]*"
+"""The pattern of a name that a person may give to a run."""
 
 KNOWN_FROM_THE_START = {"command", "recipe", "status", "started"}
 
@@ -48,7 +51,7 @@ class RunDir:
         with _whole(runs_dir, recipe_yaml, known) as beside:
             if name is None:
                 return _put_under_a_free_name(beside, runs_dir / f"{started:%Y%m%d-%H%M%S}-{command}-{recipe_name}")
-            if not _put(beside, runs_dir / name):
+            if not put(beside, runs_dir / name):
                 what = f"A run named '{name}' already exists: {runs_dir / name}."
                 raise InputError(what, "Give another --name.")
         return RunDir(runs_dir / name)
@@ -67,9 +70,7 @@ class RunDir:
     @property
     def status(self) -> Status:
         """The status of the run; "interrupted" if `run.json` says "running" but the process is gone."""
-        facts = self.facts
-        status: Status = facts["status"]
-        return "interrupted" if status == "running" and is_process_gone(facts) else status
+        return status_in(self.facts)
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -77,7 +78,7 @@ class RunDir:
         from filelock import FileLock, Timeout
 
         try:
-            with FileLock(self.path / ".lock", blocking=False):
+            with FileLock(self.path / LOCK, blocking=False):
                 yield
         except Timeout:
             raise in_use(self) from None
@@ -88,6 +89,8 @@ class RunDir:
         facts = self.read_json(RUN)
         if missing := KNOWN_FROM_THE_START - facts.keys():
             raise InputError(f"{self.path / RUN} is damaged: it has no {', '.join(sorted(missing))}.", "Run it again.")
+        if wrong := [name for name in KNOWN_FROM_THE_START if not isinstance(facts[name], str)]:
+            raise InputError(f"{self.path / RUN} is damaged: {min(wrong)} is not text.", "Run it again.")
         return facts
 
     @property
@@ -183,12 +186,21 @@ class RunDir:
     def read_json(self, name: str) -> dict[str, Any]:
         """Returns the JSON object in the file `name`; `InputError` when it is damaged."""
         try:
-            value = json.loads((self.path / name).read_text(encoding="utf-8"))
+            text = (self.path / name).read_text(encoding="utf-8")
+            value = json.loads(text)
         except (ValueError, RecursionError):
             raise InputError(f"{self.path / name} is damaged: it is not JSON.", "Run it again.") from None
         if not isinstance(value, dict):
             raise InputError(f"{self.path / name} is damaged: it is not a JSON object.", "Run it again.")
+        if "\\x" not in text:
+            return value
         return {from_utf8(key): all_from_utf8(inner) for key, inner in value.items()}
+
+
+def status_in(facts: Mapping[str, Any]) -> Status:
+    """Returns the status of the run with these facts; "interrupted" if it says "running" but its process is gone."""
+    status: Status = facts["status"]
+    return "interrupted" if status == "running" and is_process_gone(facts) else status
 
 
 def in_use(run: RunDir) -> InputError:
@@ -217,7 +229,7 @@ def _whole(parent: Path, recipe_yaml: str, facts: Mapping[str, Any]) -> Iterator
         shutil.rmtree(beside, ignore_errors=True)  # if it was not renamed
 
 
-def _put(folder: Path, path: Path) -> bool:
+def put(folder: Path, path: Path) -> bool:
     """Renames a folder to `path`; False if something exists there already."""
     try:
         folder.rename(path)
@@ -232,11 +244,11 @@ def _put(folder: Path, path: Path) -> bool:
 def _put_under_a_free_name(folder: Path, path: Path) -> RunDir:
     """Renames a folder to `path`, or to `path` with -2, -3, ... if another run started in the same second."""
     paths = (path if attempt == 1 else path.with_name(f"{path.name}-{attempt}") for attempt in count(1))
-    return RunDir(next(free for free in paths if _put(folder, free)))
+    return RunDir(next(free for free in paths if put(folder, free)))
 
 
 def _must_be_a_name(name: str) -> None:
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._=-]*", name):
+    if not re.fullmatch(NAME, name):
         raise InputError(
             f"'{name}' cannot be the name of a run.",
             "Use letters, digits, '.', '_', '=' and '-'; begin with a letter or a digit.",

@@ -21,13 +21,13 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     with _named(path):
         try:
             write(beside)
-            _to_disk(beside)
+            to_disk(beside)
         except Exception:
             with suppress(OSError):
                 beside.unlink()  # on a full disk, a partial file would take the space of others
             raise
         beside.replace(path)
-        _to_disk(path.parent)  # the rename is on disk only once the folder is
+        to_disk(path.parent)  # the rename is on disk only once the folder is
 
 
 def must_be_new(path: Path) -> None:
@@ -49,7 +49,8 @@ def _named(path: Path) -> Iterator[None]:
         raise
 
 
-def _to_disk(path: Path) -> None:
+def to_disk(path: Path) -> None:
+    """Returns after the content of a file, or the names in a folder, are safe from a power loss."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

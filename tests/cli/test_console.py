@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from onecycle_cli.cli.console import (
+    MANY_ROWS,
     Display,
     duration,
     show_csv,
@@ -176,6 +177,24 @@ def test_a_name_in_a_table_is_never_cut(terminal: Callable[[], Terminal]) -> Non
     name = "runs/20261122-101010-train-cifar10-resnet56-constant-momentum"
     show_table(("run", "status"), [(name, "finished")])
     assert name in "".join(line.split()[0] for line in stream.getvalue().splitlines())
+
+
+def test_a_table_of_many_rows_at_a_terminal_is_laid_out_as_one_of_few(terminal: Callable[[], Terminal]) -> None:
+    rows = [(f"runs/{number}", "x\x1b" if number == 5 else "[finished]") for number in range(MANY_ROWS)]
+    many = terminal()
+    show_table(("run", "status"), rows)
+    few = terminal()
+    show_table(("run", "status"), rows[-10:])
+    assert page(many)[0].split() == page(few)[0].split() == ["run", "status"]
+    assert page(many)[-10:] == page(few)[-10:]
+    assert page(many)[6] == "runs/5    x\\x1b"
+
+
+def test_a_table_of_many_rows_that_is_too_wide_is_folded_and_not_cut(terminal: Callable[[], Terminal]) -> None:
+    stream = terminal()
+    show_table(("run", "status"), [("x" * 100, "finished")] * MANY_ROWS)
+    assert max(map(len, page(stream))) <= 60
+    assert stream.getvalue().count("x") == 100 * MANY_ROWS
 
 
 WIDE = ("run", "train_accuracy", "valid_accuracy", "seconds")

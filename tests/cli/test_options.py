@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import fields
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import typer
 from typer.testing import Result
 
 from onecycle_cli.cli import app
-from onecycle_cli.cli.options import FIELDS, Overrides, load_recipe, seconds_in, with_overrides
+from onecycle_cli.cli.options import FIELDS, Overrides, load_recipe, seconds_in, since_in, with_overrides
 from onecycle_cli.errors import InputError
 from onecycle_cli.recipe.model_fields import OnecycleModelSettings
 
@@ -20,17 +21,17 @@ WITH_MAX_LR = ("train", "sweep", "schedule")
 """The commands whose result depends on the peak of lr; the others search for it, or have no use for it."""
 
 
-def leaves(group: Any, words: str = "") -> Iterator[tuple[str, Any]]:
+def commands(group: Any, words: str = "") -> Iterator[tuple[str, Any]]:
+    """Every command, and every group of commands, which may do something without a subcommand."""
     for name, command in group.commands.items():
+        yield f"{words}{name}", command
         if hasattr(command, "commands"):
-            yield from leaves(command, f"{words}{name} ")
-        else:
-            yield f"{words}{name}", command
+            yield from commands(command, f"{words}{name} ")
 
 
 LOADING = {
     words: command
-    for words, command in leaves(typer.main.get_command(app))
+    for words, command in commands(typer.main.get_command(app))
     if any(parameter.name == "recipe" for parameter in command.params)
 }
 """The commands that take a recipe, as an argument or with `--for`."""
@@ -99,3 +100,29 @@ def test_a_length_of_time_is_read_as_a_person_means_it(text: str, seconds: float
 def test_what_is_no_length_of_time_is_refused_in_the_name_of_its_option(text: str) -> None:
     with pytest.raises(InputError, match=f"^--deadline {text} is no length of time"):
         seconds_in(text, "--deadline")
+
+
+NOW = datetime(2026, 3, 31, 12, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("text", "since"),
+    [
+        ("90m", datetime(2026, 3, 31, 10, 30, tzinfo=UTC)),
+        ("2h", datetime(2026, 3, 31, 10, tzinfo=UTC)),
+        (" 1.5 d ", datetime(2026, 3, 30, tzinfo=UTC)),
+        ("2w", datetime(2026, 3, 17, 12, tzinfo=UTC)),
+        ("2026-03-30", datetime(2026, 3, 30).astimezone()),
+        ("2026-03-30 14:30", datetime(2026, 3, 30, 14, 30).astimezone()),
+        ("2026-03-30T14:30+02:00", datetime(2026, 3, 30, 12, 30, tzinfo=UTC)),
+        ("2026-03-30T14:30:05Z", datetime(2026, 3, 30, 14, 30, 5, tzinfo=UTC)),
+    ],
+)
+def test_since_is_an_age_or_a_time_by_the_clock_of_this_machine(text: str, since: datetime) -> None:
+    assert since_in(text, NOW) == since
+
+
+@pytest.mark.parametrize("text", ["", "h", "2", "-2h", "2y", "yesterday", "2026-13-01", "31.3.2026", "9" * 400 + "h"])
+def test_what_is_no_time_is_refused(text: str) -> None:
+    with pytest.raises(InputError, match=f"^--since {text} is no time"):
+        since_in(text, NOW)

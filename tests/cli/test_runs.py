@@ -2,10 +2,16 @@
 
 import json
 from collections.abc import Callable
+from io import StringIO
 from pathlib import Path
+from typing import get_args
 
+import pandas as pd
 import pytest
 from typer.testing import Result
+
+from onecycle_cli.cli.runs import STATUSES
+from onecycle_cli.run_dir.run import Status
 
 Command = Callable[..., Result]
 
@@ -147,3 +153,109 @@ def test_a_recipe_that_cannot_be_is_told(onecycle: Command, words: tuple[str, ..
     result = onecycle("runs", *words)
     assert result.exit_code == 2
     assert says in result.stderr
+
+
+@pytest.fixture
+def several(once: Callable, onecycle: Command, tiny_digits: list[str]) -> None:
+    """A range test, two trainings and one that failed, a day apart."""
+
+    def make() -> None:
+        onecycle("find-lr", *tiny_digits, "--name", "found")
+        onecycle("train", *tiny_digits, "--name", "good", "--set", "name=mine")
+        onecycle("train", *tiny_digits, "--name", "better", "--epochs", 4)
+        onecycle("train", *tiny_digits, "--set", "data.batch_size=5000", "--name", "failed")
+        for day, name in enumerate(("found", "good", "better", "failed"), start=1):
+            file = Path("runs", name, "run.json")
+            file.write_text(json.dumps(json.loads(file.read_text()) | {"started": f"2026-03-0{day}T12:00:00+00:00"}))
+
+    once("several runs", make)
+
+
+@pytest.mark.usefixtures("several")
+def test_the_list_is_filtered_and_sorted(onecycle: Command) -> None:
+    def listed(*words: object) -> str:
+        result = onecycle("runs", *words)
+        assert result.exit_code == 0, result.stderr
+        return " ".join(Path(line.split()[0]).name for line in result.stdout.splitlines()[1:])
+
+    assert listed() == "found good better failed"
+    assert listed("--reverse") == "failed better good found"
+    assert listed("--recipe", "mine") == "good"
+    assert listed("--recipe", "mine", "--recipe", "digits", "--status", "finished") == "found good better"
+    assert listed("--since", "2026-03-03T12:00:00Z") == "better failed"
+    assert listed("--since", "2h") == ""
+    assert listed("--sort", "valid_accuracy", "--reverse") == "better good found failed"
+    assert listed("--sort", "run") == "better failed found good"
+    lines = onecycle("runs", "--sort", "epochs", "--recipe", "digits").stdout.splitlines()
+    assert lines[0].split() == ["run", "status", "result", "epochs"]
+    assert lines[1].split()[-1] == "4"
+    lines = onecycle("runs", "--sort", "max_lr").stdout.splitlines()
+    assert lines[0].split()[-1] == "max_lr"  # of a training it is not the result
+    assert {line.split()[-1] for line in lines[1:] if "valid_accuracy" in line} == {"0.1"}
+    assert onecycle("runs", "--sort", "valid_accuracy").stdout.splitlines()[0].split()[-1] == "result"
+    onecycle("runs", "label", "good", "x")
+    assert listed("--label", "x") == "good"
+
+
+@pytest.mark.usefixtures("several")
+def test_the_csv_table_has_every_single_value(onecycle: Command) -> None:
+    text = onecycle("runs", "--csv", "-", "--sort", "valid_loss").stdout
+    table = pd.read_csv(StringIO(text))
+    summary = json.loads(Path("runs/better/summary.json").read_text())
+    row = table.set_index("run").loc["runs/better"]
+    assert row["valid_accuracy"] == pytest.approx(summary["valid_accuracy"])
+    assert row["max_lr"] == summary["max_lr"]
+    assert {"status", "command", "recipe", "started", "ended", "seed", "labels", "notes", "initial_lr"} <= {*table}
+    assert onecycle("runs", "--csv", "runs.csv").stdout.startswith("run")
+    assert sorted(Path("runs.csv").read_text()) == sorted(text)
+    assert onecycle("runs", "--csv", "runs.csv").exit_code == 2
+    only = onecycle("runs", "--csv", "-", "--recipe", "nobody").stdout
+    assert only.splitlines() == text.splitlines()[:1]
+    of_trainings = onecycle("runs", "--csv", "-", "--recipe", "mine").stdout.splitlines()[0].split(",")
+    assert "initial_lr" not in of_trainings
+
+
+@pytest.mark.usefixtures("several")
+def test_json_has_everything(onecycle: Command) -> None:
+    (row,) = json.loads(onecycle("runs", "--recipe", "mine", "--json").stdout)
+    assert row["summary"] == json.loads(Path("runs/good/summary.json").read_text())
+    assert (row["labels"], row["notes"], row["seed"]) == ([], [], 0)
+
+
+@pytest.mark.usefixtures("several")
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("--sort", "valid_acuracy"), "valid_accuracy"),
+        (("--status", "done"), "It is one of running, finished"),
+        (("--since", "yesterday"), "--since yesterday is no time"),
+        (("--label", "a,b"), "cannot be a label"),
+        (("--for", "digits", "--since", "2h"), "Leave out the filters"),
+        (("--for", "digits", "--sort", "max_lr"), "Leave out the filters"),
+        (("--json", "label", "good", "x"), "--json in front of 'label'"),
+        (("--runs-dir", "runs", "trash"), "`onecycle runs trash --help` lists its options"),
+    ],
+)
+def test_what_cannot_be_listed_is_told(onecycle: Command, words: tuple[str, ...], says: str) -> None:
+    result = onecycle("runs", *words)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert says in result.stderr
+
+
+def test_the_list_of_nothing_takes_any_column(onecycle: Command) -> None:
+    assert onecycle("runs", "--sort", "anything").stdout == "run  status  result  anything\n"
+    assert onecycle("runs", "--json", "--recipe", "anything").stdout == "[]\n"
+
+
+def test_the_statuses_are_those_of_a_run() -> None:
+    assert get_args(Status) == STATUSES
+
+
+def test_a_run_of_another_version_or_a_damaged_summary_is_listed(onecycle: Command, trained: str) -> None:
+    folder = Path("runs", trained)
+    (folder / "summary.json").write_text('{"valid_accuracy": "high", "max_lr": [1]}')
+    assert onecycle("runs").stdout.splitlines()[1] == "runs/trained  finished"
+    (folder / "run.json").write_text((folder / "run.json").read_text().replace('"train"', '"dream"', 1))
+    assert onecycle("runs").stdout.splitlines()[1] == "runs/trained  finished"
+    (row,) = json.loads(onecycle("runs", "--json").stdout)
+    assert (row["command"], row["result"], row["value"]) == ("dream", None, None)

@@ -31,7 +31,9 @@ def test_find_lr_and_train_leave_the_files_of_the_commands(
 
 def test_max_lr_may_come_from_a_range_test_that_was_run_before(tiny: Tiny) -> None:
     found = find_lr(tiny())
-    assert train(tiny(), max_lr_from="latest").summary["max_lr"] == found.suggestion.max_lr
+    latest = train(tiny(), max_lr_from="latest")
+    assert latest.summary["max_lr"] == found.suggestion.max_lr
+    assert latest.run.facts["max_lr_from"] == str(found.run.path.absolute())
     assert train(tiny(), max_lr_from=found.run.path).summary["max_lr"] == found.suggestion.max_lr
     other = tiny({"optimizer.weight_decay": 1e-3})
     with pytest.raises(InputError, match="ran under other settings"):
