@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from io import TextIOWrapper
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
@@ -21,6 +21,9 @@ from rich.table import Table
 from onecycle_cli.errors import OnecycleError, printable
 from onecycle_cli.progress import Progress
 from onecycle_cli.run_dir.writing import json_ready
+
+if TYPE_CHECKING:
+    from onecycle_cli.figures.terminal import Screen
 
 _BYTES = "".join(map(chr, range(0xDC80, 0xDD00)))
 """The characters that stand for bytes that are not UTF-8. Scripts get these bytes unchanged."""
@@ -44,6 +47,25 @@ def _console(*, stderr: bool) -> Console:
         width=None if terminal else NOT_A_TERMINAL_WIDTH,
         highlight=False,
         soft_wrap=not terminal,
+    )
+
+
+def is_at_terminal() -> bool:
+    """Whether standard output, where results go, is a terminal."""
+    return sys.stdout.isatty()
+
+
+def screen(rows: int) -> "Screen":
+    """Returns the room for a curve of `rows` lines on standard output, a terminal, and what it can show."""
+    from onecycle_cli.figures.terminal import Screen
+
+    console = _console(stderr=False)
+    return Screen(
+        console.width,
+        rows,
+        color=console.color_system is not None and not console.no_color,
+        # The fonts of Linux's own console have no braille.
+        unicode=console.encoding.startswith("utf") and os.environ.get("TERM") != "linux",
     )
 
 

@@ -9,6 +9,9 @@ from onecycle_cli.cli.options import trust_flag
 if TYPE_CHECKING:
     from onecycle_cli.run_dir.run import RunDir
 
+CURVE_ROWS = 15
+"""The height of a curve, with its axis: a result of eight lines fits below it on a terminal of 24."""
+
 
 @contextmanager
 def json_if_it_fails(run: "RunDir", as_json: bool, **nothing: None) -> Iterator[None]:
@@ -28,6 +31,28 @@ def print_json(run: "RunDir", result: dict[str, Any]) -> None:
     from onecycle_cli.cli.console import show_json
 
     show_json({"run": run.path} | result)
+
+
+def show_curve(run: "RunDir", *, rows: int = CURVE_ROWS) -> None:
+    """Draws the curve of a run, and an empty line below, if standard output is a terminal.
+
+    A failure becomes a note. Where nothing is drawn, no drawing library is imported.
+    """
+    from onecycle_cli.cli.console import is_at_terminal, screen, show_note
+    from onecycle_cli.errors import OnecycleError
+
+    if not is_at_terminal():
+        return
+    try:
+        from onecycle_cli.experiments.terminal_curve import curve_lines
+
+        lines = curve_lines(run, screen(rows))
+    except Exception as error:  # whatever it is, it does not cost the result
+        what = error.what if isinstance(error, OnecycleError) else str(error) or type(error).__name__
+        show_note(f"The curve could not be drawn: {what}")
+        return
+    if lines:
+        print("\n".join(lines), end="\n\n")
 
 
 def figure_line(run: "RunDir", name: str) -> list[tuple[str, str]]:
