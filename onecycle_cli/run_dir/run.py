@@ -3,6 +3,7 @@
 import csv
 import errno
 import json
+import os
 import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,6 +22,9 @@ from onecycle_cli.run_dir.rows import Rows
 from onecycle_cli.run_dir.writing import json_ready, write_whole
 
 Status = Literal["running", "finished", "diverged", "collapsed", "interrupted", "failed"]
+
+LONGEST_ROWS = 8192
+"""The bytes at the end of a table that surely hold a whole row of numbers."""
 
 KNOWN_FROM_THE_START = {"command", "recipe", "status", "started"}
 
@@ -67,9 +71,7 @@ class RunDir:
     @property
     def status(self) -> Status:
         """The status of the run; "interrupted" if `run.json` says "running" but the process is gone."""
-        facts = self.facts
-        status: Status = facts["status"]
-        return "interrupted" if status == "running" and is_process_gone(facts) else status
+        return status_of(self.facts)
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -169,6 +171,21 @@ class RunDir:
         written = (self.path / name).read_bytes() if (self.path / name).is_file() else b""
         return self._rows(name, written[: written.rfind(b"\n") + 1])
 
+    def last_row(self, name: str) -> dict[str, str] | None:
+        """Returns the last complete row of a CSV table of numbers that may still grow; None if it has none.
+
+        Reads the two ends of the file alone, however long it is.
+        """
+        try:
+            with (self.path / name).open("rb") as file:
+                header = file.readline()
+                file.seek(max(file.tell(), file.seek(0, os.SEEK_END) - LONGEST_ROWS))
+                rows = file.read().split(b"\n")[:-1]  # what follows the last line end is half a row
+        except FileNotFoundError:
+            return None
+        found = self._rows(name, header + rows[-1]) if rows else []
+        return found[-1] if found else None
+
     def _rows(self, name: str, written: bytes) -> list[dict[str, str]]:
         try:
             rows = list(csv.DictReader(StringIO(written.decode("utf-8"), newline="")))
@@ -189,6 +206,12 @@ class RunDir:
         if not isinstance(value, dict):
             raise InputError(f"{self.path / name} is damaged: it is not a JSON object.", "Run it again.")
         return {from_utf8(key): all_from_utf8(inner) for key, inner in value.items()}
+
+
+def status_of(facts: Mapping[str, Any]) -> Status:
+    """Returns the status in the content of a `run.json`; "interrupted" if it says "running" but the process is gone."""
+    status: Status = facts["status"]
+    return "interrupted" if status == "running" and is_process_gone(facts) else status
 
 
 def in_use(run: RunDir) -> InputError:

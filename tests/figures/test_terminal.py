@@ -110,7 +110,9 @@ def test_of_many_steps_the_means_are_drawn() -> None:
     steps = [(step, 2 - step / 5_000 + (-1) ** step) for step in range(10_000)]
     lines = training_lines(SCREEN, train=steps, valid=[])
     assert lines[0] == "loss   ⠒⠒ train_loss, averaged"
-    assert [line[1:4] for line in lines[1:-2] if "┤" in line] == ["1.5", "1.0", "0.5", "0.0"], "single steps are from -1 to 3"
+    assert [line[1:4] for line in lines[1:-2] if "┤" in line] == ["1.5", "1.0", "0.5", "0.0"], (
+        "single steps are from -1 to 3"
+    )
 
 
 @pytest.mark.parametrize("train", [[], [(0, 1.0)], [(0, math.nan), (1, math.inf), (2, 1.0)]])
