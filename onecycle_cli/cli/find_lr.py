@@ -79,9 +79,9 @@ def find_lr(
             suggestion = range_test.find_lr(loaded, session, repeats=repeats, budget=budget)
         if as_json and not quiet:
             print_json(run, vars(suggestion))
-        if not (quiet or as_json or no_plot):
-            show_curve(run)
         if suggestion.max_lr is None:
+            if not (quiet or as_json or no_plot):
+                show_curve(run)
             raise NoSuggestionError(
                 suggestion.refusal,
                 f"The curve is in {run.path / LR_RANGE}. Change the lrs with --set find_lr.start_lr=LR and "
@@ -91,11 +91,12 @@ def find_lr(
         if quiet:
             print(f"{suggestion.max_lr:g}")
         elif not as_json:
-            show_pairs(
-                [
-                    *suggestion_pairs(suggestion),
-                    ("curve", str(run.path / LR_RANGE)),
-                    *figure_line(run, LR_RANGE_FIGURE),
-                    ("next", train_command(run, trust_code=trust_code)),
-                ]
-            )
+            pairs = [
+                *suggestion_pairs(suggestion),
+                ("curve", str(run.path / LR_RANGE)),
+                *figure_line(run, LR_RANGE_FIGURE),
+                ("next", train_command(run, trust_code=trust_code)),
+            ]
+            if not no_plot:
+                show_curve(run, above=pairs)
+            show_pairs(pairs)

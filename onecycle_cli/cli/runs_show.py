@@ -12,14 +12,11 @@ if TYPE_CHECKING:
 
 Pair = tuple[str, str]
 
-LEAST_CURVE_ROWS, MOST_CURVE_ROWS = 10, 18
-"""The height of the curve, as the screen has room for it."""
-
 MOST_TABLE_ROWS = 10
 """The most rows of the main table that are shown."""
 
-MOST_CHANGED, MOST_FILES = 8, 10
-"""The most changed fields, and the most files, that are named."""
+MOST_CHANGED, MOST_FILES = 8, 4
+"""The most changed fields or unfinished cells, and the most files, that are named."""
 
 FILES_OF_EVERY_RUN = ("recipe.yaml", "run.json")
 
@@ -35,7 +32,7 @@ def show(
     On a terminal, the curve stands above. A run in a sweep is named as SWEEP/CELL. --json prints all of it, with the
     whole run.json, summary.json and suggestion.json.
     """
-    from onecycle_cli.cli.console import is_at_terminal, rows_left, show_json, show_pairs
+    from onecycle_cli.cli.console import show_json, show_pairs
     from onecycle_cli.cli.results import show_curve
     from onecycle_cli.experiments.run_page import read_page
     from onecycle_cli.run_dir.finding import find_run
@@ -46,19 +43,19 @@ def show(
         show_json(page)
         return
     pairs = list(_pairs(page))
-    if is_at_terminal() and not no_plot:
-        show_curve(found, rows=min(max(rows_left(pairs) - 1, LEAST_CURVE_ROWS), MOST_CURVE_ROWS))
+    if not no_plot:
+        show_curve(found, above=pairs)
     show_pairs(pairs)
     if page.table is not None:
         _show_table(found.read_growing_table(page.table), page.table)
 
 
 def _pairs(page: "RunPage") -> Iterator[Pair]:
-    yield from _asked(page)
-    yield from _state(page)
-    yield from _results(page)
-    yield from _remarks(page)
-    yield from _circumstances(page)
+    for section in (_asked, _state, _results, _remarks, _circumstances):
+        try:
+            yield from section(page)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:  # a value of another type than ours
+            yield "damaged", f"A file of {page.run} is damaged: {error!r}."
     yield from page.next.items()
 
 
@@ -114,18 +111,23 @@ def _status(page: "RunPage") -> str:
     facts, told = page.facts, str(page.status)
     if facts.get("seconds") is not None:
         told += f" after {duration(float(facts['seconds']))}"
-    times = [f"{name} {_time(facts[name])}" for name in ("started", "ended") if facts.get(name)]
+    if facts.get("started"):
+        told += f", {_times(str(facts['started']), facts.get('ended'))}"
     if page.status == "running":
-        times.append(f"process {facts.get('pid')} on {facts.get('host')}")
-    return ", ".join([told, *times])
+        told += f", process {facts.get('pid')} on {facts.get('host')}"
+    return told
 
 
-def _time(iso: Any) -> str:
-    """Formats a time of `run.json`, which is in UTC, as local time."""
+def _times(started: str, ended: str | None) -> str:
+    """Formats the times of `run.json`, which are in UTC, as local times."""
     try:
-        return f"{datetime.fromisoformat(str(iso)).astimezone():%Y-%m-%d %H:%M:%S}"
+        start = datetime.fromisoformat(started).astimezone()
+        end = None if ended is None else datetime.fromisoformat(ended).astimezone()
     except ValueError:
-        return str(iso)
+        return started
+    if end is None:
+        return f"started {start:%Y-%m-%d %H:%M:%S}"
+    return f"{start:%Y-%m-%d %H:%M:%S} to {end:{'%H:%M:%S' if end.date() == start.date() else '%Y-%m-%d %H:%M:%S'}}"
 
 
 def told_progress(progress: "RunProgress") -> str:
@@ -145,13 +147,15 @@ def told_progress(progress: "RunProgress") -> str:
 
 def _results(page: "RunPage") -> Iterator[Pair]:
     """Yields the results of a run, whatever its command: those that its summary has."""
+    from onecycle_cli.recipe import as_written
+
     summary = page.summary
     if page.does == "find-lr" or (page.suggestion and "max_lr" not in summary):
         yield from _suggestion(page.suggestion or {})
         return
     for name in ("weight_decay", "batch_size") if page.does in ("sweep-wd", "find-batch-size") else ():
         if summary.get(name) is not None:
-            yield name, f"{summary[name]:g}"
+            yield name, as_written(summary[name])
     for decision in summary.get("decisions") or ():
         yield str(decision["stage"]), f"{_values(decision['was'])} -> {_values(decision['chosen'])}"
     if summary.get("max_lr") is not None:
@@ -169,6 +173,8 @@ def _training(summary: Mapping[str, Any]) -> Iterator[Pair]:
     for split in ("train_", "valid_", "test_", ""):
         if (accuracy := summary.get(f"{split}accuracy")) is not None:
             yield f"{split}accuracy", _scores(summary, split, accuracy)
+    if summary.get("scored"):
+        yield "scored", f"{summary['images']:,} images, {summary['scored']}"
     if summary.get("best_epoch") is not None:
         accuracy = _number(summary.get("best_valid_accuracy"), ".4f")
         yield "best epoch", f"{summary['best_epoch']} of {summary.get('epochs')}, valid_accuracy {accuracy}"
@@ -209,7 +215,9 @@ def _suggestion(suggestion: Mapping[str, Any]) -> Iterator[Pair]:
 
 
 def _values(values: Any) -> str:
-    return ", ".join(f"{name.split('.')[-1]} {value:g}" for name, value in values.items()) if values else "-"
+    from onecycle_cli.recipe import as_written
+
+    return ", ".join(f"{name.split('.')[-1]} {as_written(value)}" for name, value in (values or {}).items()) or "-"
 
 
 def _number(value: Any, form: str) -> str:
@@ -222,7 +230,7 @@ def _cells(cells: Mapping[str, str]) -> str:
     told = f"{len(cells)}: " + ", ".join(f"{count} {status}" for status, count in counts.items())
     others = [f"{status}: {name}" for name, status in cells.items() if status != "finished"]
     if others:
-        told += "\n" + "\n".join(others[:MOST_FILES])
+        told += "\n" + "\n".join(others[:MOST_CHANGED])
     return told
 
 
@@ -257,7 +265,9 @@ _SHOWN_VERSIONS = {"onecycle": "onecycle-cli", "torch": "torch", "Python": "pyth
 def _files(page: "RunPage") -> str:
     """Names the files by size, the largest first, and their sum."""
     own = sorted((file for file in page.files if file.name not in FILES_OF_EVERY_RUN), key=lambda file: -file.bytes)
-    named = [f"{file.name} {size(file.bytes)}" for file in own if file.name.rstrip("/") not in page.cells][:MOST_FILES]
+    others = [file for file in own if file.name.rstrip("/") not in page.cells]
+    named = [f"{file.name} {size(file.bytes)}" for file in others[:MOST_FILES]]
+    named += [f"{len(others) - MOST_FILES} more"] if len(others) > MOST_FILES else []
     cells = [file.bytes for file in own if file.name.rstrip("/") in page.cells]
     if cells:
         named.insert(0, f"{len(cells)} cells {size(sum(cells))}")
@@ -290,8 +300,9 @@ def _show_table(rows: Sequence[Mapping[str, str]], name: str) -> None:
 
 
 def _short(cell: str) -> str:
-    """Formats a cell with a fraction in four digits; other cells stay as they are."""
+    """Formats a number with a fraction in four digits, at least; other cells stay as they are."""
     try:
-        return f"{float(cell):.4g}" if "." in cell or "e" in cell else cell
+        number = float(cell)
+        return cell if number.is_integer() else f"{number:{'.0f' if abs(number) >= 1000 else '.4g'}}"
     except ValueError:
         return cell

@@ -206,9 +206,7 @@ def _tell_end(run: "RunDir", ended: "Training", quiet: bool, as_json: bool, no_p
         reason = "The train loss ended no better than chance: the network has learned nothing."
     if reason is not None:
         show_note(reason)
-    if not (quiet or as_json or no_plot):
-        show_curve(run)
-    _show_training(run, ended.summary | {"reason": reason}, quiet, as_json)
+    _show_training(run, ended.summary | {"reason": reason}, quiet, as_json, no_plot)
     if ended.status != "finished":
         raise typer.Exit(NOT_LEARNED)
 
@@ -229,7 +227,7 @@ def _with_max_lr_from(source: str, recipe: "Recipe", runs_dir: Path, force: bool
     return taken.recipe
 
 
-def _show_training(run: "RunDir", summary: dict[str, Any], quiet: bool, as_json: bool) -> None:
+def _show_training(run: "RunDir", summary: dict[str, Any], quiet: bool, as_json: bool, no_plot: bool) -> None:
     from onecycle_cli.cli.console import duration, show_pairs
     from onecycle_cli.run_dir.files import MODEL, TRAINING_FIGURE
 
@@ -256,4 +254,6 @@ def _show_training(run: "RunDir", summary: dict[str, Any], quiet: bool, as_json:
     pairs.append(("run", str(run.path)))
     if summary["diagnosis"]:
         pairs.append(("diagnosis", summary["diagnosis"].line))
+    if not no_plot:
+        show_curve(run, above=pairs)
     show_pairs(pairs)

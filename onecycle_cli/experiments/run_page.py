@@ -76,14 +76,15 @@ class RunPage:
 
 def read_page(run: RunDir) -> RunPage:
     """Reads everything about a run. A file that is damaged costs what is in it, and is told in `damage`."""
-    damage: list[str] = []
-    with _told(damage):
+    try:
         facts = run.facts
-        return _page(run, facts, damage)
-    return RunPage(run.path, status="damaged", files=_files(run), damage=damage)
+    except InputError as error:
+        return RunPage(run.path, status="damaged", files=_files(run), damage=[error.what])
+    return _page(run, facts)
 
 
-def _page(run: RunDir, facts: Mapping[str, Any], damage: list[str]) -> RunPage:
+def _page(run: RunDir, facts: Mapping[str, Any]) -> RunPage:
+    damage: list[str] = []
     status, does = run.status, _does(run, facts)
     summary: dict[str, Any] = {}
     suggestion, progress, changed = None, None, []
@@ -198,7 +199,8 @@ def _next(run: RunDir, facts: Mapping[str, Any], does: str, status: str, summary
     if does in WITH_CELLS:
         return _after_cells(run, does, status, asked, trust)
     words = [does, recipe, *_range_test_options(asked), *trust]
-    again = {"repeat": command_line(words)} if does in ("train", "find-lr", "find-batch-size") else {}
+    repeats = does in ("train", "find-lr", "find-batch-size") and (run.path / RECIPE).is_file()
+    again = {"repeat": command_line(words)} if repeats else {}
     match does, status:
         case "train", "interrupted" | "failed" if any(run.path.glob(CHECKPOINT.format(step="*"))):
             return {"resume": command_line(["train", "--resume", path, *trust])}
