@@ -3,6 +3,7 @@
 import math
 import os
 import re
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -45,7 +46,7 @@ def test_lr_has_a_log_axis_with_the_powers_of_ten_at_even_distances() -> None:
     assert numbers.split() == ["lr", "0.001", "0.01", "0.1", "1", "10"]
     axis = range_test_lines(SCREEN, tests=[BASIN], smooth=BASIN)[-2]
     places = [i for i, mark in enumerate(axis) if mark == "┬"]
-    assert all(abs(b - a - 13.25) <= 1 for a, b in zip(places, places[1:], strict=False))
+    assert all(abs(b - a - 13.25) <= 1 for a, b in pairwise(places))
 
 
 def test_less_than_two_decades_have_more_numbers() -> None:
