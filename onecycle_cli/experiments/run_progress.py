@@ -180,14 +180,21 @@ class Watch:
         """Returns the runs in the order in which they began, as they are now."""
         found: dict[Path, dict[str, Any]] = {}
         for outer in _inner(self._runs_dir):
-            facts = self._facts_of(outer)
-            for path in (outer, *(_inner(outer) if facts and facts["command"] in WITH_CELLS else ())):
+            for path in (outer, *self._cells_of(outer)):
                 one = self._facts_of(path)
                 if one is not None and (path in self._seen or one["status"] == "running"):
                     found[path] = one
         running = {path: facts for path, facts in found.items() if path in self._seen or status_of(facts) == "running"}
         self._seen = {path: self._look_at(path, facts) for path, facts in running.items()}
         return [self._seen[path] for path in sorted(self._seen, key=lambda path: str(running[path]["started"]))]
+
+    def _cells_of(self, outer: Path) -> Iterator[Path]:
+        """Yields the cells of a sweep that may be running: those of one that has ended are not looked at again."""
+        facts = self._facts_of(outer)
+        if facts is not None and facts["command"] in WITH_CELLS:
+            watched = any(path.parent == outer for path in self._seen)
+            if facts["status"] == "running" or watched:
+                yield from _inner(outer)
 
     def _look_at(self, path: Path, facts: dict[str, Any]) -> WatchedRun:
         status, before = status_of(facts), self._seen.get(path)

@@ -10,6 +10,11 @@ from onecycle_cli.run_dir.run import RunDir
 if TYPE_CHECKING:
     from onecycle_cli.figures.terminal import Point, Screen
 
+MANY_STEPS_BYTES, MANY_EPOCHS_BYTES = 3_000_000, 1_000
+"""The sizes of the two tables above which that of the epochs is drawn: some 70,000 steps and 8 epochs.
+
+450,000 steps took two seconds to read, and a screen has 150 dots in a row."""
+
 
 def curve_lines(run: RunDir, screen: "Screen") -> list[str]:
     """Draws the losses of a training, or else the curve of a range test, as far as it came.
@@ -20,10 +25,16 @@ def curve_lines(run: RunDir, screen: "Screen") -> list[str]:
 
     if screen.is_too_small:
         return []
-    train = _points(run, STEPS, "train_loss")
+    train = _points(run, _train_table(run), "train_loss")
     if len(train) > 1:
         return training_lines(screen, train=train, valid=_points(run, EPOCHS, "valid_loss"))
     return _range_test_lines(run, screen) if (run.path / LR_RANGE).is_file() else []
+
+
+def _train_table(run: RunDir) -> str:
+    """Returns the table that has the train losses: that of the epochs if there are many, of very many steps."""
+    steps, epochs = ((run.path / name).stat().st_size if (run.path / name).is_file() else 0 for name in (STEPS, EPOCHS))
+    return EPOCHS if steps > MANY_STEPS_BYTES and epochs > MANY_EPOCHS_BYTES else STEPS
 
 
 def _range_test_lines(run: RunDir, screen: "Screen") -> list[str]:

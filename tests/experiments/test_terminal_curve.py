@@ -106,3 +106,11 @@ def test_a_damaged_table_is_told(run: RunDir, written: bytes) -> None:
     (run.path / "steps.csv").write_bytes(written)
     with pytest.raises(InputError, match="steps.csv is damaged"):
         curve_lines(run, SCREEN)
+
+
+def test_of_very_many_steps_the_epochs_are_read_alone(run: RunDir) -> None:
+    write_training(run, steps=20, epochs=40)
+    shorter = curve_lines(run, SCREEN)
+    with (run.path / "steps.csv").open("ab") as file:
+        file.truncate(4_000_000)
+    assert curve_lines(run, SCREEN) != shorter
