@@ -16,6 +16,8 @@ from onecycle_cli.cli import (
     models,
     recipes,
     runs,
+    runs_show,
+    runs_watch,
     schedule,
     suggest,
     sweep,
@@ -47,6 +49,8 @@ models.add_to(app)
 export.add_to(app)
 compare.add_to(app)
 diagnose.add_to(app)
+runs_show.add_to(runs.app)
+runs_watch.add_to(runs.app)
 app.add_typer(runs.app, name="runs")
 app.add_typer(recipes.app, name="recipes")
 app.add_typer(data.app, name="data")

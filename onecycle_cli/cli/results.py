@@ -9,7 +9,7 @@ from onecycle_cli.cli.options import trust_flag
 if TYPE_CHECKING:
     from onecycle_cli.run_dir.run import RunDir
 
-LEAST_CURVE_ROWS, MOST_CURVE_ROWS = 9, 16
+LEAST_CURVE_ROWS, MOST_CURVE_ROWS = 8, 16
 """The height of a curve, with its legend and axis: as the screen has room for it above the result."""
 
 

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from onecycle_cli.cli import runs_show, runs_watch
 from onecycle_cli.cli.options import (
     NO_OVERRIDES,
     RUNS_DIR,
@@ -43,10 +42,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     epilog="Example: onecycle runs --for cifar10-resnet20 --weight-decay 5e-4",
 )
-
-
-app.command("show", epilog="Example: onecycle runs show 20261122-101010-train-digits")(runs_show.show)
-app.command("watch", epilog="Example: onecycle runs watch --once")(runs_watch.watch)
 
 
 @app.callback()

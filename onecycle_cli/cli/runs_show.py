@@ -4,6 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+import typer
+
 from onecycle_cli.cli.options import RUNS_DIR, JsonOption, NoPlotOption, RunArgument, RunsDirOption
 
 if TYPE_CHECKING:
@@ -19,6 +21,11 @@ MOST_CHANGED, MOST_FILES = 8, 4
 """The most changed fields or unfinished cells, and the most files, that are named."""
 
 FILES_OF_EVERY_RUN = ("recipe.yaml", "run.json")
+
+
+def add_to(app: typer.Typer) -> None:
+    """Adds the command to the group `runs`."""
+    app.command(epilog="Example: onecycle runs show 20261122-101010-train-digits")(show)
 
 
 def show(
@@ -175,16 +182,17 @@ def _training(summary: Mapping[str, Any]) -> Iterator[Pair]:
             yield f"{split}accuracy", _scores(summary, split, accuracy)
     if summary.get("scored"):
         yield "scored", f"{summary['images']:,} images, {summary['scored']}"
-    if summary.get("best_epoch") is not None:
-        accuracy = _number(summary.get("best_valid_accuracy"), ".4f")
-        yield "best epoch", f"{summary['best_epoch']} of {summary.get('epochs')}, valid_accuracy {accuracy}"
 
 
 def _scores(summary: Mapping[str, Any], split: str, accuracy: float) -> str:
+    """Formats the scores on a split. A balanced accuracy that is the same says nothing."""
     told = f"{accuracy:.4f}  (loss {_number(summary.get(f'{split}loss'), '.4f')})"
     for name in ("balanced_accuracy", "top5_accuracy"):
-        if (value := summary.get(f"{split}{name}")) is not None:
+        value = summary.get(f"{split}{name}")
+        if value is not None and f"{value:.4f}" != f"{accuracy:.4f}":
             told += f", {name.removesuffix('_accuracy')} {value:.4f}"
+    if split == "valid_" and summary.get("best_epoch") is not None:
+        told += f", best {_number(summary.get('best_valid_accuracy'), '.4f')} in epoch {summary['best_epoch']}"
     return told
 
 

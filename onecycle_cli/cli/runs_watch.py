@@ -21,6 +21,11 @@ EVERY_SECONDS = 1.0
 COLUMNS = ("run", "done", "epoch", "loss", "lr", "accuracy", "left", "age")
 
 
+def add_to(app: typer.Typer) -> None:
+    """Adds the command to the group `runs`."""
+    app.command(epilog="Example: onecycle runs watch --once")(watch)
+
+
 def watch(
     once: Annotated[bool, typer.Option("--once", help="Print what is running now, and end.")] = False,
     runs_dir: RunsDirOption = RUNS_DIR,

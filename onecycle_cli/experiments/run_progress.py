@@ -12,7 +12,7 @@ from onecycle_cli.errors import InputError
 from onecycle_cli.experiments.suggestions import numbers_in
 from onecycle_cli.recipe import load
 from onecycle_cli.run_dir.files import EPOCHS, LR_RANGE, RECIPE, RUN, STEPS, SWEEP_PLAN, UNFINISHED
-from onecycle_cli.run_dir.run import RunDir, Status, status_of
+from onecycle_cli.run_dir.run import RunDir, Status, status_in
 
 WITH_CELLS = ("sweep", "sweep-wd", "tune")
 """The commands whose runs have other runs inside."""
@@ -117,7 +117,7 @@ def _cells(run: RunDir) -> RunProgress:
     facts = [found for inner in _inner(run.path) if (found := _facts(inner)) is not None]
     if not facts and not (run.path / SWEEP_PLAN).is_file():
         return RunProgress()
-    ended = sum(status_of(one) not in ("running", "interrupted") for one in facts)
+    ended = sum(status_in(one) not in ("running", "interrupted") for one in facts)
     total = None
     if (run.path / SWEEP_PLAN).is_file():
         plan = run.read_json(SWEEP_PLAN)
@@ -135,15 +135,17 @@ def _changed(run: RunDir, name: str) -> float:
 
 def _inner(folder: Path) -> Iterator[Path]:
     """Yields the folders of runs in a folder, without hidden ones and those that a sweep has set aside."""
-    with suppress(FileNotFoundError, NotADirectoryError):
-        for path in sorted(folder.iterdir()):
-            if path.name[0] != "." and UNFINISHED not in path.name and (path / RUN).is_file():
-                yield path
+    paths: list[Path] = []
+    with suppress(OSError):  # it is not there, or another person keeps it to themselves
+        paths = sorted(folder.iterdir())
+    for path in paths:
+        if path.name[0] != "." and UNFINISHED not in path.name and _stamp(path / RUN):
+            yield path
 
 
 def _facts(path: Path) -> dict[str, Any] | None:
-    """Returns the content of a `run.json`; None if it is damaged, or gone meanwhile."""
-    with suppress(InputError, FileNotFoundError):
+    """Returns the content of a `run.json`; None if it is damaged, or cannot be read."""
+    with suppress(InputError, OSError):
         return RunDir(path).facts
     return None
 
@@ -184,7 +186,7 @@ class Watch:
                 one = self._facts_of(path)
                 if one is not None and (path in self._seen or one["status"] == "running"):
                     found[path] = one
-        running = {path: facts for path, facts in found.items() if path in self._seen or status_of(facts) == "running"}
+        running = {path: facts for path, facts in found.items() if path in self._seen or status_in(facts) == "running"}
         self._seen = {path: self._look_at(path, facts) for path, facts in running.items()}
         return [self._seen[path] for path in sorted(self._seen, key=lambda path: str(running[path]["started"]))]
 
@@ -197,13 +199,13 @@ class Watch:
                 yield from _inner(outer)
 
     def _look_at(self, path: Path, facts: dict[str, Any]) -> WatchedRun:
-        status, before = status_of(facts), self._seen.get(path)
+        status, before = status_in(facts), self._seen.get(path)
         if before is not None and status == before.status != "running":
             return before
         run, name = RunDir(path), str(path.relative_to(self._runs_dir))
         try:
             progress = _progress(run, facts, self._plan_of(run, facts))
-        except (InputError, FileNotFoundError):  # a file is damaged, or a cell is being set aside
+        except (InputError, OSError):  # a file is damaged, or a cell is being set aside
             progress = RunProgress()
         if status != "running":
             return WatchedRun(name, facts["command"], status, progress, None, None)
@@ -239,7 +241,8 @@ class Watch:
 
 
 def _stamp(path: Path) -> int:
+    """Returns the time at which a file changed; 0 if there is none, or none that may be seen."""
     try:
         return path.stat().st_mtime_ns
-    except FileNotFoundError:
+    except OSError:
         return 0

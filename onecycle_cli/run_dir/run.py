@@ -71,7 +71,7 @@ class RunDir:
     @property
     def status(self) -> Status:
         """The status of the run; "interrupted" if `run.json` says "running" but the process is gone."""
-        return status_of(self.facts)
+        return status_in(self.facts)
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -208,8 +208,8 @@ class RunDir:
         return {from_utf8(key): all_from_utf8(inner) for key, inner in value.items()}
 
 
-def status_of(facts: Mapping[str, Any]) -> Status:
-    """Returns the status in the content of a `run.json`; "interrupted" if it says "running" but the process is gone."""
+def status_in(facts: Mapping[str, Any]) -> Status:
+    """Returns the status of the run with these facts; "interrupted" if it says "running" but its process is gone."""
     status: Status = facts["status"]
     return "interrupted" if status == "running" and is_process_gone(facts) else status
 
