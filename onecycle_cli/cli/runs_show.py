@@ -86,13 +86,12 @@ def _state(page: "RunPage") -> Iterator[Pair]:
 def _remarks(page: "RunPage") -> Iterator[Pair]:
     if page.diagnosis:
         yield "diagnosis", page.diagnosis
-    if page.facts.get("notes"):
-        yield "notes", "\n".join(map(str, page.facts["notes"]))
+    for number, note in enumerate(page.facts.get("notes") or ()):
+        yield "" if number else "notes", str(note)
 
 
 def _circumstances(page: "RunPage") -> Iterator[Pair]:
-    if page.cells:
-        yield "cells", _cells(page.cells)
+    yield from _cells(page.cells)
     if page.facts.get("images"):
         yield "images", _images(page.facts)
     if page.facts:
@@ -232,14 +231,14 @@ def _number(value: Any, form: str) -> str:
     return "not finite" if value is None else f"{value:{form}}"
 
 
-def _cells(cells: Mapping[str, str]) -> str:
-    """Counts the cells by their status; those that did not finish are named."""
+def _cells(cells: Mapping[str, str]) -> Iterator[Pair]:
+    """Counts the cells by their status, and names those that are not finished."""
+    if not cells:
+        return
     counts = {status: sum(one == status for one in cells.values()) for status in dict.fromkeys(cells.values())}
-    told = f"{len(cells)}: " + ", ".join(f"{count} {status}" for status, count in counts.items())
+    yield "cells", f"{len(cells)}: " + ", ".join(f"{count} {status}" for status, count in counts.items())
     others = [f"{status}: {name}" for name, status in cells.items() if status != "finished"]
-    if others:
-        told += "\n" + "\n".join(others[:MOST_CHANGED])
-    return told
+    yield from (("", other) for other in others[:MOST_CHANGED])
 
 
 def _images(facts: Mapping[str, Any]) -> str:
@@ -278,7 +277,7 @@ def _files(page: "RunPage") -> str:
     named += [f"{len(others) - MOST_FILES} more"] if len(others) > MOST_FILES else []
     cells = [file.bytes for file in own if file.name.rstrip("/") in page.cells]
     if cells:
-        named.insert(0, f"{len(cells)} cells {size(sum(cells))}")
+        named.insert(0, f"cells {size(sum(cells))}")
     total = sum(file.bytes for file in page.files)
     return f"{size(total)}: {', '.join(named)}" if named else size(total)
 

@@ -16,6 +16,7 @@ from onecycle_cli.experiments.diagnose import read_training
 from onecycle_cli.experiments.own_code import NETWORK_SHA256
 from onecycle_cli.experiments.run_progress import WITH_CELLS, RunProgress, is_cell, progress_of
 from onecycle_cli.recipe import Difference, dotted_values, shipped_names, shipped_path
+from onecycle_cli.recipe.grid import folder_name
 from onecycle_cli.run_dir.facts import command_line
 from onecycle_cli.run_dir.files import (
     BATCH_SIZE,
@@ -35,6 +36,8 @@ from onecycle_cli.run_dir.run import RunDir
 
 OPEN = ("running", "interrupted", "failed")
 """The statuses of runs that have not come to their end."""
+
+WEIGHT_DECAY = "optimizer.weight_decay"
 
 AS_IT_IS = ("name", "description")
 """The fields of a recipe that say nothing about a run."""
@@ -197,7 +200,7 @@ def _next(run: RunDir, facts: Mapping[str, Any], does: str, status: str, summary
     asked = str(facts.get("command_line") or "")
     trust = ["--trust-code"] if NETWORK_SHA256 in facts else []
     if does in WITH_CELLS:
-        return _after_cells(run, does, status, asked, trust)
+        return _after_cells(run, does, status, asked, trust, summary)
     words = [does, recipe, *_range_test_options(asked), *trust]
     repeats = does in ("train", "find-lr", "find-batch-size") and (run.path / RECIPE).is_file()
     again = {"repeat": command_line(words)} if repeats else {}
@@ -205,7 +208,7 @@ def _next(run: RunDir, facts: Mapping[str, Any], does: str, status: str, summary
         case "train", "interrupted" | "failed" if any(run.path.glob(CHECKPOINT.format(step="*"))):
             return {"resume": command_line(["train", "--resume", path, *trust])}
         case "train", "diverged" | "collapsed":
-            return {"explain": command_line(["diagnose", path])} | again
+            return {"explain": command_line(["diagnose", path])}  # a repetition would end in the same way
         case "train", "finished":
             return {"use": command_line(["evaluate", path, *trust])} | again
         case "find-lr", "finished" if summary.get("max_lr") is not None:
@@ -213,12 +216,20 @@ def _next(run: RunDir, facts: Mapping[str, Any], does: str, status: str, summary
     return again
 
 
-def _after_cells(run: RunDir, does: str, status: str, asked: str, trust: list[str]) -> dict[str, str]:
+def _after_cells(
+    run: RunDir, does: str, status: str, asked: str, trust: list[str], summary: Mapping[str, Any]
+) -> dict[str, str]:
     if status in OPEN:
         return {"resume": asked} if asked else {}
     if does == "tune":
         return {"use": command_line(["train", str(run.path / TUNED_RECIPE), *trust])}
-    return {"compare": command_line(["compare", str(run.path)])}
+    use: dict[str, str] = {}
+    if does == "sweep-wd" and summary.get("weight_decay") is not None:
+        inner = run.path / folder_name({WEIGHT_DECAY: summary["weight_decay"]})
+        use = {"use": command_line(["train", str(inner / RECIPE), "--max-lr-from", str(inner), *trust])}
+    elif summary.get("best_run"):
+        use = {"use": command_line(["train", str(Path(summary["best_run"]) / RECIPE), *trust])}
+    return use | {"compare": command_line(["compare", str(run.path)])}
 
 
 def _range_test_options(asked: str) -> list[str]:

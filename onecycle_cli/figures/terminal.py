@@ -140,6 +140,7 @@ def training_lines(screen: Screen, *, train: Sequence[Point], valid: Sequence[Po
     losses = [loss for _, loss in line]
     low = min(losses + [loss for _, loss in valid])
     _, high = loss_limits(losses, low)
+    high = max(high, min(max(losses), 1.5 * losses[0]))  # of a loss that rises at once, more than its first tenth
     if valid:  # the first one may be higher than the train loss ever was
         high = max(high, min(max(loss for _, loss in valid), 2 * high - low))
     if 0 < low < high / 4:

@@ -22,7 +22,7 @@ def shown(once: Callable, onecycle: Command, tiny_digits: list[str]) -> None:
     """A run of each command that is quick, by the command's name."""
 
     def make() -> None:
-        onecycle("find-lr", *tiny_digits, "--name", "find-lr", "--repeats", 2)
+        onecycle("find-lr", *tiny_digits, "--name", "find-lr")
         onecycle("train", *tiny_digits, "--name", "train")
         onecycle("sweep-wd", *tiny_digits, "--name", "sweep-wd", "--weight-decays", "1e-3")
         onecycle("evaluate", "train", "--name", "evaluate")
@@ -88,6 +88,9 @@ def test_a_sweep_has_its_cells_and_its_table(onecycle: Command) -> None:
     page = words_of(result)
     assert (page["weight_decay"], page["cells"]) == ("1e-3", "1: 1 finished")
     assert page["compare"] == "onecycle compare runs/sweep-wd"
+    path = "runs/sweep-wd/weight_decay=1e-3"
+    assert Path(path).is_dir()
+    assert page["use"] == f"onecycle train {path}/recipe.yaml --max-lr-from {path}"
     table = result.stdout.split("\n\n")[1].splitlines()
     assert table[0].split()[0] == "weight_decay"
     assert table[1].split()[0] == "0.001"
