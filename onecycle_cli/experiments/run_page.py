@@ -14,7 +14,7 @@ from onecycle_cli.analysis.diagnosis import Statement, diagnose
 from onecycle_cli.errors import InputError
 from onecycle_cli.experiments.diagnose import read_training
 from onecycle_cli.experiments.own_code import NETWORK_SHA256
-from onecycle_cli.experiments.run_progress import WITH_CELLS, RunProgress, is_cell, progress_of
+from onecycle_cli.experiments.run_progress import RunProgress, progress_of
 from onecycle_cli.recipe import Difference, dotted_values, shipped_names, shipped_path
 from onecycle_cli.recipe.grid import folder_name
 from onecycle_cli.run_dir.facts import command_line
@@ -36,6 +36,12 @@ from onecycle_cli.run_dir.run import RunDir
 
 OPEN = ("running", "interrupted", "failed")
 """The statuses of runs that have not come to their end."""
+
+MAIN_TABLES = (RANKING, SWEEP, BATCH_SIZE, PER_CLASS)
+"""The tables that say most about a run, the first that it has; a curve is drawn instead of its table."""
+
+WITHOUT_CELLS = ("train", "find-lr", "find-batch-size", "evaluate")
+"""The commands that have no other runs inside. The same command goes on with any other, if it is given again."""
 
 WEIGHT_DECAY = "optimizer.weight_decay"
 
@@ -100,7 +106,6 @@ def _page(run: RunDir, facts: Mapping[str, Any]) -> RunPage:
     if status in OPEN:
         with _told(damage):
             progress = progress_of(run)
-    cells = _cells(run) if facts["command"] in WITH_CELLS and not is_cell(facts) else {}
     return RunPage(
         run.path,
         does,
@@ -111,8 +116,8 @@ def _page(run: RunDir, facts: Mapping[str, Any]) -> RunPage:
         changed,
         progress,
         _diagnosis(run, does, status, summary),
-        cells,
-        next((name for name in (RANKING, SWEEP, BATCH_SIZE, PER_CLASS) if (run.path / name).is_file()), None),
+        _cells(run),
+        next((name for name in MAIN_TABLES if (run.path / name).is_file()), None),
         _files(run),
         _next(run, facts, does, status, summary),
         list(dict.fromkeys(damage)),
@@ -130,9 +135,14 @@ def _told(damage: list[str]) -> Iterator[None]:
         damage.append(f"{error.filename} is missing.")
 
 
+def _is_cell(facts: Mapping[str, Any]) -> bool:
+    """Whether a run is one inside a sweep or a tuning, by its `run.json`."""
+    return "cell" in facts
+
+
 def _does(run: RunDir, facts: Mapping[str, Any]) -> str:
     """Returns the command that a run amounts to."""
-    if is_cell(facts):
+    if _is_cell(facts):
         return "train" if (run.path / STEPS).is_file() or not (run.path / LR_RANGE).is_file() else "find-lr"
     return str(facts["command"])
 
@@ -194,12 +204,12 @@ def _next(run: RunDir, facts: Mapping[str, Any], does: str, status: str, summary
     """Returns the commands that can follow: how to resume, repeat or use the run."""
     if status == "running":
         return {"watch": command_line(["runs", "watch"])}
-    if is_cell(facts):
+    if _is_cell(facts):
         return _after_cell(run, does, status)
     path, recipe = str(run.path), str(run.path / RECIPE)
     asked = str(facts.get("command_line") or "")
     trust = ["--trust-code"] if NETWORK_SHA256 in facts else []
-    if does in WITH_CELLS:
+    if does not in WITHOUT_CELLS:
         return _after_cells(run, does, status, asked, trust, summary)
     words = [does, recipe, *_range_test_options(asked), *trust]
     repeats = does in ("train", "find-lr", "find-batch-size") and (run.path / RECIPE).is_file()

@@ -14,9 +14,6 @@ from onecycle_cli.recipe import load
 from onecycle_cli.run_dir.files import EPOCHS, LR_RANGE, RECIPE, RUN, STEPS, SWEEP_PLAN, UNFINISHED
 from onecycle_cli.run_dir.run import RunDir, Status, status_in
 
-WITH_CELLS = ("sweep", "sweep-wd", "tune")
-"""The commands whose runs have other runs inside."""
-
 ENOUGH_SECONDS = 3.0
 """How long a run has to be watched before its speed is known well enough."""
 
@@ -60,12 +57,7 @@ class _Plan:
 
 def progress_of(run: RunDir) -> RunProgress:
     """Returns how far a run has come. `InputError` if one of its files is damaged."""
-    return _progress(run, run.facts, _plan(run, run.facts))
-
-
-def is_cell(facts: Mapping[str, Any]) -> bool:
-    """Whether a run is one inside a sweep or a tuning, by its `run.json`."""
-    return "cell" in facts
+    return _progress(run, _plan(run, run.facts))
 
 
 def _plan(run: RunDir, facts: Mapping[str, Any]) -> _Plan:
@@ -76,14 +68,12 @@ def _plan(run: RunDir, facts: Mapping[str, Any]) -> _Plan:
     return _Plan(recipe.schedule.epochs, per_epoch, recipe.find_lr.num_steps)
 
 
-def _progress(run: RunDir, facts: Mapping[str, Any], plan: _Plan) -> RunProgress:
-    if facts["command"] in WITH_CELLS and not is_cell(facts):
-        return _cells(run)
+def _progress(run: RunDir, plan: _Plan) -> RunProgress:
     if (step := run.last_row(STEPS)) is not None:
         return _training(run, step, plan)
     row = run.last_row(LR_RANGE)
     if row is None:
-        return RunProgress()
+        return _cells(run)
     with numbers_in(run, LR_RANGE):
         done = int(row["step"]) + 1
         total = None if plan.range_steps is None else max(plan.range_steps, done)  # a test may go on beyond its end_lr
@@ -113,7 +103,10 @@ def _training(run: RunDir, step: Mapping[str, str], plan: _Plan) -> RunProgress:
 
 
 def _cells(run: RunDir) -> RunProgress:
-    """Counts the cells of a sweep that have ended. How many a tuning will have depends on what it finds."""
+    """Counts the cells of a sweep that have ended. How many a tuning will have depends on what it finds.
+
+    A run without cells has not begun yet.
+    """
     facts = [found for inner in _inner(run.path) if (found := _facts(inner)) is not None]
     if not facts and not (run.path / SWEEP_PLAN).is_file():
         return RunProgress()
@@ -193,10 +186,9 @@ class Watch:
     def _cells_of(self, outer: Path) -> Iterator[Path]:
         """Yields the cells of a sweep that may be running: those of one that has ended are not looked at again."""
         facts = self._facts_of(outer)
-        if facts is not None and facts["command"] in WITH_CELLS:
-            watched = any(path.parent == outer for path in self._seen)
-            if facts["status"] == "running" or watched:
-                yield from _inner(outer)
+        watched = any(path.parent == outer for path in self._seen)
+        if watched or (facts is not None and facts["status"] == "running"):
+            yield from _inner(outer)
 
     def _look_at(self, path: Path, facts: dict[str, Any]) -> WatchedRun:
         status, before = status_in(facts), self._seen.get(path)
@@ -204,7 +196,7 @@ class Watch:
             return before
         run, name = RunDir(path), str(path.relative_to(self._runs_dir))
         try:
-            progress = _progress(run, facts, self._plan_of(run, facts))
+            progress = _progress(run, self._plan_of(run, facts))
         except (InputError, OSError):  # a file is damaged, or a cell is being set aside
             progress = RunProgress()
         if status != "running":

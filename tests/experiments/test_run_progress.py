@@ -123,6 +123,7 @@ def test_a_damaged_file_is_told_and_does_not_stop_a_watch(make: Make, name: str,
 
 def test_a_watch_sees_what_runs_and_keeps_what_then_ends(make: Make) -> None:
     make("before").finish("finished", {})
+    make("killed").update(pid=2**22 + 1)  # no system has so many processes
     watch = Watch(RUNS)
     assert watch.look() == []
     first, second = make("first"), make("second", "find-lr")
@@ -133,7 +134,7 @@ def test_a_watch_sees_what_runs_and_keeps_what_then_ends(make: Make) -> None:
     ]
     train(first, 6, 59)
     first.finish("finished", {})
-    second.update(pid=2**22 + 1)  # no system has so many processes
+    second.update(pid=2**22 + 1)
     seen = watch.look()
     assert [(run.run, run.status) for run in seen] == [("first", "finished"), ("second", "interrupted")]
     assert (seen[0].progress.done, seen[0].seconds_left, seen[0].age) == (60, None, None)

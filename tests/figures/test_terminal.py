@@ -86,6 +86,9 @@ def test_without_unicode_every_character_is_ascii_and_the_line_alone_is_drawn() 
     assert "\n".join(lines).isascii()
     assert lines[0].startswith("loss   .. smoothed   | max_lr 0.1")
     assert re.search(r"-=+\|=+-", lines[-2])
+    wide = range_test_lines(Screen(100, 13, unicode=False), tests=[BASIN], smooth=BASIN[:20])
+    assert wide[0] == "loss   .. smoothed"
+    assert not any(line[60:].strip() for line in wide[1:-2]), "where the smooth curve has no point"
     lines = training_lines(ASCII, train=[(0, 2.0), (100, 0.0)], valid=[(100, 1.0)])
     assert "\n".join(lines).isascii()
 
@@ -105,6 +108,11 @@ def test_an_explosion_does_not_flatten_the_curve() -> None:
     lines = range_test_lines(SCREEN, tests=[exploded], smooth=exploded)
     assert any(line.startswith("   1") for line in lines)
     assert training_lines(SCREEN, train=[(0, 2.0), (1, 1.0), (2, 1e38), (3, math.nan)], valid=[])
+
+
+def test_a_loss_that_rises_at_once_is_seen_to_rise_by_half() -> None:
+    lines = training_lines(SCREEN, train=[(0, 2.0), (1, 4.0), (2, 50.0)], valid=[])
+    assert [line[1:4] for line in lines if "┤" in line] == ["3.0", "2.8", "2.6", "2.4", "2.2", "2.0"]
 
 
 def test_of_many_steps_the_means_are_drawn() -> None:
