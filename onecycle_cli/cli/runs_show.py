@@ -71,6 +71,8 @@ def _asked(page: "RunPage") -> Iterator[Pair]:
     if page.facts:
         yield "command", str(page.facts.get("command_line") or page.facts["command"])
         yield "recipe", _recipe(page)
+    if page.annotations.labels:
+        yield "labels", ", ".join(page.annotations.labels)
 
 
 def _state(page: "RunPage") -> Iterator[Pair]:
@@ -86,8 +88,11 @@ def _state(page: "RunPage") -> Iterator[Pair]:
 def _remarks(page: "RunPage") -> Iterator[Pair]:
     if page.diagnosis:
         yield "diagnosis", page.diagnosis
-    for number, note in enumerate(page.facts.get("notes") or ()):
-        yield "" if number else "notes", str(note)
+    # Those of the run itself, and then those that people have added.
+    notes = [str(note) for note in page.facts.get("notes") or ()]
+    notes += [f"{_time(note.written)}: {note.text}" for note in page.annotations.notes]
+    for number, note in enumerate(notes):
+        yield "" if number else "notes", note
 
 
 def _circumstances(page: "RunPage") -> Iterator[Pair]:
@@ -125,15 +130,19 @@ def _status(page: "RunPage") -> str:
 
 
 def _times(started: str, ended: str | None) -> str:
-    """Formats the times of `run.json`, which are in UTC, as local times."""
+    start = _time(started)
+    if ended is None:
+        return f"started {start}"
+    same_day = start[:10] == _time(ended)[:10]
+    return f"{start} to {_time(ended)[11 if same_day else 0 :]}"
+
+
+def _time(iso: str) -> str:
+    """Formats a time of a run, which is in UTC, as local time."""
     try:
-        start = datetime.fromisoformat(started).astimezone()
-        end = None if ended is None else datetime.fromisoformat(ended).astimezone()
+        return f"{datetime.fromisoformat(iso).astimezone():%Y-%m-%d %H:%M:%S}"
     except ValueError:
-        return started
-    if end is None:
-        return f"started {start:%Y-%m-%d %H:%M:%S}"
-    return f"{start:%Y-%m-%d %H:%M:%S} to {end:{'%H:%M:%S' if end.date() == start.date() else '%Y-%m-%d %H:%M:%S'}}"
+        return iso
 
 
 def told_progress(progress: "RunProgress") -> str:

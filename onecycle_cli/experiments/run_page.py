@@ -17,6 +17,7 @@ from onecycle_cli.experiments.own_code import NETWORK_SHA256
 from onecycle_cli.experiments.run_progress import RunProgress, progress_of
 from onecycle_cli.recipe import Difference, dotted_values, shipped_names, shipped_path
 from onecycle_cli.recipe.grid import folder_name
+from onecycle_cli.run_dir.annotations import Annotations, read_annotations
 from onecycle_cli.run_dir.facts import command_line
 from onecycle_cli.run_dir.files import (
     BATCH_SIZE,
@@ -64,7 +65,7 @@ class RunPage:
     `does` is the command that the run amounts to: a cell of a sweep is a training or a range test. `changed` are the
     fields that differ from the shipped recipe of the same name (there). `diagnosis` is the most important statement
     about the curves, `table` the name of the main table. `next` are commands that can follow, by what they do.
-    `damage` says which files cannot be read.
+    `damage` says which files cannot be read, and `annotations` are the labels and notes of people.
     """
 
     run: Path
@@ -81,6 +82,7 @@ class RunPage:
     files: list[File] = field(default_factory=list)
     next: dict[str, str] = field(default_factory=dict)
     damage: list[str] = field(default_factory=list)
+    annotations: Annotations = field(default_factory=Annotations)
 
 
 def read_page(run: RunDir) -> RunPage:
@@ -96,13 +98,15 @@ def _page(run: RunDir, facts: Mapping[str, Any]) -> RunPage:
     damage: list[str] = []
     status, does = run.status, _does(run, facts)
     summary: dict[str, Any] = {}
-    suggestion, progress, changed = None, None, []
+    suggestion, progress, changed, annotations = None, None, [], Annotations()
     with _told(damage):
         summary = run.summary
     with _told(damage):
         suggestion = run.read_json(SUGGESTION) if (run.path / SUGGESTION).is_file() else None
     with _told(damage):
         changed = _changed(run, facts["recipe"])
+    with _told(damage):
+        annotations = read_annotations(run)
     if status in OPEN:
         with _told(damage):
             progress = progress_of(run)
@@ -121,6 +125,7 @@ def _page(run: RunDir, facts: Mapping[str, Any]) -> RunPage:
         _files(run),
         _next(run, facts, does, status, summary),
         list(dict.fromkeys(damage)),
+        annotations,
     )
 
 

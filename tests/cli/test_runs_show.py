@@ -11,6 +11,7 @@ from typer.testing import Result
 
 from onecycle_cli.cli.runs_show import size
 from onecycle_cli.recipe import shipped_path
+from onecycle_cli.run_dir.annotations import add_labels, add_note
 from onecycle_cli.run_dir.run import RunDir
 
 Command = Callable[..., Result]
@@ -147,10 +148,15 @@ def test_a_running_training_is_told_where_it_runs(onecycle: Command) -> None:
 def test_what_can_follow_depends_on_the_end(onecycle: Command, status: str, says: str) -> None:
     run = RunDir(RUNS / "train")
     run.update(status=status, error="The disk is full.\x1b[2J", notes=["A note."])
+    add_labels(run, ["paper", "slow"])
+    add_note(run, "Mine.")
     summary = run.summary | {"diverged_step": 7, "diverged_lr": 0.5, "valid_accuracy": None}
     run.write_json("summary.json", summary)
-    page = words_of(onecycle("runs", "show", "train"))
+    result = onecycle("runs", "show", "train")
+    page = words_of(result)
     assert says in page
+    assert page["labels"] == "paper, slow"
+    assert ": Mine.\n" in result.stdout
     assert page["diverged"] == "at step 7, lr 0.5"
     assert page["error"] == "The disk is full.\\x1b[2J"
     assert page["notes"] == "A note."

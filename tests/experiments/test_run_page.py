@@ -8,6 +8,7 @@ import pytest
 
 from onecycle_cli.experiments.run_page import File, read_page
 from onecycle_cli.recipe import load, shipped_path, to_yaml
+from onecycle_cli.run_dir.annotations import Annotations, add_labels
 from onecycle_cli.run_dir.run import RunDir
 
 Make = Callable[..., RunDir]
@@ -161,3 +162,13 @@ def test_a_diagnosis_of_another_version_is_left_out(make: Make) -> None:
     statement = {"rule": "underfitting", "place": place, "text": "It is.", "evidence": {}, "advice": "Go on."}
     run.write_json("summary.json", {"diagnosis": statement})
     assert read_page(run).diagnosis == "underfitting, epoch 2. It is. Go on."
+
+
+def test_labels_and_notes_of_people_are_read_and_damage_to_them_is_told(make: Make) -> None:
+    run = make("train")
+    assert read_page(run).annotations == Annotations()
+    add_labels(run, ["paper"])
+    assert read_page(run).annotations.labels == ("paper",)
+    (run.path / "annotations.json").write_text("{}")
+    page = read_page(run)
+    assert (page.annotations, len(page.damage)) == (Annotations(), 1)
