@@ -23,9 +23,6 @@ from onecycle_cli.run_dir.writing import json_ready, write_whole
 
 Status = Literal["running", "finished", "diverged", "collapsed", "interrupted", "failed"]
 
-LONGEST_ROWS = 8192
-"""The bytes at the end of a table that surely hold a whole row of numbers."""
-
 KNOWN_FROM_THE_START = {"command", "recipe", "status", "started"}
 
 
@@ -217,6 +214,10 @@ def status_in(facts: Mapping[str, Any]) -> Status:
 def in_use(run: RunDir) -> InputError:
     """Returns the error that another process has the folder of a run."""
     return InputError(f"Another process is using {run.path}.", "Wait for it, or give another --name.")
+
+
+LONGEST_ROWS = 8192
+"""The bytes at the end of a table that surely hold a whole row of numbers."""
 
 
 def _begun(started: datetime) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import math
 import os
 import re
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -96,7 +97,7 @@ def test_without_unicode_every_character_is_ascii_and_the_line_alone_is_drawn() 
 def test_colours_change_no_character(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")  # plotille looks whether standard output is a terminal
     monkeypatch.delenv("NO_COLOR", raising=False)
-    words = {"tests": [BASIN], "smooth": BASIN, "max_lr": 0.1, "best": (0.03, 0.3)}
+    words: dict[str, Any] = {"tests": [BASIN], "smooth": BASIN, "max_lr": 0.1, "best": (0.03, 0.3)}
     coloured = range_test_lines(Screen(60, 13, color=True), **words)
     assert "\x1b[31m" in "".join(coloured)
     bare = [re.sub(r"\x1b\[\d*m", "", line).rstrip() for line in coloured]
