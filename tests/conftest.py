@@ -4,8 +4,10 @@ import gc
 import io
 import multiprocessing
 import os
+import re
 import shutil
 import socket
+import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
@@ -133,6 +135,33 @@ def onecycle() -> Callable[..., Result]:
         from onecycle_cli.cli import app
 
         return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+    return run
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def at_terminal(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[int, str]]:
+    """Runs the command on a terminal of 80 x 24 without colours; returns its exit code and what is on the screen."""
+    for name, value in (("COLUMNS", "80"), ("LINES", "24"), ("TERM", "xterm"), ("NO_COLOR", "1")):
+        monkeypatch.setenv(name, value)
+
+    def run(*arguments: object) -> tuple[int, str]:
+        from onecycle_cli.cli import app
+
+        screen = Terminal()
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "stdout", screen)
+            patch.setattr(sys, "stderr", screen)
+            with pytest.raises(SystemExit) as end:
+                app([str(argument) for argument in arguments])
+        return int(end.value.code or 0), re.sub(r"\x1b\[[\d;?]*[a-zA-Z]", "", screen.getvalue())
 
     return run
 

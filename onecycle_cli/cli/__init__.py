@@ -20,6 +20,8 @@ from onecycle_cli.cli import (
     runs_annotate,
     runs_pack,
     runs_remove,
+    runs_show,
+    runs_watch,
     schedule,
     suggest,
     sweep,
@@ -55,6 +57,8 @@ diagnose.add_to(app)
 runs_annotate.add_to(runs.app)
 runs_remove.add_to(runs.app)
 runs_pack.add_to(runs.app)
+runs_show.add_to(runs.app)
+runs_watch.add_to(runs.app)
 app.add_typer(runs.app, name="runs")
 app.add_typer(recipes.app, name="recipes")
 app.add_typer(data.app, name="data")

@@ -11,16 +11,22 @@ from collections.abc import Iterable, Sequence
 from io import TextIOWrapper
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from rich.console import Console
+from rich.console import Console, Group
+from rich.constrain import Constrain
+from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 from rich.table import Table
+from rich.text import Text
 
 from onecycle_cli.errors import OnecycleError, printable
 from onecycle_cli.progress import Progress
 from onecycle_cli.run_dir.writing import json_ready
+
+if TYPE_CHECKING:
+    from onecycle_cli.figures.terminal import Screen
 
 _BYTES = "".join(map(chr, range(0xDC80, 0xDD00)))
 """The characters that stand for bytes that are not UTF-8. Scripts get these bytes unchanged."""
@@ -47,6 +53,25 @@ def _console(*, stderr: bool) -> Console:
         width=None if terminal else NOT_A_TERMINAL_WIDTH,
         highlight=False,
         soft_wrap=not terminal,
+    )
+
+
+def is_at_terminal() -> bool:
+    """Whether standard output, where results go, is a terminal."""
+    return sys.stdout.isatty()
+
+
+def screen(rows: int) -> "Screen":
+    """Returns the room for a curve of `rows` lines on standard output, a terminal, and what it can show."""
+    from onecycle_cli.figures.terminal import Screen
+
+    console = _console(stderr=False)
+    return Screen(
+        console.width,
+        rows,
+        color=console.color_system is not None and not console.no_color,
+        # The fonts of Linux's own console have no braille.
+        unicode=console.encoding.startswith("utf") and os.environ.get("TERM") != "linux",
     )
 
 
@@ -90,12 +115,22 @@ def show_pairs(pairs: Iterable[tuple[str, str]]) -> None:
         for name, value in pairs:
             print(f"{name:<{wide}}  {printable(value, but=_PIPED)}")
         return
+    console.print(_grid(pairs), markup=False)
+
+
+def rows_left(pairs: Iterable[tuple[str, str]]) -> int:
+    """Returns how many lines of a terminal are left below a result, the line of the prompt not counted."""
+    console = _console(stderr=False)
+    return console.height - 1 - len(console.render_lines(_grid(pairs), pad=False))
+
+
+def _grid(pairs: Iterable[tuple[str, str]]) -> Table:
     grid = Table.grid(padding=(0, 2))
     grid.add_column(no_wrap=True, style="bold")
     grid.add_column(overflow="fold")
     for name, value in pairs:
         grid.add_row(name, printable(value, but="\n"))
-    console.print(grid, markup=False)
+    return grid
 
 
 def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
@@ -104,6 +139,7 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     if not console.is_terminal:
         print("\n".join(_aligned([list(columns), *([printable(cell, but=_BYTES) for cell in row] for row in rows)])))
         return
+    rows = list(rows)
     cells = [[printable(cell) for cell in row] for row in rows]
     if len(cells) >= MANY_ROWS and all(cell.isascii() for row in cells for cell in row):
         lines = _aligned([list(columns), *cells])
@@ -111,12 +147,42 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
             console.print(lines[0], style="bold", markup=False)
             print("\n".join(lines[1:]))
             return
+    console.print(_table(columns, rows), markup=False)
+
+
+def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
     table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
     for column in columns:
         table.add_column(column, overflow="fold")  # a name that is cut cannot be copied
-    for row in cells:
-        table.add_row(*row)
-    console.print(table, markup=False)
+    for row in rows:
+        table.add_row(*(Text(printable(cell)) for cell in row))
+    return table
+
+
+def can_redraw() -> bool:
+    """Whether standard output is a terminal on which a line can be written over."""
+    return is_at_terminal() and os.environ.get("TERM", "dumb") != "dumb"
+
+
+class LiveTable:
+    """A table on a terminal that is drawn again in the same place; a context manager, at whose end it stays there."""
+
+    def __init__(self, columns: Sequence[str]) -> None:
+        self._columns = columns
+        self._live = Live(console=_console(stderr=False), auto_refresh=False)
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._live.stop()
+
+    def show(self, rows: Iterable[Sequence[str]], below: str = "") -> None:
+        """Draws the table with other rows, and a line below it."""
+        drawn = Group(_table(self._columns, rows), *([Text(printable(below))] if below else []))
+        # The terminal writes "^C" behind the last character; in a new line, it would shift what is drawn last.
+        self._live.update(Constrain(drawn, self._live.console.width - len("^C")), refresh=True)
 
 
 def _aligned(lines: Sequence[Sequence[str]]) -> list[str]:

@@ -8,6 +8,7 @@ from onecycle_cli.cli.options import (
     RUNS_DIR,
     JsonOption,
     NameOption,
+    NoPlotOption,
     Overrides,
     ProcessesOption,
     QuietOption,
@@ -19,7 +20,7 @@ from onecycle_cli.cli.options import (
     on_ranks,
     with_overrides,
 )
-from onecycle_cli.cli.results import figure_line, json_if_it_fails, print_json, train_command
+from onecycle_cli.cli.results import figure_line, json_if_it_fails, print_json, show_curve, train_command
 from onecycle_cli.cli.suggest import show_doubt, suggestion_pairs
 
 
@@ -50,12 +51,14 @@ def find_lr(
     processes: ProcessesOption = None,
     runs_dir: RunsDirOption = RUNS_DIR,
     name: NameOption = None,
+    no_plot: NoPlotOption = False,
     quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Run the learning rate range test of a recipe and suggest a max_lr for one cycle.
 
-    Exits with 4 if no number can be trusted. Then only --json prints to standard output, with max_lr null.
+    Exits with 4 if no number can be trusted. Then only --json prints to standard output, with max_lr null; a terminal
+    gets the curve.
     """
     with on_ranks(processes) as ranks:
         from onecycle_cli.cli.console import Display, show_pairs
@@ -77,6 +80,8 @@ def find_lr(
         if as_json and not quiet:
             print_json(run, vars(suggestion))
         if suggestion.max_lr is None:
+            if not (quiet or as_json or no_plot):
+                show_curve(run)
             raise NoSuggestionError(
                 suggestion.refusal,
                 f"The curve is in {run.path / LR_RANGE}. Change the lrs with --set find_lr.start_lr=LR and "
@@ -86,11 +91,12 @@ def find_lr(
         if quiet:
             print(f"{suggestion.max_lr:g}")
         elif not as_json:
-            show_pairs(
-                [
-                    *suggestion_pairs(suggestion),
-                    ("curve", str(run.path / LR_RANGE)),
-                    *figure_line(run, LR_RANGE_FIGURE),
-                    ("next", train_command(run, trust_code=trust_code)),
-                ]
-            )
+            pairs = [
+                *suggestion_pairs(suggestion),
+                ("curve", str(run.path / LR_RANGE)),
+                *figure_line(run, LR_RANGE_FIGURE),
+                ("next", train_command(run, trust_code=trust_code)),
+            ]
+            if not no_plot:
+                show_curve(run, above=pairs)
+            show_pairs(pairs)

@@ -67,6 +67,7 @@ CsvOption = Annotated[
     str | None,
     typer.Option("--csv", metavar="FILE|-", help="Write the table as CSV to a new file; - is standard output."),
 ]
+NoPlotOption = Annotated[bool, typer.Option("--no-plot", help="Draw no curve in the terminal.")]
 PlotOption = Annotated[Path | None, typer.Option("--plot", metavar="FILE", help="Draw a figure to a new PNG file.")]
 
 RUNS_DIR = Path("runs")

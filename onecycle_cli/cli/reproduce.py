@@ -43,9 +43,7 @@ def add_to(app: typer.Typer) -> None:
 def reproduce(
     experiments: Annotated[
         list[str] | None,
-        typer.Argument(
-            metavar="EXPERIMENT", help="Runs of the blog post: E1, E2, E3, E3b, E4, E4b. Default: all."
-        ),
+        typer.Argument(metavar="EXPERIMENT", help="Runs of the blog post: E1, E2, E3, E3b, E4, E4b. Default: all."),
     ] = None,
     seeds: Annotated[
         int, typer.Option("--seeds", min=1, max=100, metavar="K", help="How often each is trained, with its own seed.")

@@ -1,6 +1,6 @@
 """Printing that all commands with a run share: results as JSON, the path of a figure, the next command."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -8,6 +8,9 @@ from onecycle_cli.cli.options import trust_flag
 
 if TYPE_CHECKING:
     from onecycle_cli.run_dir.run import RunDir
+
+LEAST_CURVE_ROWS, MOST_CURVE_ROWS = 8, 16
+"""The height of a curve, with its legend and axis: as the screen has room for it above the result."""
 
 
 @contextmanager
@@ -28,6 +31,29 @@ def print_json(run: "RunDir", result: dict[str, Any]) -> None:
     from onecycle_cli.cli.console import show_json
 
     show_json({"run": run.path} | result)
+
+
+def show_curve(run: "RunDir", above: Sequence[tuple[str, str]] = ()) -> None:
+    """Draws the curve of a run above the names and values of its result, if standard output is a terminal.
+
+    A failure becomes a note. Where nothing is drawn, no drawing library is imported.
+    """
+    from onecycle_cli.cli.console import is_at_terminal, rows_left, screen, show_note
+    from onecycle_cli.errors import OnecycleError
+
+    if not is_at_terminal():
+        return
+    try:
+        from onecycle_cli.experiments.terminal_curve import curve_lines
+
+        rows = rows_left(above) - 1  # an empty line is between the two
+        lines = curve_lines(run, screen(min(max(rows, LEAST_CURVE_ROWS), MOST_CURVE_ROWS)))
+    except Exception as error:  # whatever it is, it does not cost the result
+        what = error.what if isinstance(error, OnecycleError) else str(error) or type(error).__name__
+        show_note(f"The curve could not be drawn: {what}")
+        return
+    if lines:
+        print("\n".join(lines), end="\n\n")
 
 
 def figure_line(run: "RunDir", name: str) -> list[tuple[str, str]]:

@@ -15,6 +15,7 @@ from onecycle_cli.cli.options import (
     RUNS_DIR,
     JsonOption,
     NameOption,
+    NoPlotOption,
     Overrides,
     ProcessesOption,
     QuietOption,
@@ -26,7 +27,7 @@ from onecycle_cli.cli.options import (
     with_overrides,
 )
 from onecycle_cli.cli.preemption import preemptible
-from onecycle_cli.cli.results import figure_line, json_if_it_fails, print_json
+from onecycle_cli.cli.results import figure_line, json_if_it_fails, print_json, show_curve
 
 if TYPE_CHECKING:
     from onecycle_cli.experiments.training import Training
@@ -77,6 +78,7 @@ def train(
     processes: ProcessesOption = None,
     runs_dir: RunsDirOption = RUNS_DIR,
     name: NameOption = None,
+    no_plot: NoPlotOption = False,
     quiet: QuietOption = False,
     as_json: JsonOption = False,
     launch: "Launch | None" = None,
@@ -99,12 +101,15 @@ def train(
         from onecycle_cli.run_dir.finding import find_run
         from onecycle_cli.run_dir.launch import again
 
-        how: dict[str, Any] = {"launch": launch, "ranks": ranks, "quiet": quiet, "as_json": as_json}
+        how: dict[str, Any] = {"launch": launch, "ranks": ranks, "quiet": quiet, "as_json": as_json, "no_plot": no_plot}
         if resume is not None:
             others = (recipe, max_lr, max_lr_from, name)
             only_epochs = overrides == Overrides(epochs=overrides.epochs)
             if profile or not only_epochs or any(value is not None for value in others):
-                fix = "Beside --resume there are --epochs with --reschedule, --force, --trust-code, --quiet and --json."
+                fix = (
+                    "Beside --resume there are --epochs with --reschedule, --force, --trust-code, --no-plot, --quiet "
+                    "and --json."
+                )
                 raise InputError("What a run trains is settled where it began.", fix)
             changes = {"epochs": overrides.epochs, "reschedule": reschedule, "force": force}
             _resume(ranks.from_first(lambda: find_run(runs_dir, resume)), trust_code, changes, **how)
@@ -136,7 +141,7 @@ def train(
         failing = json_if_it_fails(session.run, as_json and not quiet, max_lr=None, valid_accuracy=None)
         with failing, _can_go_on(session.run, trust_code=trust_code), display:
             ended = training.train(loaded, session, auto=auto, profile=profile)
-        _tell_end(session.run, ended, quiet, as_json)
+        _tell_end(session.run, ended, quiet, as_json, no_plot)
 
 
 def _resume(
@@ -148,6 +153,7 @@ def _resume(
     ranks: "Ranks",
     quiet: bool,
     as_json: bool,
+    no_plot: bool,
 ) -> None:
     """Resumes a training. One that an earlier start of the same launch brought to its end tells its result again."""
     from onecycle_cli.cli.console import Display, show_note
@@ -164,13 +170,13 @@ def _resume(
 
     if (result := ranks.from_first(ended_before)) is not None:
         show_note(f"{run.path} has come to its end at an earlier start.")
-        _tell_end(run, result, quiet, as_json)
+        _tell_end(run, result, quiet, as_json, no_plot)
         return
     failing = json_if_it_fails(run, as_json and not quiet, valid_accuracy=None)
     with failing, _can_go_on(run, trust_code=trust_code), Display(quiet=quiet) as report:
         key = None if launch is None else launch.key
         ended = resuming.resume(run, report, **changes, code=OwnCode(trust_code), launch=key, ranks=ranks)
-    _tell_end(run, ended, quiet, as_json)
+    _tell_end(run, ended, quiet, as_json, no_plot)
 
 
 @contextmanager
@@ -191,7 +197,7 @@ def _can_go_on(run: "RunDir", *, trust_code: bool) -> Iterator[None]:
         raise
 
 
-def _tell_end(run: "RunDir", ended: "Training", quiet: bool, as_json: bool) -> None:
+def _tell_end(run: "RunDir", ended: "Training", quiet: bool, as_json: bool, no_plot: bool) -> None:
     from onecycle_cli.cli.console import show_note
 
     reason = None
@@ -202,7 +208,7 @@ def _tell_end(run: "RunDir", ended: "Training", quiet: bool, as_json: bool) -> N
         reason = "The train loss ended no better than chance: the network has learned nothing."
     if reason is not None:
         show_note(reason)
-    _show_training(run, ended.summary | {"reason": reason}, quiet, as_json)
+    _show_training(run, ended.summary | {"reason": reason}, quiet, as_json, no_plot)
     if ended.status != "finished":
         raise typer.Exit(NOT_LEARNED)
 
@@ -224,7 +230,7 @@ def _with_max_lr_from(source: str, recipe: "Recipe", runs_dir: Path, force: bool
     return taken.recipe, str(taken.run.path.absolute())
 
 
-def _show_training(run: "RunDir", summary: dict[str, Any], quiet: bool, as_json: bool) -> None:
+def _show_training(run: "RunDir", summary: dict[str, Any], quiet: bool, as_json: bool, no_plot: bool) -> None:
     from onecycle_cli.cli.console import duration, show_pairs
     from onecycle_cli.run_dir.files import MODEL, TRAINING_FIGURE
 
@@ -251,4 +257,6 @@ def _show_training(run: "RunDir", summary: dict[str, Any], quiet: bool, as_json:
     pairs.append(("run", str(run.path)))
     if summary["diagnosis"]:
         pairs.append(("diagnosis", summary["diagnosis"].line))
+    if not no_plot:
+        show_curve(run, above=pairs)
     show_pairs(pairs)

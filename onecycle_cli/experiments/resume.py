@@ -5,7 +5,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
-from onecycle_cli.analysis.diagnosis.statement import Place, Statement
+from onecycle_cli.analysis.diagnosis.statement import Statement
 from onecycle_cli.data.epochs import steps_per_epoch
 from onecycle_cli.data.open_data import source_signature
 from onecycle_cli.errors import InputError
@@ -117,7 +117,7 @@ def ended(run: RunDir) -> Training | None:
     if status not in ("finished", "diverged", "collapsed"):
         return None
     if found := summary["diagnosis"]:
-        summary["diagnosis"] = Statement(**found | {"place": Place(**found["place"])})
+        summary["diagnosis"] = Statement.of(found)
     return Training(status, summary)
 
 

@@ -20,6 +20,7 @@ from matplotlib.ticker import MaxNLocator
 
 from onecycle_cli.analysis.lr_range import Shape, Suggestion
 from onecycle_cli.figures.page import Page, new_page
+from onecycle_cli.figures.view import loss_limits
 
 BLUE, ORANGE, GREEN, RED, PURPLE, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#666666"
 COLORS, STYLES = (BLUE, RED, GREEN, ORANGE, PURPLE, "black"), ("-", "--", "-.", ":")
@@ -287,12 +288,8 @@ def _grid(axes: Axes) -> None:
 
 
 def _limit_height(axes: Axes, losses: Sequence[float], low: float) -> None:
-    """Limits the height of the view so that an explosion does not flatten the rest of the curve.
-
-    The view begins at `low`. It ends as far above the first loss as that is above `low`, or at the highest loss if that
-    is lower.
-    """
-    top = min(max(losses), losses[0] + max(losses[0] - low, 0.1))
+    """Limits the height of the view to `loss_limits`, with a margin."""
+    _, top = loss_limits(losses, low)
     margin = 0.05 * (top - low or 1 + abs(low))
     # More room below, for the marks of the peers.
     axes.set_ylim(low - 2 * margin, top + margin)

@@ -3,6 +3,7 @@
 import csv
 import errno
 import json
+import os
 import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -172,6 +173,21 @@ class RunDir:
         written = (self.path / name).read_bytes() if (self.path / name).is_file() else b""
         return self._rows(name, written[: written.rfind(b"\n") + 1])
 
+    def last_row(self, name: str) -> dict[str, str] | None:
+        """Returns the last complete row of a CSV table of numbers that may still grow; None if it has none.
+
+        Reads the two ends of the file alone, however long it is.
+        """
+        try:
+            with (self.path / name).open("rb") as file:
+                header = file.readline()
+                file.seek(max(file.tell(), file.seek(0, os.SEEK_END) - LONGEST_ROWS))
+                rows = file.read().split(b"\n")[:-1]  # what follows the last line end is half a row
+        except FileNotFoundError:
+            return None
+        found = self._rows(name, header + rows[-1]) if rows else []
+        return found[-1] if found else None
+
     def _rows(self, name: str, written: bytes) -> list[dict[str, str]]:
         try:
             rows = list(csv.DictReader(StringIO(written.decode("utf-8"), newline="")))
@@ -206,6 +222,10 @@ def status_in(facts: Mapping[str, Any]) -> Status:
 def in_use(run: RunDir) -> InputError:
     """Returns the error that another process has the folder of a run."""
     return InputError(f"Another process is using {run.path}.", "Wait for it, or give another --name.")
+
+
+LONGEST_ROWS = 8192
+"""The bytes at the end of a table that surely hold a whole row of numbers."""
 
 
 def _begun(started: datetime) -> dict[str, Any]:

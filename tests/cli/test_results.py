@@ -42,3 +42,39 @@ def test_a_figure_that_fails_costs_a_note_and_is_not_named_as_a_file(
         assert (asked.exit_code, "a.png could not be drawn" in asked.stderr) == (1, True)
         assert len(asked.stdout.splitlines()) > 3, "the table comes all the same"
         assert "a.png" not in asked.stdout
+
+
+def test_at_a_terminal_the_curve_stands_above_the_result(at_terminal: Callable, tiny_digits: list[str]) -> None:
+    code, screen = at_terminal("find-lr", *tiny_digits)
+    curve, result = screen[screen.index("loss   ⠂ each batch") :].split("\n\n")
+    assert (code, "max_lr" in curve.splitlines()[0]) == (0, True)
+    assert result.startswith("max_lr ")
+    code, screen = at_terminal("train", *tiny_digits, "--epochs", 1)
+    curve, result = screen[screen.index("loss   ⠒⠒ train_loss") :].split("\n\n")
+    assert (code, "o valid_loss" in curve.splitlines()[0]) == (0, True)
+    assert result.startswith("status ")
+    assert "⠒" not in at_terminal("train", *tiny_digits, "--epochs", 1, "--no-plot")[1]
+
+
+def test_a_range_test_without_a_suggestion_has_its_curve_unless_it_is_not_wanted(
+    at_terminal: Callable, tiny_digits: list[str]
+) -> None:
+    low = ("--set", "find_lr.start_lr=1e-12", "--set", "find_lr.end_lr=1e-8", "--set", "find_lr.num_steps=10")
+    code, screen = at_terminal("find-lr", *tiny_digits, *low)
+    assert (code, "⠒⠒ smoothed" in screen) == (4, True)
+    for unwanted in ("--no-plot", "--quiet", "--json"):
+        code, screen = at_terminal("find-lr", *tiny_digits, *low, unwanted)
+        assert (code, "⠒" in screen) == (4, False)
+
+
+def test_a_curve_that_fails_costs_a_note_at_a_terminal_and_is_not_thought_of_in_a_pipe(
+    onecycle: Command, at_terminal: Callable, tiny_digits: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "plotille", None)  # as where it is not installed
+    monkeypatch.delitem(sys.modules, "onecycle_cli.figures.terminal", raising=False)
+    piped = onecycle("find-lr", *tiny_digits, "--name", "piped")
+    assert (piped.exit_code, "could not be drawn" in piped.stderr) == (0, False)
+    code, screen = at_terminal("find-lr", *tiny_digits, "--name", "seen")
+    assert code == 0
+    assert "The curve could not be drawn: " in screen
+    assert "confidence" in screen

@@ -107,7 +107,7 @@ try:
     main()
 except SystemExit as end:
     assert end.code == 0
-large = {"torch", "torchvision", "pandas", "numpy", "matplotlib", "sklearn", "scipy", "yaml", "PIL"}
+large = {"torch", "torchvision", "pandas", "numpy", "matplotlib", "sklearn", "scipy", "yaml", "PIL", "plotille", "rich"}
 import json
 print(json.dumps(sorted(large & set(sys.modules))))
 """

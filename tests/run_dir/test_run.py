@@ -174,6 +174,31 @@ def test_a_table_that_still_grows_is_read_as_far_as_its_rows_are_whole(make: Mak
         assert rows == [{"step": str(step), "note": "größer"} for step in range(max(0, whole[:cut].count(b"\n") - 1))]
 
 
+def test_the_last_row_is_the_last_whole_one(make: Make) -> None:
+    run = make()
+    assert run.last_row("t.csv") is None
+    with run.table("t.csv", ("step", "loss")) as table:
+        table.append([{"step": 0, "loss": 2.5}, {"step": 1, "loss": None}])
+    whole = (run.path / "t.csv").read_bytes()
+    for cut in range(len(whole) + 1):
+        (run.path / "t.csv").write_bytes(whole[:cut])
+        rows = run.read_growing_table("t.csv")
+        assert run.last_row("t.csv") == (rows[-1] if rows else None)
+
+
+def test_the_last_row_of_a_long_table_is_found_without_reading_the_rest(make: Make) -> None:
+    run = make()
+    with run.table("t.csv", ("step", "loss")) as table:
+        table.append({"step": step, "loss": 0.5} for step in range(5_000))
+    middle = (run.path / "t.csv").stat().st_size // 2
+    with (run.path / "t.csv").open("r+b") as file:
+        file.seek(middle)
+        file.write(b"\xff")
+    assert run.last_row("t.csv") == {"step": "4999", "loss": "0.5"}
+    with pytest.raises(InputError, match="not UTF-8"):
+        run.read_growing_table("t.csv")
+
+
 @pytest.mark.parametrize(
     ("written", "says"),
     [

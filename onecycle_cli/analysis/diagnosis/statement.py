@@ -1,8 +1,9 @@
 """The statement that a rule makes about a run, and the text and numbers that several rules share."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any, Self
 
 from onecycle_cli.analysis.diagnosis.curves import Settings, TrainingRun
 
@@ -30,6 +31,11 @@ class Statement:
     text: str
     evidence: dict[str, float]
     advice: str
+
+    @classmethod
+    def of(cls, saved: Mapping[str, Any]) -> Self:
+        """Returns the statement that `summary.json` has."""
+        return cls(**{**saved, "place": Place(**saved["place"])})
 
     @property
     def line(self) -> str:

@@ -1,0 +1,174 @@
+"""Everything about a run, from folders that are made up: no run is needed to read one."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from onecycle_cli.experiments.run_page import File, read_page
+from onecycle_cli.recipe import load, shipped_path, to_yaml
+from onecycle_cli.run_dir.annotations import Annotations, add_labels
+from onecycle_cli.run_dir.run import RunDir
+
+Make = Callable[..., RunDir]
+
+
+@pytest.fixture
+def make(tiny: Callable) -> Make:
+    def new(
+        command: str, status: str = "running", runs_dir: Path = Path("runs"), name: str = "r", **facts: Any
+    ) -> RunDir:
+        asked = {"command_line": f"onecycle {command} digits --name r"}
+        run = RunDir.create(
+            runs_dir, command=command, recipe_name="digits", recipe_yaml=to_yaml(tiny()), facts=asked | facts, name=name
+        )
+        run.update(status=status)
+        return run
+
+    return new
+
+
+def test_the_fields_that_differ_from_the_shipped_recipe_are_told(make: Make) -> None:
+    run = make("train")
+    changed = {one.field: (one.there, one.here) for one in read_page(run).changed}
+    assert changed["schedule.epochs"] == (15, 2)
+    assert changed["schedule.max_lr"] == (None, 0.1)
+    run.write_text("recipe.yaml", to_yaml(load(shipped_path("digits"))))
+    assert read_page(run).changed == []
+    run.update(recipe="mine")
+    page = read_page(run)
+    assert (page.changed, page.damage) == ([], []), "there is no shipped recipe of this name"
+
+
+def test_files_have_their_sizes_and_folders_the_sum_of_theirs(make: Make) -> None:
+    run = make("sweep")
+    (run.path / ".lock").touch()
+    (run.path / "sweep.png").write_bytes(b"123")
+    cell = make("sweep", runs_dir=run.path, name="cell", cell="x")
+    files = {file.name: file.bytes for file in read_page(run).files}
+    assert files["sweep.png"] == 3
+    assert files["cell/"] == sum(path.stat().st_size for path in cell.path.iterdir())
+    assert files.keys() == {"recipe.yaml", "run.json", "sweep.png", "cell/"}
+
+
+def test_the_cells_have_their_statuses_and_the_damaged_ones_too(make: Make) -> None:
+    run = make("sweep")
+    assert read_page(run).cells == {}
+    make("sweep", "finished", run.path, "one", cell="x")
+    make("sweep", "failed", run.path, "two", cell="x")
+    (make("sweep", "failed", run.path, "three", cell="x").path / "run.json").write_text("{")
+    assert read_page(run).cells == {"one": "finished", "three": "damaged", "two": "failed"}
+
+
+@pytest.mark.parametrize(
+    ("command", "status", "summary", "following"),
+    [
+        ("train", "running", {}, {"watch": "onecycle runs watch"}),
+        ("train", "finished", {}, {"use": "onecycle evaluate runs/r", "repeat": "onecycle train runs/r/recipe.yaml"}),
+        ("train", "collapsed", {}, {"explain": "onecycle diagnose runs/r"}),
+        ("train", "failed", {}, {"repeat": "onecycle train runs/r/recipe.yaml"}),
+        (
+            "find-lr",
+            "finished",
+            {"max_lr": 0.1},
+            {
+                "use": "onecycle train runs/r/recipe.yaml --max-lr-from runs/r",
+                "repeat": "onecycle find-lr runs/r/recipe.yaml",
+            },
+        ),
+        ("find-lr", "finished", {"max_lr": None}, {"repeat": "onecycle find-lr runs/r/recipe.yaml"}),
+        ("find-batch-size", "finished", {}, {"repeat": "onecycle find-batch-size runs/r/recipe.yaml"}),
+        ("evaluate", "finished", {}, {}),
+        ("tune", "finished", {}, {"use": "onecycle train runs/r/tuned.yaml"}),
+        ("tune", "interrupted", {}, {"resume": "onecycle tune digits --name r"}),
+        ("sweep", "failed", {}, {"resume": "onecycle sweep digits --name r"}),
+        (
+            "sweep",
+            "finished",
+            {"best_run": "runs/r/seed=0"},
+            {"use": "onecycle train runs/r/seed=0/recipe.yaml", "compare": "onecycle compare runs/r"},
+        ),
+        ("sweep-wd", "finished", {"weight_decay": None}, {"compare": "onecycle compare runs/r"}),
+    ],
+)
+def test_what_can_follow_is_a_command(
+    make: Make, command: str, status: str, summary: dict[str, Any], following: dict[str, str]
+) -> None:
+    run = make(command, status)
+    run.write_json("summary.json", summary)
+    assert read_page(run).next == following
+
+
+def test_a_checkpoint_is_gone_on_from(make: Make) -> None:
+    run = make("train", "interrupted")
+    (run.path / "checkpoint-7.safetensors").touch()
+    assert read_page(run).next == {"resume": "onecycle train --resume runs/r"}
+
+
+def test_code_of_a_person_has_to_be_trusted_again(make: Make) -> None:
+    run = make("train", "finished", network_sha256="0")
+    assert read_page(run).next["use"] == "onecycle evaluate runs/r --trust-code"
+
+
+@pytest.mark.parametrize(
+    ("asked", "repeated"),
+    [
+        ("--repeats 3 --budget 0.5", "--repeats 3 --budget 0.5"),
+        ("--repeats=3 --seed 1 --verify", "--repeats=3 --verify"),
+        ("--quiet", ""),
+    ],
+)
+def test_a_range_test_is_repeated_with_the_options_that_are_in_no_recipe(make: Make, asked: str, repeated: str) -> None:
+    run = make("find-lr", "failed")
+    run.update(command_line=f"onecycle find-lr digits {asked}")
+    assert read_page(run).next["repeat"] == f"onecycle find-lr runs/r/recipe.yaml {repeated}".strip()
+
+
+def test_a_cell_goes_on_with_its_sweep_and_is_used_as_what_it_is(make: Make) -> None:
+    sweep = make("sweep", "interrupted")
+    cell = make("sweep", "interrupted", sweep.path, "cell", cell="x")
+    assert (read_page(cell).does, read_page(cell).next) == ("train", {"resume": "onecycle sweep digits --name r"})
+    cell.update(status="finished")
+    (cell.path / "lr_range.csv").touch()
+    page = read_page(cell)
+    assert page.does == "find-lr"
+    assert page.next == {"use": "onecycle train runs/r/cell/recipe.yaml --max-lr-from runs/r/cell"}
+
+
+def test_the_main_table_is_named(make: Make) -> None:
+    run = make("sweep")
+    assert read_page(run).table is None
+    (run.path / "sweep.csv").touch()
+    assert read_page(run).table == "sweep.csv"
+    (run.path / "ranking.csv").touch()
+    assert read_page(run).table == "ranking.csv", "it has the means over the seeds"
+
+
+def test_of_a_damaged_run_json_the_files_are_left(make: Make) -> None:
+    run = make("train")
+    (run.path / "run.json").write_text("{}")
+    page = read_page(run)
+    assert (page.status, page.facts, page.next) == ("damaged", {}, {})
+    assert "it has no command, recipe, started, status" in page.damage[0]
+    assert File("run.json", 2) in page.files
+
+
+def test_a_diagnosis_of_another_version_is_left_out(make: Make) -> None:
+    run = make("train", "finished")
+    run.write_json("summary.json", {"diagnosis": {"rule": "old"}})
+    assert read_page(run).diagnosis is None
+    place = {"unit": "epoch", "first": 2, "last": 2}
+    statement = {"rule": "underfitting", "place": place, "text": "It is.", "evidence": {}, "advice": "Go on."}
+    run.write_json("summary.json", {"diagnosis": statement})
+    assert read_page(run).diagnosis == "underfitting, epoch 2. It is. Go on."
+
+
+def test_labels_and_notes_of_people_are_read_and_damage_to_them_is_told(make: Make) -> None:
+    run = make("train")
+    assert read_page(run).annotations == Annotations()
+    add_labels(run, ["paper"])
+    assert read_page(run).annotations.labels == ("paper",)
+    (run.path / "annotations.json").write_text("{}")
+    page = read_page(run)
+    assert (page.annotations, len(page.damage)) == (Annotations(), 1)
