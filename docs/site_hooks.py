@@ -15,10 +15,10 @@ from mkdocs.structure.pages import Page
 ROOT = Path(__file__).parent.parent
 PAGES = {
     "README.md": "index.md",
-    "runs/README.md": "runs.README.md",
-    "benchmarks/README.md": "benchmarks.README.md",
-    "CONTRIBUTING.md": "CONTRIBUTING.md",
-    "CHANGELOG.md": "CHANGELOG.md",
+    "runs/README.md": "run_files.md",
+    "benchmarks/README.md": "benchmarks.md",
+    "CONTRIBUTING.md": "contributing.md",
+    "CHANGELOG.md": "changelog.md",
 }
 """The pages outside docs/, and their names on the site."""
 

@@ -68,7 +68,7 @@ def test_a_link_that_leaves_docs_leads_to_a_page_or_to_a_copy_of_the_file(site: 
     assert 'href="files/benchmarks/results/architectures.csv"' in networks
     copied = (site / "files" / "benchmarks" / "results" / "architectures.csv").read_bytes()
     assert copied == (ROOT / "benchmarks" / "results" / "architectures.csv").read_bytes()
-    assert 'href="runs.README.html"' in python
+    assert 'href="run_files.html"' in python
     assert "benchmarks/results/suggestion</p>" in suggestion or "benchmarks/results/suggestion." in suggestion
 
 
