@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-lowest test-processors coverage chaos cluster fuzz lint types docs benchmark benchmark-suggestion clean
+.PHONY: help demo test test-slow test-lowest test-processors coverage chaos cluster fuzz lint types docs site pictures benchmark benchmark-suggestion clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*##/ #/' | awk -F' #' '{printf "make %-22s%s\n", $$1, $$2}'
@@ -52,8 +52,15 @@ lint: .venv/installed-dev  ## style and format
 types: .venv/installed-dev  ## mypy, strict
 	$(BIN)/mypy
 
-docs: .venv/installed-dev  ## write docs/commands.md again from the help texts
+docs: .venv/installed-dev  ## write docs/commands.md and docs/recipe_fields.md again, from the help and the recipe's classes
 	$(BIN)/python -m typer onecycle_cli.cli utils docs --name onecycle --title Commands --output docs/commands.md
+	$(BIN)/python docs/recipe_fields.py
+
+site: .venv/installed-docs  ## build the documentation as a site, in site/; open site/index.html
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+pictures: .venv/installed  ## make all pictures of the pages again: hours; `python docs/pictures.py NAME` makes one
+	$(BIN)/python docs/pictures.py
 
 DATA ?= data/cifar10
 benchmark: .venv/installed-benchmark  ## time it beside other libraries, on DATA=FOLDER with CIFAR-10's images
@@ -77,6 +84,10 @@ clean:  ## remove the environment and caches; runs stay
 
 .venv/installed-dev: .venv/installed
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $@
+
+.venv/installed-docs: .venv/installed
+	$(BIN)/python -m pip install --quiet --editable '.[docs]'
 	touch $@
 
 .venv/installed-benchmark: .venv/installed

@@ -63,10 +63,11 @@ def test_the_page_has_no_command_that_is_gone() -> None:
     assert titled == set(EVERY)
 
 
-def test_the_readme_tells_every_exit_code() -> None:
+def test_the_page_of_exit_codes_tells_every_one() -> None:
     codes = {0, 1, InputError.exit_code, 3, NoSuggestionError.exit_code, MachineError.exit_code}
     codes |= {INTERRUPTED, TRY_AGAIN, *(Terminated(number).exit_code for number in ENDING if number != signal.SIGALRM)}
-    told = {int(code) for code in re.findall(r"^\| (\d+) \|", README, re.MULTILINE)}
+    page = (ROOT / "docs" / "exit_codes.md").read_text()
+    told = {int(code) for code in re.findall(r"^\| (\d+) \|", page, re.MULTILINE)}
     assert told == codes
 
 

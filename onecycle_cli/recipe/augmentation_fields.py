@@ -38,7 +38,7 @@ class AffineSettings(Section):
 
     degrees: float = Field(0.0, ge=0, le=180, description="The largest rotation in either direction.")
     translate: float = Field(0.0, ge=0, le=1, description="The largest shift, as a share of the image's side.")
-    scale: Factors = (1.0, 1.0)
+    scale: Factors = Field((1.0, 1.0), description="The factor of the image's size; above 1, it is larger.")
     shear: float = Field(0.0, ge=0, lt=90, description="The largest horizontal shear in degrees, in either direction.")
 
 
@@ -54,7 +54,7 @@ class ColorJitterSettings(Section):
 class RandomErasingSettings(Section):
     """A random rectangle that is replaced by the mean colour. The defaults are those of torchvision."""
 
-    probability: float = Field(0.5, ge=0, le=1)
+    probability: float = Field(0.5, ge=0, le=1, description="The share of the images that get a rectangle.")
     scale: Shares = Field((0.02, 0.33), description="The area of the rectangle, as a share of the image.")
     ratio: Factors = Field((0.3, 3.3), description="The height of the rectangle divided by its width.")
 
@@ -100,7 +100,8 @@ def _merged(preset: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, An
 class AugmentationSettings(Section):
     """Random changes to training images, drawn anew for each step. The name of a preset stands for the whole section.
 
-    The fields are in the order in which the changes are made; crop and flip of `data` come first.
+    The preset has a value for each field that is left out. The fields are in the order in which the changes are made;
+    crop and flip of `data` come first.
     """
 
     preset: Literal["none", "light", "standard", "strong"] = Field(

@@ -42,13 +42,13 @@ class DataSettings(Section, ABC):
 
     source: str
     image_size: WholeNumber = Field(ge=8, le=1024, description="Side of the square images, in pixels.")
-    channels: Literal[1, 3]
+    channels: Literal[1, 3] = Field(description="3: colour; 1: grey.")
     valid_fraction: float = Field(
         ge=0,
         le=0.9,
         description="Share of the training images to hold out; 0: validate on the source's validation or test split.",
     )
-    batch_size: WholeNumber = Field(ge=2, le=1_000_000)
+    batch_size: WholeNumber = Field(ge=2, le=1_000_000, description="Images in a step, on all devices together.")
     accumulate: WholeNumber = Field(
         1,
         ge=1,
@@ -66,10 +66,12 @@ class DataSettings(Section, ABC):
     std: ChannelStatistics | None = Field(
         description="A value per channel, from 0 to 1; null: computed from the training images."
     )
-    horizontal_flip: bool
-    random_crop: bool
+    horizontal_flip: bool = Field(description="Whether to mirror half of the training images.")
+    random_crop: bool = Field(
+        description="Whether to pad the training images and then crop a random part of the original size."
+    )
     padding: WholeNumber = Field(ge=0, le=512, description="Pixels on each side before the crop.")
-    padding_mode: Literal["reflect", "zeros"]
+    padding_mode: Literal["reflect", "zeros"] = Field(description="reflect: mirror the border; zeros: black.")
     resize: Literal["shorter_side", "squash", "pad"] = Field(
         "shorter_side",
         description="How an image becomes a square. shorter_side: resize the shorter side, cut off the rest of the "
@@ -162,7 +164,7 @@ class TorchvisionDataSettings(DataSettings):
     """A data set of torchvision, downloaded if it is missing."""
 
     source: Literal["torchvision"]
-    dataset: TorchvisionSet
+    dataset: TorchvisionSet = Field(description="The data set, by its name in torchvision.")
     variant: PathText | None = Field(
         None, description="EMNIST: its split, such as balanced; Imagenette: the size, such as 160px; null: the default."
     )

@@ -25,12 +25,12 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=
 class OptimizerSettings(Section):
     """The loss function and the optimizer."""
 
-    name: Literal["sgd", "adamw"]
-    weight_decay: WeightDecay
+    name: Literal["sgd", "adamw"] = Field(description="The optimizer.")
+    weight_decay: WeightDecay = Field(description="`onecycle sweep-wd` finds the largest that still allows a high lr.")
     decay_norm_and_bias: bool = Field(
         description="Whether weight decay applies to norm layers, biases and positional embeddings too."
     )
-    label_smoothing: float = Field(ge=0, lt=1)
+    label_smoothing: float = Field(ge=0, lt=1, description="The share of each label that is spread over all classes.")
     class_weights: Literal["none", "balanced"] = Field(
         "none", description="In the train loss; balanced: all classes count the same, however many images they have."
     )
@@ -52,10 +52,14 @@ MOST_RANGE_STEPS = 1_000_000
 class FindLrSettings(Section):
     """The settings of the learning rate range test."""
 
-    start_lr: Lr
-    end_lr: Lr
-    num_steps: WholeNumber = Field(ge=10, le=MOST_RANGE_STEPS)
-    mode: Literal["exponential", "linear"]
+    start_lr: Lr = Field(description="The lr of the first step, low enough for a flat start.")
+    end_lr: Lr = Field(
+        description="The lr of the last step. If the loss has not risen again, the test goes on once, to ten times it."
+    )
+    num_steps: WholeNumber = Field(ge=10, le=MOST_RANGE_STEPS, description="The steps of the test.")
+    mode: Literal["exponential", "linear"] = Field(
+        description="Whether lr is multiplied by the same factor at each step, or rises by the same amount."
+    )
     momentum: Momentum | None = Field(description="The constant momentum of the test; null: schedule.max_momentum.")
     smoothing: float = Field(ge=0, lt=1, description="The weight of the past in the moving average of the loss.")
     stop_factor: float = Field(
@@ -75,7 +79,9 @@ class FindLrSettings(Section):
 class SweepWdSettings(Section):
     """The weight decays that sweep-wd tries."""
 
-    weight_decays: tuple[WeightDecay, ...] = Field(strict=False, min_length=1, max_length=100)
+    weight_decays: tuple[WeightDecay, ...] = Field(
+        strict=False, min_length=1, max_length=100, description="The values to try."
+    )
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -90,8 +96,12 @@ class RuntimeSettings(Section):
     Only `precision`, `ema`, and with several processes `sync_batch_norm`, change the result.
     """
 
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda|cuda:\d+|mps)$")] = "auto"
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda|cuda:\d+|mps)$")] = Field(
+        "auto", description="auto, cpu, cuda, cuda:N or mps; auto: cuda if there is one, otherwise cpu."
+    )
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="auto: bfloat16 if the processor supports it, otherwise float32."
+    )
     deterministic: bool = Field(
         False, description="Whether CUDA gives bit-identical results in each run, at lower speed."
     )
@@ -113,7 +123,7 @@ class RuntimeSettings(Section):
         30,
         ge=0,
         le=1e6,
-        description="The least seconds between two checkpoints, from which `onecycle resume` continues.",
+        description="The least seconds between two checkpoints, from which `onecycle train --resume` continues.",
     )
 
 
@@ -128,9 +138,11 @@ CHOICES = {
 class Recipe(Section):
     """All settings of a run. `load_recipe` reads it from a YAML file."""
 
-    name: Name
-    description: str
-    seed: WholeNumber = Field(ge=0, lt=2**32)
+    name: Name = Field(description="Part of the name of each run's folder.")
+    description: str = Field(description="What the recipe is for.")
+    seed: WholeNumber = Field(
+        ge=0, lt=2**32, description="For weights, order, augmentation, dropout and held-out images."
+    )
     data: AnyData
     augmentation: AugmentationSettings | None = None
     model: AnyModel

@@ -23,14 +23,16 @@ class StageSettings(Section):
         description="The first layer group to train, such as layer2 or head; the groups before it are frozen. null: "
         "train all. `onecycle model show` lists the groups.",
     )
-    epochs: WholeNumber = Field(ge=1, le=100_000)
+    epochs: WholeNumber = Field(
+        ge=1, le=100_000, description="The length of this stage; all add up to schedule.epochs."
+    )
     max_lr: MaxLr = Field(None, description="The peak of lr in this stage; null: schedule.max_lr.")
 
 
 class FineTuneSettings(Section):
     """Fine-tuning in stages. Each stage is one cycle and can freeze a part of the network."""
 
-    stages: tuple[StageSettings, ...] = Field(strict=False, max_length=100)
+    stages: tuple[StageSettings, ...] = Field(strict=False, max_length=100, description="The stages, in their order.")
     train_frozen_norms: bool = Field(False, description="Whether to train norm layers in frozen layer groups.")
 
     @model_validator(mode="after")

@@ -10,8 +10,8 @@ from onecycle_cli.recipe.field_types import Lr, Section
 class BodyAndHead(Section):
     """A `max_lr` with two learning rates: `head` for the last layer and `body` for all layers before it."""
 
-    body: Lr
-    head: Lr
+    body: Lr = Field(description="The lr of all layers before the last one.")
+    head: Lr = Field(description="The lr of the last layer.")
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

@@ -47,7 +47,10 @@ class OnecycleModelSettings(ModelSettings):
         "resnet18",
         "resnet9",
         "cnn",
-    ]
+    ] = Field(
+        description="resnet8 to resnet110 are for images of CIFAR's size; resnet18 is larger, resnet9 wide and fast; "
+        "cnn has no shortcuts."
+    )
     width: float = Field(ge=0.125, le=16, description="Multiplies the channels of each layer.")
     shortcut: Literal["A", "B"] = Field(
         "B",
@@ -63,7 +66,9 @@ class OnecycleModelSettings(ModelSettings):
 class _WithPretrained(ModelSettings, ABC):
     """The fields of sources with trained weights."""
 
-    architecture: str = Field(min_length=1, max_length=200)
+    architecture: str = Field(
+        min_length=1, max_length=200, description="The full name of the network in its library, such as resnet50."
+    )
     dropout: Dropout = 0.0
     pretrained: bool = Field(False, description="Whether to start from trained weights of the source.")
 

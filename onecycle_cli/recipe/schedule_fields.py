@@ -19,7 +19,7 @@ class ScheduleSettings(Section, ABC):
     """The fields besides `epochs` that count epochs. They are scaled when the number of epochs changes."""
 
     policy: str
-    epochs: WholeNumber = Field(ge=1, le=100_000)
+    epochs: WholeNumber = Field(ge=1, le=100_000, description="Passes over the training images.")
     max_lr: MaxLr = Field(
         description="The peak of lr; [first, head], spread over the layer groups, or {body, head}; null: not known yet."
     )
@@ -188,7 +188,9 @@ class BlogOneCycleSettings(OneCycleSettings):
 
     most_legs = 3
 
-    shape: Literal["blog", "smith"]
+    shape: Literal["blog", "smith"] = Field(
+        description="The form of the cycle. blog: down to initial_lr, then to min_lr; smith: down to zero, then flat."
+    )
 
     @property
     def has_equal_legs(self) -> bool:
@@ -211,7 +213,9 @@ class TorchOneCycleSettings(OneCycleSettings):
     """One cycle as in torch's OneCycleLR."""
 
     shape: Literal["torch"]
-    anneal_strategy: Literal["cos", "linear"] = "cos"
+    anneal_strategy: Literal["cos", "linear"] = Field(
+        "cos", description="Whether lr follows a cosine or straight lines."
+    )
     three_phase: bool = Field(
         False, description="Whether the way down ends at initial_lr, followed by a tail down to min_lr."
     )
@@ -246,7 +250,11 @@ class TriangularSettings(CyclicSettings):
     policy: Literal["triangular"]
     step_size: WholeNumber | None = Field(None, ge=1, le=1_000_000_000, description="Steps on the way up.")
     step_size_epochs: Epochs | None = Field(None, description="Instead of step_size: epochs on the way up.")
-    mode: Literal["triangular", "triangular2", "exp_range"] = "triangular"
+    mode: Literal["triangular", "triangular2", "exp_range"] = Field(
+        "triangular",
+        description="The height of the cycles. triangular: the same; triangular2: halved after each; exp_range: times "
+        "gamma at each step.",
+    )
     gamma: float | None = Field(
         None, gt=0, le=1, description="Only for mode exp_range: the factor of the cycle's height at each step."
     )

@@ -186,7 +186,7 @@ def one_cycle(
     Sources: Smith, "A disciplined approach to neural network hyper-parameters" (arXiv 1803.09820); Gugger, "The 1cycle
     policy". docs/schedules.md draws the shapes.
 
-    Example:
+    Examples:
         >>> schedule = one_cycle(1000, 0.8)
         >>> schedule(0), schedule(430)
         (LrMomentum(lr=0.08, momentum=0.95), LrMomentum(lr=0.8, momentum=0.85))

@@ -35,7 +35,7 @@ def suggest(
 
     `onecycle find-lr` gives the same numbers for the same curve. docs/suggestion.md explains the rule and its accuracy.
 
-    Example:
+    Examples:
         >>> found = suggest(lrs, losses, optimizer="adamw")
         >>> found.max_lr, found.confidence
         (0.0021, 'high')
