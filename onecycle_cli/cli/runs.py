@@ -15,23 +15,13 @@ from onecycle_cli.cli.options import (
     load_recipe,
     with_overrides,
 )
+from onecycle_cli.run_dir.files import MAIN_RESULTS
 
 if TYPE_CHECKING:
     from onecycle_cli.recipe import Recipe
     from onecycle_cli.run_dir.run import RunDir
 
 Line = tuple[str, str, str]
-
-RESULTS = {
-    "find-lr": ("max_lr", ".3g"),
-    "train": ("valid_accuracy", ".4f"),
-    "sweep": ("finished", "d"),
-    "sweep-wd": ("weight_decay", "g"),
-    "evaluate": ("accuracy", ".4f"),
-    "find-batch-size": ("batch_size", "d"),
-    "tune": ("max_lr", ".3g"),
-}
-"""The most telling number of each command's summary, and its format."""
 
 MOST_DIFFERENCES = 5
 """The most differences that are listed below a suggestion. For other images there are a dozen, which nobody reads."""
@@ -81,7 +71,7 @@ def _results(runs_dir: Path) -> list[dict[str, Any]]:
     rows = []
     for run in all_runs(runs_dir):
         row = _known(run)
-        result, _ = RESULTS[row["command"]]
+        result, _ = MAIN_RESULTS[row["command"]]
         value = None
         with suppress(InputError):  # a summary that is damaged
             value = run.summary.get(result)
@@ -90,7 +80,7 @@ def _results(runs_dir: Path) -> list[dict[str, Any]]:
 
 
 def _result(row: dict[str, Any]) -> Line:
-    name, form = RESULTS[row["command"]]
+    name, form = MAIN_RESULTS[row["command"]]
     return row["run"], row["status"], "" if row["value"] is None else f"{name} {row['value']:{form}}"
 
 
