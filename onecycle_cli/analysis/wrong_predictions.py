@@ -1,4 +1,4 @@
-"""Choice of the wrong predictions that an evaluation keeps: the most confident ones, and some of each frequent confusion.
+"""Choice of the wrong predictions that an evaluation keeps: the most confident, and some of each frequent confusion.
 
 Pure. A confusion is a pair of a true class and the class that was predicted instead.
 """

@@ -15,6 +15,7 @@ from onecycle_cli.cli import (
     model,
     models,
     recipes,
+    report,
     runs,
     schedule,
     suggest,
@@ -48,6 +49,7 @@ export.add_to(app)
 runs.add_to(app)
 compare.add_to(app)
 diagnose.add_to(app)
+report.add_to(app)
 app.add_typer(recipes.app, name="recipes")
 app.add_typer(data.app, name="data")
 app.add_typer(model.app, name="model")

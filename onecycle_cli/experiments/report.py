@@ -4,10 +4,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from onecycle_cli import __version__
-from onecycle_cli.analysis.comparison import Run, differing, groups, labels, over_seeds, short_names
+from onecycle_cli.analysis.comparison import Run, Spread, differing, groups, labels, over_seeds, short_names
 from onecycle_cli.analysis.lr_range import shape_of
 from onecycle_cli.errors import InputError, OnecycleError
 from onecycle_cli.experiments.compare import RESULTS, read_runs
@@ -24,6 +23,7 @@ from onecycle_cli.experiments.report_parts import (
     part,
     recipe_text,
     setting,
+    shown,
     times,
 )
 from onecycle_cli.experiments.report_results import (
@@ -33,12 +33,13 @@ from onecycle_cli.experiments.report_results import (
     tune_blocks,
 )
 from onecycle_cli.experiments.suggestions import saved_curves
+from onecycle_cli.experiments.tune_report import told as told_values
 from onecycle_cli.figures.report.charts import RangeTests, Training, overlay_figure, training_figure
 from onecycle_cli.figures.report.content import Block, Cell, Commands, Details, Page, Pairs, Section, Table, Text
 from onecycle_cli.figures.report.page import is_untouched, render
 from onecycle_cli.recipe import as_written
 from onecycle_cli.run_dir.facts import command_line
-from onecycle_cli.run_dir.files import WRONG_PICTURES
+from onecycle_cli.run_dir.files import SWEEP_PLAN, WRONG_PICTURES
 from onecycle_cli.run_dir.finding import all_runs, find_run
 from onecycle_cli.run_dir.run import RunDir
 from onecycle_cli.run_dir.writing import must_be_new, write_whole
@@ -48,6 +49,9 @@ REPORT = "report.html"
 MOST_WHOLE = 12
 """The most runs that have sections with figures of their own; of more, the page has their table and the curves of all
 together."""
+
+MOST_IN_TITLE = 3
+"""The most runs that the title names."""
 
 MOST_PICTURE_BYTES = 2_000_000
 """The most bytes of images of wrong predictions in a page; a third more as text."""
@@ -88,7 +92,9 @@ def _own_place(found: Sequence[RunDir], runs_dir: Path) -> Path:
         return path
     path = found[0].path / REPORT
     if path.exists() and not (path.is_file() and is_untouched(path.read_bytes())):
-        raise InputError(f"{path} is not a report as onecycle wrote it.", "Rename it, or name a new file with --output.")
+        raise InputError(
+            f"{path} is not a report as onecycle wrote it.", "Rename it, or name a new file with --output."
+        )
     return path
 
 
@@ -115,7 +121,7 @@ def page_of(runs: Sequence[RunDir], runs_dir: Path, *, left_out: Sequence[str] =
     """
     reader = _Reader(runs, runs_dir)
     names = [label_of(run, runs_dir) for run in runs]
-    title = names[0] if len(runs) == 1 else f"{len(runs)} runs: {names[0]} and others"
+    title = ", ".join(names) if len(runs) <= MOST_IN_TITLE else f"{len(runs)} runs"
     made = f"onecycle {__version__} made this page at {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC."
     sections = list(reader.sections())
     running = any(run.status == "running" for run in runs)
@@ -137,16 +143,14 @@ class _Reader:
         """Yields the overview, the comparison, each run, and how to make all of it again."""
         whole = len(self.runs) <= MOST_WHOLE
         if not whole:
-            told = f"These are more than {MOST_WHOLE} runs: the figures of single runs are left out, their numbers are not."
-            self.notes.append(f"{told} Make a report of some of them for the rest.")
+            told = f"There are more than {MOST_WHOLE} runs, so the figures of single runs are left out."
+            self.notes.append(f"{told} A report of some of them has those.")
         if len(self.runs) > 1:
             yield Section("overview", "Overview", guarded("The overview", self._overview))
-        compared, _ = self._compared()
-        if len(compared) > 1:
-            yield from filter(None, [part("comparison", "Comparison", lambda: self._comparison(compared))])
-        for run, name in zip(self.runs, self._ids, strict=True):
-            if whole:
-                yield self._run(run, name)
+            if found := part("comparison", "Comparison", self._comparison):
+                yield found
+        if whole:
+            yield from (self._run(run, name) for run, name in zip(self.runs, self._ids, strict=True))
         yield Section("commands", "Make it again", self._again())
 
     def _overview(self) -> list[Block]:
@@ -161,34 +165,34 @@ class _Reader:
                 result = getattr(error, "what", str(error))
             first = Cell(label_of(run, self.runs_dir), None, link)
             rest = [Cell(str(value)) for value in (facts["command"], facts["recipe"], run.status, result)]
-            lines.append([first, *rest, cell("seconds", facts["seconds"]), Cell(str(facts["started"])[:19])])
+            lines.append(
+                [first, *rest, cell("seconds", facts["seconds"]), Cell(str(facts["started"])[:19].replace("T", " "))]
+            )
         columns = ["run", "command", "recipe", "status", "result", "seconds", "started (UTC)"]
         return [Table("overview-runs", "What was run, and what came out", columns, lines)]
 
-    def _compared(self) -> tuple[list[Run], list[str]]:
-        """Returns the runs that can be compared, with those inside of sweeps, and why others cannot."""
-        try:
-            runs, left_out = read_runs(self.runs_dir, [str(run.path.absolute()) for run in self.runs])
-        except InputError as error:
-            return [], [error.what]
-        return runs, [one.reason for one in left_out]
+    def _comparison(self) -> list[Block]:
+        """Returns the settings that differ, means over seeds, and all curves together, as `onecycle compare` does.
 
-    def _comparison(self, runs: Sequence[Run]) -> list[Block]:
+        A sweep stands for the runs inside it. A command with one run has nothing to compare, if the settings agree.
+        """
+        runs, left_out = read_runs(self.runs_dir, [str(run.path.absolute()) for run in self.runs])
+        blocks: list[Block] = [Text(f"Left out: {one.reason}", "note") for one in left_out]
         fields = differing(runs)
-        names = short_names(fields, taken=("run", "status", *(name for name in RESULTS if name != "max_lr")))
-        blocks: list[Block] = []
-        if not fields:
-            blocks.append(Text("The recipes of these runs are the same."))
-        blocks.append(self._settings(runs, names))
+        names = _short(fields)
+        for command in dict.fromkeys(run.command for run in runs):
+            some = [run for run in runs if run.command == command]
+            if len(some) > 1 or fields:
+                blocks.append(self._settings(command, some, names))
         spreads = over_seeds(groups(runs, fields))
         if spreads:
             blocks.append(_spreads(spreads, names))
-        blocks += self._together(runs, labels(runs, fields, names))
-        return blocks
+        return [*blocks, *self._together(runs, "comparison")]
 
-    def _settings(self, runs: Sequence[Run], names: dict[str, str]) -> Table:
+    def _settings(self, command: str, runs: Sequence[Run], names: dict[str, str]) -> Table:
         """Returns the settings that differ, and the results. A max_lr of a training stands among its results."""
         varying = [field for field in names if field != "schedule.max_lr"]
+        varying = [field for field in varying if any(field in run.settings for run in runs)]
         results = [name for name in RESULTS if any(run.results[name] is not None for run in runs)]
         lines = []
         for run in runs:
@@ -197,40 +201,42 @@ class _Reader:
             rest = [cell(name, run.results[name]) for name in results]
             lines.append([first, *settings, Cell(run.status), *rest])
         columns = ["run", *(names[field] for field in varying), "status", *results]
-        caption = "The settings that differ, and the results" if varying else "The results"
-        return Table("comparison-settings", caption, columns, lines)
+        caption = f"{command}: the settings that differ, and the results" if varying else f"{command}: the results"
+        return Table(f"comparison-{identity(command)}", caption, columns, lines)
 
-    def _together(self, runs: Sequence[Run], shown: Sequence[str]) -> list[Block]:
-        """Returns the curves of all trainings and of all range tests."""
+    def _together(self, runs: Sequence[Run], name: str) -> list[Block]:
+        """Returns the curves of all trainings and of all range tests in two figures, with the labels of `compare`."""
+        fields = differing(runs)
         trainings: list[Training] = []
         tests: list[RangeTests] = []
-        bad: list[Block] = []
-        for run, label in zip(runs, shown, strict=True):
+        blocks: list[Block] = []
+        for run, told in zip(runs, labels(runs, fields, _short(fields)), strict=True):
             folder = RunDir(Path(run.path))
-            label = label_of(folder, self.runs_dir) if label == run.path else label
+            label = label_of(folder, self.runs_dir) if told == run.path else told
             try:
                 if run.command == "train":
                     trainings += [one] if (one := training_of(folder, label)) is not None else []
                 elif run.command == "find-lr" and (curves := saved_curves(folder, growing=True)):
                     tests.append(RangeTests(label, shape_of(curves), run.results["max_lr"]))
             except (OnecycleError, KeyError, ValueError) as error:
-                bad.append(Text(f"{folder.path} could not be drawn: {getattr(error, 'what', error)}", "note"))
-        blocks: list[Block] = [*bad]
+                blocks.append(Text(f"{folder.path} could not be drawn: {getattr(error, 'what', error)}", "note"))
         if len(trainings) > 1:
             title = f"The curves of {len(trainings)} trainings"
-            blocks.append(training_figure("comparison-trainings", title=title, trainings=trainings))
-        if len(tests) > 1 and not self._is_drawn_by_sweep():
+            blocks.append(training_figure(f"{name}-trainings", title=title, trainings=trainings))
+        if len(tests) > 1:
             title = f"The smoothed losses of {len(tests)} range tests"
-            blocks.append(overlay_figure("comparison-tests", title=title, tests=tests, mark="max_lr", chosen=None))
+            blocks.append(overlay_figure(f"{name}-tests", title=title, tests=tests, mark="max_lr", chosen=None))
         return blocks
 
-    def _is_drawn_by_sweep(self) -> bool:
-        """Whether the only run is a sweep, whose section draws its range tests."""
-        return len(self.runs) == 1 and str(self.runs[0].facts["command"]).startswith("sweep")
+    def _cells(self, run: RunDir, name: str) -> list[Block]:
+        """Returns the curves of the runs inside a tuning, or of the trainings inside a sweep."""
+        inside, _ = read_runs(self.runs_dir, [str(run.path.absolute())])
+        shown = [one for one in inside if run.facts["command"] == "tune" or one.command == "train"]
+        return self._together(shown, name) if len(shown) > 1 else []
 
     def _run(self, run: RunDir, name: str) -> Section:
         """Returns the section of one run: what was asked, what came out, and every part that it has."""
-        title = label_of(run, self.runs_dir)
+        title = "Result" if len(self.runs) == 1 else label_of(run, self.runs_dir)
         try:
             facts, status = run.facts, run.status
         except OnecycleError as error:
@@ -242,10 +248,12 @@ class _Reader:
             ("training", "Training", lambda: training_blocks(run, f"{name}-training")),
         ]
         match facts["command"]:
-            case "sweep" | "sweep-wd" if (run.path / "sweep.json").is_file():
+            case "sweep" | "sweep-wd" if (run.path / SWEEP_PLAN).is_file():
                 makers.append(("sweep", "Sweep", lambda: sweep_blocks(run, f"{name}-sweep")))
+                makers.append(("cells", "Curves of the cells", lambda: self._cells(run, f"{name}-cells")))
             case "tune":
                 makers.append(("tune", "Decisions", lambda: tune_blocks(run, f"{name}-tune")))
+                makers.append(("cells", "Curves of the short runs", lambda: self._cells(run, f"{name}-cells")))
             case "find-batch-size":
                 makers.append(("sizes", "Batch sizes", lambda: batch_size_blocks(run, f"{name}-sizes")))
             case "evaluate":
@@ -254,9 +262,15 @@ class _Reader:
             label = label_of(evaluation, self.runs_dir)
             key = f"{name}-scores-{number}"
             makers.append((key, f"Evaluation {label}", lambda one=evaluation, key=key: self._evaluation(one, key)))  # type: ignore[misc]
-        makers.append(("origin", "Recipe, machine and versions", lambda: [*machine(run), *recipe_text(run)]))
+        makers.append(("origin", "Recipe, machine and versions", lambda: self._origin(run)))
         inner = [part(f"{name}-{key}", heading, make) for key, heading, make in makers]
         return Section(name, title, blocks, [one for one in inner if one is not None], status)
+
+    def _origin(self, run: RunDir) -> list[Block]:
+        """Returns the recipe and the machine of a run; with several runs hidden until they are opened."""
+        found = machine(run)
+        shown: list[Block] = [*found] if len(self.runs) == 1 else [Details("Machine and versions", found)]
+        return [*shown, *recipe_text(run)]
 
     def _evaluation(self, run: RunDir, name: str) -> list[Block]:
         size = (run.path / WRONG_PICTURES).stat().st_size if (run.path / WRONG_PICTURES).is_file() else 0
@@ -296,12 +310,14 @@ def _is_of(evaluation: RunDir, training: RunDir) -> bool:
     return training.path.resolve() in (Path(trained).resolve(), beside)
 
 
-def _spreads(spreads: Sequence[Any], names: dict[str, str]) -> Table:
-    told = {
-        names[field]: [as_written(spread.settings.get(field, "")) for spread in spreads]
-        for field in names
-        if len({as_written(spread.settings.get(field, "")) for spread in spreads}) > 1
-    }
+def _short(fields: Sequence[str]) -> dict[str, str]:
+    """Returns the column of each setting that differs; the max_lr of a training is among its results."""
+    return short_names(fields, taken=("run", "status", *(name for name in RESULTS if name != "max_lr")))
+
+
+def _spreads(spreads: Sequence[Spread], names: dict[str, str]) -> Table:
+    columns = {names[field]: [as_written(spread.settings.get(field, "")) for spread in spreads] for field in names}
+    told = {name: column for name, column in columns.items() if len(set(column)) > 1}
     lines = []
     for number, spread in enumerate(spreads):
         seeds = str(spread.n) if spread.n == spread.runs else f"{spread.n} of {spread.runs}"
@@ -309,20 +325,46 @@ def _spreads(spreads: Sequence[Any], names: dict[str, str]) -> Table:
         settings = [Cell(column[number]) for column in told.values()]
         rest = [cell(spread.result, value) for value in values]
         lines.append([*settings, Cell(spread.result), Cell(seeds, float(spread.n)), *rest])
-    columns = [*told, "result", "seeds", "mean", "standard_deviation", "standard_error"]
-    return Table("comparison-seeds", "Means over seeds", columns, lines)
+    heads = [*told, "result", "seeds", "mean", "standard_deviation", "standard_error"]
+    return Table("comparison-seeds", "Means over seeds", heads, lines)
 
 
 def _headline(run: RunDir) -> list[Block]:
     """Returns what was asked of a run and what came out of it."""
     facts, summary, status = run.facts, run.summary, run.status
-    result = main_result(run)
-    asked = f"{facts['command']} {facts['recipe']}"
-    lead = f"{asked}: {result}" if result else f"{asked}: {status}"
-    if summary.get("diverged_step") is not None:
-        lead = f"{asked}: the loss was not finite at step {summary['diverged_step']}, at lr {summary['diverged_lr']:.3g}"
-    names = [name for name in RESULTS if name not in ("seconds",) and summary.get(name) is not None]
-    pairs = [(name, str(cell(name, summary[name]).text)) for name in names]
-    further = ("weight_decay", "batch_size", "cells", "finished", "parameters", "only_answer", "conservative_max_lr")
+    lead = f"{facts['command']} {facts['recipe']}: {_outcome(run) or status}."
+    names = [name for name in RESULTS if name != "seconds" and summary.get(name) is not None]
+    pairs = [(name, shown(name, summary[name])) for name in names]
+    further = ("conservative_max_lr", "weight_decay", "batch_size", "parameters", "only_answer")
     pairs += [(name, as_written(summary[name])) for name in further if summary.get(name) is not None]
-    return [Text(f"{lead}.", "lead"), Pairs([*times(facts), *pairs])]
+    return [Text(lead, "lead"), Pairs([*times(facts), *pairs])]
+
+
+def _outcome(run: RunDir) -> str:
+    """Returns what came out of a run, as the end of a sentence; empty if nothing has yet."""
+    summary = run.summary
+    if not summary:
+        return ""
+    match run.facts["command"]:
+        case "find-lr" if summary.get("max_lr") is not None:
+            return f"max_lr {summary['max_lr']:g}, confidence {summary['confidence']}"
+        case "find-lr":
+            return "no max_lr"
+        case "train" if summary.get("diverged_step") is not None:
+            return f"the loss was not finite from step {summary['diverged_step']}, at lr {summary['diverged_lr']:.3g}"
+        case "train" if summary.get("valid_accuracy") is not None:
+            scores = {"validation": summary["valid_accuracy"], "test": summary.get("test_accuracy")}
+            told = ", ".join(f"{name} accuracy {score:.2%}" for name, score in scores.items() if score is not None)
+            return f"{told} after {summary['epochs']} epochs at max_lr {summary['max_lr']:g}"
+        case "sweep" if "cells" in summary:
+            best = summary.get("best")
+            told = f"; the best has {told_values(best)}" if best else ""
+            return f"{summary['finished']} of {summary['cells']} cells finished{told}"
+        case "sweep-wd" if summary.get("weight_decay") is not None:
+            return f"weight_decay {as_written(summary['weight_decay'])}, with max_lr {summary['max_lr']:g}"
+        case "tune" if summary.get("decisions") is not None:
+            changed = [told_values(one["chosen"]) for one in summary["decisions"] if one["chosen"] != one["was"]]
+            return f"max_lr {summary['max_lr']:g}, {', '.join(changed) or 'nothing else changes'}"
+        case "evaluate" if summary.get("accuracy") is not None:
+            return f"accuracy {summary['accuracy']:.2%} of {summary['images']:,} images"
+    return main_result(run)

@@ -105,7 +105,7 @@ def training_blocks(run: RunDir, name: str) -> list[Block]:
     blocks: list[Block] = []
     statements: list[Statement] = []
     told: list[Block] = []
-    if training.epochs:
+    if (run.path / EPOCHS).is_file():
         try:
             statements = [_statement(n, one, training, name) for n, one in enumerate(diagnose(read_training(run)), 1)]
             text = "What `onecycle diagnose` reads from the curves:" if statements else "The curves say nothing."
@@ -141,4 +141,3 @@ def _statement(number: int, found: Found, training: Training, figure: str) -> St
 
 def _digits(value: float) -> str:
     return f"{value:.4g}" if math.isfinite(value) else str(value)
-

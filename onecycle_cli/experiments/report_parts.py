@@ -7,25 +7,35 @@ from pathlib import Path
 from typing import Any
 
 from onecycle_cli.errors import OnecycleError
-from onecycle_cli.figures.report.content import Block, Cell, Code, Commands, Details, Pairs, Section, Table, Text
+from onecycle_cli.figures.report.content import (
+    Block,
+    Cell,
+    Code,
+    Commands,
+    Details,
+    Pairs,
+    Section,
+    Table,
+    Text,
+)
 from onecycle_cli.recipe import as_written
 from onecycle_cli.run_dir.files import MAIN_RESULTS, RECIPE
 from onecycle_cli.run_dir.run import RunDir
 
-LRS = re.compile(r"(^|_)lr(_|$)")
-"""A column of learning rates."""
+SCORES = re.compile("loss|accuracy|recall|precision|probability|share")
+"""A column with four digits after the point, as the commands print it."""
 
 
 def shown(name: str, value: Any) -> str:
-    """Formats a value of the column `name`, as the commands do: losses and accuracies with four digits."""
+    """Formats a value of the column `name`, as the commands do: losses and accuracies with four digits after the point."""
     if value is None:
         return ""
     if isinstance(value, float):
         if not math.isfinite(value):
             return str(value)
-        if name.endswith(("seconds", "points_lost", "points_lost_90", "images_per_second")):
+        if name.endswith(("second", "seconds", "points_lost", "points_lost_90")):
             return f"{value:,.1f}"
-        return f"{value:.3g}" if LRS.search(name) or abs(value) >= 1000 else f"{value:.4f}"
+        return f"{value:.4f}" if SCORES.search(name) and abs(value) < 1000 else f"{value:.4g}"
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:,}" if abs(value) >= 10_000 else str(value)
     return str(value)
@@ -55,12 +65,31 @@ def csv_value(text: str) -> Any:
     return text
 
 
-def csv_table(run: RunDir, name: str, *, identity: str, caption: str, text: Sequence[str] = ()) -> Table:
-    """Returns a CSV table of a run. Columns in `text` hold text, even if it looks like numbers, as class names may."""
+def csv_table(
+    run: RunDir, name: str, *, identity: str, caption: str, text: Sequence[str] = (), settings: Sequence[str] = ()
+) -> Table:
+    """Returns a CSV table of a run, without its empty columns.
+
+    Columns in `text` hold text, even if it looks like numbers, as class names may; those in `settings` hold values of a
+    recipe.
+    """
     rows = run.read_growing_table(name)
     columns = list(rows[0]) if rows else []
-    lines = [[cell(c, row[c] if c in text else csv_value(row[c])) for c in columns] for row in rows]
-    return Table(identity, caption, columns, lines)
+    kept = [column for column in columns if any(row[column] for row in rows)]
+    values = {c: [row[c] for row in rows] if c in text else csv_column([row[c] for row in rows]) for c in kept}
+    lines = [
+        [setting(values[column][i]) if column in settings else cell(column, values[column][i]) for column in kept]
+        for i in range(len(rows))
+    ]
+    return Table(identity, caption, kept, lines)
+
+
+def csv_column(texts: Sequence[str]) -> list[Any]:
+    """Returns a column of a CSV table as values. A whole number among fractions, such as a recall of 1, is one too."""
+    values = [csv_value(text) for text in texts]
+    if any(isinstance(value, float) and math.isfinite(value) for value in values):
+        return [float(value) if isinstance(value, int) else value for value in values]
+    return values
 
 
 def guarded(what: str, make: Callable[[], Sequence[Block]]) -> list[Block]:
@@ -105,7 +134,7 @@ def machine(run: RunDir) -> list[Block]:
         "git commit": facts.get("git_commit"),
         "versions": ", ".join(f"{name} {version}" for name, version in versions.items() if version),
     }
-    return [Pairs([(name, str(value)) for name, value in names.items() if value not in (None, "")])]
+    return [Pairs([(name, str(value)) for name, value in names.items() if value not in (None, "")], wide=True)]
 
 
 def _joined(*parts: Any) -> str:

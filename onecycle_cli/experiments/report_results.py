@@ -8,7 +8,7 @@ from typing import Any
 from onecycle_cli.analysis.lr_range import ErrorBar, shape_of, told_max_lr
 from onecycle_cli.analysis.wrong_predictions import worst_confusions
 from onecycle_cli.errors import InputError
-from onecycle_cli.experiments.report_parts import cell, csv_table, csv_value, setting
+from onecycle_cli.experiments.report_parts import cell, csv_column, csv_table, setting
 from onecycle_cli.experiments.suggestions import saved_curves
 from onecycle_cli.experiments.tune_report import told
 from onecycle_cli.figures.report.charts import Axis, RangeTests, overlay_figure, parallel_figure, speeds_figure
@@ -52,9 +52,11 @@ Row = Mapping[str, Any]
 
 def sweep_blocks(run: RunDir, name: str) -> list[Block]:
     """Returns the table of a sweep, its heat map, parallel coordinates, ranking, and the curves of range tests."""
-    rows = [{column: csv_value(text) for column, text in row.items()} for row in run.read_growing_table(SWEEP)]
-    if not rows:
+    table = run.read_growing_table(SWEEP)
+    if not table:
         return [Text("No cell of the sweep has ended yet.")]
+    values = {column: csv_column([row[column] for row in table]) for column in table[0]}
+    rows = [{column: values[column][i] for column in table[0]} for i in range(len(table))]
     summary = run.summary
     blocks: list[Block] = []
     reason = summary.get("verdict") or summary.get("reason")
@@ -62,19 +64,18 @@ def sweep_blocks(run: RunDir, name: str) -> list[Block]:
         blocks.append(Text(str(reason)))
     fields = _varying(run, rows)
     score = "valid_loss" if "valid_loss" in rows[0] else "max_lr"
-    links = _cell_links(run, rows, fields)
     columns = [c for c in rows[0] if c in fields or any(row[c] is not None for row in rows)]
-    lines = [[cell(c, row[c]) for c in columns] for row in rows]
-    first = [[Cell(links[i], None), *line] for i, line in enumerate(lines)]
-    blocks.append(Table(f"{name}-cells", "Each cell of the sweep", ["cell", *columns], first))
+    lines = [[setting(row[c]) if c in fields else cell(c, row[c]) for c in columns] for row in rows]
+    blocks.append(Table(f"{name}-cells", "Each cell of the sweep", columns, lines))
     compared = [field for field in fields if field != "seed"]
     if len(compared) >= 2:
         blocks.append(_heat_map(rows, compared, score, name))
-    if len(rows) > 1:
-        blocks.append(_parallel(rows, fields, score, links, name))
+    if len(fields) >= 2 and len(rows) > 1:
+        blocks.append(_parallel(rows, fields, score, name))
     if (run.path / RANKING).is_file():
         caption = "Means over seeds, the lowest validation loss first"
-        blocks.append(csv_table(run, RANKING, identity=f"{name}-ranking", caption=caption))
+        ranking = csv_table(run, RANKING, identity=f"{name}-ranking", caption=caption, settings=compared)
+        blocks.append(ranking)
     if score == "max_lr":
         blocks += _overlay(run, rows, fields, name)
     return blocks
@@ -89,10 +90,6 @@ def _varying(run: RunDir, rows: Sequence[Row]) -> list[str]:
         names = []
     several_seeds = len({row.get("seed") for row in rows}) > 1
     return [*names, *(["seed"] if several_seeds and "seed" not in names else [])]
-
-
-def _cell_links(run: RunDir, rows: Sequence[Row], fields: Sequence[str]) -> list[str]:
-    return [", ".join(f"{field} {as_written(row[field])}" for field in fields) or str(i) for i, row in enumerate(rows, 1)]
 
 
 def _heat_map(rows: Sequence[Row], fields: Sequence[str], score: str, name: str) -> Matrix:
@@ -132,13 +129,16 @@ def _values(rows: Sequence[Row], field: str) -> list[Any]:
     return sorted(found) if all(isinstance(value, int | float) for value in found) else found
 
 
-def _parallel(rows: Sequence[Row], fields: Sequence[str], score: str, names: Sequence[str], name: str) -> Block:
+def _parallel(rows: Sequence[Row], fields: Sequence[str], score: str, name: str) -> Block:
+    names = [", ".join(f"{field} {as_written(row[field])}" for field in fields) for row in rows]
     scores = [row[score] for row in rows]
     axes = [_choice_axis(rows, field) for field in fields]
     results = ("valid_loss", "valid_accuracy") if score == "valid_loss" else ("reach_lr", "max_lr")
     axes += [axis for result in results if (axis := _result_axis(rows, result)) is not None]
     known = sorted(value for value in scores if isinstance(value, int | float) and math.isfinite(value))
     shades = [1 - _rank(value, known, score) / 0.9 if value in known else 1.0 for value in scores]
+    if score == "max_lr":  # a higher max_lr is no better
+        shades = [0.3] * len(rows)
     title = "Parallel coordinates of the cells"
     return parallel_figure(f"{name}-parallel", title=title, axes=axes, names=names, shades=shades)
 

@@ -19,14 +19,23 @@ COLORS = 6
 DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3])
 """The line styles; with the colours, they tell 24 curves apart, also in grey."""
 
-MOST_POINTS, MOST_A_CURVE, FEWEST_A_CURVE = 30_000, 400, 40
+MOST_POINTS, MOST_A_CURVE, FEWEST_A_CURVE = 12_000, 400, 40
 """The most points of a figure, and of one curve in it; the fewest of a curve, however many there are."""
 
 MOST_HOVERED = 4_000
 """The most points that answer a pointer with their numbers. Each is an element of the page."""
 
+FEW_EPOCHS = 3
+"""The epochs up to which the x axis has parts of epochs as well."""
+
 MOST_NAMED = 24
 """The most entries of a legend."""
+
+EXPLODED = 10
+"""The multiple of the highest loss in view above which the losses of a training start on a log scale."""
+
+FAR_APART = 30
+"""The ratio of lr peaks above which the lrs of several runs are drawn on a log scale."""
 
 Spec = dict[str, Any]
 TEXT = "currentColor"
@@ -188,10 +197,10 @@ def overlay_figure(name: str, *, title: str, tests: Sequence[RangeTests], mark: 
     for number, test in enumerate(tests):
         columns = _shape_columns(test.shape, each)
         for lr, loss in zip(columns[X], columns["y"], strict=True):
-            _add(curves, x=lr, y=loss, run=test.label, n=number, bold=test.label == chosen)
+            _add(curves, x=lr, y=loss, run=looks[test.label], n=number, bold=test.label == chosen)
         if test.mark is not None and len(test.shape.lrs):
             near = int(abs(test.shape.lrs - test.mark).argmin())
-            _add(marks, x=rounded(test.mark), y=rounded(float(test.shape.median[near])), run=test.label)
+            _add(marks, x=rounded(test.mark), y=rounded(float(test.shape.median[near])), run=looks[test.label])
     losses = [float(loss) for test in tests for loss in test.shape.median]
     y = _y("smoothed loss", _height(losses, losses) if losses else None)
     line: Spec = {"type": "line", "clip": True, "strokeWidth": 1.6}
@@ -202,7 +211,14 @@ def overlay_figure(name: str, *, title: str, tests: Sequence[RangeTests], mark: 
         {"data": {"name": "curves"}, "mark": line, "encoding": encoding},
         {
             "data": {"name": "marks"},
-            "mark": {"type": "point", "filled": True, "shape": "triangle-down", "size": 110, "opacity": 1, "clip": True},
+            "mark": {
+                "type": "point",
+                "filled": True,
+                "shape": "triangle-down",
+                "size": 110,
+                "opacity": 1,
+                "clip": True,
+            },
             "encoding": {"x": _lr(), "y": y, **_colored(domain, looks, dashed=False)},
         },
     ]
@@ -218,7 +234,7 @@ def overlay_figure(name: str, *, title: str, tests: Sequence[RangeTests], mark: 
     legend = _legend(looks, chosen)
     return Figure(
         name, title, said, [Panel("smoothed loss", _chart(layers, 320))], {"curves": curves, "marks": marks}, legend,
-        note=f"A triangle marks the {mark}.", can_log=True,
+        note=f"A triangle marks the {mark}.", labels=domain, can_log=True,
     )  # fmt: skip
 
 
@@ -239,11 +255,11 @@ def training_figure(name: str, *, title: str, trainings: Sequence[Training], pla
             at = (row["step"] + 1) / training.steps_per_epoch
             values = {"lr": rounded(row["lr"]), "momentum": rounded(row["momentum"])}
             _add(steps, x=rounded(at), step=row["step"], loss=rounded(row["train_loss"]), **values)
-            _add(steps, run=training.label, n=number)
+            _add(steps, run=looks[training.label], n=number)
         kept = thinned([row.get("valid_loss") for row in training.epochs], each)
         for row in (training.epochs[i] for i in kept):
             names = ("train_loss", "valid_loss", "valid_accuracy")
-            _add(epochs, x=row["epoch"], run=training.label, n=number, **{n: rounded(row.get(n)) for n in names})
+            _add(epochs, x=row["epoch"], run=looks[training.label], n=number, **{n: rounded(row.get(n)) for n in names})
     if not alone:
         del steps["loss"]
     data: dict[str, Any] = {"steps": steps, "epochs": epochs}
@@ -253,27 +269,50 @@ def training_figure(name: str, *, title: str, trainings: Sequence[Training], pla
             "last": [place.last for place in places],
             "number": [str(place.number) for place in places],
         }
-    panels = _loss_panels(data, domain, looks, alone=alone) + [
-        Panel("validation accuracy", _over_epochs(data, "valid_accuracy", domain, looks, height=170)),
-        Panel("lr", _over_steps(data, "lr", domain, looks)),
-        Panel("momentum", _over_steps(data, "momentum", domain, looks)),
-    ]
+    panels = _loss_panels(data, domain, looks, alone=alone)
+    if any(value is not None for value in epochs["valid_accuracy"]):
+        panels.append(Panel("validation accuracy", _over_epochs(data, "valid_accuracy", domain, looks, height=170)))
+    panels += [Panel(name, _over_steps(data, name, domain, looks)) for name in ("lr", "momentum")]
+    last = max([*steps[X], *epochs[X]])
+    panels = [Panel(panel.title, _from_to(panel.spec, 0.0, last)) for panel in panels]
     drawn = len(steps[X])
     total = sum(len(training.steps) for training in trainings)
     thin = None if drawn == total else f"Drawn from {drawn:,} of {total:,} steps, with the peaks kept."
-    legend = _training_legend() if alone else _legend(looks, None)
-    return Figure(name, title, _told(trainings), panels, data, legend, note=thin, can_log=True)
+    legend = _training_legend(epochs) if alone else _legend(looks, None)
+    exploded = alone and _has_exploded(steps["loss"])
+    said = _told(trainings)
+    return Figure(name, title, said, panels, data, legend, note=thin, labels=domain, can_log=True, starts_log=exploded)
 
 
-def _loss_panels(data: Mapping[str, Any], domain: Sequence[str], looks: Mapping[str, int], *, alone: bool) -> list[Panel]:
+def _has_exploded(losses: Sequence[float | None]) -> bool:
+    """Whether most of the curve would lie outside of a linear view."""
+    finite = [loss for loss in losses if loss is not None]
+    return bool(finite) and finite[0] > 0 and max(finite) > EXPLODED * 2 * finite[0]
+
+
+def _from_to(spec: Mapping[str, Any], first: float, last: float) -> Spec:
+    """Returns a chart with these ends of its x axis, so that all charts of a figure have the same."""
+    layers = []
+    for layer in spec["layer"]:
+        x = layer["encoding"]["x"]
+        whole_epochs = {"tickMinStep": 1} if last > FEW_EPOCHS else {}
+        scaled = {**x, "scale": {**x["scale"], "domain": [first, last]}, "axis": {**x["axis"], **whole_epochs}}
+        layers.append({**layer, "encoding": {**layer["encoding"], "x": scaled}})
+    return {**spec, "layer": layers}
+
+
+def _loss_panels(
+    data: Mapping[str, Any], domain: Sequence[str], looks: Mapping[str, int], *, alone: bool
+) -> list[Panel]:
     epochs = data["epochs"]
     if not alone:
         names = {"train_loss": "train loss", "valid_loss": "validation loss"}
-        return [Panel(shown, _over_epochs(data, column, domain, looks)) for column, shown in names.items()]
+        with_values = {column: shown for column, shown in names.items() if any(v is not None for v in epochs[column])}
+        return [Panel(shown, _over_epochs(data, column, domain, looks)) for column, shown in with_values.items()]
     losses = [loss for loss in data["steps"]["loss"] if loss is not None]
     smooth = [loss for name in ("train_loss", "valid_loss") for loss in epochs[name] if loss is not None]
     ceiling = _height([*losses[:1], *smooth], [*losses, *smooth]) if losses or smooth else None
-    y = _y("loss", ceiling)
+    y = _y("", ceiling)
     layers = _place_layers(data)
     layers.append(
         {
@@ -282,13 +321,15 @@ def _loss_panels(data: Mapping[str, Any], domain: Sequence[str], looks: Mapping[
             "encoding": {"x": _epoch(), "y": {**y, "field": "loss"}},
         }
     )
-    for column, number in (("train_loss", 0), ("valid_loss", 1)):
+    for column, number in (("train_loss", 0), ("valid_loss", 1)) if epochs[X] else ():
         point = {"filled": True, "color": color(number), "size": 28}
         mark = {"type": "line", "color": color(number), "strokeWidth": 2, "clip": True, "point": point}
-        layers.append({"data": {"name": "epochs"}, "mark": mark, "encoding": {"x": _epoch(), "y": {**y, "field": column}}})
+        encoding = {"x": _epoch(), "y": {**y, "field": column}}
+        layers.append({"data": {"name": "epochs"}, "mark": mark, "encoding": encoding})
     names = ("train_loss", "valid_loss", "valid_accuracy")
     tips = [{"field": X, "title": "epoch"}, *({"field": name, "title": name, "format": ".4f"} for name in names)]
-    layers.append(_hover("epochs", {**y, "field": "valid_loss"}, tips, _epoch()))
+    if epochs[X]:
+        layers.append(_hover("epochs", {**y, "field": "valid_loss"}, tips, _epoch()))
     return [Panel("loss", _chart(layers, 260))]
 
 
@@ -303,7 +344,7 @@ def _over_epochs(
     y = _y("", ceiling) | {"field": column}
     if not is_loss:
         y["axis"] = {**y["axis"], "format": "~%"}
-        y["scale"] = {"zero": False}
+        y["scale"] = {"zero": False, "padding": 4}
     mark = {"type": "line", "strokeWidth": 1.8, "clip": True, "point": {"filled": True, "size": 22}}
     encoding = {"x": _epoch(), "y": y, "detail": {"field": "n"}, **_colored(domain, looks)}
     layers = [*_place_layers(data), {"data": {"name": "epochs"}, "mark": mark, "encoding": encoding}]
@@ -318,7 +359,9 @@ def _over_epochs(
 def _over_steps(data: Mapping[str, Any], column: str, domain: Sequence[str], looks: Mapping[str, int]) -> Spec:
     """Returns a chart of lr or momentum."""
     y = _y("", None) | {"field": column}
-    y["scale"] = {"zero": column == "lr"}
+    y["scale"] = {"zero": column == "lr", "padding": 4}
+    if column == "lr" and _are_far_apart(data["steps"]):
+        y["scale"] = {"type": "log"}
     mark = {"type": "line", "strokeWidth": 1.8, "clip": True}
     encoding = {"x": _epoch(), "y": y, "detail": {"field": "n"}, **_colored(domain, looks)}
     layers = [*_place_layers(data), {"data": {"name": "steps"}, "mark": mark, "encoding": encoding}]
@@ -327,6 +370,14 @@ def _over_steps(data: Mapping[str, Any], column: str, domain: Sequence[str], loo
     if len(data["steps"][X]) <= MOST_HOVERED:
         layers.append(_hover("steps", y, tips, _epoch()))
     return _chart(layers, 130)
+
+
+def _are_far_apart(steps: Mapping[str, Sequence[Any]]) -> bool:
+    """Whether the peaks of the runs are so different that the lower ones would lie on the axis."""
+    peaks: dict[Any, float] = {}
+    for run, lr in zip(steps["n"], steps["lr"], strict=True):
+        peaks[run] = max(peaks.get(run, 0.0), lr or 0.0)
+    return min(peaks.values()) > 0 and max(peaks.values()) > FAR_APART * min(peaks.values())
 
 
 def _place_layers(data: Mapping[str, Any]) -> list[Spec]:
@@ -376,8 +427,10 @@ class Axis:
     labels: Sequence[tuple[float, str]]
 
 
-def parallel_figure(name: str, *, title: str, axes: Sequence[Axis], names: Sequence[str], shades: Sequence[float]) -> Figure:
-    """Returns parallel coordinates: a line for each row across the axes. `shades` from 0 (best) to 1 colour the lines."""
+def parallel_figure(
+    name: str, *, title: str, axes: Sequence[Axis], names: Sequence[str], shades: Sequence[float]
+) -> Figure:
+    """Returns parallel coordinates: a line for each row across the axes. `shades` are from 0 (best) to 1."""
     order = [axis.name for axis in axes]
     lines: dict[str, list[Any]] = {"axis": [], "height": [], "row": [], "shade": []}
     labels: dict[str, list[Any]] = {"axis": [], "height": [], "text": []}
@@ -388,34 +441,47 @@ def parallel_figure(name: str, *, title: str, axes: Sequence[Axis], names: Seque
             _add(labels, axis=axis.name, height=rounded(height), text=text)
     across = {
         "field": "axis", "type": "nominal", "sort": order, "title": None, "scale": {"type": "point", "padding": 0.3},
-        "axis": {"labelAngle": 0, "grid": True, "domain": False, "labelFontWeight": "bold", "labelLimit": 110},
+        "axis": {
+            "labelAngle": 0, "grid": True, "domain": False, "ticks": False, "labelFontWeight": "bold",
+            "labelExpr": "split(replace(datum.label, regexp('_', 'g'), '_|'), '|')",
+        },
     }  # fmt: skip
     up = {"field": "height", "type": "quantitative", "axis": None, "scale": {"domain": [-0.06, 1.06]}}
-    opacity = {"field": "shade", "type": "quantitative", "scale": {"domain": [0, 1], "range": [1, 0.25]}, "legend": None}
-    width = {"field": "shade", "type": "quantitative", "scale": {"domain": [0, 1], "range": [3.2, 1]}, "legend": None}
+    opacity, width = (
+        {"field": "shade", "type": "quantitative", "scale": {"domain": [0, 1], "range": ends}, "legend": None}
+        for ends in ([1, 0.25], [3.2, 1])
+    )
     text = {"type": "text", "align": "left", "dx": 5, "color": TEXT, "fontSize": 11}
     layers: list[Spec] = [
         {
             "data": {"name": "lines"},
             "mark": {"type": "line", "color": color(0), "tooltip": True},
             "encoding": {
-                **{"x": across, "y": up, "detail": {"field": "row"}, "opacity": opacity, "strokeWidth": width},
+                "x": across,
+                "y": up,
+                "detail": {"field": "row"},
+                "opacity": opacity,
+                "strokeWidth": width,
                 "tooltip": [{"field": "row", "title": "cell"}],
             },
         },
-        {"data": {"name": "labels"}, "mark": text, "encoding": {"x": across, "y": up, "text": {"field": "text"}}},
     ]
-    said = f"Parallel coordinates of {len(names)} cells over {', '.join(order)}. The best cell is {names[_best(shades)]}."
-    note = "Each line is a cell; the darker and thicker, the better."
+    # The lines end where the labels stand, so each label has the background of the page around it.
+    for look in ({**text, "stroke": "var(--card)", "strokeWidth": 4}, text):
+        labelled = {"x": across, "y": up, "text": {"field": "text"}}
+        layers.append({"data": {"name": "labels"}, "mark": look, "encoding": labelled})
+    said = f"Parallel coordinates of {len(names)} cells over {', '.join(order)}."
+    note = "Each line is a cell."
+    if len(set(shades)) > 1:
+        said += f" The best cell is {names[min(range(len(shades)), key=shades.__getitem__)]}."
+        note = "Each line is a cell; the darker and thicker, the better."
     panel = Panel("", _chart(layers, 300))
     return Figure(name, title, said, [panel], {"lines": lines, "labels": labels}, note=note, can_zoom=False)
 
 
-def _best(shades: Sequence[float]) -> int:
-    return min(range(len(shades)), key=shades.__getitem__)
-
-
-def speeds_figure(name: str, *, title: str, sizes: Sequence[int], speeds: Sequence[float], chosen: int | None) -> Figure:
+def speeds_figure(
+    name: str, *, title: str, sizes: Sequence[int], speeds: Sequence[float], chosen: int | None
+) -> Figure:
     """Returns the images per second of each batch size, with the chosen one marked."""
     data: dict[str, Any] = {"sizes": {X: list(sizes), "y": [rounded(speed) for speed in speeds]}}
     x = {
@@ -435,21 +501,25 @@ def speeds_figure(name: str, *, title: str, sizes: Sequence[int], speeds: Sequen
     legend = [LegendEntry("images a second", 0)]
     if chosen is not None:
         legend.append(LegendEntry(f"batch size {chosen:,}", 1))
-    return Figure(name, title, f"Images a second by batch size. {told}.", [Panel("", _chart(layers, 220))], data, legend)
+    return Figure(
+        name, title, f"Images a second by batch size. {told}.", [Panel("", _chart(layers, 220))], data, legend
+    )
 
 
 def _chart(layers: Sequence[Spec], height: int) -> Spec:
-    return {"width": "container", "height": height, "layer": list(layers), "resolve": {"scale": {"strokeWidth": "independent"}}}
+    return {"width": "container", "height": height, "layer": list(layers)}
 
 
 def _lr(field: str = X) -> Spec:
     axis = {"format": "~g", "labelOverlap": True, "tickCount": 6}
-    return {"field": field, "type": "quantitative", "title": "learning rate", "scale": {"type": "log", "nice": False}, "axis": axis}
+    scale = {"type": "log", "nice": False}
+    return {"field": field, "type": "quantitative", "title": "learning rate", "scale": scale, "axis": axis}
 
 
 def _epoch(field: str = X) -> Spec:
-    axis = {"tickMinStep": 1, "labelOverlap": True}
-    return {"field": field, "type": "quantitative", "title": "epoch", "scale": {"nice": False, "zero": False}, "axis": axis}
+    axis = {"labelOverlap": True}
+    scale = {"nice": False, "zero": False}
+    return {"field": field, "type": "quantitative", "title": "epoch", "scale": scale, "axis": axis}
 
 
 def _y(title: str, limits: tuple[float, float] | None) -> Spec:
@@ -510,12 +580,9 @@ def _legend(looks: Mapping[str, int], chosen: str | None) -> list[LegendEntry]:
     return shown
 
 
-def _training_legend() -> list[LegendEntry]:
-    return [
-        LegendEntry("train loss of each step", None),
-        LegendEntry("train loss of each epoch", 0),
-        LegendEntry("validation loss", 1),
-    ]
+def _training_legend(epochs: Mapping[str, Sequence[Any]]) -> list[LegendEntry]:
+    of_epochs = [LegendEntry("train loss of each epoch", 0), LegendEntry("validation loss", 1)]
+    return [LegendEntry("train loss of each step", None), *(of_epochs if epochs[X] else [])]
 
 
 def _shape_columns(shape: Shape, each: int = MOST_A_CURVE) -> dict[str, list[Any]]:
@@ -558,4 +625,3 @@ def _add(columns: dict[str, list[Any]], **values: Any) -> None:
 def _listed(parts: Sequence[str]) -> str:
     more = [f"and {len(parts) - MOST_NAMED} more"] if len(parts) > MOST_NAMED else []
     return "; ".join([*parts[:MOST_NAMED], *more])
-

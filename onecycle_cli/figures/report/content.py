@@ -19,9 +19,10 @@ class Text:
 
 @dataclass(frozen=True)
 class Pairs:
-    """Names and values, one pair a line."""
+    """Names and values. Long values are `wide`: one pair a line."""
 
     rows: Sequence[tuple[str, str]]
+    wide: bool = False
     block: ClassVar[str] = "pairs"
 
 
@@ -151,8 +152,9 @@ class Panel:
 class Figure:
     """Charts with a common x axis that can be zoomed together.
 
-    `said` gives the numbers of the figure in sentences. `data` holds the columns that the specifications name. `can_log`
-    says that the y axes can be logarithmic, `can_zoom` that the x axes are quantitative.
+    `said` gives the numbers of the figure in sentences. `data` holds the columns that the specifications name; a number
+    in a column `run` is the position of its label in `labels`. `can_log` says that the y axes can be logarithmic,
+    `starts_log` that they are so at first, and `can_zoom` that the x axes are quantitative.
     """
 
     id: str
@@ -162,7 +164,9 @@ class Figure:
     data: Mapping[str, Columns]
     legend: Sequence[LegendEntry] = ()
     note: str | None = None
+    labels: Sequence[str] = ()
     can_log: bool = False
+    starts_log: bool = False
     can_zoom: bool = True
     block: ClassVar[str] = "figure"
 

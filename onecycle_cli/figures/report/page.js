@@ -76,9 +76,10 @@
     axisY: { minExtent: 46, maxExtent: 60 },
     view: { stroke: null },
   };
-  const rows = (columns) => {
+  const rows = (columns, labels) => {
     const names = Object.keys(columns);
-    return columns[names[0]].map((_, i) => Object.fromEntries(names.map((name) => [name, columns[name][i]])));
+    const value = (name, i) => (name === "run" ? labels[columns.run[i]] : columns[name][i]);
+    return columns[names[0]].map((_, i) => Object.fromEntries(names.map((name) => [name, value(name, i)])));
   };
 
   class Figure {
@@ -86,12 +87,13 @@
       this.element = element;
       const found = JSON.parse(element.querySelector("script.figure-data").textContent);
       this.panels = found.panels;
-      this.data = Object.fromEntries(Object.entries(found.data).map(([name, columns]) => [name, rows(columns)]));
+      const expanded = ([name, columns]) => [name, rows(columns, found.labels)];
+      this.data = Object.fromEntries(Object.entries(found.data).map(expanded));
       this.charts = [...element.querySelectorAll(".chart")];
       this.views = [];
       this.domain = null;
       this.whole = null;
-      this.isLog = false;
+      this.isLog = found.log;
       this.begun = false;
       for (const button of element.querySelectorAll("[data-do]")) {
         button.addEventListener("click", () => this.do(button));
@@ -123,7 +125,7 @@
     change(encoding) {
       if (this.domain) encoding.x.scale = { ...encoding.x.scale, domain: this.domain };
       if (this.isLog && encoding.y?.type === "quantitative" && encoding.y.axis !== null) {
-        const { domain, zero, ...scale } = encoding.y.scale ?? {};
+        const { domain, zero, padding, ...scale } = encoding.y.scale ?? {};
         encoding.y.scale = { ...scale, type: "log", nice: false };
         encoding.y.axis = { ...encoding.y.axis, format: "~g" };
       }

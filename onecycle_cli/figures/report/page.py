@@ -15,7 +15,7 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from onecycle_cli.errors import missing_packages, printable
-from onecycle_cli.figures.report.content import Block, Details, Figure, Page, Picture, Pictures, Section, Sheet
+from onecycle_cli.figures.report.content import Block, Details, Figure, Page, Pictures, Section, Sheet
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -33,10 +33,12 @@ def render(page: Page) -> str:
     except ImportError:
         raise missing_packages("A report", "jinja2", "report") from None
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=False)
-    environment.filters |= {"figure_json": figure_json, "base64": _base64}
+    environment.filters |= {"figure_json": figure_json, "base64": _base64, "breakable": breakable}
     environment.globals["place"] = place
     environment.finalize = _safe
-    has_figures = any(isinstance(block, Figure) for block in _blocks(page.sections))
+    blocks = list(_blocks(page.sections))
+    has_figures = any(isinstance(block, Figure) for block in blocks)
+    sheets = {block.sheet.id: block.sheet for block in blocks if isinstance(block, Pictures)}
     scripts = [FIRST_SCRIPT, *([charts_script()] if has_figures else []), _file("page.js")]
     text = environment.from_string(_file("page.html")).render(
         page=page,
@@ -46,7 +48,7 @@ def render(page: Page) -> str:
         script=Markup(scripts[-1]),
         bundle=Markup(charts_script()) if has_figures else "",
         has_figures=has_figures,
-        sheets=list({block.sheet.id: block.sheet for block in _blocks(page.sections) if isinstance(block, Pictures)}.values()),
+        sheets=list(sheets.values()),
     )
     return sealed(text)
 
@@ -60,6 +62,13 @@ def _safe(value: Any) -> Any:
     if isinstance(value, str) and not hasattr(value, "__html__"):
         return printable(value, but="\n\t")
     return value
+
+
+def breakable(text: str) -> "Markup":
+    """Returns text that a browser may break after `_`, `,` and `/`, for the names of columns on a small screen."""
+    from markupsafe import Markup, escape
+
+    return Markup(re.sub(r"([_,/])(?=.)", r"\1<wbr>", str(escape(_safe(text)))))
 
 
 def sealed(text: str) -> str:
@@ -106,7 +115,9 @@ def figure_json(figure: Figure) -> "Markup":
     value = {
         "panels": [panel.spec for panel in figure.panels],
         "data": figure.data,
+        "labels": list(figure.labels),
         "zoom": figure.can_zoom,
+        "log": figure.starts_log,
     }
     return script_json(value)
 
@@ -118,7 +129,7 @@ def script_json(value: Any) -> "Markup":
     text = json.dumps(_json_ready(value), separators=(",", ":"), allow_nan=False)  # ASCII, so U+2028 is an escape
     for mark in "<>&":
         text = text.replace(mark, f"\\u{ord(mark):04x}")
-    return Markup(text)  # noqa: S704 - every mark of HTML is escaped above
+    return Markup(text)
 
 
 def _json_ready(value: Any) -> Any:
