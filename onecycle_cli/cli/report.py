@@ -1,5 +1,6 @@
 """`report`: writes one HTML page about runs, or serves it while they go on."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -61,6 +62,7 @@ def _serve(named: list[str], runs_dir: Path, port: int, *, show: bool) -> None:
     with ReportServer(runs, runs_dir, port) as server:
         server.page()  # an error of it belongs on the terminal
         show_pairs([("report", server.address), ("ends", "with Ctrl-C")])
+        sys.stdout.flush()  # a script that reads it waits for the address
         if show:
             _open(server.address)
         server.serve_forever()

@@ -17,11 +17,11 @@ def write_sheet(path: Path, images: Pixels, columns: int) -> None:
 
     tiles = [Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image) for image in np.asarray(images)]
     scale = min(1.0, LARGEST_TILE / max(tiles[0].size))
-    side = tuple(max(1, round(scale * length)) for length in tiles[0].size)
+    width, height = (max(1, round(scale * length)) for length in tiles[0].size)
     rows = math.ceil(len(tiles) / columns)
-    sheet = Image.new(tiles[0].mode, (columns * side[0], rows * side[1]))
+    sheet = Image.new(tiles[0].mode, (columns * width, rows * height))
     for number, tile in enumerate(tiles):
         row, column = divmod(number, columns)
-        small = tile if tile.size == side else tile.resize(side, Image.Resampling.BILINEAR)
-        sheet.paste(small, (column * side[0], row * side[1]))
+        small = tile if scale == 1.0 else tile.resize((width, height), Image.Resampling.BILINEAR)
+        sheet.paste(small, (column * width, row * height))
     sheet.save(path, format="PNG", optimize=True)

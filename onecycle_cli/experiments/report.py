@@ -298,7 +298,8 @@ class _Reader:
                 if isinstance(block, Commands):
                     lines |= dict.fromkeys(block.lines)
         lines[command_line(["report", *(str(run.path) for run in self.runs)])] = None
-        return [Commands(list(lines))]
+        shown = Commands(list(lines))
+        return [shown] if len(lines) <= 3 * MOST_WHOLE else [Details(f"{len(lines)} commands", [shown])]
 
 
 def _is_of(evaluation: RunDir, training: RunDir) -> bool:

@@ -15,7 +15,17 @@ from onecycle_cli.experiments.suggestions import numbers_in, saved_curves
 from onecycle_cli.figures.report.charts import Place, Training, range_test_figure, training_figure
 from onecycle_cli.figures.report.content import Block, Details, Statement, Statements, Text
 from onecycle_cli.recipe import dotted_values
-from onecycle_cli.run_dir.files import EPOCHS, FIRST_LR_RANGE, LR_RANGE, PROFILE, RECIPE, STEPS, SUGGESTION, VERIFY
+from onecycle_cli.run_dir.files import (
+    EPOCHS,
+    ERROR_BAR,
+    FIRST_LR_RANGE,
+    LR_RANGE,
+    PROFILE,
+    RECIPE,
+    STEPS,
+    SUGGESTION,
+    VERIFY,
+)
 from onecycle_cli.run_dir.run import RunDir
 
 
@@ -57,8 +67,7 @@ def saved_suggestion(run: RunDir) -> Suggestion | None:
     if not (run.path / SUGGESTION).is_file():
         return None
     saved = run.read_json(SUGGESTION)
-    names = ("max_lr", "conservative_max_lr", "initial_lr", "confidence", "expected_points_lost", "points_lost_90")
-    names += ("lowest_max_lr", "highest_max_lr", "spread")
+    names = ("max_lr", "conservative_max_lr", "initial_lr", "confidence", *ERROR_BAR, "spread")
     values: dict[str, Any] = {name: saved.get(name) for name in names}
     if values["max_lr"] is not None and values["conservative_max_lr"] is None:
         values["conservative_max_lr"] = values["max_lr"]

@@ -27,7 +27,7 @@ SCORES = re.compile("loss|accuracy|recall|precision|probability|share")
 
 
 def shown(name: str, value: Any) -> str:
-    """Formats a value of the column `name`, as the commands do: losses and accuracies with four digits after the point."""
+    """Formats a value of the column `name`, as the commands do: losses and accuracies with four decimals."""
     if value is None:
         return ""
     if isinstance(value, float):

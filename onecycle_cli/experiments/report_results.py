@@ -178,7 +178,7 @@ def _overlay(run: RunDir, rows: Sequence[Row], fields: Sequence[str], name: str)
             continue
         if curves:
             row = next((row for row in rows if _named(row, fields) == folder.path.name), None)
-            tests.append(RangeTests(folder.path.name, shape_of(curves), row and row.get("reach_lr")))
+            tests.append(RangeTests(folder.path.name, shape_of(curves), row.get("reach_lr") if row else None))
     if not tests:
         return list(bad)
     chosen = str(run.summary.get("chosen_run") or "").rpartition("/")[2] or None
@@ -231,7 +231,9 @@ def _trials(decision: Mapping[str, Any], identity: str) -> Table:
         ]
         for trial in decision["trials"]
     ]
-    return Table(identity, f"Short runs: {decision['stage']}", [*names.values(), "max_lr", "valid_loss", ""], lines)
+    return Table(
+        identity, f"Short runs: {decision['stage']}", [*names.values(), "max_lr", "valid_loss", "outcome"], lines
+    )
 
 
 def _is_chosen(decision: Mapping[str, Any], trial: Mapping[str, Any]) -> bool:

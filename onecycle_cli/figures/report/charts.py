@@ -6,7 +6,7 @@ the specification.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from onecycle_cli.analysis.lr_range import Shape, Suggestion
@@ -155,7 +155,7 @@ def range_test_figure(
         said.append(f"The rules of other libraries suggest: {answers}.")
     tips = [{"field": X, "title": "lr", "format": ".3~g"}, {"field": "y", "title": "smoothed loss", "format": ".4f"}]
     layers.append(_hover("smooth", y, tips, _lr()))
-    return Figure(name, title, " ".join(said), [Panel("loss", _chart(layers, 320))], data, legend, can_log=True)
+    return Figure(name, title, " ".join(said), [Panel("loss", _chart(layers, 320), can_log=True)], data, legend)
 
 
 def _add_suggestion(
@@ -207,7 +207,7 @@ def overlay_figure(name: str, *, title: str, tests: Sequence[RangeTests], mark: 
     encoding = {"x": _lr(), "y": y, "detail": {"field": "n"}, **_colored(domain, looks)}
     if chosen in looks:
         encoding["strokeWidth"] = {"condition": {"test": "datum.bold", "value": 4}, "value": 1.6}
-    layers = [
+    layers: list[Spec] = [
         {"data": {"name": "curves"}, "mark": line, "encoding": encoding},
         {
             "data": {"name": "marks"},
@@ -233,9 +233,15 @@ def overlay_figure(name: str, *, title: str, tests: Sequence[RangeTests], mark: 
     said = f"Smoothed losses of {len(tests)} range tests over lr. A triangle marks the {mark}: {_listed(told)}."
     legend = _legend(looks, chosen)
     return Figure(
-        name, title, said, [Panel("smoothed loss", _chart(layers, 320))], {"curves": curves, "marks": marks}, legend,
-        note=f"A triangle marks the {mark}.", labels=domain, can_log=True,
-    )  # fmt: skip
+        name,
+        title,
+        said,
+        [Panel("smoothed loss", _chart(layers, 320), can_log=True)],
+        {"curves": curves, "marks": marks},
+        legend,
+        note=f"A triangle marks the {mark}.",
+        labels=domain,
+    )
 
 
 def training_figure(name: str, *, title: str, trainings: Sequence[Training], places: Sequence[Place] = ()) -> Figure:
@@ -274,14 +280,14 @@ def training_figure(name: str, *, title: str, trainings: Sequence[Training], pla
         panels.append(Panel("validation accuracy", _over_epochs(data, "valid_accuracy", domain, looks, height=170)))
     panels += [Panel(name, _over_steps(data, name, domain, looks)) for name in ("lr", "momentum")]
     last = max([*steps[X], *epochs[X]])
-    panels = [Panel(panel.title, _from_to(panel.spec, 0.0, last)) for panel in panels]
+    panels = [replace(panel, spec=_from_to(panel.spec, 0.0, last)) for panel in panels]
     drawn = len(steps[X])
     total = sum(len(training.steps) for training in trainings)
     thin = None if drawn == total else f"Drawn from {drawn:,} of {total:,} steps, with the peaks kept."
     legend = _training_legend(epochs) if alone else _legend(looks, None)
     exploded = alone and _has_exploded(steps["loss"])
     said = _told(trainings)
-    return Figure(name, title, said, panels, data, legend, note=thin, labels=domain, can_log=True, starts_log=exploded)
+    return Figure(name, title, said, panels, data, legend, note=thin, labels=domain, starts_log=exploded)
 
 
 def _has_exploded(losses: Sequence[float | None]) -> bool:
@@ -308,7 +314,8 @@ def _loss_panels(
     if not alone:
         names = {"train_loss": "train loss", "valid_loss": "validation loss"}
         with_values = {column: shown for column, shown in names.items() if any(v is not None for v in epochs[column])}
-        return [Panel(shown, _over_epochs(data, column, domain, looks)) for column, shown in with_values.items()]
+        charts = {shown: _over_epochs(data, column, domain, looks) for column, shown in with_values.items()}
+        return [Panel(shown, chart, can_log=True) for shown, chart in charts.items()]
     losses = [loss for loss in data["steps"]["loss"] if loss is not None]
     smooth = [loss for name in ("train_loss", "valid_loss") for loss in epochs[name] if loss is not None]
     ceiling = _height([*losses[:1], *smooth], [*losses, *smooth]) if losses or smooth else None
@@ -326,11 +333,11 @@ def _loss_panels(
         mark = {"type": "line", "color": color(number), "strokeWidth": 2, "clip": True, "point": point}
         encoding = {"x": _epoch(), "y": {**y, "field": column}}
         layers.append({"data": {"name": "epochs"}, "mark": mark, "encoding": encoding})
-    names = ("train_loss", "valid_loss", "valid_accuracy")
-    tips = [{"field": X, "title": "epoch"}, *({"field": name, "title": name, "format": ".4f"} for name in names)]
+    shown = ("train_loss", "valid_loss", "valid_accuracy")
+    tips = [{"field": X, "title": "epoch"}, *({"field": name, "title": name, "format": ".4f"} for name in shown)]
     if epochs[X]:
         layers.append(_hover("epochs", {**y, "field": "valid_loss"}, tips, _epoch()))
-    return [Panel("loss", _chart(layers, 260))]
+    return [Panel("loss", _chart(layers, 260), can_log=True)]
 
 
 def _over_epochs(
@@ -451,7 +458,7 @@ def parallel_figure(
         {"field": "shade", "type": "quantitative", "scale": {"domain": [0, 1], "range": ends}, "legend": None}
         for ends in ([1, 0.25], [3.2, 1])
     )
-    text = {"type": "text", "align": "left", "dx": 5, "color": TEXT, "fontSize": 11}
+    label: Spec = {"type": "text", "align": "left", "dx": 5, "color": TEXT, "fontSize": 11}
     layers: list[Spec] = [
         {
             "data": {"name": "lines"},
@@ -467,7 +474,7 @@ def parallel_figure(
         },
     ]
     # The lines end where the labels stand, so each label has the background of the page around it.
-    for look in ({**text, "stroke": "var(--card)", "strokeWidth": 4}, text):
+    for look in ({**label, "stroke": "var(--card)", "strokeWidth": 4}, label):
         labelled = {"x": across, "y": up, "text": {"field": "text"}}
         layers.append({"data": {"name": "labels"}, "mark": look, "encoding": labelled})
     said = f"Parallel coordinates of {len(names)} cells over {', '.join(order)}."

@@ -142,10 +142,11 @@ class LegendEntry:
 
 @dataclass(frozen=True)
 class Panel:
-    """One chart: a title, and a Vega-Lite specification without data, width and colours of its own."""
+    """One chart: a title, and a Vega-Lite specification without data of its own. `can_log`: its y axis may be log."""
 
     title: str
     spec: Mapping[str, Any]
+    can_log: bool = False
 
 
 @dataclass(frozen=True)
@@ -153,8 +154,8 @@ class Figure:
     """Charts with a common x axis that can be zoomed together.
 
     `said` gives the numbers of the figure in sentences. `data` holds the columns that the specifications name; a number
-    in a column `run` is the position of its label in `labels`. `can_log` says that the y axes can be logarithmic,
-    `starts_log` that they are so at first, and `can_zoom` that the x axes are quantitative.
+    in a column `run` is the position of its label in `labels`. `starts_log` says that y axes
+    that may be logarithmic are so at first, and `can_zoom` that the x axes are quantitative.
     """
 
     id: str
@@ -165,7 +166,6 @@ class Figure:
     legend: Sequence[LegendEntry] = ()
     note: str | None = None
     labels: Sequence[str] = ()
-    can_log: bool = False
     starts_log: bool = False
     can_zoom: bool = True
     block: ClassVar[str] = "figure"

@@ -73,7 +73,7 @@
       domainColor: "currentColor", domainOpacity: 0.5, tickColor: "currentColor", tickOpacity: 0.5,
       labelFontSize: 12, titleFontSize: 12, titleFontWeight: "normal",
     },
-    axisY: { minExtent: 46, maxExtent: 60 },
+    axisY: { minExtent: 50, maxExtent: 50 },
     view: { stroke: null },
   };
   const rows = (columns, labels) => {
@@ -104,11 +104,11 @@
     async draw() {
       this.begun = true;
       for (const [number, chart] of this.charts.entries()) {
-        const spec = structuredClone(this.panels[number]);
+        const spec = structuredClone(this.panels[number].spec);
         spec.config = config;
         spec.datasets = this.data;
         spec.autosize = { type: "fit-x", contains: "padding" };
-        for (const layer of spec.layer) this.change(layer.encoding);
+        for (const layer of spec.layer) this.change(layer.encoding, this.isLog && this.panels[number].log);
         this.views[number]?.finalize();
         const made = await vegaEmbed(chart, spec, {
           mode: "vega-lite", renderer: "svg", ast: true, actions: false, defaultStyle: false,
@@ -120,19 +120,19 @@
       this.element.dataset.drawn = "";
     }
 
-    isQuantitative() { return this.panels[0].layer[0].encoding.x.type === "quantitative"; }
+    isQuantitative() { return this.panels[0].spec.layer[0].encoding.x.type === "quantitative"; }
 
-    change(encoding) {
+    change(encoding, isLog) {
       if (this.domain) encoding.x.scale = { ...encoding.x.scale, domain: this.domain };
-      if (this.isLog && encoding.y?.type === "quantitative" && encoding.y.axis !== null) {
+      if (isLog && encoding.y?.type === "quantitative" && encoding.y.axis !== null) {
         const { domain, zero, padding, ...scale } = encoding.y.scale ?? {};
         encoding.y.scale = { ...scale, type: "log", nice: false };
-        encoding.y.axis = { ...encoding.y.axis, format: "~g" };
+        encoding.y.axis = { ...encoding.y.axis, format: ".3~g" };
       }
     }
 
     // Positions on the x axis as numbers on which a zoom is even: logarithms, if the axis is logarithmic.
-    even() { return this.panels[0].layer[0].encoding.x.scale?.type === "log" ? [Math.log, Math.exp] : [(x) => x, (x) => x]; }
+    even() { return this.panels[0].spec.layer[0].encoding.x.scale?.type === "log" ? [Math.log, Math.exp] : [(x) => x, (x) => x]; }
 
     zoom(first, last) {
       const [to, from] = this.even(), [low, high] = this.whole.map(to);

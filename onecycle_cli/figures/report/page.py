@@ -33,7 +33,7 @@ def render(page: Page) -> str:
     except ImportError:
         raise missing_packages("A report", "jinja2", "report") from None
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=False)
-    environment.filters |= {"figure_json": figure_json, "base64": _base64, "breakable": breakable}
+    environment.filters |= {"figure_json": figure_json, "base64": _base64, "breakable": breakable, "code": with_code}
     environment.globals["place"] = place
     environment.finalize = _safe
     blocks = list(_blocks(page.sections))
@@ -71,6 +71,13 @@ def breakable(text: str) -> "Markup":
     return Markup(re.sub(r"([_,/])(?=.)", r"\1<wbr>", str(escape(_safe(text)))))
 
 
+def with_code(text: str) -> "Markup":
+    """Returns text in which words between backticks are code."""
+    from markupsafe import Markup, escape
+
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(_safe(text)))))
+
+
 def sealed(text: str) -> str:
     """Returns a page with a last line by which `is_untouched` knows it."""
     return f"{text}<!-- onecycle report {hashlib.sha256(text.encode()).hexdigest()} -->\n"
@@ -101,7 +108,7 @@ def charts_script() -> str:
         import vl_convert
     except ImportError:
         raise missing_packages("A report", "vl-convert-python", "report") from None
-    bundle: str = vl_convert.javascript_bundle()
+    bundle = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
     return bundle.replace("</script", "<\\/script").replace("<!--", "<\\!--")
 
 
@@ -113,7 +120,7 @@ def _file(name: str) -> str:
 def figure_json(figure: Figure) -> "Markup":
     """Returns what the page's script needs of a figure as JSON that can stand in any place of an HTML page."""
     value = {
-        "panels": [panel.spec for panel in figure.panels],
+        "panels": [{"spec": panel.spec, "log": panel.can_log} for panel in figure.panels],
         "data": figure.data,
         "labels": list(figure.labels),
         "zoom": figure.can_zoom,
