@@ -44,7 +44,7 @@
         return down ? -ascending : ascending;
       };
       body.append(...[...body.rows].sort(order));
-      say(`Sorted by ${button.textContent}, ${down ? "descending" : "ascending"}.`);
+      say(`Sorted by ${button.textContent.replace("\u2060", "")}, ${down ? "descending" : "ascending"}.`);
     });
   }
 

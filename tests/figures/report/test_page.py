@@ -183,3 +183,27 @@ def test_a_tile_is_cut_at_its_place(position: int, style: str) -> None:
 def test_the_files_of_the_page_are_part_of_the_package() -> None:
     for name in ("page.html", "page.css", "page.js"):
         assert module._file(name)
+
+
+def test_text_has_contrast_in_light_and_in_dark() -> None:
+    """WCAG 2.2 asks for 4.5 for text and 3 for lines, on the page and on the cards."""
+    themes = re.findall(r":root[^{]*\{([^}]*--paper[^}]*)\}", module._file("page.css"))
+    assert len(themes) == 3  # light, dark by the system, dark by the reader
+    assert themes[1].split() == themes[2].split()
+    for theme in themes:
+        found = {name: luminance(value) for name, value in re.findall(r"--(\w+): (#[0-9a-f]{6})", theme)}
+        for name, light in found.items():
+            if name not in ("paper", "card", "shadow", "line"):
+                least = 3.0 if re.fullmatch(r"c\d", name) else 4.5
+                grounds = ("paper", "card") if name != "ink" else ("paper", "card", "shadow")
+                assert all(contrast(light, found[ground]) >= least for ground in grounds), name
+
+
+def luminance(text: str) -> float:
+    parts = [int(text[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def contrast(one: float, other: float) -> float:
+    return (max(one, other) + 0.05) / (min(one, other) + 0.05)
