@@ -174,20 +174,31 @@ class _Reader:
     def _comparison(self) -> list[Block]:
         """Returns the settings that differ, means over seeds, and all curves together, as `onecycle compare` does.
 
-        A sweep stands for the runs inside it. A command with one run has nothing to compare, if the settings agree.
+        A sweep stands for the runs inside it. The results of a command with one run stand in its section.
         """
         runs, left_out = read_runs(self.runs_dir, [str(run.path.absolute()) for run in self.runs])
         blocks: list[Block] = [Text(f"Left out: {one.reason}", "note") for one in left_out]
         fields = differing(runs)
         names = _short(fields)
-        for command in dict.fromkeys(run.command for run in runs):
-            some = [run for run in runs if run.command == command]
-            if len(some) > 1 or fields:
+        by_command = {command: [run for run in runs if run.command == command] for command in _commands(runs)}
+        if fields and len(by_command) > 1 and len(runs) <= MOST_WHOLE:
+            blocks.append(self._differences(runs, fields))
+        for command, some in by_command.items():
+            if len(some) > 1:
                 blocks.append(self._settings(command, some, names))
         spreads = over_seeds(groups(runs, fields))
         if spreads:
             blocks.append(_spreads(spreads, names))
         return [*blocks, *self._together(runs, "comparison")]
+
+    def _differences(self, runs: Sequence[Run], fields: Sequence[str]) -> Table:
+        """Returns the settings that differ between runs of several commands, a column for each run."""
+        columns = ["setting", *(label_of(RunDir(run.path), self.runs_dir) for run in runs)]
+        lines = [
+            [Cell(field), *(setting(run.settings[field]) if field in run.settings else Cell("") for run in runs)]
+            for field in fields
+        ]
+        return Table("comparison-recipes", "The settings that differ", columns, lines)
 
     def _settings(self, command: str, runs: Sequence[Run], names: dict[str, str]) -> Table:
         """Returns the settings that differ, and the results. A max_lr of a training stands among its results."""
@@ -309,6 +320,10 @@ def _is_of(evaluation: RunDir, training: RunDir) -> bool:
         return False
     beside = evaluation.path.resolve().parent / Path(trained).name
     return training.path.resolve() in (Path(trained).resolve(), beside)
+
+
+def _commands(runs: Sequence[Run]) -> list[str]:
+    return list(dict.fromkeys(run.command for run in runs))
 
 
 def _short(fields: Sequence[str]) -> dict[str, str]:

@@ -6,7 +6,7 @@ from statistics import fmean
 from typing import Any
 
 from onecycle_cli.analysis.lr_range import ErrorBar, shape_of, told_max_lr
-from onecycle_cli.analysis.wrong_predictions import worst_confusions
+from onecycle_cli.analysis.wrong_predictions import EACH, worst_confusions
 from onecycle_cli.errors import InputError
 from onecycle_cli.experiments.report_parts import cell, csv_column, csv_table, setting
 from onecycle_cli.experiments.suggestions import saved_curves
@@ -316,11 +316,7 @@ def _wrong(run: RunDir, name: str, worst: Sequence[tuple[str, str]], *, pictures
     if sheet is None:
         blocks.append(Text("The images of the wrong predictions are left out: the table names them.", "note"))
     else:
-        for pair in worst:
-            some = [i for i, row in enumerate(rows) if (row["true"], row["predicted"]) == pair]
-            if some:
-                caption = f"{pair[0]} that was predicted as {pair[1]}"
-                blocks.append(Pictures(caption, sheet, [_picture(i, rows[i], with_names=False) for i in some[:6]]))
+        blocks += _worst_pictures(sheet, rows, worst)
         caption = "Wrong predictions, the most confident first"
         every = [_picture(i, row, with_names=True) for i, row in enumerate(rows)]
         blocks.append(Details(f"{caption} ({len(rows)})", [Pictures(caption, sheet, every)]))
@@ -328,6 +324,22 @@ def _wrong(run: RunDir, name: str, worst: Sequence[tuple[str, str]], *, pictures
     caption = "Wrong predictions that were kept: the most confident, and some of each frequent confusion"
     table = csv_table(run, WRONG, identity=f"{name}-wrong", caption=caption, text=text)
     return [*blocks, Details("The table of the wrong predictions", [table])]
+
+
+def _worst_pictures(sheet: Sheet, rows: Sequence[Mapping[str, str]], worst: Sequence[tuple[str, str]]) -> list[Block]:
+    """Returns the images of each of the worst confusions; those with one image share a block."""
+    blocks: list[Block] = []
+    single: list[Picture] = []
+    for true, predicted in worst:
+        some = [i for i, row in enumerate(rows) if (row["true"], row["predicted"]) == (true, predicted)]
+        if len(some) == 1:
+            single.append(_picture(some[0], rows[some[0]], with_names=True))
+        elif some:
+            pictures = [_picture(i, rows[i], with_names=False) for i in some[:EACH]]
+            blocks.append(Pictures(f"{true} that was predicted as {predicted}", sheet, pictures))
+    if single:
+        blocks.append(Pictures("Confusions of one image", sheet, single))
+    return blocks
 
 
 def _sheet(run: RunDir, images: int, name: str) -> Sheet | None:
@@ -341,7 +353,7 @@ def _sheet(run: RunDir, images: int, name: str) -> Sheet | None:
 def _picture(position: int, row: Mapping[str, str], *, with_names: bool) -> Picture:
     """Returns one image with the answer, its probability, and the one of its true class."""
     likely, true = (f"{float(row[column]):.1%}" for column in ("probability", "true_probability"))
-    image = row["image"].rpartition("/")[2]
-    said = f"Image {image}: {row['true']}, predicted as {row['predicted']} with {likely}; its own class has {true}"
+    image = f"image {row['image']}" if row["image"].isdecimal() else row["image"].rpartition("/")[2]
+    said = f"{image}: {row['true']}, predicted as {row['predicted']} with {likely}; its own class has {true}"
     lines = [f"{likely}, true class {true}", image]
     return Picture(position, [f"{row['true']} as {row['predicted']}", *lines] if with_names else lines, said)

@@ -30,7 +30,12 @@ def test_the_page_goes_to_a_new_file_and_is_opened(
     onecycle: Command, trained: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened: list[str] = []
-    monkeypatch.setattr(webbrowser, "open", lambda address: opened.append(address) or False)
+
+    def no_browser(address: str) -> bool:
+        opened.append(address)
+        return False
+
+    monkeypatch.setattr(webbrowser, "open", no_browser)
     result = onecycle("report", trained, "--output", "mine.html", "--open")
     assert result.exit_code == 0, result.output
     assert opened == [(tmp_path / "mine.html").as_uri()]

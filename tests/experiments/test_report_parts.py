@@ -88,7 +88,11 @@ def test_what_cannot_be_read_becomes_a_sentence() -> None:
         raise InputError("x.csv is damaged.", "Run it again.")
 
     assert guarded("The table", refuse) == [Text("The table could not be read: x.csv is damaged.", "note")]
-    assert guarded("The table", lambda: [{}["x"]]) == [Text("The table could not be read: 'x'", "note")]
+
+    def lack() -> list:
+        raise KeyError("x")
+
+    assert guarded("The table", lack) == [Text("The table could not be read: 'x'", "note")]
     assert part("a", "A", list) is None
     found = part("a", "A", lambda: [Text("b")])
     assert found is not None

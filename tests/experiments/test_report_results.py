@@ -19,7 +19,7 @@ from onecycle_cli.figures.report.content import Block, Details, Figure, Matrix, 
 from onecycle_cli.recipe import Recipe, to_yaml
 from onecycle_cli.run_dir.run import RunDir
 
-T = TypeVar("T", bound=Block)
+T = TypeVar("T")
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def run(tmp_path: Path, tiny: Callable[..., Recipe]) -> RunDir:
 
 def of(kind: type[T], blocks: Sequence[Block]) -> list[T]:
     """The blocks of a kind, also those inside of others."""
-    found = []
+    found: list[T] = []
     for block in blocks:
         if isinstance(block, kind):
             found.append(block)
@@ -175,11 +175,11 @@ def test_an_evaluation_has_its_matrix_and_its_wrong_predictions_with_images(run:
     pictures = of(Pictures, blocks)
     assert [one.caption for one in pictures] == [
         "cat that was predicted as dog",
-        "dog that was predicted as cat",
+        "Confusions of one image",
         "Wrong predictions, the most confident first",
     ]
     assert [picture.position for picture in pictures[0].pictures] == [0, 2]
-    assert pictures[1].pictures[0].said == "Image 7: dog, predicted as cat with 60.0%; its own class has 40.0%"
+    assert pictures[1].pictures[0].said == "image 7: dog, predicted as cat with 60.0%; its own class has 40.0%"
     assert list(pictures[2].pictures[0].lines) == ["cat as dog", "90.0%, true class 5.0%", "1.jpg"]
 
 

@@ -83,8 +83,8 @@ def page_with(*blocks: Block, **more: Any) -> Page:
 
 
 def test_any_text_is_shown_as_text_in_every_block() -> None:
-    title = {"title": HOSTILE, "made": HOSTILE, "notes": [HOSTILE]}
-    whole = Page(sections=[Section("one", HOSTILE, every_block(HOSTILE), badge=HOSTILE)], **title)
+    hostile = [Section("one", HOSTILE, every_block(HOSTILE), badge=HOSTILE)]
+    whole = Page(HOSTILE, HOSTILE, hostile, notes=[HOSTILE])
     text = render(whole)
     plain = render(Page("A", "b", [Section("one", "c", every_block("d"), badge="e")], notes=["f"]))
     tags, expected = Tags(text), Tags(plain)
