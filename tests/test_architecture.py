@@ -32,13 +32,13 @@ EXPERIMENTS = [
     {"own_code"},
     {
         *("session", "memory", "planning", "initial_weights", "tune_report", "saved_run", "run_links"),
-        *("classifier", "curve_file", "train_batches", "ray_cluster"),
+        *("classifier", "curve_file", "train_batches", "ray_cluster", "report_parts"),
     },
     {"drawing", "suggestions", "recipe_images"},
-    {"trainers", "diagnose", "compare", "own_loop", "terminal_curve", "run_progress"},
-    {"prepared_recipe", "run_page"},
-    {"kept_images", "checkpoints", "staged_steps", "verification", "batch_size", "batch_picture"},
-    {"range_test", "training_summary", "data_check", "evaluate", "export", "tune_plan", "network"},
+    {"trainers", "diagnose", "compare", "own_loop", "report_results", "terminal_curve", "run_progress"},
+    {"prepared_recipe", "report_curves", "run_page"},
+    {"kept_images", "checkpoints", "staged_steps", "verification", "batch_size", "batch_picture", "report"},
+    {"range_test", "training_summary", "data_check", "evaluate", "export", "tune_plan", "network", "report_server"},
     {"training"},
     {"cells", "resume"},
     {"cell_work", "ownership"},
@@ -71,6 +71,9 @@ LIBRARIES = {
     "onnxruntime": {"models"},
     "pyarrow": {"data"},
     "ray": {"experiments"},
+    "jinja2": {"figures"},
+    "markupsafe": {"figures"},
+    "vl_convert": {"figures"},
 }
 """Each library with the rooms it may be used in."""
 
@@ -134,6 +137,19 @@ def test_a_light_room_loads_no_large_library(trees: dict[str, ast.Module]) -> No
         assert not top & {"torch", "torchvision", "numpy", "pandas", "matplotlib", "scipy", "sklearn", "PIL"}, name
 
 
+def test_only_the_command_report_loads_the_report(trees: dict[str, ast.Module]) -> None:
+    """Not even `report` itself before it is called: help stays quick, and needs none of its packages."""
+    own = "onecycle_cli.experiments.report", "onecycle_cli.figures.report"
+    parts = [name for name in FILES if name.startswith(("experiments/report", "figures/report/"))]
+    assert len(parts) > 5
+    for name in FILES.keys() - set(parts):
+        used = [module for module in imports(trees[name], at_top=name == "cli/report.py") if module.startswith(own)]
+        assert not used, name
+    for name in parts:
+        top = {module.split(".")[0] for module in imports(trees[name], at_top=True)}
+        assert not top & {"jinja2", "markupsafe", "vl_convert"}, name
+
+
 def test_the_arrows_go_round_in_no_circle() -> None:
     done: set[str] = set()
     while left := {room: below for room, below in ROOMS.items() if room not in done}:
@@ -168,6 +184,7 @@ def test_every_module_has_a_test_of_the_same_name() -> None:
         "cli/options.py",
         "run_dir/files.py",
         "data/cores.py",
+        "figures/report/content.py",
     }
     # Through recipe/problems.py, where their messages are made.
     without |= {

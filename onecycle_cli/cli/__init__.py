@@ -15,6 +15,7 @@ from onecycle_cli.cli import (
     model,
     models,
     recipes,
+    report,
     reproduce,
     runs,
     runs_annotate,
@@ -60,6 +61,7 @@ runs_pack.add_to(runs.app)
 runs_show.add_to(runs.app)
 runs_watch.add_to(runs.app)
 app.add_typer(runs.app, name="runs")
+report.add_to(app)
 app.add_typer(recipes.app, name="recipes")
 app.add_typer(data.app, name="data")
 app.add_typer(model.app, name="model")

@@ -19,6 +19,7 @@ from onecycle_cli.cli.options import (
     since_in,
     with_overrides,
 )
+from onecycle_cli.run_dir.files import MAIN_RESULTS
 
 if TYPE_CHECKING:
     from onecycle_cli.recipe import Recipe
@@ -26,18 +27,6 @@ if TYPE_CHECKING:
     from onecycle_cli.run_dir.run import RunDir
 
 Line = tuple[str, str, str]
-
-RESULTS = {
-    "find-lr": ("max_lr", ".3g"),
-    "train": ("valid_accuracy", ".4f"),
-    "sweep": ("finished", "d"),
-    "sweep-wd": ("weight_decay", "g"),
-    "evaluate": ("accuracy", ".4f"),
-    "find-batch-size": ("batch_size", "d"),
-    "tune": ("max_lr", ".3g"),
-    "reproduce": ("finished", "d"),
-}
-"""The most telling number of each command's summary, and its format."""
 
 STATUSES = ("running", "finished", "diverged", "collapsed", "interrupted", "failed")
 
@@ -172,7 +161,7 @@ def _list(runs_dir: Path, wanted: "Filter", sort: str | None, *, reverse: bool, 
 def _row(run: "ListedRun") -> dict[str, Any]:
     """Returns all that is known of a run. `result` and `value` are the most telling number of its summary."""
     facts = {name: run.facts.get(name) for name in ("command", "recipe", "started", "ended", "seconds", "seed")}
-    result, _ = RESULTS.get(run.facts["command"], (None, ""))
+    result, _ = MAIN_RESULTS.get(run.facts["command"], (None, ""))
     value = None if result is None else run.summary.get(result)
     known = {"run": str(run.run.path), "status": run.status} | facts | {"result": result, "value": value}
     return known | vars(run.annotations) | {"summary": run.summary}
@@ -195,11 +184,11 @@ def _columns(runs: "list[ListedRun]", sort: str | None) -> dict[str, list[str]]:
 def _is_result(column: str, runs: "list[ListedRun]") -> bool:
     """Whether each of the runs that has the column shows it as its result."""
     having = [run for run in runs if run.columns.get(column) is not None]
-    return bool(having) and all(RESULTS.get(run.facts["command"], ("",))[0] == column for run in having)
+    return bool(having) and all(MAIN_RESULTS.get(run.facts["command"], ("",))[0] == column for run in having)
 
 
 def _result(run: "ListedRun") -> str:
-    name, form = RESULTS.get(run.facts["command"], ("", ""))
+    name, form = MAIN_RESULTS.get(run.facts["command"], ("", ""))
     value = run.summary.get(name)
     if not isinstance(value, int | float) or (form == "d" and isinstance(value, float)):
         return ""  # there is none, or the summary is damaged

@@ -74,8 +74,8 @@ def read_run(run: RunDir) -> Run:
 
 
 def _command(run: RunDir, command: str) -> str:
-    """Returns the command that a run amounts to. For a cell of a sweep that follows from its tables."""
-    if command.startswith(("sweep", "reproduce")):
+    """Returns the command that a run amounts to; for a run inside a sweep or the like, that follows from its tables."""
+    if command.startswith(("sweep", "tune", "reproduce")):
         tables = {STEPS: "train", LR_RANGE: "find-lr"}
         return next((does for name, does in tables.items() if (run.path / name).is_file()), command)
     return command

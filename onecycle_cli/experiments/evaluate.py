@@ -9,9 +9,11 @@ import torch
 from torch.nn import functional as F
 
 from onecycle_cli.analysis.class_balance import TOP_5_CLASSES, Answers
+from onecycle_cli.analysis.wrong_predictions import kept as kept_wrong
 from onecycle_cli.data.batches import Share
 from onecycle_cli.data.folder_listing import list_class_folder
 from onecycle_cli.data.images import ImageData, contents_of
+from onecycle_cli.data.picture_sheet import write_sheet
 from onecycle_cli.errors import InputError
 from onecycle_cli.experiments.classifier import Classifier, Unreadable, refusal
 from onecycle_cli.experiments.drawing import draw
@@ -20,7 +22,16 @@ from onecycle_cli.experiments.recipe_images import image_counts, open_recipe_dat
 from onecycle_cli.experiments.session import Session
 from onecycle_cli.progress import Progress, Report
 from onecycle_cli.recipe import Recipe
-from onecycle_cli.run_dir.files import CONFUSION, CONFUSION_FIGURE, PER_CLASS, PER_CLASS_COLUMNS
+from onecycle_cli.run_dir.files import (
+    CONFUSION,
+    CONFUSION_FIGURE,
+    PER_CLASS,
+    PER_CLASS_COLUMNS,
+    SHEET_COLUMNS,
+    WRONG,
+    WRONG_COLUMNS,
+    WRONG_PICTURES,
+)
 from onecycle_cli.run_dir.run import RunDir
 from onecycle_cli.run_dir.writing import to_csv
 
@@ -46,7 +57,8 @@ def evaluate_run(
     """Scores `model`, of the run `trained`, on the images in `folder` (a folder of classes), or on its test split.
 
     Where there is no test split, on what it was validated on: the same images, wherever they lie now. Writes a table a
-    class, a confusion matrix and its figure. `InputError` where images came, went or changed since the training.
+    class, a confusion matrix and its figure, and some wrong predictions with their images. `InputError` where images
+    came, went or changed since the training.
     """
     with session.run.recording():
         session.run.update(trained_run=trained.path.absolute())
@@ -58,8 +70,9 @@ def evaluate_run(
 def _evaluate(model: Classifier, trained: RunDir, recipe: Recipe, folder: Path | None, session: Session) -> Evaluation:
     _ = trained.facts  # a run whose run.json is damaged is refused
     kept = kept_images(trained)
+    files: list[str] | None = None
     if folder is not None:
-        scored, pixels, labels = _images_in(folder, model, session)
+        scored, pixels, labels, files = _images_in(folder, model, session)
     else:
         scored, pixels, labels = _images_of_run(kept, model, trained, recipe, session.report, session.note)
     known = None if kept is None else trained_on(kept, contents_of(pixels.numpy()))
@@ -90,6 +103,7 @@ def _evaluate(model: Classifier, trained: RunDir, recipe: Recipe, folder: Path |
         session.note(f"The model answers '{summary['only_answer']}' for every image.")
     title = f"{recipe.name}: {summary['accuracy']:.2%} of {len(labels):,} images"
     _write(model, counts, per_class, session, title)
+    _write_wrong(model, pixels, labels, likely, files, session)
     return Evaluation(per_class, summary)
 
 
@@ -106,8 +120,8 @@ def _probabilities(model: Classifier, pixels: torch.Tensor, session: Session) ->
     return whole
 
 
-def _images_in(folder: Path, model: Classifier, session: Session) -> tuple[str, torch.Tensor, torch.Tensor]:
-    """Reads a folder of classes: a description, the pixels and the labels. `InputError` if a file is unreadable.
+def _images_in(folder: Path, model: Classifier, session: Session) -> tuple[str, torch.Tensor, torch.Tensor, list[str]]:
+    """Reads a folder of classes: a description, the pixels, the labels, the files. `InputError` if one is unreadable.
 
     Several ranks decode the files together.
     """
@@ -133,7 +147,8 @@ def _images_in(folder: Path, model: Classifier, session: Session) -> tuple[str, 
             pixels.append(one)
     if unreadable:
         raise refusal(unreadable, MOST_NAMED)
-    return str(folder), torch.stack(pixels), torch.tensor([label for _, label in files])
+    names = [str(path) for path, _ in files]
+    return str(folder), torch.stack(pixels), torch.tensor([label for _, label in files]), names
 
 
 def _images_of_run(
@@ -209,3 +224,39 @@ def _write(
     rows = [[name, *row] for name, row in zip(model.classes, counts, strict=True)]
     session.run.write_text(CONFUSION, to_csv(["true", *model.classes], rows))
     draw(session, CONFUSION_FIGURE, plot)
+
+
+def _write_wrong(
+    model: Classifier,
+    pixels: torch.Tensor,
+    labels: torch.Tensor,
+    likely: torch.Tensor,
+    files: list[str] | None,
+    session: Session,
+) -> None:
+    """Writes some wrong predictions, the most confident first, and a sheet of their images in the same order.
+
+    An image is called by its file, or by its position among the images that were scored.
+    """
+    best = likely.max(1)
+    answers = best.indices.tolist()
+    chosen = kept_wrong(labels.tolist(), answers, best.values.tolist())
+    rows = [
+        {
+            "image": i if files is None else files[i],
+            "true": model.classes[labels[i]],
+            "predicted": model.classes[answers[i]],
+            "probability": float(best.values[i]),
+            "true_probability": float(likely[i, labels[i]]),
+        }
+        for i in chosen
+    ]
+    with session.run.table(WRONG, WRONG_COLUMNS) as table:
+        table.append(rows)
+
+    def plot(path: Path) -> str:
+        write_sheet(path, pixels[chosen].numpy(), SHEET_COLUMNS)
+        return ""
+
+    if rows:
+        draw(session, WRONG_PICTURES, plot)

@@ -19,6 +19,7 @@ from onecycle_cli.run_dir.files import (
     STEPS,
     SWEEP,
     VERIFY,
+    WRONG,
 )
 from onecycle_cli.run_dir.finding import run_at, runs_in
 from onecycle_cli.run_dir.run import RunDir, Status
@@ -26,10 +27,10 @@ from onecycle_cli.run_dir.run import RunDir, Status
 if TYPE_CHECKING:
     import pandas as pd
 
-TABLES = (STEPS, EPOCHS, LR_RANGE, VERIFY, PROFILE, SWEEP, RANKING, BATCH_SIZE, PER_CLASS, CONFUSION)
+TABLES = (STEPS, EPOCHS, LR_RANGE, VERIFY, PROFILE, SWEEP, RANKING, BATCH_SIZE, PER_CLASS, CONFUSION, WRONG)
 """The names of the tables that a run can have."""
 
-CLASS_NAMES = ("class", "true")
+CLASS_NAMES = ("class", "true", "predicted")
 """The columns that hold class names."""
 
 
@@ -130,6 +131,11 @@ class SavedRun:
     def per_class(self) -> "pd.DataFrame":
         """The table `per_class.csv`: a row for each class of an evaluation."""
         return self._table(PER_CLASS)
+
+    @property
+    def wrong_predictions(self) -> "pd.DataFrame":
+        """The table `wrong_predictions.csv`: some wrong predictions of an evaluation, the most confident first."""
+        return self._table(WRONG)
 
     @property
     def confusion_matrix(self) -> "pd.DataFrame":

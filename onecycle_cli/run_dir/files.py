@@ -1,4 +1,4 @@
-"""File names of a run, and the columns of its tables."""
+"""File names of a run, the columns of its tables, and the names of its main results."""
 
 RECIPE = "recipe.yaml"
 RUN = "run.json"
@@ -35,6 +35,8 @@ TUNED_RECIPE = "tuned.yaml"
 PER_CLASS = "per_class.csv"
 CONFUSION = "confusion_matrix.csv"
 CONFUSION_FIGURE = "confusion_matrix.png"
+WRONG = "wrong_predictions.csv"
+WRONG_PICTURES = "wrong_predictions.png"
 CELL_LOCK = ".{cell}.lock"
 """The lock file of a cell, in the folder of its sweep."""
 LOCK = ".lock"
@@ -79,3 +81,18 @@ ORDER_COLUMNS = (
     *("better", "worse", "claim", "published_difference", "published_error"),
     *("difference", "standard_error", "order"),
 )
+WRONG_COLUMNS = ("image", "true", "predicted", "probability", "true_probability")
+SHEET_COLUMNS = 8
+"""The tiles in a row of `wrong_predictions.png`."""
+
+MAIN_RESULTS = {
+    "find-lr": ("max_lr", ".3g"),
+    "train": ("valid_accuracy", ".4f"),
+    "sweep": ("finished", "d"),
+    "sweep-wd": ("weight_decay", "g"),
+    "evaluate": ("accuracy", ".4f"),
+    "find-batch-size": ("batch_size", "d"),
+    "tune": ("max_lr", ".3g"),
+    "reproduce": ("finished", "d"),
+}
+"""The most telling number of each command's summary, and its format."""

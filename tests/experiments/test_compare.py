@@ -54,6 +54,12 @@ def results(run: Run) -> dict[str, Any]:
     return {name: value for name, value in run.results.items() if value is not None}
 
 
+def test_a_short_run_of_a_tuning_is_what_its_tables_say(ran: Callable) -> None:
+    folder = ran("train", "a")
+    folder.update(command="tune")
+    assert read_run(folder).command == "train"
+
+
 def test_a_finished_training_has_its_summary_and_its_settings(ran: Callable) -> None:
     folder = ran("train", "a")
     run = read_run(folder)

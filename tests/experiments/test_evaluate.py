@@ -4,17 +4,22 @@ from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 
+from onecycle_cli.analysis.wrong_predictions import MOST
 from onecycle_cli.errors import InputError
 from onecycle_cli.experiments.classifier import load_model
 from onecycle_cli.experiments.evaluate import Evaluation, evaluate_run
+from onecycle_cli.experiments.recipe_images import open_recipe_data
 from onecycle_cli.experiments.session import Session
 from onecycle_cli.experiments.training import train
 from onecycle_cli.progress import silent
 from onecycle_cli.recipe import Recipe, load, to_yaml
+from onecycle_cli.run_dir.files import SHEET_COLUMNS
 from onecycle_cli.run_dir.run import RunDir
 from onecycle_cli.training.hardware import Hardware
 
@@ -54,7 +59,36 @@ def test_without_a_test_split_the_held_out_images_are_scored_as_in_training(scor
         "recipe.yaml",
         "run.json",
         "summary.json",
+        "wrong_predictions.csv",
+        "wrong_predictions.png",
     ]
+
+
+def test_some_wrong_predictions_are_kept_with_their_images(scored: Callable) -> None:
+    trained, scoring, result = scored()
+    table = pd.read_csv(scoring.path / "wrong_predictions.csv", dtype={"true": str, "predicted": str})
+    wrong = sum(row["images"] - row["correct"] for row in result.per_class)
+    assert len(table) == min(wrong, MOST) > 5
+    assert (table["true"] != table["predicted"]).all()
+    assert table["probability"].is_monotonic_decreasing
+    assert (table["probability"] >= table["true_probability"]).all()
+    # The images of the sheet are those that the model sees: it gives the same answers for them again.
+    data = open_recipe_data(load(trained.path / "recipe.yaml"), silent)
+    sheet = np.asarray(Image.open(scoring.path / "wrong_predictions.png"))
+    side = data.valid.images.shape[1]
+    for number, (at, true) in enumerate(zip(table["image"].tolist(), table["true"].tolist(), strict=True)):
+        image = data.valid.images[at][..., 0]
+        down, right = side * (number // SHEET_COLUMNS), side * (number % SHEET_COLUMNS)
+        assert (sheet[down : down + side, right : right + side] == image).all()
+        assert data.classes[data.valid.labels[at]] == true
+
+
+def test_wrong_predictions_in_a_folder_are_called_by_their_files(scored: Callable, image_folder: Callable) -> None:
+    folder = image_folder("3", "7", images=5, name="others")
+    _, scoring, _ = scored(folder=folder)
+    images = pd.read_csv(scoring.path / "wrong_predictions.csv")["image"]
+    assert len(images) > 0
+    assert all(Path(image).is_file() and folder in Path(image).parents for image in images)
 
 
 def test_the_table_and_the_matrix_agree(scored: Callable) -> None:

@@ -11,7 +11,7 @@ import pytest
 import onecycle_cli
 from onecycle_cli.errors import InputError
 from onecycle_cli.experiments.saved_run import open_run
-from onecycle_cli.run_dir.files import CONFUSION, EPOCHS, PER_CLASS, STEPS
+from onecycle_cli.run_dir.files import CONFUSION, EPOCHS, PER_CLASS, STEPS, WRONG, WRONG_COLUMNS
 from onecycle_cli.run_dir.run import RunDir
 from onecycle_cli.run_dir.writing import to_csv
 
@@ -86,6 +86,14 @@ def test_classes_keep_their_names(run: RunDir) -> None:
     assert matrix.index.to_list() == matrix.columns.to_list() == written
     assert matrix.loc["true", "true"] == 4
     assert isinstance(matrix, pd.DataFrame)
+
+
+def test_wrong_predictions_keep_the_names_of_classes_and_files(run: RunDir) -> None:
+    rows = [("007/1.png", "007", "NA", 0.9, 0.1), ("x.png", "1", "2", 0.8, 0.2)]
+    run.write_text(WRONG, to_csv(WRONG_COLUMNS, rows))
+    table = open_run(run.path).wrong_predictions
+    assert table[["image", "true", "predicted"]].to_numpy().tolist() == [list(row[:3]) for row in rows]
+    assert table["probability"].to_list() == [0.9, 0.8]
 
 
 def test_pandas_is_loaded_with_the_first_table() -> None:

@@ -1,0 +1,152 @@
+"""The curves of a run for a report: range tests, trainings, and what is read from them. Imports no torch."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from onecycle_cli.analysis.diagnosis import Statement as Found
+from onecycle_cli.analysis.diagnosis import diagnose
+from onecycle_cli.analysis.lr_range import Suggestion, shape_of, told_max_lr
+from onecycle_cli.data.epochs import steps_per_epoch
+from onecycle_cli.errors import InputError
+from onecycle_cli.experiments.diagnose import read_training
+from onecycle_cli.experiments.report_parts import csv_table
+from onecycle_cli.experiments.suggestions import numbers_in, saved_curves
+from onecycle_cli.figures.report.charts import Place, Training, range_test_figure, training_figure
+from onecycle_cli.figures.report.content import Block, Details, Statement, Statements, Text
+from onecycle_cli.recipe import dotted_values
+from onecycle_cli.run_dir.files import (
+    EPOCHS,
+    ERROR_BAR,
+    FIRST_LR_RANGE,
+    LR_RANGE,
+    PROFILE,
+    RECIPE,
+    STEPS,
+    SUGGESTION,
+    VERIFY,
+)
+from onecycle_cli.run_dir.run import RunDir
+
+
+def range_test_blocks(run: RunDir, name: str) -> list[Block]:
+    """Returns the range test of a run with its suggestion; nothing if the run has none."""
+    if not (run.path / LR_RANGE).is_file():
+        return []
+    curves = saved_curves(run, growing=True)
+    if not curves:
+        return [Text("The range test has no step yet.")]
+    found = saved_suggestion(run)
+    figure = range_test_figure(
+        name,
+        title="Loss over the learning rate",
+        tests=[(curve.lrs, curve.losses) for curve in curves],
+        shape=shape_of(curves),
+        suggestion=found,
+        valid=_valid_losses(run),
+    )
+    blocks: list[Block] = []
+    if found is not None:
+        blocks.append(Text(_told(found)))
+    blocks.append(figure)
+    if (run.path / VERIFY).is_file():
+        blocks.append(csv_table(run, VERIFY, identity=f"{name}-verify", caption="Short cycles around the suggestion"))
+    if (run.path / FIRST_LR_RANGE).is_file():
+        blocks.append(Text("A first range test gave no max_lr, so this one has more steps and seeds.", "note"))
+    return blocks
+
+
+def _told(found: Suggestion) -> str:
+    if found.max_lr is None:
+        return f"No max_lr. {found.refusal}"
+    return told_max_lr(found.max_lr, found.confidence, found.error_bar, found.reason)
+
+
+def saved_suggestion(run: RunDir) -> Suggestion | None:
+    """Reads `suggestion.json`; None if the test has not ended. Runs of older versions lack some of the values."""
+    if not (run.path / SUGGESTION).is_file():
+        return None
+    saved = run.read_json(SUGGESTION)
+    names = ("max_lr", "conservative_max_lr", "initial_lr", "confidence", *ERROR_BAR, "spread")
+    values: dict[str, Any] = {name: saved.get(name) for name in names}
+    if values["max_lr"] is not None and values["conservative_max_lr"] is None:
+        values["conservative_max_lr"] = values["max_lr"]
+    return Suggestion(
+        **values,
+        rule=str(saved.get("rule")),
+        reason=str(saved.get("reason", "")),
+        peers=saved.get("peers") or {},
+        typical_max_lr=saved.get("typical_max_lr"),
+    )
+
+
+def _valid_losses(run: RunDir) -> list[tuple[float, float]]:
+    rows = run.read_growing_table(LR_RANGE)
+    with numbers_in(run, LR_RANGE):
+        return [(float(row["lr"]), float(row["valid_loss"])) for row in rows if row.get("valid_loss")]
+
+
+def training_of(run: RunDir, label: str) -> Training | None:
+    """Reads the curves of a training so far; None if it has not made a step."""
+    steps, epochs = (_numbers(run, name) for name in (STEPS, EPOCHS))
+    return Training(label, steps, epochs, _steps_per_epoch(run, epochs)) if steps else None
+
+
+def _numbers(run: RunDir, name: str) -> list[dict[str, float]]:
+    with numbers_in(run, name):
+        return [
+            {column: float(value) for column, value in row.items() if value} for row in run.read_growing_table(name)
+        ]
+
+
+def _steps_per_epoch(run: RunDir, epochs: Sequence[Mapping[str, float]]) -> float:
+    if epochs:
+        return (epochs[-1]["step"] + 1) / epochs[-1]["epoch"]
+    recipe, images = dotted_values(run.path / RECIPE), run.facts["images"]["train"]
+    return steps_per_epoch(images, int(recipe["data.batch_size"]), drop_last=bool(recipe.get("data.drop_last")))
+
+
+def training_blocks(run: RunDir, name: str) -> list[Block]:
+    """Returns the curves of a training and the statements about them; nothing if the run is none."""
+    training = training_of(run, run.path.name)
+    if training is None:
+        return [Text("The training has made no step yet.")] if (run.path / STEPS).is_file() else []
+    blocks: list[Block] = []
+    statements: list[Statement] = []
+    told: list[Block] = []
+    if (run.path / EPOCHS).is_file():
+        try:
+            statements = [_statement(n, one, training, name) for n, one in enumerate(diagnose(read_training(run)), 1)]
+            text = "What `onecycle diagnose` reads from the curves:" if statements else "The curves say nothing."
+            told.append(Text(text))
+        except InputError as error:
+            told.append(Text(f"The curves cannot be judged: {error.what}", "note"))
+    places = [Place(one.number, one.first, one.last) for one in statements]
+    blocks += told
+    if statements:
+        blocks.append(Statements(statements))
+    blocks.append(training_figure(name, title="Training curves", trainings=[training], places=places))
+    if training.epochs:
+        table = csv_table(run, EPOCHS, identity=f"{name}-epochs", caption="Scores of each epoch")
+        blocks.append(Details("The numbers of each epoch", [table]))
+    if (run.path / PROFILE).is_file():
+        table = csv_table(run, PROFILE, identity=f"{name}-profile", caption="Where the time of a step goes")
+        blocks.append(Details("The time of a step", [table]))
+    return blocks
+
+
+def _statement(number: int, found: Found, training: Training, figure: str) -> Statement:
+    """Returns a statement with its place in epochs: an epoch reaches from the end of the one before to its own."""
+    place = found.place
+    if place.unit == "epoch":
+        first, last = place.first - 1.0, float(place.last)
+    else:
+        first, last = (place.first / training.steps_per_epoch, (place.last + 1) / training.steps_per_epoch)
+    evidence = ", ".join(f"{name} {_digits(value)}" for name, value in found.evidence.items())
+    title = f"{found.rule} ({place})"
+    text = f"{found.text} Numbers: {evidence}." if evidence else found.text
+    return Statement(number, title, text, found.advice, figure, first, last)
+
+
+def _digits(value: float) -> str:
+    return f"{value:.4g}" if math.isfinite(value) else str(value)

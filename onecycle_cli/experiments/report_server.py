@@ -1,0 +1,124 @@
+"""A local server for one report that refreshes itself while its runs go on: read only, on loopback, behind a token."""
+
+import hashlib
+import hmac
+import json
+import secrets
+from collections.abc import Sequence
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Lock
+
+from onecycle_cli.experiments.report import REPORT, page_of
+from onecycle_cli.figures.report.page import render
+from onecycle_cli.run_dir.run import RunDir
+
+HOST = "127.0.0.1"
+
+DEEPEST = 2
+"""How many folders deep the files of a run are looked at: those of the cells of a sweep, and no deeper."""
+
+HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "frame-ancestors 'none'",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+"""The headers of every answer. The page itself has a policy that forbids all scripts but its own."""
+
+
+def state_of(runs: Sequence[RunDir]) -> str:
+    """Returns a text that changes whenever a file of the runs changes, or a process of one ends."""
+    seen = [(str(path), *_size_and_time(path)) for run in runs for path in sorted(_files(run.path, DEEPEST))]
+    return hashlib.sha256(repr([*seen, *(run.status for run in runs)]).encode()).hexdigest()[:16]
+
+
+def _files(folder: Path, depth: int) -> list[Path]:
+    found = []
+    for path in folder.iterdir():
+        if path.name.startswith(".") or path.name == REPORT:
+            continue
+        if path.is_dir():
+            found += _files(path, depth - 1) if depth > 1 else []
+        else:
+            found.append(path)
+    return found
+
+
+def _size_and_time(path: Path) -> tuple[int, int]:
+    try:
+        known = path.stat()
+    except FileNotFoundError:  # renamed meanwhile
+        return 0, 0
+    return known.st_size, known.st_mtime_ns
+
+
+class ReportServer(ThreadingHTTPServer):
+    """The server of one report. `address` is the page's; whoever does not know it gets an empty answer 404.
+
+    It answers GET for the page and for its state, and nothing else. Requests for another host name are refused, because
+    a page of the web could otherwise read this one through a name that it points at this machine.
+    """
+
+    daemon_threads = True
+
+    def __init__(self, runs: Sequence[RunDir], runs_dir: Path, port: int = 0) -> None:
+        super().__init__((HOST, port), _Handler)
+        self.token = secrets.token_urlsafe(24)
+        self._runs, self._runs_dir = runs, runs_dir
+        self._lock = Lock()
+        self._rendered: tuple[str, bytes] | None = None
+
+    @property
+    def address(self) -> str:
+        """The address of the page, with its token."""
+        return f"http://{HOST}:{self.server_port}/{self.token}/"
+
+    def state(self) -> str:
+        """Returns the state of the runs."""
+        return state_of(self._runs)
+
+    def page(self) -> bytes:
+        """Returns the page; it is made again only if the runs have changed."""
+        with self._lock:
+            state = self.state()
+            if self._rendered is None or self._rendered[0] != state:
+                page = render(page_of(self._runs, self._runs_dir, live=state))
+                self._rendered = (state, page.encode())
+            return self._rendered[1]
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: ReportServer
+    server_version = "onecycle"
+    sys_version = ""
+    timeout = 30
+
+    def do_GET(self) -> None:
+        port = self.server.server_port
+        if self.headers.get("Host") not in (f"{HOST}:{port}", f"localhost:{port}"):
+            self._answer(HTTPStatus.FORBIDDEN)
+        elif self._is(""):
+            self._answer(HTTPStatus.OK, self.server.page(), "text/html; charset=utf-8")
+        elif self._is("version"):
+            state = json.dumps({"version": self.server.state()}).encode()
+            self._answer(HTTPStatus.OK, state, "application/json")
+        else:
+            self._answer(HTTPStatus.NOT_FOUND)
+
+    def _is(self, name: str) -> bool:
+        """Whether the path is that of `name` behind the token; the comparison takes the same time for every token."""
+        return hmac.compare_digest(self.path.encode(), f"/{self.server.token}/{name}".encode())
+
+    def _answer(self, status: HTTPStatus, body: bytes = b"", kind: str = "text/plain") -> None:
+        self.send_response(status)
+        for name, value in {**HEADERS, "Content-Type": kind, "Content-Length": str(len(body))}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Prints nothing: the terminal shows the address."""

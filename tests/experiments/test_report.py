@@ -1,0 +1,216 @@
+"""A report of real runs: what is in it, where it goes, and what a damaged file costs."""
+
+import json
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import Result
+
+from onecycle_cli.errors import InputError
+from onecycle_cli.experiments.report import MOST_WHOLE, found_runs, page_of, write_report
+from onecycle_cli.figures.report.content import Block, Commands, Details, Figure, Page, Pictures, Section, Table, Text
+from onecycle_cli.run_dir.run import RunDir
+
+RUNS = Path("runs")
+
+pytestmark = pytest.mark.usefixtures("runs")
+
+
+@pytest.fixture
+def runs(once: Callable[..., Any], onecycle: Callable[..., Result], tiny_digits: list[str]) -> None:
+    """A range test, a training with what it suggests, an evaluation, and a sweep of four trainings, in runs/."""
+
+    def make() -> None:
+        options = ("--set", "find_lr.num_steps=60")
+        for words in (
+            ("find-lr", *tiny_digits, *options, "--name", "found"),
+            ("train", *tiny_digits, "--max-lr", 0.1, "--name", "trained"),
+            ("evaluate", "trained", "--name", "scored"),
+            (
+                "sweep",
+                *tiny_digits,
+                "--param",
+                "schedule.max_lr=0.1,0.3",
+                "--seeds",
+                2,
+                "--name",
+                "swept",
+            ),
+        ):
+            result = onecycle(*words)
+            assert result.exit_code == 0, result.output
+
+    once("runs for a report", make)
+
+
+def flat(sections: Sequence[Section]) -> Iterator[Block]:
+    def inner(blocks: Sequence[Block]) -> Iterator[Block]:
+        for block in blocks:
+            yield block
+            if isinstance(block, Details):
+                yield from inner(block.blocks)
+
+    for section in sections:
+        yield from inner(section.blocks)
+        yield from flat(section.inner)
+
+
+def page(*names: str) -> Page:
+    found, _ = found_runs(names, RUNS)
+    return page_of(found, RUNS)
+
+
+def titles(sections: Sequence[Section]) -> list[str]:
+    return [title for section in sections for title in (section.title, *titles(section.inner))]
+
+
+def test_each_kind_of_run_has_its_sections() -> None:
+    assert titles(page("found").sections)[:2] == ["Result", "Learning rate range test"]
+    assert titles(page("trained").sections)[:3] == ["Result", "Training", "Evaluation scored"]
+    assert titles(page("scored").sections)[:2] == ["Result", "Scores"]
+    assert titles(page("swept").sections)[:3] == ["Result", "Sweep", "Curves of the cells"]
+    assert [section.badge for section in page("found").sections] == ["finished", None]
+
+
+def test_the_result_of_a_run_comes_first() -> None:
+    summary = json.loads((RUNS / "trained" / "summary.json").read_text())
+    (lead,) = [
+        block.text for block in flat(page("trained").sections) if isinstance(block, Text) and block.kind == "lead"
+    ]
+    accuracy = f"{summary['valid_accuracy']:.2%}"
+    assert lead == f"train digits: validation accuracy {accuracy} after 2 epochs at max_lr 0.1."
+    (swept,) = [
+        block.text for block in flat(page("swept").sections) if isinstance(block, Text) and block.kind == "lead"
+    ]
+    assert swept == "sweep digits: 4 of 4 cells finished; the best has schedule.max_lr 0.1."
+
+
+def test_several_runs_are_compared_and_their_curves_overlaid() -> None:
+    found = page("found", "trained", "scored", "swept")
+    assert [section.title for section in found.sections][:3] == ["Overview", "Comparison", "found"]
+    blocks = list(flat(found.sections))
+    overview = next(block for block in blocks if isinstance(block, Table) and block.id == "overview-runs")
+    assert [row[0].text for row in overview.rows] == ["found", "trained", "scored", "swept"]
+    ids = {section.id for section in found.sections}
+    assert {row[0].link for row in overview.rows} <= ids
+    figure = next(block for block in blocks if isinstance(block, Figure) and block.id == "comparison-trainings")
+    assert len({*figure.data["epochs"]["n"]}) == 5
+    seeds = next(block for block in blocks if isinstance(block, Table) and block.id == "comparison-seeds")
+    assert [cell.text for cell in seeds.rows[0]][-4] == "2"
+    # The evaluation is in the report itself, and not again in the section of its training.
+    assert titles(found.sections).count("Scores") == 1
+    assert not any(title.startswith("Evaluation") for title in titles(found.sections))
+
+
+def test_ids_are_unique_in_a_page_of_everything() -> None:
+    found = page("found", "trained", "scored", "swept")
+    blocks = [block.id for block in flat(found.sections) if isinstance(block, Table | Figure)]
+    assert len(blocks) == len(set(blocks))
+
+
+def test_the_commands_repeat_the_runs_and_the_page() -> None:
+    (commands,) = [block for block in flat(page("trained").sections) if isinstance(block, Commands)]
+    assert commands.lines[1:] == ["onecycle train runs/trained/recipe.yaml", "onecycle report runs/trained"]
+
+
+def test_more_runs_than_a_page_can_show_whole_have_their_table_and_curves() -> None:
+    for n in range(MOST_WHOLE + 1):
+        shutil.copytree(RUNS / "trained", RUNS / f"copy-{n:02}")
+    found = page(*(f"copy-{n:02}" for n in range(MOST_WHOLE + 1)))
+    assert [section.title for section in found.sections] == ["Overview", "Comparison", "Make it again"]
+    assert "so the figures of single runs are left out" in found.notes[0]
+    assert [block.id for block in flat(found.sections) if isinstance(block, Figure)] == ["comparison-trainings"]
+    assert found.title == "13 runs"
+
+
+@pytest.mark.parametrize("name", ["lr_range.csv", "suggestion.json"])
+def test_a_damaged_file_costs_its_part_and_not_the_page(name: str) -> None:
+    (RUNS / "found" / name).write_bytes(b"\xff\x00{\n")
+    found = page("found", "trained")
+    notes = [block.text for block in flat(found.sections) if isinstance(block, Text) and block.kind == "note"]
+    assert any(f"{name} is damaged" in note for note in notes)
+    assert "Training" in titles(found.sections)
+
+
+@pytest.mark.parametrize("run", ["found", "trained", "scored", "swept"])
+def test_every_file_of_a_run_may_be_gone(run: str) -> None:
+    cells = sorted(path for path in (RUNS / run).iterdir() if path.is_dir())
+    folders = [RUNS / run, *cells[:1]]
+    files = [path for folder in folders for path in folder.iterdir() if path.is_file() and path.name != "run.json"]
+    assert files
+    for path in files:
+        kept = path.read_bytes()
+        path.unlink()
+        assert page(run).sections[0].badge == "finished"
+        path.write_bytes(b"")
+        assert page(run).sections[0].badge == "finished"
+        path.write_bytes(kept)
+
+
+def test_a_run_that_is_still_going_says_so() -> None:
+    import os
+
+    import psutil
+
+    started = psutil.Process(os.getpid()).create_time()
+    RunDir(RUNS / "trained").update(status="running", pid=os.getpid(), process_started=started)
+    (RUNS / "trained" / "summary.json").unlink()
+    found = page("trained")
+    assert found.running
+    assert found.notes == ["A run is still going: this page shows its results so far."]
+    assert found.sections[0].badge == "running"
+    assert any(isinstance(block, Figure) for block in flat(found.sections))
+
+
+def test_an_evaluation_is_found_after_both_runs_have_moved(tmp_path: Path) -> None:
+    (RUNS / "scored" / "run.json").write_text(
+        (RUNS / "scored" / "run.json").read_text().replace('"runs/', '"/gone/runs/')
+    )
+    moved = tmp_path / "moved"
+    RUNS.rename(moved)
+    found, _ = found_runs(["trained"], moved)
+    assert "Evaluation scored" in titles(page_of(found, moved).sections)
+    assert "Evaluation scored" not in titles(page_of(found, tmp_path).sections)
+
+
+def test_images_are_left_out_where_they_would_make_the_page_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    def pictures() -> list[Block]:
+        return [block for block in flat(page("scored").sections) if isinstance(block, Pictures)]
+
+    assert pictures()
+    monkeypatch.setattr("onecycle_cli.experiments.report.MOST_PICTURE_BYTES", 10)
+    assert not pictures()
+
+
+def test_the_page_of_one_run_is_in_its_folder_and_is_replaced_if_nobody_changed_it() -> None:
+    first = write_report(["found"], runs_dir=RUNS)
+    assert first.path == RUNS / "found" / "report.html"
+    assert first.size == first.path.stat().st_size < 5_000_000
+    assert write_report(["found"], runs_dir=RUNS).path == first.path
+    first.path.write_text(first.path.read_text().replace("Result", "My result"))
+    with pytest.raises(InputError, match="is not a report as onecycle wrote it"):
+        write_report(["found"], runs_dir=RUNS)
+    assert "My result" in first.path.read_text()
+
+
+def test_the_page_of_several_runs_is_a_new_file_in_the_runs_folder() -> None:
+    written = write_report(["found", RUNS / "trained", "missing"], runs_dir=RUNS)
+    assert written.path.parent == RUNS
+    assert written.path.name.startswith("report-")
+    assert written.left_out == ["runs/missing is not a run: it has no run.json."]
+    assert "Left out: runs/missing is not a run" in written.path.read_text()
+
+
+def test_a_file_that_exists_is_not_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "mine.html").write_text("mine")
+    with pytest.raises(InputError, match="exists already"):
+        write_report(["found"], runs_dir=RUNS, output=tmp_path / "mine.html")
+    assert (tmp_path / "mine.html").read_text() == "mine"
+
+
+def test_a_report_of_no_run_is_refused() -> None:
+    with pytest.raises(InputError, match="missing is not a run"):
+        write_report(["missing"], runs_dir=RUNS)

@@ -1,0 +1,108 @@
+"""The live report answers its own page, to those who know its address, and nothing else."""
+
+import http.client
+import json
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from onecycle_cli.experiments.report_server import HOST, ReportServer, state_of
+from onecycle_cli.recipe import Recipe, to_yaml
+from onecycle_cli.run_dir.run import RunDir
+
+Answer = tuple[int, bytes, http.client.HTTPMessage]
+
+
+@pytest.fixture
+def run(tmp_path: Path, tiny: Callable[..., Recipe]) -> RunDir:
+    text = to_yaml(tiny())
+    return RunDir.create(tmp_path, command="train", recipe_name="d", recipe_yaml=text, facts={}, name="a-run")
+
+
+@pytest.fixture
+def server(run: RunDir, tmp_path: Path) -> Iterator[ReportServer]:
+    with ReportServer([run], tmp_path) as made:
+        thread = threading.Thread(target=made.serve_forever, args=(0.01,))
+        thread.start()
+        yield made
+        made.shutdown()
+        thread.join()
+
+
+def ask(server: ReportServer, path: str, method: str = "GET", **headers: str) -> Answer:
+    connection = http.client.HTTPConnection(HOST, server.server_port, timeout=30)
+    try:
+        connection.request(method, path, headers=headers)
+        answer = connection.getresponse()
+        return answer.status, answer.read(), answer.headers
+    finally:
+        connection.close()
+
+
+def test_it_listens_on_this_machine_alone_behind_a_token(server: ReportServer) -> None:
+    assert server.server_address[0] == "127.0.0.1"
+    assert len(server.token) >= 32
+    assert server.address == f"http://127.0.0.1:{server.server_port}/{server.token}/"
+
+
+def test_who_knows_the_address_gets_the_page_and_its_state(server: ReportServer, run: RunDir) -> None:
+    status, page, headers = ask(server, f"/{server.token}/")
+    assert (status, headers["Content-Type"]) == (200, "text/html; charset=utf-8")
+    assert b"train d: running." in page
+    assert headers["Cache-Control"] == "no-store"
+    assert headers["Referrer-Policy"] == "no-referrer"
+    state = json.loads(ask(server, f"/{server.token}/version")[1])["version"]
+    assert f'<meta name="live" content="{state}" data-running>'.encode() in page
+    run.write_text("steps.csv", "step,epoch,lr,momentum,train_loss\n")
+    assert json.loads(ask(server, f"/{server.token}/version")[1])["version"] != state
+    assert b"The training has made no step yet." in ask(server, f"/{server.token}/")[1]
+
+
+@pytest.mark.parametrize("path", ["/", "/version", "/{token}", "/{token}/run.json", "/{token}/../", "/{wrong}/"])
+def test_everything_else_is_not_found(server: ReportServer, path: str) -> None:
+    wrong = server.token[:-1] + ("a" if server.token[-1] != "a" else "b")
+    status, body, _ = ask(server, path.format(token=server.token, wrong=wrong))
+    assert (status, body) == (404, b"")
+
+
+def test_a_path_of_any_bytes_is_not_found(server: ReportServer) -> None:
+    with socket.create_connection((HOST, server.server_port), timeout=30) as connection:
+        connection.sendall(f"GET /\xff\xfe HTTP/1.0\r\nHost: {HOST}:{server.server_port}\r\n\r\n".encode("latin-1"))
+        assert connection.recv(100).startswith(b"HTTP/1.0 404 ")
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "HEAD", "OPTIONS"])
+def test_nothing_but_reading_is_answered(server: ReportServer, method: str) -> None:
+    assert ask(server, f"/{server.token}/", method)[0] == 501
+
+
+@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1", "127.0.0.1:1", "localhost.evil.example:{port}", ""])
+def test_another_host_name_is_refused(server: ReportServer, host: str) -> None:
+    status, body, _ = ask(server, f"/{server.token}/", Host=host.format(port=server.server_port))
+    assert (status, body) == (403, b"")
+
+
+def test_localhost_is_this_machine(server: ReportServer) -> None:
+    assert ask(server, f"/{server.token}/", Host=f"localhost:{server.server_port}")[0] == 200
+
+
+def test_the_page_is_made_again_only_after_a_change(server: ReportServer, run: RunDir) -> None:
+    first = server.page()
+    assert server.page() is first
+    run.note("A note.")
+    assert server.page() is not first
+
+
+def test_the_state_covers_the_files_of_cells_and_not_the_report_itself(run: RunDir) -> None:
+    before = state_of([run])
+    (run.path / "report.html").write_text("x")
+    (run.path / ".lock").write_text("x")
+    assert state_of([run]) == before
+    inner = run.inner("cell", "")
+    after = state_of([run])
+    assert after != before
+    inner.update(status="finished")
+    assert state_of([run]) != after
