@@ -119,7 +119,7 @@ def _asked(words: list[str]) -> list[str]:
 
 def _show(result: "Reproduction", run: "RunDir") -> None:
     from onecycle_cli.cli.console import show_pairs, show_table
-    from onecycle_cli.run_dir.files import ORDER, REPRODUCTION, REPRODUCTION_FIGURE
+    from onecycle_cli.run_dir.files import ORDER, REPORT, REPRODUCTION, REPRODUCTION_FIGURE
 
     show_table(
         ("run", "epochs", "n", "accuracy", "blog", "paper", "points", "verdict"),
@@ -153,7 +153,9 @@ def _show(result: "Reproduction", run: "RunDir") -> None:
         )
     print()
     pairs = [("verdict", result.summary["verdict"]), ("table", str(run.path / REPRODUCTION))]
-    show_pairs([*pairs, ("orders", str(run.path / ORDER)), *figure_line(run, REPRODUCTION_FIGURE)])
+    pairs += [("orders", str(run.path / ORDER)), *figure_line(run, REPRODUCTION_FIGURE)]
+    page = run.path / REPORT
+    show_pairs([*pairs, *([("report", str(page))] if page.is_file() else [])])
 
 
 def _count(row: Any) -> str:

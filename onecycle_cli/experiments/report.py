@@ -29,6 +29,7 @@ from onecycle_cli.experiments.report_parts import (
 from onecycle_cli.experiments.report_results import (
     batch_size_blocks,
     evaluation_blocks,
+    reproduction_blocks,
     sweep_blocks,
     tune_blocks,
 )
@@ -39,12 +40,10 @@ from onecycle_cli.figures.report.content import Block, Cell, Commands, Details, 
 from onecycle_cli.figures.report.page import is_untouched, render
 from onecycle_cli.recipe import as_written
 from onecycle_cli.run_dir.facts import command_line
-from onecycle_cli.run_dir.files import SWEEP_PLAN, WRONG_PICTURES
+from onecycle_cli.run_dir.files import REPORT, SWEEP_PLAN, WRONG_PICTURES
 from onecycle_cli.run_dir.finding import all_runs, find_run
 from onecycle_cli.run_dir.run import RunDir
 from onecycle_cli.run_dir.writing import must_be_new, write_whole
-
-REPORT = "report.html"
 
 MOST_WHOLE = 12
 """The most runs that have sections with figures of their own; of more, the page has their table and the curves of all
@@ -215,13 +214,16 @@ class _Reader:
         caption = f"{command}: the settings that differ, and the results" if varying else f"{command}: the results"
         return Table(f"comparison-{identity(command)}", caption, columns, lines)
 
-    def _together(self, runs: Sequence[Run], name: str) -> list[Block]:
-        """Returns the curves of all trainings and of all range tests in two figures, with the labels of `compare`."""
+    def _together(self, runs: Sequence[Run], name: str, named: Sequence[str] | None = None) -> list[Block]:
+        """Returns the curves of all trainings and of all range tests in two figures.
+
+        Their labels are `named`, or those of `compare`.
+        """
         fields = differing(runs)
         trainings: list[Training] = []
         tests: list[RangeTests] = []
         blocks: list[Block] = []
-        for run, told in zip(runs, labels(runs, fields, _short(fields)), strict=True):
+        for run, told in zip(runs, named or labels(runs, fields, _short(fields)), strict=True):
             folder = RunDir(Path(run.path))
             label = label_of(folder, self.runs_dir) if told == run.path else told
             try:
@@ -240,10 +242,14 @@ class _Reader:
         return blocks
 
     def _cells(self, run: RunDir, name: str) -> list[Block]:
-        """Returns the curves of the runs inside a tuning, or of the trainings inside a sweep."""
+        """Returns the curves of the runs inside a tuning, or of the trainings inside a sweep or a reproduction."""
         inside, _ = read_runs(self.runs_dir, [str(run.path.absolute())])
         shown = [one for one in inside if run.facts["command"] == "tune" or one.command == "train"]
-        return self._together(shown, name) if len(shown) > 1 else []
+        if len(shown) < 2:
+            return []
+        if run.facts["command"] == "reproduce":
+            return self._together(shown, name, [Path(one.path).name for one in shown])
+        return self._together(shown, name)
 
     def _run(self, run: RunDir, name: str) -> Section:
         """Returns the section of one run: what was asked, what came out, and every part that it has."""
@@ -265,6 +271,9 @@ class _Reader:
             case "tune":
                 makers.append(("tune", "Decisions", lambda: tune_blocks(run, f"{name}-tune")))
                 makers.append(("cells", "Curves of the short runs", lambda: self._cells(run, f"{name}-cells")))
+            case "reproduce":
+                makers.append(("runs", "Runs against the published ones", lambda: reproduction_blocks(run, name)))
+                makers.append(("cells", "Curves of the runs", lambda: self._cells(run, f"{name}-cells")))
             case "find-batch-size":
                 makers.append(("sizes", "Batch sizes", lambda: batch_size_blocks(run, f"{name}-sizes")))
             case "evaluate":

@@ -29,8 +29,10 @@ from onecycle_cli.run_dir.files import (
     BATCH_SIZE,
     CONFUSION,
     LR_RANGE,
+    ORDER,
     PER_CLASS,
     RANKING,
+    REPRODUCTION,
     SHEET_COLUMNS,
     SWEEP,
     SWEEP_PLAN,
@@ -252,6 +254,17 @@ def batch_size_blocks(run: RunDir, name: str) -> list[Block]:
         blocks.append(speeds_figure(f"{name}-speeds", title=title, sizes=sizes, speeds=speeds, chosen=chosen))
     caption = "The batch sizes that were tried"
     blocks.append(csv_table(run, BATCH_SIZE, identity=f"{name}-sizes", caption=caption))
+    return blocks
+
+
+def reproduction_blocks(run: RunDir, name: str) -> list[Block]:
+    """Returns the runs of a reproduction beside the published ones, and the published orders."""
+    blocks: list[Block] = [Text(str(run.summary["verdict"]))] if run.summary.get("verdict") else []
+    for table, caption in (
+        (REPRODUCTION, "Means over seeds, and the published figures; accuracies and differences from 0 to 1"),
+        (ORDER, "Pairs of runs that the blog post compares: better minus worse, as published and here"),
+    ):
+        blocks.append(csv_table(run, table, identity=f"{name}-{table.removesuffix('.csv')}", caption=caption))
     return blocks
 
 

@@ -10,8 +10,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Lock
 
-from onecycle_cli.experiments.report import REPORT, page_of
+from onecycle_cli.experiments.report import page_of
 from onecycle_cli.figures.report.page import render
+from onecycle_cli.run_dir.files import REPORT
 from onecycle_cli.run_dir.run import RunDir
 
 HOST = "127.0.0.1"

@@ -147,6 +147,7 @@ def reproduce(
         result = _read(plan, cells, run, changed)
         _draw(cells, session)
         run.finish("finished", result.summary)
+    _write_report(session)
     return result
 
 
@@ -293,6 +294,19 @@ def _write_tables(result: Reproduction, run: RunDir) -> None:
         (ORDER, ORDER_COLUMNS, [vars(one) for one in result.orders]),
     ):
         run.write_text(name, to_csv(columns, [[row[column] for column in columns] for row in rows]))
+
+
+def _write_report(session: Session) -> None:
+    """Writes the HTML report into the folder if the packages for it are there. A failure becomes a note."""
+    from onecycle_cli.experiments.report import write_report
+
+    run = session.run
+    try:
+        write_report([run.path.absolute()], runs_dir=run.path.parent)
+    except MachineError:
+        session.report("Without the extra 'report', there is no report.html: pip install 'onecycle-cli[report]'.")
+    except Exception as error:  # the page must not cost the result
+        session.note(f"The report was not written: {getattr(error, 'what', error)}")
 
 
 def _draw(cells: Sequence[Cell], session: Session) -> None:

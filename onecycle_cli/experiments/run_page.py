@@ -26,6 +26,7 @@ from onecycle_cli.run_dir.files import (
     MODEL,
     PER_CLASS,
     RANKING,
+    REPRODUCTION,
     RECIPE,
     STEPS,
     SUGGESTION,
@@ -38,7 +39,7 @@ from onecycle_cli.run_dir.run import RunDir
 OPEN = ("running", "interrupted", "failed")
 """The statuses of runs that have not come to their end."""
 
-MAIN_TABLES = (RANKING, SWEEP, BATCH_SIZE, PER_CLASS)
+MAIN_TABLES = (REPRODUCTION, RANKING, SWEEP, BATCH_SIZE, PER_CLASS)
 """The tables that say most about a run, the first that it has; a curve is drawn instead of its table."""
 
 WITHOUT_CELLS = ("train", "find-lr", "find-batch-size", "evaluate")

@@ -66,6 +66,10 @@ def test_each_run_is_the_scaled_recipe_and_further_ones_join_the_folder(reproduc
     assert any("Timing" in line for line in told) is False  # the run that has ended says how long one takes
     assert run.facts["status"] == "finished"
     assert (run.path / "reproduction.png").is_file()
+    page = (run.path / "report.html").read_text()
+    assert "a long cycle and a short tail" not in page  # E2 is not there
+    assert "95 epochs up to lr 0.8 beat 50 epochs up to lr 3" in page
+    assert "E3,seed=0" in page
 
 
 def test_the_tables_have_what_the_summary_has(reproduced: Callable) -> None:
@@ -90,6 +94,15 @@ def test_the_same_runs_give_the_same_tables_and_run_once(reproduced: Callable) -
     assert {path.name: path.read_bytes() for path in run.path.glob("*.csv")} == before
     assert (run.path / "E2,seed=0" / "summary.json").stat().st_mtime_ns == stamp
     assert "1 of 1 cells were run before." in told
+
+
+def test_a_report_that_a_person_changed_is_left_alone_and_costs_nothing(reproduced: Callable) -> None:
+    run, _, _ = reproduced(["E3"])
+    (run.path / "report.html").write_text("mine")
+    run, result, told = reproduced(["E3"])
+    assert (run.path / "report.html").read_text() == "mine"
+    assert any("The report was not written" in line for line in told)
+    assert result.rows[0]["experiment"] == "E3"
 
 
 def test_a_folder_of_other_settings_is_refused(reproduced: Callable) -> None:
