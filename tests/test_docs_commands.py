@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import re
+import runpy
 import shlex
 import signal
 import socket
@@ -215,6 +216,15 @@ def test_the_command_line_knows_every_command_that_a_page_shows(page: str) -> No
             # A sentence names a command without its recipe, and an option without its value.
             if not re.match(r"Missing parameter|Option '[^']*' requires an argument", str(error)):
                 pytest.fail(f"{page}: onecycle {shlex.join(words)}: {error}")
+
+
+def test_the_command_line_knows_every_command_that_makes_a_picture() -> None:
+    pictures = runpy.run_path(str(ROOT / "docs" / "pictures.py"))
+    for picture in pictures["PICTURES"].values():
+        for program, module, *words in map(pictures["words_of"], picture.commands):
+            assert program == sys.executable
+            if module == "-m":
+                read(words[1:])
 
 
 @pytest.mark.parametrize("page", PAGES)
