@@ -48,6 +48,13 @@ READ = {
     "networks.md": {
         'python -c "import timm;': "imports timm, which takes seconds, to list names",
     },
+    "loggers.md": {
+        "tensorboard": "serves until Ctrl-C",
+        "onecycle runs push": "needs a server",
+    },
+    "report.md": {
+        "onecycle report my-run --live": "serves until Ctrl-C",
+    },
     "reproduce.md": {
         "": "trains for hours; tests/cli/test_reproduce.py runs it",
     },
@@ -81,6 +88,7 @@ CHANGED = {
         "schedule digits": "schedule digits --steps-per-epoch 4",  # here they are a folder, which it does not open
     },
     "sweeps.md": {"--seeds 3": "--seeds 1", "--epochs 10": "--epochs 3"},
+    "report.md": {" --open": ""},  # a browser
     "compare.md": {"--batch-size 128": "--batch-size 16"},
 }
 """By page, words for which these tiny runs are too short, or which make them long, and those in their place."""
