@@ -61,6 +61,7 @@ site: .venv/installed-docs  ## build the documentation as a site, in site/; open
 
 pictures: .venv/installed  ## make all pictures of the pages again: hours; `python docs/pictures.py NAME` makes one
 	$(BIN)/python docs/pictures.py
+	$(BIN)/python docs/report_pictures.py
 
 DATA ?= data/cifar10
 benchmark: .venv/installed-benchmark  ## time it beside other libraries, on DATA=FOLDER with CIFAR-10's images

@@ -77,9 +77,6 @@ READ = {
 RUNS = ("RUN", "my-run", "first-try", "second-try", "my-sweep", "digits-1")
 """The names by which pages call a run that a person has trained before. So is `photos` in `--init photos`."""
 
-NOT_YET = {"report"}
-"""Commands that pages show and the program does not have yet."""
-
 CHANGED = {
     "diagnose.md": {"--max-lr 0.001": "--max-lr 0.1"},  # 0.001 learns nothing in so few steps
     "schedules.md": {
@@ -199,7 +196,7 @@ def _alternatives(command: str) -> list[str]:
 def read(words: list[str]) -> None:
     """Has the command line read a command, without running it: each word has to have a meaning."""
     command: Any = typer.main.get_command(app)
-    rest = [] if words[0] in NOT_YET else list(words)
+    rest = list(words)
     while hasattr(command, "commands") and rest:
         _, rest, _ = command.make_parser(command.context_class(command)).parse_args(rest)
         if rest:
@@ -250,11 +247,6 @@ def test_what_is_said_about_the_commands_of_a_page_is_still_true() -> None:
                 assert words in PAGES[page], f"{page} does not show `{words}` any more"
 
 
-def test_no_command_is_called_missing_that_is_there() -> None:
-    root: Any = typer.main.get_command(app)
-    assert not NOT_YET & {*root.commands}, "take it out of NOT_YET"
-
-
 def script_of(page: str) -> str:
     """Returns what of a page is run."""
     lines = []
@@ -262,11 +254,8 @@ def script_of(page: str) -> str:
         script = block.script if block.is_script else ""
         for words, others in CHANGED.get(page, {}).items():
             script = script.replace(words, others)
-        lines += [
-            line
-            for line in re.split(r"(?<!\\)\n", script)
-            if not any(map(line.startswith, (*READ.get(page, {}), *(f"onecycle {name}" for name in NOT_YET))))
-        ]
+        read = READ.get(page, {})
+        lines += [line for line in re.split(r"(?<!\\)\n", script) if not any(map(line.startswith, read))]
     return "\n".join(filter(None, lines))
 
 
