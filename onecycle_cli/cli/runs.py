@@ -37,13 +37,17 @@ MOST_DIFFERENCES = 5
 """The most differences that are listed below a suggestion. For other images there are a dozen, which nobody reads."""
 
 
-def add_to(app: typer.Typer) -> None:
-    """Adds the command to the root."""
-    app.command("runs", epilog="Example: onecycle runs --for cifar10-resnet20 --weight-decay 5e-4")(runs)
+app = typer.Typer(
+    invoke_without_command=True,
+    rich_markup_mode=None,
+    epilog="Example: onecycle runs --for cifar10-resnet20 --weight-decay 5e-4",
+)
 
 
+@app.callback()
 @with_overrides
-def runs(
+def listed(
+    context: typer.Context,
     recipe: Annotated[
         str | None,
         typer.Option("--for", metavar="RECIPE", help="List the suggested max_lrs, and which of them fit this recipe."),
@@ -60,6 +64,9 @@ def runs(
     from onecycle_cli.cli.console import show_json, show_table
     from onecycle_cli.errors import InputError
 
+    if context.invoked_subcommand is not None:
+        _must_be_bare(context)
+        return
     if recipe is not None:
         rows = _suggestions(load_recipe(recipe, overrides, runs_dir), runs_dir)
         columns, lines = ("run", "max_lr", "fits"), [line for row in rows for line in _suggestion(row)]
@@ -72,6 +79,20 @@ def runs(
         show_json(rows)
         return
     show_table(columns, lines)
+
+
+def _must_be_bare(context: typer.Context) -> None:
+    """Refuses options of the list in front of a subcommand, which would not see them."""
+    from onecycle_cli.errors import InputError
+
+    for parameter in context.command.params:
+        source = context.get_parameter_source(parameter.name or "")
+        if source is not None and source.name == "COMMANDLINE":
+            option, words = parameter.opts[0], f"onecycle runs {context.invoked_subcommand}"
+            raise InputError(
+                f"{option} in front of '{context.invoked_subcommand}' is an option of the list of runs.",
+                f"Write what `{words}` has behind it; `{words} --help` lists its options.",
+            )
 
 
 def _results(runs_dir: Path) -> list[dict[str, Any]]:
