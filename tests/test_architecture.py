@@ -32,8 +32,9 @@ EXPERIMENTS = [
     {"own_code"},
     {
         *("session", "memory", "planning", "initial_weights", "tune_report", "saved_run"),
-        *("classifier", "curve_file", "train_batches", "ray_cluster"),
+        *("classifier", "curve_file", "train_batches", "ray_cluster", "sending"),
     },
+    {"following"},
     {"drawing", "suggestions", "recipe_images"},
     {"trainers", "diagnose", "compare", "own_loop"},
     {"prepared_recipe"},
@@ -70,6 +71,9 @@ LIBRARIES = {
     "onnxruntime": {"models"},
     "pyarrow": {"data"},
     "ray": {"experiments"},
+    "tensorboard": {"run_dir"},
+    "mlflow": {"run_dir"},
+    "wandb": {"run_dir"},
 }
 """Each library with the rooms it may be used in."""
 
@@ -131,6 +135,7 @@ def test_a_light_room_loads_no_large_library(trees: dict[str, ast.Module]) -> No
     for name in LIGHT_FILES:
         top = {module.split(".")[0] for module in imports(trees[name], at_top=True)}
         assert not top & {"torch", "torchvision", "numpy", "pandas", "matplotlib", "scipy", "sklearn", "PIL"}, name
+        assert not top & {"tensorboard", "mlflow", "wandb"}, name
 
 
 def test_the_arrows_go_round_in_no_circle() -> None:
@@ -166,6 +171,7 @@ def test_every_module_has_a_test_of_the_same_name() -> None:
         "data/cache.py",
         "cli/options.py",
         "run_dir/files.py",
+        "run_dir/receivers/receiver.py",
         "data/cores.py",
     }
     # Through recipe/problems.py, where their messages are made.

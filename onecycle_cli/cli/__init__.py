@@ -16,6 +16,7 @@ from onecycle_cli.cli import (
     models,
     recipes,
     runs,
+    runs_push,
     schedule,
     suggest,
     sweep,
@@ -47,6 +48,7 @@ models.add_to(app)
 export.add_to(app)
 compare.add_to(app)
 diagnose.add_to(app)
+runs_push.add_to(runs.app)
 app.add_typer(runs.app, name="runs")
 app.add_typer(recipes.app, name="recipes")
 app.add_typer(data.app, name="data")
