@@ -32,8 +32,9 @@ EXPERIMENTS = [
     {"own_code"},
     {
         *("session", "memory", "planning", "initial_weights", "tune_report", "saved_run", "run_links"),
-        *("classifier", "curve_file", "train_batches", "ray_cluster", "report_parts"),
+        *("classifier", "curve_file", "train_batches", "ray_cluster", "report_parts", "sending"),
     },
+    {"following"},
     {"drawing", "suggestions", "recipe_images"},
     {"trainers", "diagnose", "compare", "own_loop", "report_results", "terminal_curve", "run_progress"},
     {"prepared_recipe", "report_curves", "run_page"},
@@ -74,6 +75,9 @@ LIBRARIES = {
     "jinja2": {"figures"},
     "markupsafe": {"figures"},
     "vl_convert": {"figures"},
+    "tensorboard": {"run_dir"},
+    "mlflow": {"run_dir"},
+    "wandb": {"run_dir"},
 }
 """Each library with the rooms it may be used in."""
 
@@ -135,6 +139,7 @@ def test_a_light_room_loads_no_large_library(trees: dict[str, ast.Module]) -> No
     for name in LIGHT_FILES:
         top = {module.split(".")[0] for module in imports(trees[name], at_top=True)}
         assert not top & {"torch", "torchvision", "numpy", "pandas", "matplotlib", "scipy", "sklearn", "PIL"}, name
+        assert not top & {"tensorboard", "mlflow", "wandb"}, name
 
 
 def test_only_the_commands_report_and_reproduce_load_the_report(trees: dict[str, ast.Module]) -> None:
@@ -187,6 +192,7 @@ def test_every_module_has_a_test_of_the_same_name() -> None:
         "data/cache.py",
         "cli/options.py",
         "run_dir/files.py",
+        "run_dir/receivers/receiver.py",
         "data/cores.py",
         "figures/report/content.py",
     }

@@ -11,7 +11,7 @@ from typing import Any
 from onecycle_cli.recipe import as_written
 from onecycle_cli.recipe.grid import column_names
 
-WITHOUT_EFFECT = ("name", "description", "data.mirrors", "runtime.log_every", "runtime.save_best")
+WITHOUT_EFFECT = ("name", "description", "data.mirrors", "runtime.log_every", "runtime.log_to", "runtime.save_best")
 """Recipe fields that do not change any result."""
 
 NOT_USED = {

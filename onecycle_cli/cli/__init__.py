@@ -20,6 +20,7 @@ from onecycle_cli.cli import (
     runs,
     runs_annotate,
     runs_pack,
+    runs_push,
     runs_remove,
     runs_show,
     runs_watch,
@@ -60,6 +61,7 @@ runs_remove.add_to(runs.app)
 runs_pack.add_to(runs.app)
 runs_show.add_to(runs.app)
 runs_watch.add_to(runs.app)
+runs_push.add_to(runs.app)
 app.add_typer(runs.app, name="runs")
 report.add_to(app)
 app.add_typer(recipes.app, name="recipes")

@@ -1,7 +1,7 @@
 """The owner of a sweep: of all commands that work on the same sweep, one records its status and writes its tables."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Any
 
 from onecycle_cli.errors import InputError
@@ -16,8 +16,8 @@ class Ownership:
     ended, however that was. `records` says whether this command records the status of the sweep.
     """
 
-    def __init__(self, run: RunDir, stack: ExitStack) -> None:
-        self._run, self._stack = run, stack
+    def __init__(self, run: RunDir, stack: ExitStack, following: AbstractContextManager[object]) -> None:
+        self._run, self._stack, self._following = run, stack, following
         self._owns = False
         self.records = False
         if self._lock():
@@ -42,6 +42,7 @@ class Ownership:
         """Records from now on how the sweep goes on and ends; what the owner before has finished needs no record."""
         if not self.records:
             self._run.resume()
+            self._stack.enter_context(self._following)
             self._stack.enter_context(self._run.recording())
             self.records = True
 
@@ -52,7 +53,10 @@ class Ownership:
 
 
 @contextmanager
-def shared(run: RunDir) -> Iterator[Ownership]:
-    """Owns the sweep in `run` inside the block, or joins the command that does."""
+def shared(run: RunDir, following: AbstractContextManager[object] | None = None) -> Iterator[Ownership]:
+    """Owns the sweep in `run` inside the block, or joins the command that does.
+
+    `following` is entered while this command records the sweep.
+    """
     with ExitStack() as stack:
-        yield Ownership(run, stack)
+        yield Ownership(run, stack, following or nullcontext())

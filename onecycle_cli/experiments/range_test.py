@@ -17,6 +17,7 @@ from onecycle_cli.analysis.lr_range import (
     verified,
 )
 from onecycle_cli.experiments.drawing import draw
+from onecycle_cli.experiments.following import Following
 from onecycle_cli.experiments.memory import telling_batch_size
 from onecycle_cli.experiments.prepared_recipe import ALL_SEEDS, PreparedRecipe, fresh, prepare, some_of
 from onecycle_cli.experiments.session import Session
@@ -89,7 +90,7 @@ def find_lr(recipe: Recipe, session: Session, *, repeats: int = 1, budget: float
     a `budget`, a share of the planned run's steps, short cycles around the suggestion are trained too, and correct it.
     The run is finished even if the result has no max_lr.
     """
-    with session.run.recording():
+    with Following(recipe, session) as session, session.run.recording():
         prepared = prepare(recipe, session)
         suggestion = range_test(recipe, prepared, session, repeats=repeats, budget=budget).suggestion
         session.run.finish("finished", vars(suggestion))

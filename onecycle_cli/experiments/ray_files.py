@@ -15,7 +15,7 @@ from onecycle_cli.errors import InputError
 from onecycle_cli.experiments.cell_work import cell_folder, locked
 from onecycle_cli.experiments.cells import Cell, is_done
 from onecycle_cli.experiments.checkpoints import steps_kept
-from onecycle_cli.run_dir.files import CHECKPOINT, RUN
+from onecycle_cli.run_dir.files import CHECKPOINT, RUN, SENT
 from onecycle_cli.run_dir.run import RunDir
 from onecycle_cli.run_dir.writing import write_whole
 
@@ -151,7 +151,9 @@ def names_of(run: RunDir) -> list[str]:
 
 
 def _files(run: RunDir) -> list[Path]:
-    return [path for path in sorted(run.path.iterdir()) if path.name[0] != "." and path.is_file()]
+    # What was sent to MLflow and the like is written where the sweep's folder is, while the cell runs on the node.
+    others = (".", SENT.split("{", maxsplit=1)[0])
+    return [path for path in sorted(run.path.iterdir()) if not path.name.startswith(others) and path.is_file()]
 
 
 def _version(path: Path) -> tuple[int, int]:

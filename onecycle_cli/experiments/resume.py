@@ -10,6 +10,7 @@ from onecycle_cli.data.epochs import steps_per_epoch
 from onecycle_cli.data.open_data import source_signature
 from onecycle_cli.errors import InputError
 from onecycle_cli.experiments.checkpoints import Checkpoint, newest_checkpoint
+from onecycle_cli.experiments.following import Following
 from onecycle_cli.experiments.own_code import must_be_trusted
 from onecycle_cli.experiments.planning import of_length, recipe_schedule
 from onecycle_cli.experiments.prepared_recipe import prepare
@@ -107,7 +108,7 @@ def resume(
             return run
 
         session = session_of_ranks(opened, ranks.together(hardware_here), report, code, ranks)
-        with session.run.recording():
+        with Following(recipe, session) as session, session.run.recording():
             return _resume(resumed, session)
 
 

@@ -13,6 +13,7 @@ from onecycle_cli.progress import Report, silent
 from onecycle_cli.recipe import Recipe, to_yaml
 from onecycle_cli.run_dir.facts import command_line
 from onecycle_cli.run_dir.files import RUN
+from onecycle_cli.run_dir.receivers import must_be_installed
 from onecycle_cli.run_dir.run import RunDir
 from onecycle_cli.run_dir.unwritten import UnwrittenRun
 from onecycle_cli.training.ranks import ALONE, Ranks
@@ -114,7 +115,8 @@ def _created(
     name: str | None,
     facts: Mapping[str, Any],
 ) -> RunDir:
-    """Makes the folder of a new run."""
+    """Makes the folder of a new run. `MachineError` if a package is missing that its rows are sent with."""
+    must_be_installed(recipe.runtime.log_to)
     own = {"command_line": command_line(sys.argv[1:]), "seed": recipe.seed} | hardware_facts(hardware)
     return RunDir.create(
         Path(runs_dir),

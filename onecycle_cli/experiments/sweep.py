@@ -16,6 +16,7 @@ from onecycle_cli.experiments.cell_runs import run_cells
 from onecycle_cli.experiments.cells import Cell, Mode, row_of
 from onecycle_cli.experiments.compare import plot_runs, read_run
 from onecycle_cli.experiments.drawing import draw
+from onecycle_cli.experiments.following import Following
 from onecycle_cli.experiments.ownership import Ownership, shared
 from onecycle_cli.experiments.ray_cluster import RayOptions
 from onecycle_cli.experiments.session import Session
@@ -67,7 +68,9 @@ def sweep(
     the curves of all cells. `source` is what messages call the recipe. `InputError` where the folder holds another
     sweep.
     """
-    with shared(session.run) as owner:
+    following = Following(plan.recipe, session)
+    session = following.session
+    with shared(session.run, following) as owner:
         plan, cells = run_plan(plan, session, owner, jobs=jobs, ray=ray, source=source or plan.recipe.name)
         swept = _read(plan, cells, session)
         owner.finish(swept.summary)

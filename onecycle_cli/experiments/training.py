@@ -13,6 +13,7 @@ from torch import nn
 from onecycle_cli.analysis.lr_range import USUAL_MAX_LR, told_max_lr
 from onecycle_cli.errors import InputError, NoSuggestionError, Terminated
 from onecycle_cli.experiments.checkpoints import Checkpoint, Checkpoints, Epoch, Position, Sums
+from onecycle_cli.experiments.following import Following
 from onecycle_cli.experiments.kept_images import copies_note, keep_images
 from onecycle_cli.experiments.memory import telling_batch_size
 from onecycle_cli.experiments.planning import recipe_schedule
@@ -72,7 +73,7 @@ def train(recipe: Recipe, session: Session, *, auto: bool = False, profile: bool
     not an error. An interrupt ends the run after the current step, with a checkpoint. `NoSuggestionError` if two range
     tests give no max_lr.
     """
-    with session.run.alone(), session.run.recording():
+    with session.run.alone(), Following(recipe, session) as session, session.run.recording():
         return train_with(recipe, prepare(recipe, session), session, auto=auto, profile=profile)
 
 

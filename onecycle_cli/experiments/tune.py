@@ -25,6 +25,7 @@ from onecycle_cli.analysis.tuning import (
 from onecycle_cli.errors import InputError, NoSuggestionError
 from onecycle_cli.experiments.cell_runs import run_cells
 from onecycle_cli.experiments.cells import Cell, Mode, begin_attempt, fingerprint, is_done, plan_cells, row_of
+from onecycle_cli.experiments.following import Following
 from onecycle_cli.experiments.own_code import own_code_settings
 from onecycle_cli.experiments.planning import of_length
 from onecycle_cli.experiments.range_test import RETRY_SEEDS, RETRY_STEPS, retry_length, tested_lrs
@@ -77,7 +78,7 @@ def tune(
     there is no max_lr and no short run finished.
     """
     run = session.run
-    with run.alone(), run.recording():
+    with run.alone(), Following(recipe, session) as session, run.recording():
         run.resume()
         begin_attempt(run)
         tuned = _tune(recipe, session, budget, source or recipe.name, ray)

@@ -6,6 +6,7 @@ from typing import Any
 
 from onecycle_cli.analysis.weight_decay import SweepRow, WeightDecayChoice, bisected, read_weight_decay
 from onecycle_cli.experiments.cell_runs import end_following
+from onecycle_cli.experiments.following import Following
 from onecycle_cli.experiments.ownership import Ownership, shared
 from onecycle_cli.experiments.planning import decay_gain
 from onecycle_cli.experiments.ray_cluster import RayOptions
@@ -56,7 +57,9 @@ def sweep_wd(
 
     Several ranks compute each test together: the first one calls this, and the others `follow_cells`.
     """
-    with shared(session.run) as owner:
+    following = Following(plan.recipe, session)
+    session = following.session
+    with shared(session.run, following) as owner:
         swept = _swept(plan, session, owner, source or plan.recipe.name, refine, ray)
         owner.finish(swept.summary)
     end_following(session)

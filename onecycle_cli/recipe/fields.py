@@ -125,6 +125,15 @@ class RuntimeSettings(Section):
         le=1e6,
         description="The least seconds between two checkpoints, from which `onecycle train --resume` continues.",
     )
+    log_to: tuple[Literal["tensorboard", "mlflow", "wandb"], ...] = Field(
+        (), strict=False, description="What gets the rows and results of a run, beside the CSV tables of its folder."
+    )
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if len(set(self.log_to)) < len(self.log_to):
+            raise ValueError("runtime.log_to holds the same name twice")
+        return self
 
 
 CHOICES = {

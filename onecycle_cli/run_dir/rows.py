@@ -1,68 +1,41 @@
-"""Output of the rows of a run's tables: always to a CSV file, and to every other receiver in `RECEIVERS`."""
+"""Where the rows of a run's tables go: to a CSV file (`writing.Table`), or nowhere.
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
-from typing import Any, Protocol
+TensorBoard, MLflow and W&B get their rows from the CSV files, in a process of their own: `receivers/`.
+"""
 
-from onecycle_cli.run_dir.writing import Table
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol, Self
 
 Row = Mapping[str, Any]
 
 
-class RowReceiver(Protocol):
-    """A receiver of the rows of one table of a run, in order."""
+class Rows(Protocol):
+    """The rows of one table of a run, in order; a context manager that closes the table."""
 
-    def append(self, rows: Sequence[Row]) -> None:
-        """Receives rows; each has a value or None for every column."""
+    def append(self, rows: Iterable[Row]) -> None:
+        """Appends rows; each has a value or None for every column."""
 
     def to_disk(self) -> None:
         """Returns after all rows so far are safe from a power loss."""
 
-    def close(self) -> None:
-        """Releases resources; called once, after the last row."""
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *_: object) -> None: ...
 
 
-Receiver = Callable[[Path, Sequence[str], int | None], RowReceiver]
-"""A factory of receivers. It is called with the table's path, its columns, and the number of rows to keep of an
-existing table (None for a new table)."""
-
-RECEIVERS: tuple[Receiver, ...] = (Table,)
-"""The factories of the receivers of every table that is written."""
-
-
-class Rows:
-    """The rows of one table of a run, sent to all receivers; a context manager that closes the receivers.
-
-    `keep` is the number of rows to keep of an existing table; None for a new table. `receivers` are `RECEIVERS` unless
-    others are given.
-    """
-
-    def __init__(
-        self,
-        path: Path,
-        columns: Sequence[str],
-        keep: int | None = None,
-        receivers: Sequence[Receiver] | None = None,
-    ) -> None:
-        self.columns = columns
-        self._receivers = [
-            receiver(path, columns, keep) for receiver in (RECEIVERS if receivers is None else receivers)
-        ]
+class DiscardedRows:
+    """A table that writes nothing, as all processes of a training but the first have."""
 
     def append(self, rows: Iterable[Row]) -> None:
-        """Sends rows to every receiver; each row has a value or None for every column."""
-        rows = list(rows)
-        for receiver in self._receivers:
-            receiver.append(rows)
+        """Takes the rows, which may do work when they are made, as a written table does."""
+        for _ in rows:
+            pass
 
     def to_disk(self) -> None:
-        """Returns after all rows so far are safe from a power loss, in every receiver."""
-        for receiver in self._receivers:
-            receiver.to_disk()
+        """Does nothing."""
 
-    def __enter__(self) -> "Rows":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for receiver in self._receivers:
-            receiver.close()
+        """Does nothing."""

@@ -19,7 +19,7 @@ from onecycle_cli.errors import InputError, Terminated, all_from_utf8, from_utf8
 from onecycle_cli.run_dir.facts import is_process_gone, process_facts, this_process
 from onecycle_cli.run_dir.files import LOCK, RECIPE, RUN, SUMMARY
 from onecycle_cli.run_dir.rows import Rows
-from onecycle_cli.run_dir.writing import json_ready, write_whole
+from onecycle_cli.run_dir.writing import Table, json_ready, write_whole
 
 Status = Literal["running", "finished", "diverged", "collapsed", "interrupted", "failed"]
 
@@ -137,7 +137,7 @@ class RunDir:
 
     def table(self, name: str, columns: Sequence[str], keep: int | None = None) -> Rows:
         """Opens a CSV table in the folder: a new one, or with `keep` an existing one cut to its first `keep` rows."""
-        return Rows(self.path / name, columns, keep)
+        return Table(self.path / name, columns, keep)
 
     def write_json(self, name: str, value: Mapping[str, Any]) -> None:
         """Writes a JSON object, completely or not at all."""

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from onecycle_cli.run_dir.files import RUN, SUMMARY
-from onecycle_cli.run_dir.rows import Rows
+from onecycle_cli.run_dir.rows import DiscardedRows, Rows
 from onecycle_cli.run_dir.run import RunDir
 from onecycle_cli.run_dir.writing import json_ready
 
@@ -42,9 +42,9 @@ class UnwrittenRun(RunDir):
     def write_with(self, name: str, write: Callable[[Path], object]) -> None:
         """Writes nothing."""
 
-    def table(self, name: str, columns: Sequence[str], keep: int | None = None) -> Rows:
+    def table(self, name: str, columns: Sequence[str], keep: int | None = None) -> Rows:  # noqa: ARG002
         """Returns a table whose rows are discarded."""
-        return Rows(self.path / name, columns, keep, receivers=())
+        return DiscardedRows()
 
     def rename(self, name: str, new_name: str) -> None:
         """Renames nothing."""

@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, is_dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from onecycle_cli.errors import InputError, to_utf8
 
@@ -59,7 +59,7 @@ def to_disk(path: Path) -> None:
 
 
 class Table:
-    """A CSV file that grows. The header is written once, when the file is created.
+    """A CSV file that grows; a context manager that closes it. The header is written once, when the file is created.
 
     With `keep`, an existing file is continued after its first `keep` rows; later rows are removed.
     """
@@ -86,7 +86,10 @@ class Table:
         with _named(self._path):
             os.fsync(self._file.fileno())
 
-    def close(self) -> None:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         """Closes the file."""
         self._file.close()
 

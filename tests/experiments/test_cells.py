@@ -38,6 +38,7 @@ def test_a_cell_that_is_no_recipe_is_refused_before_any_is_run(tiny: Tiny) -> No
         ("fine_tune", {"stages": [{"epochs": 2}]}, True),
         ("name", "other", False),
         ("runtime.log_every", 3, False),
+        ("runtime.log_to", ["mlflow"], False),
     ],
 )
 def test_a_key_changes_with_what_the_result_depends_on(tiny: Tiny, field: str, value: object, changes: bool) -> None:

@@ -52,6 +52,16 @@ def test_a_cell_is_begun_once_and_done_after_all_files_have_come(sweep: RunDir, 
         assert free
 
 
+def test_what_was_sent_to_others_stays_with_the_sweep(sweep: RunDir, cell: Cell) -> None:
+    receiver = Receiver(str(sweep.path))
+    first = begun(receiver, cell)
+    run = RunDir(sweep.path / cell.name)
+    run.write_json("sent-to-mlflow.json", {})  # while the cell runs on its node
+    receiver.end(cell.name, first.token, ["run.json", "recipe.yaml"])
+    assert (run.path / "sent-to-mlflow.json").is_file()
+    assert names_of(run) == ["recipe.yaml", "run.json"]
+
+
 def test_a_task_that_was_given_up_can_write_nothing_more(sweep: RunDir, cell: Cell) -> None:
     receiver = Receiver(str(sweep.path))
     first = begun(receiver, cell)

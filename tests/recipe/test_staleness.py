@@ -53,6 +53,7 @@ def test_a_setting_that_changes_the_curve_is_named(tiny: Tiny, field: str, value
         ("schedule.pct_start", 0.2),
         ("seed", 5),
         ("runtime.log_every", 1),
+        ("runtime.log_to", ["mlflow"]),
         ("runtime.deterministic", True),
         ("runtime.ema", 0.999),
         ("find_lr.num_steps", 50),
@@ -170,7 +171,15 @@ def test_a_setting_that_changes_the_result_of_a_run_is_among_its_settings(
 
 
 def test_names_and_what_is_shown_on_the_way_change_no_result(tiny: Tiny) -> None:
-    other = tiny({"name": "x", "description": "y", "runtime.log_every": 1, "sweep_wd.weight_decays": [0.5]})
+    other = tiny(
+        {
+            "name": "x",
+            "description": "y",
+            "runtime.log_every": 1,
+            "runtime.log_to": ["wandb"],
+            "sweep_wd.weight_decays": [0.5],
+        }
+    )
     assert result_settings(tiny(), "float32") == result_settings(other, "float32")
 
 
