@@ -23,6 +23,7 @@ from onecycle_cli.experiments.cell_runs import run_cells
 from onecycle_cli.experiments.cells import ENDED, Cell, begin_attempt, fingerprint, plan_cells, row_of
 from onecycle_cli.experiments.compare import plot_runs, read_run
 from onecycle_cli.experiments.drawing import draw
+from onecycle_cli.experiments.following import Following
 from onecycle_cli.experiments.planning import of_length
 from onecycle_cli.experiments.prepared_recipe import prepare
 from onecycle_cli.experiments.ray_cluster import RayOptions
@@ -134,7 +135,7 @@ def reproduce(
     """
     run, precision = session.run, session.hardware.precision
     changed = changed_settings(plan.recipes)
-    with session.recording():
+    with run.alone(), Following(plan.recipes["E1"], session) as session, run.recording():
         run.resume()
         cells = plan.cells(_joined(plan, run, precision), precision)
         begin_attempt(run)

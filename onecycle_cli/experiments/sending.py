@@ -86,7 +86,7 @@ class Word:
 MOST_ROWS = 200
 """The most rows that are sent at once."""
 
-WITH_CELLS = ("sweep", "sweep-wd", "tune")
+WITH_CELLS = ("sweep", "sweep-wd", "tune", "reproduce")
 """The commands whose runs have others inside."""
 
 Say = Callable[[Word], None]
