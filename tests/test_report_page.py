@@ -15,8 +15,12 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from onecycle_cli.analysis.lr_range import Curve, shape_of
 from onecycle_cli.experiments.report import found_runs, write_report
 from onecycle_cli.experiments.report_server import ReportServer
+from onecycle_cli.figures.report.charts import RangeTests, overlay_figure
+from onecycle_cli.figures.report.content import Page, Section
+from onecycle_cli.figures.report.page import render
 from onecycle_cli.run_dir.run import RunDir
 from tests.conftest import BLANK, TINY
 
@@ -137,6 +141,17 @@ def test_every_chart_is_drawn(opened: Callable[..., Tab]) -> None:
         )
         assert drawn, chart.get_attribute("aria-label")
         assert chart.get_attribute("aria-label")
+
+
+def test_the_chosen_curve_of_an_overlay_is_bold(opened: Callable[..., Tab], tmp_path: Path) -> None:
+    curves = [Curve([1e-3 * 1.2**i for i in range(30)], [2.0 - i / 30 for i in range(30)])]
+    tests = [RangeTests(label, shape_of(curves), 0.01) for label in ("a", "b")]
+    figure = overlay_figure("f", title="t", tests=tests, mark="reach_lr", chosen="b")
+    written = tmp_path / "overlay.html"
+    written.write_text(render(Page("t", "", [Section("s", "s", [figure])])))
+    tab = opened(written.as_uri())
+    widths = tab.locator("#f .mark-line path").evaluate_all("all => all.map(one => one.getAttribute('stroke-width'))")
+    assert widths == ["1.6", "1.6", "4"]
 
 
 def test_hostile_class_names_are_text(opened: Callable[..., Tab]) -> None:

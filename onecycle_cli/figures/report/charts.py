@@ -191,13 +191,13 @@ def overlay_figure(name: str, *, title: str, tests: Sequence[RangeTests], mark: 
     """Returns the smooth losses of several settings over log lr, each with its mark; the `chosen` one is bold."""
     looks = _looks([test.label for test in tests])
     domain = list(looks)
-    curves: dict[str, list[Any]] = {X: [], "y": [], "run": [], "n": [], "bold": []}
+    curves: dict[str, list[Any]] = {X: [], "y": [], "run": [], "n": []}
     marks: dict[str, list[Any]] = {X: [], "y": [], "run": []}
     each = _each(len(tests), max((len(test.shape.lrs) for test in tests), default=0))
     for number, test in enumerate(tests):
         columns = _shape_columns(test.shape, each)
         for lr, loss in zip(columns[X], columns["y"], strict=True):
-            _add(curves, x=lr, y=loss, run=looks[test.label], n=number, bold=test.label == chosen)
+            _add(curves, x=lr, y=loss, run=looks[test.label], n=number)
         if test.mark is not None and len(test.shape.lrs):
             near = int(abs(test.shape.lrs - test.mark).argmin())
             _add(marks, x=rounded(test.mark), y=rounded(float(test.shape.median[near])), run=looks[test.label])
@@ -205,8 +205,6 @@ def overlay_figure(name: str, *, title: str, tests: Sequence[RangeTests], mark: 
     y = _y("smoothed loss", _height(losses, losses) if losses else None)
     line: Spec = {"type": "line", "clip": True, "strokeWidth": 1.6}
     encoding = {"x": _lr(), "y": y, "detail": {"field": "n"}, **_colored(domain, looks)}
-    if chosen in looks:
-        encoding["strokeWidth"] = {"condition": {"test": "datum.bold", "value": 4}, "value": 1.6}
     layers: list[Spec] = [
         {"data": {"name": "curves"}, "mark": line, "encoding": encoding},
         {
@@ -222,6 +220,11 @@ def overlay_figure(name: str, *, title: str, tests: Sequence[RangeTests], mark: 
             "encoding": {"x": _lr(), "y": y, **_colored(domain, looks, dashed=False)},
         },
     ]
+    data = {"curves": curves, "marks": marks}
+    if chosen in looks:
+        own = [i for i, run in enumerate(curves["run"]) if run == looks[chosen]]
+        data["chosen"] = {name: [column[i] for i in own] for name, column in curves.items()}
+        layers.append({"data": {"name": "chosen"}, "mark": {**line, "strokeWidth": 4}, "encoding": encoding})
     tips = [
         {"field": "run", "title": "run"},
         {"field": X, "title": "lr", "format": ".3~g"},
@@ -237,7 +240,7 @@ def overlay_figure(name: str, *, title: str, tests: Sequence[RangeTests], mark: 
         title,
         said,
         [Panel("smoothed loss", _chart(layers, 320), can_log=True)],
-        {"curves": curves, "marks": marks},
+        data,
         legend,
         note=f"A triangle marks the {mark}.",
         labels=domain,
