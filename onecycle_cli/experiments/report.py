@@ -228,7 +228,8 @@ class _Reader:
                 if run.command == "train":
                     trainings += [one] if (one := training_of(folder, label)) is not None else []
                 elif run.command == "find-lr" and (curves := saved_curves(folder, growing=True)):
-                    tests.append(RangeTests(label, shape_of(curves), run.results["max_lr"]))
+                    shape = shape_of(curves)
+                    tests += [RangeTests(label, shape, run.results["max_lr"])] if len(shape.lrs) else []
             except (OnecycleError, KeyError, ValueError) as error:
                 blocks.append(Text(f"{folder.path} could not be drawn: {getattr(error, 'what', error)}", "note"))
         if len(trainings) > 1:
