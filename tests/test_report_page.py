@@ -3,6 +3,7 @@
 Debian's Chromium is enough: `apt-get install chromium`. Another one is named by the variable CHROMIUM.
 """
 
+import math
 import os
 import shutil
 import threading
@@ -15,8 +16,12 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from onecycle_cli.analysis.lr_range import Curve, shape_of
 from onecycle_cli.experiments.report import found_runs, write_report
 from onecycle_cli.experiments.report_server import ReportServer
+from onecycle_cli.figures.report.charts import RangeTests, Training, overlay_figure, range_test_figure, training_figure
+from onecycle_cli.figures.report.content import Page, Section
+from onecycle_cli.figures.report.page import render
 from onecycle_cli.run_dir.run import RunDir
 from tests.conftest import BLANK, TINY
 
@@ -137,6 +142,38 @@ def test_every_chart_is_drawn(opened: Callable[..., Tab]) -> None:
         )
         assert drawn, chart.get_attribute("aria-label")
         assert chart.get_attribute("aria-label")
+
+
+def test_the_chosen_curve_of_an_overlay_is_bold(opened: Callable[..., Tab], tmp_path: Path) -> None:
+    curves = [Curve([1e-3 * 1.2**i for i in range(30)], [2.0 - i / 30 for i in range(30)])]
+    tests = [RangeTests(label, shape_of(curves), 0.01) for label in ("a", "b")]
+    figure = overlay_figure("f", title="t", tests=tests, mark="reach_lr", chosen="b")
+    written = tmp_path / "overlay.html"
+    written.write_text(render(Page("t", "", [Section("s", "s", [figure])])))
+    tab = opened(written.as_uri())
+    widths = tab.locator("#f .mark-line path").evaluate_all("all => all.map(one => one.getAttribute('stroke-width'))")
+    assert widths == ["1.6", "1.6", "4"]
+
+
+def test_curves_with_little_on_them_are_no_error(opened: Callable[..., Tab], tmp_path: Path) -> None:
+    step = {"step": 0, "lr": 0.1, "momentum": 0.9, "train_loss": 2.0}
+    epoch = {"epoch": 1, "step": 0, "train_loss": 2.0, "valid_loss": math.inf, "valid_accuracy": 0.1}
+    lost = {**step, "train_loss": math.nan}
+    each = [([step], []), ([lost], []), ([step, {**lost, "step": 1}], []), ([step], [epoch])]
+    trainings = [Training(str(number), steps, epochs, 1) for number, (steps, epochs) in enumerate(each)]
+    figures = [
+        *(training_figure(f"t{number}", title="t", trainings=[one]) for number, one in enumerate(trainings)),
+        training_figure("all", title="t", trainings=trainings),
+        *(
+            range_test_figure(f"r{number}", title="r", tests=[([0.1, 0.2], losses)], shape=shape, suggestion=None)
+            for number, losses in enumerate(([2.0, 1.0], [2.0, math.nan]))
+            for shape in [shape_of([Curve([0.1, 0.2], losses)])]
+        ),
+    ]
+    written = tmp_path / "page.html"
+    written.write_text(render(Page("t", "", [Section("s", "s", figures)])))
+    tab = opened(written.as_uri())
+    assert tab.locator("figure[data-drawn]").count() == len(figures)
 
 
 def test_hostile_class_names_are_text(opened: Callable[..., Tab]) -> None:

@@ -38,9 +38,9 @@ from onecycle_cli.experiments.tune_report import told as told_values
 from onecycle_cli.figures.report.charts import RangeTests, Training, overlay_figure, training_figure
 from onecycle_cli.figures.report.content import Block, Cell, Commands, Details, Page, Pairs, Section, Table, Text
 from onecycle_cli.figures.report.page import is_untouched, render
-from onecycle_cli.recipe import as_written
+from onecycle_cli.recipe import as_written, dotted_values
 from onecycle_cli.run_dir.facts import command_line
-from onecycle_cli.run_dir.files import REPORT, SWEEP_PLAN, WRONG_PICTURES
+from onecycle_cli.run_dir.files import EPOCHS, RECIPE, REPORT, SWEEP_PLAN, WRONG_PICTURES
 from onecycle_cli.run_dir.finding import all_runs, find_run
 from onecycle_cli.run_dir.run import RunDir
 from onecycle_cli.run_dir.writing import must_be_new, write_whole
@@ -230,7 +230,8 @@ class _Reader:
                 if run.command == "train":
                     trainings += [one] if (one := training_of(folder, label)) is not None else []
                 elif run.command == "find-lr" and (curves := saved_curves(folder, growing=True)):
-                    tests.append(RangeTests(label, shape_of(curves), run.results["max_lr"]))
+                    shape = shape_of(curves)
+                    tests += [RangeTests(label, shape, run.results["max_lr"])] if len(shape.lrs) else []
             except (OnecycleError, KeyError, ValueError) as error:
                 blocks.append(Text(f"{folder.path} could not be drawn: {getattr(error, 'what', error)}", "note"))
         if len(trainings) > 1:
@@ -369,7 +370,7 @@ def _outcome(run: RunDir) -> str:
     """Returns what came out of a run, as the end of a sentence; empty if nothing has yet."""
     summary = run.summary
     if not summary:
-        return ""
+        return _so_far(run)
     match run.facts["command"]:
         case "find-lr" if summary.get("max_lr") is not None:
             return f"max_lr {summary['max_lr']:g}, confidence {summary['confidence']}"
@@ -393,3 +394,13 @@ def _outcome(run: RunDir) -> str:
         case "evaluate" if summary.get("accuracy") is not None:
             return f"accuracy {summary['accuracy']:.2%} of {summary['images']:,} images"
     return main_result(run)
+
+
+def _so_far(run: RunDir) -> str:
+    """Returns how far a training has come, before its status; empty if it has not ended an epoch."""
+    epochs = run.read_growing_table(EPOCHS)
+    if not epochs:
+        return ""
+    planned = dotted_values(run.path / RECIPE).get("schedule.epochs")
+    accuracy = float(epochs[-1]["valid_accuracy"])
+    return f"{run.status}, {len(epochs)} of {planned} epochs, validation accuracy {accuracy:.2%}"

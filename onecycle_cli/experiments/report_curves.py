@@ -37,6 +37,8 @@ def range_test_blocks(run: RunDir, name: str) -> list[Block]:
     if not curves:
         return [Text("The range test has no step yet.")]
     found = saved_suggestion(run)
+    if not any(math.isfinite(loss) for curve in curves for loss in curve.losses):
+        return [Text(_told(found) if found else "The loss was not finite at any step.")]
     figure = range_test_figure(
         name,
         title="Loss over the learning rate",

@@ -19,7 +19,7 @@ from onecycle_cli.figures.report.content import (
     Text,
 )
 from onecycle_cli.recipe import as_written
-from onecycle_cli.run_dir.files import MAIN_RESULTS, RECIPE
+from onecycle_cli.run_dir.files import MAIN_RESULTS, RECIPE, TUNED_RECIPE
 from onecycle_cli.run_dir.run import RunDir
 
 SCORES = re.compile("loss|accuracy|recall|precision|probability|share")
@@ -148,13 +148,15 @@ def recipe_text(run: RunDir) -> list[Block]:
 
 
 def commands(run: RunDir) -> list[Block]:
-    """Returns the commands that repeat a run: as it was started, and from its saved recipe."""
+    """Returns the commands that repeat a run, as it was started and from its saved recipe, or use a tuned recipe."""
     from onecycle_cli.run_dir.facts import command_line
 
     facts = run.facts
     lines = [facts["command_line"]] if facts.get("command_line") else []
     if facts["command"] in ("train", "find-lr", "sweep-wd", "find-batch-size"):
         lines.append(command_line([str(facts["command"]), str(run.path / RECIPE)]))
+    if (run.path / TUNED_RECIPE).is_file():
+        lines.append(command_line(["train", str(run.path / TUNED_RECIPE)]))
     return [Commands(lines)] if lines else []
 
 

@@ -178,7 +178,7 @@ def _overlay(run: RunDir, rows: Sequence[Row], fields: Sequence[str], name: str)
         except InputError as error:
             bad.append(Text(error.what, "note"))
             continue
-        if curves:
+        if curves and len(shape_of(curves).lrs):
             row = next((row for row in rows if _named(row, fields) == folder.path.name), None)
             tests.append(RangeTests(folder.path.name, shape_of(curves), row.get("reach_lr") if row else None))
     if not tests:

@@ -78,6 +78,9 @@ class ReportServer(ThreadingHTTPServer):
         """The address of the page, with its token."""
         return f"http://{HOST}:{self.server_port}/{self.token}/"
 
+    def handle_error(self, *_: object) -> None:
+        """Prints nothing: a browser that closes its connection is no error of ours."""
+
     def state(self) -> str:
         """Returns the state of the runs."""
         return state_of(self._runs)
@@ -99,6 +102,14 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = 30
 
     def do_GET(self) -> None:
+        try:
+            self._get()
+        except ConnectionError:
+            raise
+        except Exception:  # such as a run whose folder is gone
+            self._answer(HTTPStatus.INTERNAL_SERVER_ERROR)
+
+    def _get(self) -> None:
         port = self.server.server_port
         if self.headers.get("Host") not in (f"{HOST}:{port}", f"localhost:{port}"):
             self._answer(HTTPStatus.FORBIDDEN)

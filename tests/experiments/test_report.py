@@ -162,6 +162,8 @@ def test_a_run_that_is_still_going_says_so() -> None:
     assert found.running
     assert found.notes == ["A run is still going: this page shows its results so far."]
     assert found.sections[0].badge == "running"
+    (lead,) = [block.text for block in flat(found.sections) if isinstance(block, Text) and block.kind == "lead"]
+    assert lead.startswith("train digits: running, 2 of 2 epochs, validation accuracy ")
     assert any(isinstance(block, Figure) for block in flat(found.sections))
 
 

@@ -78,6 +78,13 @@ def test_a_range_test_that_is_still_going_is_shown_so_far(run: RunDir) -> None:
     assert saved_suggestion(run) is None
 
 
+def test_a_range_test_without_a_finite_loss_has_no_figure(run: RunDir) -> None:
+    run.write_text("lr_range.csv", "seed,step,lr,momentum,train_loss,smoothed_loss\n0,0,0.1,0.9,nan,nan\n")
+    assert range_test_blocks(run, "f") == [Text("The loss was not finite at any step.")]
+    run.write_json("suggestion.json", {"max_lr": None, "reason": "Check the data.", "rule": "basin", "peers": {}})
+    assert range_test_blocks(run, "f") == [Text("No max_lr. Check the data.")]
+
+
 def test_a_suggestion_of_an_older_version_is_read(run: RunDir) -> None:
     run.write_json("suggestion.json", {"max_lr": 0.1, "confidence": "low", "reason": "x"})
     found = saved_suggestion(run)

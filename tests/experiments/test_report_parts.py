@@ -118,6 +118,8 @@ def test_the_facts_of_a_run_are_told(run: RunDir) -> None:
     assert "name: digits" in recipe.blocks[0].text
     again = f"onecycle train {run.path / 'recipe.yaml'}"
     assert commands(run) == [Commands(["onecycle train digits", again])]
+    run.write_text("tuned.yaml", "")
+    assert commands(run) == [Commands(["onecycle train digits", again, again.replace("recipe.yaml", "tuned.yaml")])]
     assert main_result(run) == ""
     run.finish("finished", {"valid_accuracy": 0.98765})
     assert main_result(run) == "valid_accuracy 0.9877"

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import shutil
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -87,6 +88,14 @@ def test_another_host_name_is_refused(server: ReportServer, host: str) -> None:
 
 def test_localhost_is_this_machine(server: ReportServer) -> None:
     assert ask(server, f"/{server.token}/", Host=f"localhost:{server.server_port}")[0] == 200
+
+
+def test_a_run_that_is_gone_is_an_error_of_the_server(
+    server: ReportServer, run: RunDir, capfd: pytest.CaptureFixture[str]
+) -> None:
+    shutil.rmtree(run.path)
+    assert ask(server, f"/{server.token}/")[:2] == (500, b"")
+    assert capfd.readouterr() == ("", "")
 
 
 def test_the_page_is_made_again_only_after_a_change(server: ReportServer, run: RunDir) -> None:

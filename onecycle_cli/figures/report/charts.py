@@ -105,14 +105,14 @@ def range_test_figure(
             _add(raw, x=rounded(lrs[i]), y=rounded(losses[i]), test=number)
     smooth = _shape_columns(shape)
     finite = [loss for _, losses in tests for loss in losses if math.isfinite(loss)]
-    ceiling = _height(shape.median.tolist(), finite)
+    ceiling = _height(shape.median.tolist(), finite) if finite else None
     y = _y("loss", ceiling)
     layers: list[Spec] = []
     legend = [
         LegendEntry("train loss of each batch" + (f", {len(tests)} tests" if len(tests) > 1 else ""), None),
         LegendEntry("smoothed", 0),
     ]
-    data: dict[str, Any] = {"raw": raw, "smooth": smooth}
+    data: dict[str, Any] = {"raw": raw, **({"smooth": smooth} if smooth[X] else {})}
     said = [f"Learning rate range test from lr {tests[0][0][0]:.3g} to {tests[0][0][-1]:.3g}."]
     if len(shape.median):
         low = int(shape.median.argmin())
@@ -127,10 +127,11 @@ def range_test_figure(
             "encoding": {"x": _lr(), "y": y, "detail": {"field": "test"}},
         }
     )
-    if len(tests) > 1:
+    if len(tests) > 1 and smooth[X]:
         layers.append(_band("smooth", color(0), y))
         legend.append(LegendEntry("from the lowest to the highest test", 0, "band"))
-    layers.append(_curve("smooth", color(0), y, width=2.4))
+    if smooth[X]:
+        layers.append(_curve("smooth", color(0), y, width=2.4))
     if valid:
         data["valid"] = {X: [rounded(lr) for lr, _ in valid], "y": [rounded(loss) for _, loss in valid]}
         mark = {"type": "point", "filled": True, "color": color(2), "size": 36, "opacity": 1, "clip": True}
@@ -154,7 +155,8 @@ def range_test_figure(
         legend.append(LegendEntry(f"other libraries' rules: {answers}", None, "mark"))
         said.append(f"The rules of other libraries suggest: {answers}.")
     tips = [{"field": X, "title": "lr", "format": ".3~g"}, {"field": "y", "title": "smoothed loss", "format": ".4f"}]
-    layers.append(_hover("smooth", y, tips, _lr()))
+    if smooth[X]:
+        layers.append(_hover("smooth", y, tips, _lr()))
     return Figure(name, title, " ".join(said), [Panel("loss", _chart(layers, 320), can_log=True)], data, legend)
 
 
@@ -191,13 +193,13 @@ def overlay_figure(name: str, *, title: str, tests: Sequence[RangeTests], mark: 
     """Returns the smooth losses of several settings over log lr, each with its mark; the `chosen` one is bold."""
     looks = _looks([test.label for test in tests])
     domain = list(looks)
-    curves: dict[str, list[Any]] = {X: [], "y": [], "run": [], "n": [], "bold": []}
+    curves: dict[str, list[Any]] = {X: [], "y": [], "run": [], "n": []}
     marks: dict[str, list[Any]] = {X: [], "y": [], "run": []}
     each = _each(len(tests), max((len(test.shape.lrs) for test in tests), default=0))
     for number, test in enumerate(tests):
         columns = _shape_columns(test.shape, each)
         for lr, loss in zip(columns[X], columns["y"], strict=True):
-            _add(curves, x=lr, y=loss, run=looks[test.label], n=number, bold=test.label == chosen)
+            _add(curves, x=lr, y=loss, run=looks[test.label], n=number)
         if test.mark is not None and len(test.shape.lrs):
             near = int(abs(test.shape.lrs - test.mark).argmin())
             _add(marks, x=rounded(test.mark), y=rounded(float(test.shape.median[near])), run=looks[test.label])
@@ -205,23 +207,17 @@ def overlay_figure(name: str, *, title: str, tests: Sequence[RangeTests], mark: 
     y = _y("smoothed loss", _height(losses, losses) if losses else None)
     line: Spec = {"type": "line", "clip": True, "strokeWidth": 1.6}
     encoding = {"x": _lr(), "y": y, "detail": {"field": "n"}, **_colored(domain, looks)}
+    layers: list[Spec] = [{"data": {"name": "curves"}, "mark": line, "encoding": encoding}]
+    data = {"curves": curves}
+    if marks[X]:
+        data["marks"] = marks
+        triangle = {"type": "point", "filled": True, "shape": "triangle-down", "size": 110, "opacity": 1, "clip": True}
+        encoding_of_marks = {"x": _lr(), "y": y, **_colored(domain, looks, dashed=False)}
+        layers.append({"data": {"name": "marks"}, "mark": triangle, "encoding": encoding_of_marks})
     if chosen in looks:
-        encoding["strokeWidth"] = {"condition": {"test": "datum.bold", "value": 4}, "value": 1.6}
-    layers: list[Spec] = [
-        {"data": {"name": "curves"}, "mark": line, "encoding": encoding},
-        {
-            "data": {"name": "marks"},
-            "mark": {
-                "type": "point",
-                "filled": True,
-                "shape": "triangle-down",
-                "size": 110,
-                "opacity": 1,
-                "clip": True,
-            },
-            "encoding": {"x": _lr(), "y": y, **_colored(domain, looks, dashed=False)},
-        },
-    ]
+        own = [i for i, run in enumerate(curves["run"]) if run == looks[chosen]]
+        data["chosen"] = {name: [column[i] for i in own] for name, column in curves.items()}
+        layers.append({"data": {"name": "chosen"}, "mark": {**line, "strokeWidth": 4}, "encoding": encoding})
     tips = [
         {"field": "run", "title": "run"},
         {"field": X, "title": "lr", "format": ".3~g"},
@@ -237,7 +233,7 @@ def overlay_figure(name: str, *, title: str, tests: Sequence[RangeTests], mark: 
         title,
         said,
         [Panel("smoothed loss", _chart(layers, 320), can_log=True)],
-        {"curves": curves, "marks": marks},
+        data,
         legend,
         note=f"A triangle marks the {mark}.",
         labels=domain,
@@ -318,16 +314,12 @@ def _loss_panels(
         return [Panel(shown, chart, can_log=True) for shown, chart in charts.items()]
     losses = [loss for loss in data["steps"]["loss"] if loss is not None]
     smooth = [loss for name in ("train_loss", "valid_loss") for loss in epochs[name] if loss is not None]
-    ceiling = _height([*losses[:1], *smooth], [*losses, *smooth]) if losses or smooth else None
-    y = _y("", ceiling)
+    if not (losses or smooth):
+        return []  # not finite from the first step on
+    y = _y("", _height([*losses[:1], *smooth], [*losses, *smooth]))
     layers = _place_layers(data)
-    layers.append(
-        {
-            "data": {"name": "steps"},
-            "mark": {"type": "line", "color": TEXT, "opacity": 0.4, "strokeWidth": 0.8, "clip": True},
-            "encoding": {"x": _epoch(), "y": {**y, "field": "loss"}},
-        }
-    )
+    raw = {"type": "line", "color": TEXT, "opacity": 0.4, "strokeWidth": 0.8, "clip": True}
+    layers.append({"data": {"name": "steps"}, "mark": raw, "encoding": {"x": _epoch(), "y": {**y, "field": "loss"}}})
     for column, number in (("train_loss", 0), ("valid_loss", 1)) if epochs[X] else ():
         point = {"filled": True, "color": color(number), "size": 28}
         mark = {"type": "line", "color": color(number), "strokeWidth": 2, "clip": True, "point": point}

@@ -154,14 +154,15 @@ def test_a_hundred_long_runs_are_thinned_and_the_figure_says_so() -> None:
     assert len(alone.data["steps"]["x"]) <= MOST_A_CURVE
 
 
-def test_an_overlay_marks_each_curve_at_its_lr() -> None:
+def test_an_overlay_marks_each_curve_at_its_lr_and_the_chosen_one_is_bold() -> None:
     tests = [RangeTests("a", shape_of(CURVES[:1]), 0.5), RangeTests("b", shape_of(CURVES[1:]), None)]
     figure = overlay_figure("f", title="t", tests=tests, mark="reach_lr", chosen="b")
     assert figure.data["marks"]["x"] == [0.5]
     assert figure.data["marks"]["run"] == [0]
-    assert {
-        run for run, bold in zip(figure.data["curves"]["run"], figure.data["curves"]["bold"], strict=True) if bold
-    } == {1}
+    assert set(figure.data["chosen"]["run"]) == {1}
+    assert len(figure.data["chosen"]["x"]) == 50
+    bold = [layer["mark"]["strokeWidth"] for layer in layers(figure) if layer["data"]["name"] == "chosen"]
+    assert bold == [4]
     assert [entry.label for entry in figure.legend] == ["a", "b (chosen)"]
     assert "a: 0.5" in figure.said
 
