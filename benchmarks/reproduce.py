@@ -1,5 +1,4 @@
-"""Runs `onecycle reproduce` and appends its rows to results/reproduce.csv, and the published orders to
-results/reproduce_order.csv.
+"""Runs `onecycle reproduce`, and appends its tables to results/reproduce.csv and results/reproduce_order.csv.
 
     python benchmarks/reproduce.py E1 E2 E3 E4 -- --scale 0.04 --jobs 2 --set data.path=data/cifar10
 
