@@ -223,9 +223,14 @@ class _Reader:
         trainings: list[Training] = []
         tests: list[RangeTests] = []
         blocks: list[Block] = []
-        for run, told in zip(runs, named or labels(runs, fields, _short(fields)), strict=True):
+        words = named or labels(runs, fields, _short(fields))
+        different = {
+            command: {w for run, w in zip(runs, words, strict=True) if run.command == command}
+            for command in _commands(runs)
+        }
+        for run, told in zip(runs, words, strict=True):
             folder = RunDir(Path(run.path))
-            label = label_of(folder, self.runs_dir) if told == run.path else told
+            label = told if len(different[run.command]) > 1 else label_of(folder, self.runs_dir)
             try:
                 if run.command == "train":
                     trainings += [one] if (one := training_of(folder, label)) is not None else []

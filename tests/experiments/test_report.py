@@ -105,6 +105,13 @@ def test_several_runs_are_compared_and_their_curves_overlaid() -> None:
     assert not any(title.startswith("Evaluation") for title in titles(found.sections))
 
 
+def test_curves_of_equal_settings_have_the_names_of_their_runs() -> None:
+    shutil.copytree(RUNS / "found", RUNS / "again")
+    blocks = flat(page("found", "again", "trained").sections)
+    figure = next(block for block in blocks if isinstance(block, Figure) and block.id == "comparison-tests")
+    assert [entry.label for entry in figure.legend][:2] == ["found", "again"]
+
+
 def test_ids_are_unique_in_a_page_of_everything() -> None:
     found = page("found", "trained", "scored", "swept")
     blocks = [block.id for block in flat(found.sections) if isinstance(block, Table | Figure)]
