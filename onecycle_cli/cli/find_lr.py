@@ -1,6 +1,6 @@
 """`find-lr`: runs the range test of a recipe."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,10 +18,16 @@ from onecycle_cli.cli.options import (
     TrustCodeOption,
     load_recipe,
     on_ranks,
+    trust_flag,
     with_overrides,
 )
 from onecycle_cli.cli.results import figure_line, json_if_it_fails, print_json, show_curve, train_command
 from onecycle_cli.cli.suggest import show_doubt, suggestion_pairs
+
+if TYPE_CHECKING:
+    from onecycle_cli.analysis.lr_range import Suggestion
+    from onecycle_cli.recipe import Recipe
+    from onecycle_cli.run_dir.run import RunDir
 
 
 def add_to(app: typer.Typer) -> None:
@@ -83,9 +89,7 @@ def find_lr(
             if not (quiet or as_json or no_plot):
                 show_curve(run)
             raise NoSuggestionError(
-                suggestion.refusal,
-                f"The curve is in {run.path / LR_RANGE}. Change the lrs with --set find_lr.start_lr=LR and "
-                "--set find_lr.end_lr=LR; --repeats 3 runs several tests.",
+                suggestion.refusal, _ways_on(run, loaded, suggestion, repeats, trust_code=trust_code)
             )
         show_doubt(suggestion, quiet=quiet, as_json=as_json)
         if quiet:
@@ -100,3 +104,19 @@ def find_lr(
             if not no_plot:
                 show_curve(run, above=pairs)
             show_pairs(pairs)
+
+
+def _ways_on(run: "RunDir", recipe: "Recipe", suggestion: "Suggestion", repeats: int, *, trust_code: bool) -> str:
+    """Returns what a person can do where a range test suggests nothing: train at the guess, test longer, change lrs."""
+    from onecycle_cli.run_dir.facts import command_line
+    from onecycle_cli.run_dir.files import LR_RANGE, LR_RANGE_FIGURE, RECIPE
+
+    ways = []
+    if guess := suggestion.typical_max_lr:
+        words = ["train", str(run.path / RECIPE), "--max-lr", f"{guess:g}", *trust_flag(trust_code)]
+        ways.append(f"Train at the guess: {command_line(words)}")
+    several = "" if repeats > 1 else "--repeats 3 "
+    ways.append(f"Test for longer: {several}--set find_lr.num_steps={2 * recipe.find_lr.num_steps}")
+    ways.append("Test other lrs: --set find_lr.start_lr=LR --set find_lr.end_lr=LR")
+    drawn = [str(run.path / name) for name in (LR_RANGE_FIGURE, LR_RANGE) if (run.path / name).is_file()]
+    return "\n".join([*ways, f"The curve: {', '.join(drawn)}"])

@@ -190,6 +190,8 @@ def _is_result(column: str, runs: "list[ListedRun]") -> bool:
 def _result(run: "ListedRun") -> str:
     name, form = MAIN_RESULTS.get(run.facts["command"], ("", ""))
     value = run.summary.get(name)
+    if value is None and name in run.summary:
+        return f"no {name}"
     if not isinstance(value, int | float) or (form == "d" and isinstance(value, float)):
         return ""  # there is none, or the summary is damaged
     return f"{name} {value:{form}}"

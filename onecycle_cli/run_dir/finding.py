@@ -77,10 +77,25 @@ def latest_suggestions(runs_dir: Path, recipe_name: str) -> list[RunDir]:
             found.append(run)
     if found:
         return found
-    raise InputError(
-        f"{runs_dir} holds no finished range test with a suggestion for a recipe named '{recipe_name}'.",
-        "Run `onecycle find-lr` with this recipe first, or give --max-lr.",
-    )
+    what = f"{runs_dir} holds no finished range test with a suggestion for a recipe named '{recipe_name}'."
+    fix = "Run `onecycle find-lr` with this recipe first, or give --max-lr."
+    if (without := _newest_without(runs_dir, recipe_name)) is not None:
+        what = f"{without.path}, the newest range test for a recipe named '{recipe_name}', suggests no max_lr."
+        fix = "`--max-lr auto` tests again, for longer."
+        if isinstance(guess := without.read_json(SUGGESTION).get("typical_max_lr"), float):
+            fix = f"Take its guess, --max-lr {guess:g}, or --max-lr auto, which tests again, for longer."
+    raise InputError(what, fix)
+
+
+def _newest_without(runs_dir: Path, recipe_name: str) -> RunDir | None:
+    """Returns the newest finished range test of find-lr for the recipe that suggests nothing."""
+    for run in reversed(all_runs(runs_dir)):
+        facts = run.facts
+        if (facts["command"], facts["recipe"], facts["status"]) == ("find-lr", recipe_name, "finished"):
+            with suppress(InputError):
+                if (run.path / SUGGESTION).is_file() and run.read_json(SUGGESTION).get("max_lr") is None:
+                    return run
+    return None
 
 
 def _suggests(run: RunDir) -> bool:

@@ -35,8 +35,8 @@ def distrust(basin: Basin) -> str | None:
     rounding = 1e-9 * float(np.abs(basin.losses).max())
     if basin.fall <= LEAST_FALL * basin.standard_error + rounding:
         return (
-            f"{never}, which the noise of single batches ({basin.noise:.2g}) explains: use larger batches or several "
-            "tests."
+            f"{never}, which the noise of single batches ({basin.noise:.2g}) explains: larger batches, more steps or "
+            "more tests show more."
         )
     if basin.lowest < basin.start_steps:
         return f"{never}, in the first steps, and rose from there: lower start_lr."
