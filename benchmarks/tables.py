@@ -62,6 +62,30 @@ def fine_tuning_table() -> str:
     return "\n".join(lines)
 
 
+def reproduction_table() -> str:
+    """The newest runs of the blog post's experiments and the order of their accuracies, in Markdown, as two tables."""
+    rows, orders = measured("reproduce"), measured("reproduce_order")
+    rows, orders = (table[table.date == table.date.iloc[-1]] for table in (rows, orders))
+    lines = ["| run | epochs | seeds | accuracy | blog | valid_loss |", "| --- | --- | --- | --- | --- | --- |"]
+    for row in rows.itertuples():
+        mean = f"{100 * row.valid_accuracy:.1f} ± {100 * row.valid_accuracy_sd:.1f} %"
+        lines.append(
+            f"| {row.experiment} | {row.epochs} of {row.published_epochs} | {row.n} | {mean} | "
+            f"{100 * row.blog_accuracy:.2f} % | {row.valid_loss:.3f} |"
+        )
+    lines += ["", "| published order | published points | points here | is |", "| --- | --- | --- | --- |"]
+    for row in orders.itertuples():
+        points = [
+            f"{100 * difference:+.2f} ± {100 * error:.2f}"
+            for difference, error in (
+                (row.published_difference, row.published_error),
+                (row.difference, row.standard_error),
+            )
+        ]
+        lines.append(f"| {row.better} > {row.worse} | {points[0]} | {points[1]} | {row.order} |")
+    return "\n".join(lines)
+
+
 def _mean_and_range(shares: pd.Series) -> str:
     if shares.empty:
         return ""
@@ -138,6 +162,7 @@ def sweep_table(sweep: str) -> str:
 def main() -> None:
     """Prints the table of each benchmark that was run, and draws the figure of the speeds."""
     whole = {"accuracy": accuracy_table, "speed": speed_table, "fine_tuning": fine_tuning_table}
+    whole |= {"reproduce": reproduction_table}
     tables = [table() for name, table in whole.items() if csv_file(name).exists()]
     for name, column, table in (("sweeps", "sweep", sweep_table), ("tuning", "recipe", tuning_table)):
         if csv_file(name).exists():

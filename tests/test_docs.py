@@ -103,6 +103,7 @@ def test_the_readme_has_the_results_that_were_measured(monkeypatch: pytest.Monke
     assert {function for function, _ in marked} == {"sweep_table", "tuning_table"}
     assert all(tables[function](name) in page for function, name in marked)
     assert tables["fine_tuning_table"]() in (ROOT / "docs" / "fine-tuning.md").read_text()
+    assert tables["reproduction_table"]() in (ROOT / "docs" / "reproduce.md").read_text()
 
 
 def test_the_tables_of_diagnoses_are_made_from_the_recorded_runs() -> None:

@@ -77,9 +77,9 @@ CLAIMS: Sequence[tuple[str, str, str]] = (
 
 @dataclass(frozen=True)
 class Measured:
-    """Own runs of one experiment: a validation accuracy and loss for each seed that finished.
+    """Own runs of one experiment: a validation accuracy and loss for each seed whose run came to its end.
 
-    `not_finished` counts the seeds that diverged, collapsed or failed; `images` are those that were scored.
+    `not_finished` counts the seeds that diverged or failed; `images` are those that were scored.
     """
 
     accuracies: Sequence[float]
@@ -89,7 +89,7 @@ class Measured:
 
     @property
     def n(self) -> int:
-        """The number of runs that finished."""
+        """The number of runs that came to their end."""
         return len(self.accuracies)
 
     @property
@@ -99,8 +99,8 @@ class Measured:
 
     @property
     def deviation(self) -> float | None:
-        """The standard deviation of the accuracy over the seeds; None with fewer than two."""
-        return stdev(self.accuracies) if self.n > 1 else None
+        """The standard deviation of the accuracy over the seeds, at least one image; None with fewer than two seeds."""
+        return max(stdev(self.accuracies), 1 / self.images) if self.n > 1 else None
 
     @property
     def loss(self) -> float | None:
@@ -108,7 +108,7 @@ class Measured:
         return fmean(self.losses) if self.losses else None
 
 
-Verdict = Literal["reproduced", "higher", "lower", "too noisy", "no result"]
+Verdict = Literal["reproduced", "higher", "lower", "too noisy", "not all finished", "no result"]
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,8 @@ def against_published(published: Published, measured: Measured) -> Against:
     """Compares own runs with a published one: whether the latter is what one further own run could have given.
 
     With several runs, the limit is the prediction interval of Student's t at `LEVEL`, which assumes that the published
-    run varies as ours do. With one, it is two standard errors.
+    run varies as ours do. With one, it is two standard errors. The mean of those that came to their end says nothing
+    where others did not.
     """
     if measured.accuracy is None:
         return Against(None, None, "no result")
@@ -141,20 +142,22 @@ def against_published(published: Published, measured: Measured) -> Against:
     else:
         error = measured.deviation * math.sqrt(1 + 1 / measured.n)
         limit = _student(measured.n - 1) * error
+    if measured.not_finished:
+        return Against(difference, error, "not all finished")
     if abs(difference) > limit:
         return Against(difference, error, "higher" if difference > 0 else "lower")
     return Against(difference, error, "too noisy" if limit > TOO_WIDE else "reproduced")
 
 
-Order = Literal["same", "opposite", "within noise", "no result"]
+Order = Literal["same", "opposite", "within noise", "one run each", "not all finished", "no result"]
 
 
 @dataclass(frozen=True)
 class Ordered:
     """Two experiments against each other: the published `better` one and the `worse` one, and the same of own runs.
 
-    The differences are accuracies, better minus worse. `published_error` and, with one run of each, `standard_error`
-    are those of two accuracies on the scored images.
+    The differences are accuracies, better minus worse. `published_error` is that of two accuracies on the published
+    images. `standard_error` is None with one run of each, whose noise is unknown.
     """
 
     better: str
@@ -170,8 +173,8 @@ class Ordered:
 def orders(measured: Mapping[str, Measured]) -> list[Ordered]:
     """Returns each of the blog post's claims about two experiments that both are in `measured`.
 
-    An order is told where the difference is beyond noise: by Welch's t-test at `LEVEL`, with one run of either beyond
-    two standard errors.
+    An order is told where the difference is beyond noise, by Welch's t-test at `LEVEL`. One run of one experiment is
+    taken to vary as those of the other do.
     """
     return [_ordered(*claim, measured) for claim in CLAIMS if {claim[0], claim[1]} <= measured.keys()]
 
@@ -184,14 +187,18 @@ def _ordered(better: str, worse: str, claim: str, measured: Mapping[str, Measure
     if first.accuracy is None or second.accuracy is None:
         return Ordered(better, worse, claim, *published, None, None, "no result")
     difference = first.accuracy - second.accuracy
-    if first.deviation is None or second.deviation is None:
-        error = math.hypot(*(binomial_error(run.accuracy or 0.0, run.images) for run in (first, second)))
-        told = abs(difference) > 2 * error
-    else:
-        parts = [(run.deviation or 0.0) ** 2 / run.n for run in (first, second)]
-        error = math.sqrt(sum(parts))
-        told = abs(difference) > error * _student(_welch(parts, [first.n, second.n])) if error else difference != 0
-    order: Order = "within noise" if not told else "same" if difference > 0 else "opposite"
+    if first.deviation is None and second.deviation is None:
+        return Ordered(better, worse, claim, *published, difference, None, "one run each")
+    known = [run for run in (first, second) if run.deviation is not None]
+    deviations = [run.deviation or known[0].deviation or 0.0 for run in (first, second)]
+    parts = [deviation**2 / run.n for deviation, run in zip(deviations, (first, second), strict=True)]
+    error = math.sqrt(sum(parts))
+    freedom = _welch(parts, [first.n, second.n]) if len(known) == 2 else known[0].n - 1
+    order: Order = "same" if difference > 0 else "opposite"
+    if first.not_finished or second.not_finished:
+        order = "not all finished"
+    elif abs(difference) <= error * _student(freedom):
+        order = "within noise"
     return Ordered(better, worse, claim, *published, difference, error, order)
 
 

@@ -72,7 +72,7 @@ def reproduce(
 
     At full length, each accuracy is compared with the blog's. On a CPU, --scale 0.1 trains a tenth of the epochs, in
     the same shape; then only the order of the runs is compared. The same command resumes, with further runs or seeds
-    too. Exits with 3 if no run finished.
+    too. Exits with 3 if no run came to its end.
     """
     from onecycle_cli.analysis.reproduction import PUBLISHED
     from onecycle_cli.cli.console import Display, show_line

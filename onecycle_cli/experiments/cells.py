@@ -10,6 +10,7 @@ from uuid import uuid4
 
 from onecycle_cli import __version__
 from onecycle_cli.data.open_data import source_signature
+from onecycle_cli.errors import InputError
 from onecycle_cli.experiments.own_code import own_code_settings
 from onecycle_cli.recipe import Recipe, result_settings, varied
 from onecycle_cli.recipe.grid import folder_name
@@ -102,8 +103,11 @@ def row_of(cell: Cell, sweep: RunDir) -> dict[str, Any] | None:
 
 
 def _facts(cell: Cell, sweep: RunDir) -> dict[str, Any] | None:
-    """Returns the content of the cell's `run.json`; None if there is none, or another process moves it away now."""
+    """Returns the content of the cell's `run.json`; None if there is none, or another process moves it away now.
+
+    None also if it is damaged: the cell runs again, beside its old folder.
+    """
     run = RunDir(sweep.path / cell.name)
-    with suppress(FileNotFoundError):
+    with suppress(FileNotFoundError, InputError):
         return run.facts
     return None

@@ -1,7 +1,7 @@
 """Reproduction of the six runs of the 1cycle blog post: trains them over seeds, and compares them with the post."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from statistics import fmean
@@ -41,8 +41,8 @@ from onecycle_cli.run_dir.files import (
 from onecycle_cli.run_dir.run import RunDir
 from onecycle_cli.run_dir.writing import to_csv
 
-TRAIN_IMAGES = 50_000
-"""The number of images that the published runs were trained on."""
+TRAIN_IMAGES, CLASSES = 50_000, 10
+"""The numbers of images that the published runs were trained on, and of their classes."""
 
 FROM_ELSEWHERE = ("data.source", "data.path")
 """Fields that say where the images are, and may differ from the shipped recipe."""
@@ -137,11 +137,14 @@ def reproduce(
     changed = changed_settings(plan.recipes)
     with run.alone(), Following(plan.recipes["E1"], session) as session, run.recording():
         run.resume()
-        cells = plan.cells(_joined(plan, run, precision), precision)
+        planned = _joined(plan, run, precision)
+        cells = plan.cells(planned, precision)
         begin_attempt(run)
         # Seed by seed, so that all experiments can be compared as early as possible.
         asked = sorted((cell for cell in cells if _is_asked(cell, plan)), key=lambda cell: cell.recipe.seed)
         _report_time(asked, cells, session)
+        # Not before the images were read: a folder where they could not be is free for other settings.
+        run.write_json(REPRODUCTION_PLAN, {"settings": plan.settings(precision), "planned": planned})
         run_cells(
             asked, session, jobs=jobs, ray=ray, after_each=lambda: _write_tables(_read(plan, cells, run, changed), run)
         )
@@ -157,7 +160,7 @@ def _is_asked(cell: Cell, plan: ReproductionPlan) -> bool:
 
 
 def _joined(plan: ReproductionPlan, run: RunDir, precision: str) -> list[tuple[str, int]]:
-    """Returns the experiments and seeds that are in the folder or asked for, and saves them there."""
+    """Returns the experiments and seeds that are in the folder or asked for, in order."""
     settings, first = plan.settings(precision), plan.recipes["E1"].seed
     planned = {(name, first + n) for name in plan.asked for n in range(plan.seeds)}
     if (run.path / REPRODUCTION_PLAN).is_file():
@@ -167,9 +170,7 @@ def _joined(plan: ReproductionPlan, run: RunDir, precision: str) -> list[tuple[s
             raise InputError(f"{run.path} holds runs of other settings:\n{listed}", "Give another --name.")
         planned |= {(str(name), int(seed)) for name, seed in saved["planned"]}
     names = list(PUBLISHED)
-    in_order = sorted(planned, key=lambda one: (names.index(one[0]), one[1]))
-    run.write_json(REPRODUCTION_PLAN, {"settings": settings, "planned": in_order})
-    return in_order
+    return sorted(planned, key=lambda one: (names.index(one[0]), one[1]))
 
 
 def _report_time(asked: Sequence[Cell], cells: Sequence[Cell], session: Session) -> None:
@@ -210,23 +211,25 @@ def _measured(plan: ReproductionPlan, cells: Sequence[Cell], run: RunDir) -> dic
         ends = [end for cell in cells if cell.values["experiment"] == name and (end := row_of(cell, run))]
         ends = [end for end in ends if end["status"] in (*ENDED, "failed")]
         if ends:
-            finished = [end for end in ends if end["status"] == "finished"]
+            # As `compare` does: a run that ended no better than chance has a result too.
+            finished = [end for end in ends if end["status"] in ("finished", "collapsed")]
             found[name] = Measured(
                 [end["valid_accuracy"] for end in finished],
                 [end["valid_loss"] for end in finished],
                 len(ends) - len(finished),
-                _images(cells, run).get("valid", PUBLISHED_IMAGES),
+                _images(cells, run)[0].get("valid", PUBLISHED_IMAGES),
             )
     return found
 
 
-def _images(cells: Sequence[Cell], run: RunDir) -> dict[str, int]:
-    """Returns the numbers of images of the splits, from the first run that knows them."""
+def _images(cells: Sequence[Cell], run: RunDir) -> tuple[dict[str, int], int]:
+    """Returns the numbers of images of the splits and of the classes, from the first run that knows them."""
     for cell in cells:
-        with suppress(FileNotFoundError):
-            if images := RunDir(run.path / cell.name).facts.get("images"):
-                return dict(images)
-    return {}
+        with suppress(FileNotFoundError, InputError):
+            facts = RunDir(run.path / cell.name).facts
+            if facts.get("images"):
+                return dict(facts["images"]), len(facts.get("classes") or ())
+    return {}, 0
 
 
 def _row(plan: ReproductionPlan, name: str, runs: Measured, *, comparable: bool) -> dict[str, Any]:
@@ -255,10 +258,10 @@ def _row(plan: ReproductionPlan, name: str, runs: Measured, *, comparable: bool)
 
 def _read(plan: ReproductionPlan, cells: Sequence[Cell], run: RunDir, changed: Sequence[str]) -> Reproduction:
     """Compares the runs that have ended so far."""
-    measured, images = _measured(plan, cells, run), _images(cells, run)
+    measured, (images, classes) = _measured(plan, cells, run), _images(cells, run)
     differs = ["the number of epochs"] if plan.scale != 1 else []
     differs += changed
-    if images and (images["train"], images["valid"]) != (TRAIN_IMAGES, PUBLISHED_IMAGES):
+    if images and (images["train"], images["valid"], classes) != (TRAIN_IMAGES, PUBLISHED_IMAGES, CLASSES):
         differs.append("the images")
     rows = [_row(plan, name, runs, comparable=not differs) for name, runs in measured.items()]
     found = orders(measured)
@@ -276,17 +279,19 @@ def _read(plan: ReproductionPlan, cells: Sequence[Cell], run: RunDir, changed: S
 def _told_accuracies(rows: Sequence[Mapping[str, Any]], differs: Sequence[str]) -> str:
     """Returns a sentence on the accuracies."""
     if differs:
-        return f"The accuracies cannot be compared with the published ones: {', '.join(differs)} differ."
-    counts = Counter(row["verdict"] for row in rows)
-    return f"Accuracies: {', '.join(f'{count} {verdict}' for verdict, count in counts.items())}."
+        return f"The accuracies cannot be compared with the published ones. What differs: {', '.join(differs)}."
+    return f"Accuracies: {_counted(row['verdict'] for row in rows)}."
 
 
 def _told_orders(found: Sequence[Ordered]) -> list[str]:
     """Returns a sentence on the order of the runs, if two of a pair are there."""
     if not found:
         return []
-    counts = Counter(one.order for one in found)
-    return [f"Orders of the {len(found)} published pairs: {', '.join(f'{n} {order}' for order, n in counts.items())}."]
+    return [f"Orders of published pairs: {_counted(one.order for one in found)}."]
+
+
+def _counted(words: Iterable[str]) -> str:
+    return ", ".join(f"{count} {word}" for word, count in Counter(words).items())
 
 
 def _write_tables(result: Reproduction, run: RunDir) -> None:

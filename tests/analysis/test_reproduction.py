@@ -2,6 +2,7 @@
 
 import math
 import re
+from statistics import stdev
 
 import pytest
 from hypothesis import given
@@ -13,7 +14,6 @@ from onecycle_cli.analysis.reproduction import (
     PUBLISHED,
     Measured,
     against_published,
-    binomial_error,
     orders,
     scaled_epochs,
 )
@@ -82,7 +82,7 @@ def test_an_order_is_told_beyond_noise_alone() -> None:
 
 @given(st.lists(st.floats(0.5, 0.99), min_size=2, max_size=5), st.lists(st.floats(0.5, 0.99), min_size=2, max_size=5))
 def test_an_order_is_that_of_welchs_t_test(one: list[float], other: list[float]) -> None:
-    if len({*one}) < 2 or len({*other}) < 2:
+    if stdev(one) < 1e-4 or stdev(other) < 1e-4:
         return
     (found,) = orders({"E1": runs(*one), "E2": runs(*other)})
     p = stats.ttest_ind(one, other, equal_var=False).pvalue
@@ -93,20 +93,34 @@ def test_an_order_is_that_of_welchs_t_test(one: list[float], other: list[float])
         assert (found.order == "same") == (sum(one) / len(one) > sum(other) / len(other))
 
 
-def test_single_runs_are_ordered_by_the_error_of_two_accuracies() -> None:
-    error = math.hypot(binomial_error(0.93, 10_000), binomial_error(0.92, 10_000))
-    (found,) = orders({"E1": runs(0.93), "E2": runs(0.92)})
-    assert found.standard_error == pytest.approx(error)
-    assert found.order == "same"
-    (found,) = orders({"E1": runs(0.93), "E2": runs(0.927)})
+def test_one_run_is_taken_to_vary_as_those_of_the_other_experiment_do() -> None:
+    (found,) = orders({"E1": runs(0.60, 0.66, 0.54), "E2": runs(0.585)})
+    assert found.standard_error == pytest.approx(0.06 * math.sqrt(1 / 3 + 1))  # by hand: s.d. 0.06
+    assert found.order == "within noise"
+    (found,) = orders({"E1": runs(0.930), "E2": runs(0.919, 0.920, 0.921)})
+    assert found.standard_error == pytest.approx(0.001 * math.sqrt(1 + 1 / 3))
+    assert found.order == "same"  # 0.010 is beyond 4.30 times 0.00115
+    (found,) = orders({"E1": runs(0.924), "E2": runs(0.919, 0.920, 0.921)})
     assert found.order == "within noise"
 
 
-def test_equal_runs_are_within_noise_and_runs_without_spread_are_told_by_any_difference() -> None:
+def test_one_run_of_each_tells_no_order() -> None:
+    (found,) = orders({"E1": runs(0.93), "E2": runs(0.5)})
+    assert (found.difference, found.standard_error, found.order) == (pytest.approx(0.43), None, "one run each")
+
+
+def test_equal_runs_are_taken_to_vary_by_an_image() -> None:
     (found,) = orders({"E1": runs(0.93, 0.93), "E2": runs(0.93, 0.93)})
     assert found.order == "within noise"
+    assert found.standard_error == pytest.approx(1e-4)
     (found,) = orders({"E1": runs(0.94, 0.94), "E2": runs(0.93, 0.93)})
     assert found.order == "same"
+
+
+def test_runs_that_did_not_come_to_their_end_leave_no_verdict() -> None:
+    assert against_published(E1, runs(0.934, 0.936, 0.935, not_finished=2)).verdict == "not all finished"
+    (found,) = orders({"E1": runs(0.93, 0.931, 0.932), "E2": runs(0.92, 0.921, not_finished=1)})
+    assert found.order == "not all finished"
 
 
 def test_an_order_needs_a_finished_run_of_both() -> None:

@@ -12,6 +12,7 @@ from onecycle_cli.analysis.reproduction import PUBLISHED
 from onecycle_cli.errors import InputError
 from onecycle_cli.experiments.reproduce import ReproductionPlan, changed_settings, reproduce
 from onecycle_cli.experiments.session import Session, hardware_facts
+from onecycle_cli.progress import silent
 from onecycle_cli.recipe import Recipe, load, shipped_path, to_yaml, with_values
 from onecycle_cli.run_dir.run import RunDir
 from onecycle_cli.training.hardware import Hardware
@@ -115,6 +116,32 @@ def test_what_the_experiments_are_about_cannot_be_changed(recipes: dict[str, Rec
     changed = {name: with_values(recipe, {"schedule.max_lr": 1.0}) for name, recipe in recipes.items()}
     with pytest.raises(InputError, match=r"schedule\.max_lr is what the published runs differ in"):
         changed_settings(changed)
+
+
+def test_a_damaged_run_is_set_aside_and_trained_again(reproduced: Callable) -> None:
+    run, first, _ = reproduced(["E3"])
+    (run.path / "E3,seed=0" / "run.json").write_text('{"command": "repro')
+    run, again, _ = reproduced(["E3"])
+    assert again.rows == first.rows
+    assert (run.path / "E3,seed=0.unfinished-1" / "run.json").is_file()
+
+
+def test_a_folder_whose_images_could_not_be_read_is_free_for_other_settings(
+    recipes: dict[str, Recipe], tmp_path: Path
+) -> None:
+    def run_with(batch_size: int) -> None:
+        changed = {name: with_values(recipe, {"data.batch_size": batch_size}) for name, recipe in recipes.items()}
+        plan = ReproductionPlan(changed, ["E3"], 1, 0.03)
+        reproduce(plan, Session(run, CPU, silent))
+
+    text = to_yaml(recipes["E1"])
+    run = RunDir.create(
+        tmp_path / "runs", command="reproduce", recipe_name="r", recipe_yaml=text, facts=hardware_facts(CPU), name="r"
+    )
+    with pytest.raises(InputError, match="batch_size"):
+        run_with(500)
+    run_with(16)
+    assert run.facts["status"] == "finished"
 
 
 def test_only_the_place_of_the_images_may_differ_unmentioned(image_folder: Callable[..., Path]) -> None:
