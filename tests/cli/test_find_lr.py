@@ -66,6 +66,24 @@ def test_find_lr_without_a_suggestion_exits_with_4_and_has_the_reason(
             assert result.stdout == ""
         assert "never fell" in result.stderr
         assert "lr_range.csv" in result.stderr
+        assert "Test for longer: --repeats 3 --set find_lr.num_steps=20\n" in result.stderr
+    assert {line.split(maxsplit=2)[2] for line in onecycle("runs").stdout.splitlines()[1:]} == {"no max_lr"}
+
+
+def test_a_range_test_without_a_suggestion_names_the_training_at_its_guess(
+    onecycle: Command, tiny_digits: list[str]
+) -> None:
+    # At lrs up to 100, the loss explodes, which gives the guess; 12 steps are too few for a fall beyond noise.
+    noisy = ("--set", "find_lr.num_steps=12", "--set", "find_lr.end_lr=100", "--repeats", 2)
+    result = onecycle("find-lr", *tiny_digits, *noisy, "--name", "noisy")
+    assert result.exit_code == 4, result.output
+    guess = json.loads(Path("runs/noisy/suggestion.json").read_text())["typical_max_lr"]
+    assert f"Train at the guess: onecycle train runs/noisy/recipe.yaml --max-lr {guess:g}\n" in result.stderr
+    assert "Test for longer: --set find_lr.num_steps=24\n" in result.stderr  # it has been repeated
+    latest = onecycle("train", *tiny_digits, "--max-lr-from", "latest")
+    assert latest.exit_code == 2
+    assert "runs/noisy, the newest range test for a recipe named 'digits', suggests no max_lr." in latest.stderr
+    assert f"--max-lr {guess:g}" in latest.stderr
 
 
 def test_the_options_of_find_lr_reach_the_recipe_of_the_run(onecycle: Command, tiny_digits: list[str]) -> None:
