@@ -31,7 +31,7 @@ def pack(runs: Sequence[RunDir], file: Path) -> list[PackedFile]:
     """Writes runs, with all runs inside them, to a new archive; returns what it holds.
 
     Hidden files, such as locks, are left out. `InputError` if the file exists, if a run is running, or if it has
-    something that cannot be packed: a link, a device, a name that another system would not take.
+    something that cannot be packed: a link to elsewhere, a device, a name that another system would not take.
     """
     must_be_new(file)
     names = [run.path.absolute().name for run in runs]
@@ -50,7 +50,7 @@ def pack(runs: Sequence[RunDir], file: Path) -> list[PackedFile]:
 
 
 def _in(run: RunDir) -> Iterator[str]:
-    """Yields the paths of the files in the folder of a run and below, without hidden ones."""
+    """Yields the paths of the files in the folder of a run and below, without hidden ones and links to each other."""
     pending = [""]
     while pending:
         folder = pending.pop()
@@ -59,6 +59,8 @@ def _in(run: RunDir) -> Iterator[str]:
                 if entry.name[0] == ".":
                     continue
                 if entry.is_symlink():
+                    if Path(entry.path).resolve().is_relative_to(run.path.resolve()):
+                        continue  # W&B makes such links; what they lead to is packed under its own name
                     raise InputError(
                         f"{entry.path} is a link, which is not followed.", "Put the file itself there, or remove it."
                     )

@@ -82,6 +82,16 @@ def test_what_cannot_be_packed_is_told_and_leaves_no_file(runs: list[RunDir], ma
     refused("same name on some systems")
 
 
+def test_links_within_a_run_are_left_out_as_wandb_makes_them(runs: list[RunDir], tmp_path: Path) -> None:
+    folder = runs[0].path / "wandb" / "offline-run-1"
+    folder.mkdir(parents=True)
+    (folder / "run.wandb").write_text("rows")
+    (folder.parent / "latest-run").symlink_to("offline-run-1")
+    (folder.parent / "debug.log").symlink_to("offline-run-1/debug.log")  # which is not there
+    packed = [one.path for one in pack(runs, tmp_path / "x.tar.gz")]
+    assert [path for path in packed if "wandb" in path] == ["one/wandb/offline-run-1/run.wandb"]
+
+
 def test_a_file_that_exists_is_not_overwritten(runs: list[RunDir], tmp_path: Path) -> None:
     (tmp_path / "x.tar.gz").write_text("mine")
     with pytest.raises(InputError, match="exists already"):
