@@ -13,7 +13,7 @@ from onecycle_cli.analysis.wrong_predictions import kept as kept_wrong
 from onecycle_cli.data.batches import Share
 from onecycle_cli.data.file_names import file_names
 from onecycle_cli.data.folder_listing import list_class_folder
-from onecycle_cli.data.images import ImageData, contents_of
+from onecycle_cli.data.images import FileNames, ImageData, contents_of
 from onecycle_cli.data.picture_sheet import write_sheet
 from onecycle_cli.errors import InputError
 from onecycle_cli.experiments.classifier import Classifier, Unreadable, refusal
@@ -60,7 +60,7 @@ class Scored:
     pixels: torch.Tensor
     labels: torch.Tensor
     names: Sequence[str] | None
-    files: Sequence[str] | None
+    files: FileNames | None
 
 
 def evaluate_run(

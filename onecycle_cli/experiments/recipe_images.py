@@ -32,8 +32,8 @@ def open_recipe_data(
     """Opens the images of a recipe; downloads or decodes them if needed.
 
     If the recipe has no mean, std or interpolation, those of the weights in `start` are used. `interpolation` is that
-    of a trained model whose images are opened again. `source` has the images, if they are read already. `with_files`: the
-    splits know the names of their files.
+    of a trained model whose images are opened again. `source` has the images, if they are read already. With
+    `with_files`, the splits know the names of their files.
     """
     mean, std = (start.mean, start.std) if start else (None, None)
     settings = _settings(recipe, interpolation or interpolation_of(recipe, start))
