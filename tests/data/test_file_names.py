@@ -97,6 +97,8 @@ def test_a_path_with_two_dots_names_files_below_it(
     settings = settings_of(tiny, "csv", Path("../z/t.csv"), 0.5)
     source = with_file_names(read_source(settings, silent), settings, silent)
     names = all_named(source.train, folder / "z")
+    winding = settings_of(tiny, "csv", Path("../y/../z/t.csv"), 0.5)
+    assert names == all_named(with_file_names(read_source(winding, silent), winding, silent).train, folder / "z")
     assert sorted(names) == sorted(["2.png", f"{folder}/x/0.png", f"{folder}/y/1.png", f"{folder}/x/3.png"])
     monkeypatch.chdir(folder / "z")
     here = settings_of(tiny, "csv", Path("t.csv"), 0.5)
