@@ -35,6 +35,9 @@ HOSTILE = "</script><script>window.hacked=1</script>"
 OTHER = "<img src=x onerror=window.hacked=2>"
 """Class names that run a script where they are written into a page as they are."""
 
+LONG = f"{OTHER}{'x' * 80}"
+"""How the names of files begin: with no place where a line may end."""
+
 Browser = Any
 Tab = Any
 
@@ -58,8 +61,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     lines = ["path,label"]
     for number in range(60):
         pixels = generator.integers(0, 256, (8, 8, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(folder / f"{number}.png")
-        lines.append(f"{number}.png,{(HOSTILE, OTHER)[number % 2]}")
+        Image.fromarray(pixels).save(folder / f"{LONG}{number}.png")
+        lines.append(f"{LONG}{number}.png,{(HOSTILE, OTHER)[number % 2]}")
     (folder / "labels.csv").write_text("\n".join(lines) + "\n")
 
     def run(*words: object, codes: tuple[int, ...] = (0,)) -> None:

@@ -12,6 +12,9 @@ Labels = NDArray[np.int64]
 Contents = NDArray[np.uint64]
 """A hash of the pixels of each image: equal for equal images; different images hardly ever collide among a million."""
 
+FileNames = NDArray[np.object_]
+"""The name of the file of each image, a `str`; bytes that are not UTF-8 are lone surrogates."""
+
 ValueRange = tuple[float, float]
 """The two values that become 0 and 255 in images with more than 8 bits per channel; the mapping between is linear."""
 
@@ -57,11 +60,13 @@ class Split:
 
     `images` is uint8 (N, height, width, channels), in memory or memory-mapped; `labels` is int64 (N,).
     `known_contents` are the hashes of the images if they were computed before, else None; `contents` computes them.
+    `files` are the names of the images' files where they were asked for (`with_file_names`), else None.
     """
 
     images: Pixels
     labels: Labels
     known_contents: Contents | None = None
+    files: FileNames | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -69,7 +74,8 @@ class Split:
     def at(self, index: NDArray[np.int64]) -> "Split":
         """Returns a copy of the images at these positions."""
         contents = None if self.known_contents is None else self.known_contents[index]
-        return Split(self.images[index], self.labels[index], contents)
+        files = None if self.files is None else self.files[index]
+        return Split(self.images[index], self.labels[index], contents, files)
 
     @property
     def contents(self) -> Contents:

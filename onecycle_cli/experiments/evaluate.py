@@ -1,6 +1,6 @@
 """Scores a trained model, class by class."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,9 @@ from torch.nn import functional as F
 from onecycle_cli.analysis.class_balance import TOP_5_CLASSES, Answers
 from onecycle_cli.analysis.wrong_predictions import kept as kept_wrong
 from onecycle_cli.data.batches import Share
+from onecycle_cli.data.file_names import file_names
 from onecycle_cli.data.folder_listing import list_class_folder
-from onecycle_cli.data.images import ImageData, contents_of
+from onecycle_cli.data.images import FileNames, ImageData, contents_of
 from onecycle_cli.data.picture_sheet import write_sheet
 from onecycle_cli.errors import InputError
 from onecycle_cli.experiments.classifier import Classifier, Unreadable, refusal
@@ -47,6 +48,21 @@ class Evaluation:
     summary: dict[str, Any]
 
 
+@dataclass(frozen=True)
+class Scored:
+    """The images that are scored: what they are, their pixels and labels.
+
+    `names` is what each is called in a table, None for its position; `files` are the names of their files below the
+    folder of the images, None where they have none.
+    """
+
+    described: str
+    pixels: torch.Tensor
+    labels: torch.Tensor
+    names: Sequence[str] | None
+    files: FileNames | None
+
+
 def evaluate_run(
     model: Classifier,
     trained: RunDir,
@@ -70,11 +86,11 @@ def evaluate_run(
 def _evaluate(model: Classifier, trained: RunDir, recipe: Recipe, folder: Path | None, session: Session) -> Evaluation:
     _ = trained.facts  # a run whose run.json is damaged is refused
     kept = kept_images(trained)
-    files: list[str] | None = None
     if folder is not None:
-        scored, pixels, labels, files = _images_in(folder, model, session)
+        images = _images_in(folder, model, session)
     else:
-        scored, pixels, labels = _images_of_run(kept, model, trained, recipe, session.report, session.note)
+        images = _images_of_run(kept, model, trained, recipe, session.report, session.note)
+    pixels, labels = images.pixels, images.labels
     known = None if kept is None else trained_on(kept, contents_of(pixels.numpy()))
     if known:
         session.note(f"The model was trained on {known:,} of these {len(labels):,} images.")
@@ -90,7 +106,7 @@ def _evaluate(model: Classifier, trained: RunDir, recipe: Recipe, folder: Path |
     )
     only_answer, has_top_5 = by_class.only_answer, classes >= TOP_5_CLASSES
     summary = {
-        "scored": scored,
+        "scored": images.described,
         "images": len(labels),
         "trained_on": known,
         "loss": float(F.nll_loss(likely.clamp_min(1e-12).log(), labels)),
@@ -103,7 +119,7 @@ def _evaluate(model: Classifier, trained: RunDir, recipe: Recipe, folder: Path |
         session.note(f"The model answers '{summary['only_answer']}' for every image.")
     title = f"{recipe.name}: {summary['accuracy']:.2%} of {len(labels):,} images"
     _write(model, counts, per_class, session, title)
-    _write_wrong(model, pixels, labels, likely, files, session)
+    _write_wrong(model, images, likely, session)
     return Evaluation(per_class, summary)
 
 
@@ -120,8 +136,8 @@ def _probabilities(model: Classifier, pixels: torch.Tensor, session: Session) ->
     return whole
 
 
-def _images_in(folder: Path, model: Classifier, session: Session) -> tuple[str, torch.Tensor, torch.Tensor, list[str]]:
-    """Reads a folder of classes: a description, the pixels, the labels, the files. `InputError` if one is unreadable.
+def _images_in(folder: Path, model: Classifier, session: Session) -> Scored:
+    """Reads a folder of classes. `InputError` if a file is unreadable.
 
     Several ranks decode the files together.
     """
@@ -147,8 +163,9 @@ def _images_in(folder: Path, model: Classifier, session: Session) -> tuple[str, 
             pixels.append(one)
     if unreadable:
         raise refusal(unreadable, MOST_NAMED)
-    names = [str(path) for path, _ in files]
-    return str(folder), torch.stack(pixels), torch.tensor([label for _, label in files]), names
+    (below,) = file_names(listing, folder).values()
+    labels = torch.tensor([label for _, label in files])
+    return Scored(str(folder), torch.stack(pixels), labels, [str(path) for path, _ in files], below)
 
 
 def _images_of_run(
@@ -158,12 +175,12 @@ def _images_of_run(
     recipe: Recipe,
     report: Report,
     told: Callable[[str], None],
-) -> tuple[str, torch.Tensor, torch.Tensor]:
-    """Returns description, pixels and labels of the images that the run held out, found by content.
+) -> Scored:
+    """Returns the images that the run held out, found by content.
 
     Runs of older versions kept no contents, so for them only the number of images is checked.
     """
-    data = open_recipe_data(recipe, report, interpolation=model.interpolation)
+    data = open_recipe_data(recipe, report, interpolation=model.interpolation, with_files=True)
     _must_have_classes(data, model)
     if kept is not None:
         split, moved = rebuilt_split(kept, data)
@@ -174,7 +191,7 @@ def _images_of_run(
         _must_be_as_many(data, trained)
         told("This run is of an older version, which did not keep its images: only their number was checked.")
         split, name = (data.test, "test split") if data.test else (data.valid, data.valid_is)
-    return name, torch.from_numpy(split.images), torch.from_numpy(split.labels)
+    return Scored(name, torch.from_numpy(split.images), torch.from_numpy(split.labels), None, split.files)
 
 
 def _must_have_classes(data: ImageData, model: Classifier) -> None:
@@ -226,28 +243,23 @@ def _write(
     draw(session, CONFUSION_FIGURE, plot)
 
 
-def _write_wrong(
-    model: Classifier,
-    pixels: torch.Tensor,
-    labels: torch.Tensor,
-    likely: torch.Tensor,
-    files: list[str] | None,
-    session: Session,
-) -> None:
+def _write_wrong(model: Classifier, images: Scored, likely: torch.Tensor, session: Session) -> None:
     """Writes some wrong predictions, the most confident first, and a sheet of their images in the same order.
 
-    An image is called by its file, or by its position among the images that were scored.
+    An image is called by its path, or by its position among the images that were scored. Its file is named too.
     """
+    labels, names, files = images.labels, images.names, images.files
     best = likely.max(1)
     answers = best.indices.tolist()
     chosen = kept_wrong(labels.tolist(), answers, best.values.tolist())
     rows = [
         {
-            "image": i if files is None else files[i],
+            "image": i if names is None else names[i],
             "true": model.classes[labels[i]],
             "predicted": model.classes[answers[i]],
             "probability": float(best.values[i]),
             "true_probability": float(likely[i, labels[i]]),
+            "file": None if files is None else files[i],
         }
         for i in chosen
     ]
@@ -255,7 +267,7 @@ def _write_wrong(
         table.append(rows)
 
     def plot(path: Path) -> str:
-        write_sheet(path, pixels[chosen].numpy(), SHEET_COLUMNS)
+        write_sheet(path, images.pixels[chosen].numpy(), SHEET_COLUMNS)
         return ""
 
     if rows:

@@ -80,13 +80,14 @@ def rebuilt_split(kept: KeptImages, data: ImageData) -> tuple[Split, bool]:
     current = data.splits.get(kept.scored)
     if current is not None and _counted(wanted) == _counted(now[now["split"] == kept.scored.encode()]):
         return current, False
-    left = _counted(wanted)
+    left, keys = _counted(wanted), _keys(now)
     chosen = []
-    for position, key in enumerate(_keys(now)):
-        if left[key]:
-            left[key] -= 1
+    # Of copies in several splits, those in the scored split are taken first: their files are the likelier ones.
+    for position in np.argsort(now["split"] != kept.scored.encode(), kind="stable").tolist():
+        if left[keys[position]]:
+            left[keys[position]] -= 1
             chosen.append(position)
-    return _taken(data, np.array(chosen)), True
+    return _taken(data, np.sort(chosen)), True
 
 
 def trained_on(kept: KeptImages, contents: Contents) -> int:
@@ -139,8 +140,10 @@ def _taken(data: ImageData, positions: NDArray[np.int64]) -> Split:
         inside = positions[(positions >= first) & (positions < first + len(split))] - first
         parts.append(split.at(inside))
         first += len(split)
+    files = [part.files for part in parts if part.files is not None]
     return Split(
         np.concatenate([part.images for part in parts]),
         np.concatenate([part.labels for part in parts]),
         np.concatenate([part.contents for part in parts]),
+        np.concatenate(files) if len(files) == len(parts) else None,
     )

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from onecycle_cli.data.file_names import with_file_names
 from onecycle_cli.data.images import ImageData, Source, Split
 from onecycle_cli.data.open_data import open_data, read_source
 from onecycle_cli.errors import OnecycleError
@@ -26,14 +27,18 @@ def open_recipe_data(
     *,
     interpolation: str | None = None,
     source: Source | None = None,
+    with_files: bool = False,
 ) -> ImageData:
     """Opens the images of a recipe; downloads or decodes them if needed.
 
     If the recipe has no mean, std or interpolation, those of the weights in `start` are used. `interpolation` is that
-    of a trained model whose images are opened again. `source` has the images, if they are read already.
+    of a trained model whose images are opened again. `source` has the images, if they are read already. With
+    `with_files`, the splits know the names of their files.
     """
     mean, std = (start.mean, start.std) if start else (None, None)
     settings = _settings(recipe, interpolation or interpolation_of(recipe, start))
+    if with_files:
+        source = with_file_names(source or read_source(settings, report), settings, report)
     return open_data(settings, seed=recipe.seed, report=report, mean=mean, std=std, source=source)
 
 

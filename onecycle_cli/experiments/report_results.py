@@ -333,7 +333,7 @@ def _wrong(run: RunDir, name: str, worst: Sequence[tuple[str, str]], *, pictures
         caption = "Wrong predictions, the most confident first"
         every = [_picture(i, row, with_names=True) for i, row in enumerate(rows)]
         blocks.append(Details(f"{caption} ({len(rows)})", [Pictures(caption, sheet, every)]))
-    text = ("image", "true", "predicted")
+    text = ("image", "true", "predicted", "file")
     caption = "Wrong predictions that were kept: the most confident, and some of each frequent confusion"
     table = csv_table(run, WRONG, identity=f"{name}-wrong", caption=caption, text=text)
     return [*blocks, Details("The table of the wrong predictions", [table])]
@@ -366,7 +366,8 @@ def _sheet(run: RunDir, images: int, name: str) -> Sheet | None:
 def _picture(position: int, row: Mapping[str, str], *, with_names: bool) -> Picture:
     """Returns one image with the answer, its probability, and the one of its true class."""
     likely, true = (f"{float(row[column]):.1%}" for column in ("probability", "true_probability"))
-    image = f"image {row['image']}" if row["image"].isdecimal() else row["image"].rpartition("/")[2]
+    place = f"image {row['image']}" if row["image"].isdecimal() else row["image"].rpartition("/")[2]
+    image = row.get("file") or place  # older runs have no such column
     said = f"{image}: {row['true']}, predicted as {row['predicted']} with {likely}; its own class has {true}"
     lines = [f"{likely}, true class {true}", image]
     return Picture(position, [f"{row['true']} as {row['predicted']}", *lines] if with_names else lines, said)

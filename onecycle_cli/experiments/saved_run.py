@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 TABLES = (STEPS, EPOCHS, LR_RANGE, VERIFY, PROFILE, SWEEP, RANKING, BATCH_SIZE, PER_CLASS, CONFUSION, WRONG)
 """The names of the tables that a run can have."""
 
-CLASS_NAMES = ("class", "true", "predicted")
-"""The columns that hold class names."""
+TEXTS = ("class", "true", "predicted", "file")
+"""The columns that hold names of classes and files."""
 
 
 def open_run(path: str | Path) -> "SavedRun":
@@ -156,9 +156,9 @@ class SavedRun:
         whole = written[: written.rfind(b"\n") + 1]  # a run in progress may have written half a row
         try:
             columns = pd.read_csv(BytesIO(whole), nrows=0).columns
-            # pandas reads a class "1" as a number, and "NA" or "null" as missing.
-            absent = {column: ["", "nan"] for column in columns if column not in CLASS_NAMES}
-            kinds = dict.fromkeys(CLASS_NAMES, str)
+            # pandas reads a name "1" as a number, and "NA" or "null" as missing.
+            absent = {column: ["", "nan"] for column in columns if column not in TEXTS}
+            kinds = dict.fromkeys(TEXTS, str)
             return pd.read_csv(BytesIO(whole), dtype=kinds, na_values=absent, keep_default_na=False)
         except ValueError as error:  # also of pandas' parser, and of text that is not UTF-8
             raise InputError(f"{self.path / name} is damaged: {error}.", "Run it again.") from None

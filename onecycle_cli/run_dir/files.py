@@ -88,7 +88,7 @@ ORDER_COLUMNS = (
     *("better", "worse", "claim", "published_difference", "published_error"),
     *("difference", "standard_error", "order"),
 )
-WRONG_COLUMNS = ("image", "true", "predicted", "probability", "true_probability")
+WRONG_COLUMNS = ("image", "true", "predicted", "probability", "true_probability", "file")
 SHEET_COLUMNS = 8
 """The tiles in a row of `wrong_predictions.png`."""
 

@@ -91,6 +91,85 @@ def test_wrong_predictions_in_a_folder_are_called_by_their_files(scored: Callabl
     assert all(Path(image).is_file() and folder in Path(image).parents for image in images)
 
 
+COLOURED = {"data.channels": 3, "data.image_size": 8, "data.batch_size": 8, "schedule.max_lr": 1e-9}
+"""A network that learns nothing, so that about half of its answers are wrong, and sees the colours of the images."""
+
+
+@pytest.fixture
+def coloured(tmp_path: Path) -> Callable[..., Path]:
+    """Makes images of one colour each, which says which file it is: `coloured("train/a", "test/a", images=5)`."""
+    numbers = count()
+
+    def make(*classes: str, images: int) -> Path:
+        for folder in classes:
+            (tmp_path / "colours" / folder).mkdir(parents=True)
+            for image in range(images):
+                number = next(numbers)
+                colour = (number, 255 - number, 7 * number % 256)
+                Image.new("RGB", (8, 8), colour).save(tmp_path / "colours" / folder / f"{image}.png")
+        return tmp_path / "colours"
+
+    return make
+
+
+def files_on_the_sheet(scoring: RunDir, folder: Path) -> list[str]:
+    """Returns the files that the table names. Each is checked to be the image in its place on the sheet."""
+    files = pd.read_csv(scoring.path / "wrong_predictions.csv")["file"].tolist()
+    sheet = np.asarray(Image.open(scoring.path / "wrong_predictions.png"))
+    for number, file in enumerate(files):
+        down, right = 8 * (number // SHEET_COLUMNS), 8 * (number % SHEET_COLUMNS)
+        assert (sheet[down : down + 8, right : right + 8] == np.asarray(Image.open(folder / file))).all(), file
+    assert len(files) == len(set(files)) > 5
+    return files
+
+
+def test_wrong_predictions_of_held_out_images_name_their_files(scored: Callable, coloured: Callable) -> None:
+    path = coloured("shoes", "pants", images=30)
+    values = {"data.source": "image_folder", "data.path": str(path), "data.valid_fraction": 0.5}
+    trained, scoring, _ = scored(values | COLOURED)
+    before = files_on_the_sheet(scoring, path)
+    for number, file in enumerate(sorted(path.glob("*/*.png"))):
+        file.rename(file.with_name(f"{7 * number % 60}-new.png"))
+    again = scoring.inner("again", "")
+    recipe = load(trained.path / "recipe.yaml")
+    evaluate_run(load_model(trained.path), trained, recipe, None, Session(again, CPU, silent))
+    after = files_on_the_sheet(again, path)
+    assert len(after) == len(before)
+    assert all("-new" in file for file in after)
+
+
+def test_wrong_predictions_of_a_test_split_name_their_files(scored: Callable, coloured: Callable) -> None:
+    path = coloured("train/a", "train/b", "test/a", "test/b", images=15)
+    # Copies in both splits, and a file that moves from one to the other after the training.
+    for name in ("a", "b"):
+        (path / "train" / name / "0.png").write_bytes((path / "test" / name / "3.png").read_bytes())
+    values = {"data.source": "image_folder", "data.path": str(path), "data.valid_fraction": 0.2}
+    trained, scoring, _ = scored(values | COLOURED)
+    assert all(file.startswith("test/") for file in files_on_the_sheet(scoring, path))
+    for name in ("a", "b"):
+        (path / "test" / name / "5.png").rename(path / "train" / name / "moved.png")
+    again = scoring.inner("again", "")
+    recipe = load(trained.path / "recipe.yaml")
+    evaluate_run(load_model(trained.path), trained, recipe, None, Session(again, CPU, silent))
+    files = files_on_the_sheet(again, path)
+    assert [Path(file).name for file in files if file.startswith("train/")] == ["moved.png"]
+    assert sum(Path(file).name == "3.png" for file in files) == 1
+
+
+def test_wrong_predictions_in_a_folder_name_the_files_below_it(scored: Callable, coloured: Callable) -> None:
+    path = coloured("a", "b", images=20)
+    values = {"data.source": "image_folder", "data.path": str(path), "data.valid_fraction": 0.2}
+    _, scoring, _ = scored(values | COLOURED, folder=path)
+    files = files_on_the_sheet(scoring, path)
+    images = pd.read_csv(scoring.path / "wrong_predictions.csv")["image"].tolist()
+    assert images == [str(path / file) for file in files]
+
+
+def test_wrong_predictions_of_a_source_without_files_name_none(scored: Callable) -> None:
+    _, scoring, _ = scored()
+    assert pd.read_csv(scoring.path / "wrong_predictions.csv")["file"].isna().all()
+
+
 def test_the_table_and_the_matrix_agree(scored: Callable) -> None:
     _, scoring, result = scored()
     table = pd.read_csv(scoring.path / "per_class.csv", dtype={"class": str})

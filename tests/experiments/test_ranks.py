@@ -188,6 +188,13 @@ def test_ranks_score_a_model_as_one_process_does(tiny: Tiny, on_ranks: OnRanks, 
         assert first == second
         assert first.per_class == alone.per_class
         assert first.summary["loss"] == pytest.approx(alone.summary["loss"], abs=1e-5)
+        tables = [
+            pd.read_csv(f"runs/{name}-{folder is None}/wrong_predictions.csv").sort_values("file")
+            for name in ("alone", "both")
+        ]
+        columns = ["image", "file", "true", "predicted"]
+        assert tables[0][columns].to_numpy().tolist() == tables[1][columns].to_numpy().tolist()
+        assert all((path / file).is_file() for file in tables[0].file)
 
 
 def test_more_ranks_than_images_score_them_all(tiny: Tiny, on_ranks: OnRanks, image_folder: Any) -> None:

@@ -1,6 +1,7 @@
 """The images of a recipe: how they are resized, and how many they are."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -62,3 +63,12 @@ def test_images_are_counted_by_split_and_by_class() -> None:
     assert class_counts(split, 4) == [1, 0, 2, 0]
     data = ImageData(split, split, "validation split", None, ("a", "b", "c", "d"), (0.5,), (0.5,), "", None)
     assert image_counts(data) == {"train": 3, "valid": 3, "test": None}
+
+
+def test_the_names_of_files_are_listed_only_on_request(tiny: Tiny, image_folder: Callable[..., Path]) -> None:
+    path = image_folder("a", "b", images=9)
+    recipe = tiny({"data.source": "image_folder", "data.path": str(path)})
+    assert open_recipe_data(recipe, silent).valid.files is None
+    files = open_recipe_data(recipe, silent, with_files=True).valid.files
+    assert files is not None
+    assert all((path / file).is_file() for file in files)

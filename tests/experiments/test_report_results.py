@@ -183,6 +183,19 @@ def test_an_evaluation_has_its_matrix_and_its_wrong_predictions_with_images(run:
     assert list(pictures[2].pictures[0].lines) == ["cat as dog", "90.0%, true class 5.0%", "1.jpg"]
 
 
+def test_a_wrong_prediction_is_called_by_its_file(run: RunDir) -> None:
+    evaluated(run, ["cat", "dog"], [[2, 2], [1, 3]])
+    files = ["file", "007", "\\xff/<b>.jpg", ""]
+    run.write_text("wrong_predictions.csv", "".join(f"{a},{b}\n" for a, b in zip(WRONG.split(), files, strict=True)))
+    write_sheet(run.path / "wrong_predictions.png", np.zeros((3, 4, 4, 3), dtype=np.uint8), 8)
+    blocks = evaluation_blocks(run, "e", pictures=True)
+    every = of(Pictures, blocks)[-1].pictures
+    assert [picture.lines[-1] for picture in every] == ["007", "\udcff/<b>.jpg", "2.jpg"]
+    assert every[1].said.startswith("\udcff/<b>.jpg: dog, predicted as cat")
+    table = next(table for table in of(Table, blocks) if table.id == "e-wrong")
+    assert [row[-1].text for row in table.rows] == ["007", "\udcff/<b>.jpg", ""]
+
+
 @pytest.mark.parametrize("case", ["not wanted", "no sheet", "no PNG"])
 def test_without_images_the_table_of_wrong_predictions_stays(run: RunDir, case: str) -> None:
     evaluated(run, ["cat", "dog"], [[2, 2], [1, 3]])

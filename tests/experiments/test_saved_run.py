@@ -89,11 +89,16 @@ def test_classes_keep_their_names(run: RunDir) -> None:
 
 
 def test_wrong_predictions_keep_the_names_of_classes_and_files(run: RunDir) -> None:
-    rows = [("007/1.png", "007", "NA", 0.9, 0.1), ("x.png", "1", "2", 0.8, 0.2)]
+    rows = [
+        ("007/1.png", "007", "NA", 0.9, 0.1, "NA"),
+        ("x.png", "1", "2", 0.8, 0.2, "007"),
+        ("5", "1", "2", 0.8, 0.2, ""),
+    ]
     run.write_text(WRONG, to_csv(WRONG_COLUMNS, rows))
     table = open_run(run.path).wrong_predictions
-    assert table[["image", "true", "predicted"]].to_numpy().tolist() == [list(row[:3]) for row in rows]
-    assert table["probability"].to_list() == [0.9, 0.8]
+    names = ["image", "true", "predicted", "file"]
+    assert table[names].to_numpy().tolist() == [[*row[:3], row[5]] for row in rows]
+    assert table["probability"].to_list() == [0.9, 0.8, 0.8]
 
 
 def test_pandas_is_loaded_with_the_first_table() -> None:
