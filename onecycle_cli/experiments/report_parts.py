@@ -66,15 +66,22 @@ def csv_value(text: str) -> Any:
 
 
 def csv_table(
-    run: RunDir, name: str, *, identity: str, caption: str, text: Sequence[str] = (), settings: Sequence[str] = ()
+    run: RunDir,
+    name: str,
+    *,
+    identity: str,
+    caption: str,
+    text: Sequence[str] = (),
+    settings: Sequence[str] = (),
+    first: Sequence[str] = (),
 ) -> Table:
     """Returns a CSV table of a run, without its empty columns.
 
     Columns in `text` hold text, even if it looks like numbers, as class names may; those in `settings` hold values of a
-    recipe.
+    recipe. Those in `first` come before the others.
     """
     rows = run.read_growing_table(name)
-    columns = list(rows[0]) if rows else []
+    columns = sorted(rows[0], key=lambda column: column not in first) if rows else []
     kept = [column for column in columns if any(row[column] for row in rows)]
     values = {c: [row[c] for row in rows] if c in text else csv_column([row[c] for row in rows]) for c in kept}
     lines = [
