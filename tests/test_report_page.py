@@ -302,7 +302,7 @@ def test_a_statement_leads_to_its_place_in_the_curve(opened: Callable[..., Tab])
     tab = opened()
     whole = labels(tab, DIVERGED)
     tab.locator("#run-4-diverged").get_by_role("button", name="Show it in the curve").first.click()
-    tab.wait_for_function("document.getElementById('said').textContent.startsWith('The curves from epoch')")
+    tab.wait_for_function("document.getElementById('said').textContent.startsWith('The curves from ')")
     assert tab.evaluate("document.activeElement.id") == DIVERGED
     assert labels(tab, DIVERGED) != whole
 

@@ -147,11 +147,15 @@ class LegendEntry:
 
 @dataclass(frozen=True)
 class Panel:
-    """One chart: a title, and a Vega-Lite specification without data of its own. `can_log`: its y axis may be log."""
+    """One chart: a title, and a Vega-Lite specification without data of its own. `can_log`: its y axis may be log.
+
+    `legend` is that of its own curves; the one of a figure is for all of its charts.
+    """
 
     title: str
     spec: Mapping[str, Any]
     can_log: bool = False
+    legend: Sequence[LegendEntry] = ()
 
 
 @dataclass(frozen=True)
