@@ -318,6 +318,12 @@ def test_the_page_needs_no_scrolling_sideways(opened: Callable[..., Tab], width:
         "all => all.filter(one => one.scrollWidth > one.clientWidth).map(one => one.tabIndex)"
     )
     assert set(wide) <= {0}
+    # The name of a class is on one line, upright or rotated, however long it is.
+    lines = tab.locator("table.matrix th span").evaluate_all(
+        "all => all.map(a => Math.min(a.offsetWidth, a.offsetHeight) / parseFloat(getComputedStyle(a).fontSize))"
+    )
+    assert lines
+    assert max(lines) < 2
 
 
 def test_everything_can_be_reached_by_the_keyboard_and_has_a_name(opened: Callable[..., Tab]) -> None:

@@ -168,7 +168,7 @@ def commands(run: RunDir) -> list[Command]:
     if facts.get("command_line"):
         line, was_named = _without_name(facts["command_line"])
         told = "Once more, from the recipe as it was given" if takes_recipe else "Once more, as it was started"
-        choose = ". `--name` is left out, because this name is taken: give another one, or none for the time."
+        choose = ". `--name` is left out, because a run has this name already: give another one."
         found.append(Command(told + (choose if was_named else "."), line))
     if takes_recipe:
         told = "Once more, from the copy of the recipe in the run's folder, which has all overrides in it."
