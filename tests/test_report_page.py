@@ -305,7 +305,7 @@ def test_a_statement_leads_to_its_place_in_the_curve(opened: Callable[..., Tab])
     tab = opened()
     whole = labels(tab, DIVERGED)
     tab.locator("#run-4-diverged").get_by_role("button", name="Show it in the curve").first.click()
-    tab.wait_for_function("document.getElementById('said').textContent.startsWith('The curves from epoch')")
+    tab.wait_for_function("document.getElementById('said').textContent.startsWith('The curves from ')")
     assert tab.evaluate("document.activeElement.id") == DIVERGED
     assert labels(tab, DIVERGED) != whole
 
@@ -321,6 +321,12 @@ def test_the_page_needs_no_scrolling_sideways(opened: Callable[..., Tab], width:
         "all => all.filter(one => one.scrollWidth > one.clientWidth).map(one => one.tabIndex)"
     )
     assert set(wide) <= {0}
+    # The name of a class is on one line, upright or rotated, however long it is.
+    lines = tab.locator("table.matrix th span").evaluate_all(
+        "all => all.map(a => Math.min(a.offsetWidth, a.offsetHeight) / parseFloat(getComputedStyle(a).fontSize))"
+    )
+    assert lines
+    assert max(lines) < 2
 
 
 def test_everything_can_be_reached_by_the_keyboard_and_has_a_name(opened: Callable[..., Tab]) -> None:

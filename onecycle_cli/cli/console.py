@@ -22,7 +22,7 @@ from rich.table import Table
 from rich.text import Text
 
 from onecycle_cli.errors import OnecycleError, printable
-from onecycle_cli.progress import Progress
+from onecycle_cli.progress import Progress, duration
 from onecycle_cli.run_dir.writing import json_ready
 
 if TYPE_CHECKING:
@@ -310,13 +310,3 @@ def _latest(news: Progress, width: int) -> str:
     if news.images_per_second is not None and width >= 80:
         parts.append(f"{news.images_per_second:,.0f} img/s")
     return " ".join(parts)
-
-
-def duration(seconds: float) -> str:
-    """Formats seconds for a person: 45 s, 3 min 20 s, 2 h 5 min."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"

@@ -117,7 +117,7 @@ def _recipe(page: "RunPage") -> str:
 
 
 def _status(page: "RunPage") -> str:
-    from onecycle_cli.cli.console import duration
+    from onecycle_cli.progress import duration
 
     facts, told = page.facts, str(page.status)
     if facts.get("seconds") is not None:

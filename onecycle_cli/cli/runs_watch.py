@@ -82,7 +82,8 @@ class Lines:
 
     def now(self, runs: "Sequence[WatchedRun]", now: float) -> list[str]:
         """Returns the lines to print now, in seconds of any clock."""
-        from onecycle_cli.cli.console import LINE_EVERY_SECONDS, duration
+        from onecycle_cli.cli.console import LINE_EVERY_SECONDS
+        from onecycle_cli.progress import duration
 
         lines = []
         for run in runs:

@@ -220,7 +220,7 @@ def without_result(names: list[str], rows: "list[Row]") -> list[tuple[str, str]]
 
 
 def _times(seconds: list[float]) -> str:
-    from onecycle_cli.cli.console import duration
+    from onecycle_cli.progress import duration
 
     return " to ".join(dict.fromkeys(duration(value) for value in (min(seconds), max(seconds)))) if seconds else ""
 

@@ -231,7 +231,8 @@ def _with_max_lr_from(source: str, recipe: "Recipe", runs_dir: Path, force: bool
 
 
 def _show_training(run: "RunDir", summary: dict[str, Any], quiet: bool, as_json: bool, no_plot: bool) -> None:
-    from onecycle_cli.cli.console import duration, show_pairs
+    from onecycle_cli.cli.console import show_pairs
+    from onecycle_cli.progress import duration
     from onecycle_cli.run_dir.files import MODEL, TRAINING_FIGURE
 
     accuracy = summary["valid_accuracy"]

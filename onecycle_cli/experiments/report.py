@@ -1,7 +1,7 @@
 """The report: one HTML file about any runs, finished or not. Imports no torch."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -36,11 +36,11 @@ from onecycle_cli.experiments.report_results import (
 from onecycle_cli.experiments.suggestions import saved_curves
 from onecycle_cli.experiments.tune_report import told as told_values
 from onecycle_cli.figures.report.charts import RangeTests, Training, overlay_figure, training_figure
-from onecycle_cli.figures.report.content import Block, Cell, Commands, Details, Page, Pairs, Section, Table, Text
+from onecycle_cli.figures.report.content import Block, Cell, Command, Details, Page, Pairs, Section, Table, Text
 from onecycle_cli.figures.report.page import is_untouched, render
 from onecycle_cli.recipe import as_written, dotted_values
 from onecycle_cli.run_dir.facts import command_line
-from onecycle_cli.run_dir.files import EPOCHS, RECIPE, REPORT, SWEEP_PLAN, WRONG_PICTURES
+from onecycle_cli.run_dir.files import BEST_MODEL, EPOCHS, MODEL, RECIPE, REPORT, SWEEP_PLAN, WRONG_PICTURES
 from onecycle_cli.run_dir.finding import all_runs, find_run
 from onecycle_cli.run_dir.run import RunDir
 from onecycle_cli.run_dir.writing import must_be_new, write_whole
@@ -318,14 +318,15 @@ class _Reader:
 
     def _again(self) -> list[Block]:
         """Returns the commands of all runs, and the one that makes this page."""
-        lines: dict[str, None] = {}
+        shown: dict[str, Command] = {}
         for run in self.runs:
+            who = f"{label_of(run, self.runs_dir)}: " if len(self.runs) > 1 else ""
             for block in guarded("The command", lambda run=run: commands(run)):  # type: ignore[misc]
-                if isinstance(block, Commands):
-                    lines |= dict.fromkeys(block.lines)
-        lines[command_line(["report", *(str(run.path) for run in self.runs)])] = None
-        shown = Commands(list(lines))
-        return [shown] if len(lines) <= 3 * MOST_WHOLE else [Details(f"{len(lines)} commands", [shown])]
+                if isinstance(block, Command):
+                    shown.setdefault(block.line, replace(block, told=who + block.told))
+        line = command_line(["report", *(str(run.path) for run in self.runs)])
+        blocks: list[Block] = [*shown.values(), Command("This page again.", line)]
+        return blocks if len(blocks) <= 3 * MOST_WHOLE else [Details(f"{len(blocks)} commands", blocks)]
 
 
 def _is_of(evaluation: RunDir, training: RunDir) -> bool:
@@ -367,8 +368,24 @@ def _headline(run: RunDir) -> list[Block]:
     names = [name for name in RESULTS if name != "seconds" and summary.get(name) is not None]
     pairs = [(name, shown(name, summary[name])) for name in names]
     further = ("conservative_max_lr", "weight_decay", "batch_size", "parameters", "only_answer")
-    pairs += [(name, as_written(summary[name])) for name in further if summary.get(name) is not None]
-    return [Text(lead, "lead"), Pairs([*times(facts), *pairs])]
+    pairs += [(name, _as_counted(summary[name])) for name in further if summary.get(name) is not None]
+    return [Text(lead, "lead"), Pairs([*times(facts), *pairs]), *_saved_model(run)]
+
+
+def _as_counted(value: object) -> str:
+    """Returns a value as a person writes it, a count with separators."""
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else as_written(value)
+
+
+def _saved_model(run: RunDir) -> list[Block]:
+    """Returns which epoch the saved model is of, if another one had the best validation accuracy."""
+    best, last = run.summary.get("best_epoch"), run.summary.get("epochs")
+    if run.facts["command"] != "train" or best in (None, last) or not (run.path / MODEL).is_file():
+        return []
+    told = f"The saved model is that of the last epoch, not of the best one, {best}."
+    if (run.path / BEST_MODEL).is_file():
+        return [Text(f"{told} That one is in {BEST_MODEL}.")]
+    return [Text(f"{told} `--set runtime.save_best=true` keeps that one too.")]
 
 
 def _outcome(run: RunDir) -> str:
@@ -385,7 +402,7 @@ def _outcome(run: RunDir) -> str:
             return f"the loss was not finite from step {summary['diverged_step']}, at lr {summary['diverged_lr']:.3g}"
         case "train" if summary.get("valid_accuracy") is not None:
             scores = {"validation": summary["valid_accuracy"], "test": summary.get("test_accuracy")}
-            told = ", ".join(f"{name} accuracy {score:.2%}" for name, score in scores.items() if score is not None)
+            told = ", ".join(f"{name} accuracy {score:.4f}" for name, score in scores.items() if score is not None)
             return f"{told} after {summary['epochs']} epochs at max_lr {summary['max_lr']:g}"
         case "sweep" if "cells" in summary:
             best = summary.get("best")
@@ -397,7 +414,7 @@ def _outcome(run: RunDir) -> str:
             changed = [told_values(one["chosen"]) for one in summary["decisions"] if one["chosen"] != one["was"]]
             return f"max_lr {summary['max_lr']:g}, {', '.join(changed) or 'nothing else changes'}"
         case "evaluate" if summary.get("accuracy") is not None:
-            return f"accuracy {summary['accuracy']:.2%} of {summary['images']:,} images"
+            return f"accuracy {summary['accuracy']:.4f} on {summary['images']:,} images"
     return main_result(run)
 
 
@@ -408,4 +425,4 @@ def _so_far(run: RunDir) -> str:
         return ""
     planned = dotted_values(run.path / RECIPE).get("schedule.epochs")
     accuracy = float(epochs[-1]["valid_accuracy"])
-    return f"{run.status}, {len(epochs)} of {planned} epochs, validation accuracy {accuracy:.2%}"
+    return f"{run.status}, {len(epochs)} of {planned} epochs, validation accuracy {accuracy:.4f}"

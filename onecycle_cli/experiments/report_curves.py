@@ -144,10 +144,9 @@ def _statement(number: int, found: Found, training: Training, figure: str) -> St
         first, last = place.first - 1.0, float(place.last)
     else:
         first, last = (place.first / training.steps_per_epoch, (place.last + 1) / training.steps_per_epoch)
-    evidence = ", ".join(f"{name} {_digits(value)}" for name, value in found.evidence.items())
+    evidence = [(name, _digits(value)) for name, value in found.evidence.items()]
     title = f"{found.rule} ({place})"
-    text = f"{found.text} Numbers: {evidence}." if evidence else found.text
-    return Statement(number, title, text, found.advice, figure, first, last)
+    return Statement(number, title, found.text, found.advice, evidence, figure, first, last)
 
 
 def _digits(value: float) -> str:

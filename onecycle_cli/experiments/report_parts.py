@@ -2,6 +2,7 @@
 
 import math
 import re
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,14 +12,16 @@ from onecycle_cli.figures.report.content import (
     Block,
     Cell,
     Code,
-    Commands,
+    Command,
     Details,
     Pairs,
     Section,
     Table,
     Text,
 )
+from onecycle_cli.progress import duration
 from onecycle_cli.recipe import as_written
+from onecycle_cli.run_dir.facts import command_line
 from onecycle_cli.run_dir.files import MAIN_RESULTS, RECIPE, TUNED_RECIPE
 from onecycle_cli.run_dir.run import RunDir
 
@@ -66,15 +69,22 @@ def csv_value(text: str) -> Any:
 
 
 def csv_table(
-    run: RunDir, name: str, *, identity: str, caption: str, text: Sequence[str] = (), settings: Sequence[str] = ()
+    run: RunDir,
+    name: str,
+    *,
+    identity: str,
+    caption: str,
+    text: Sequence[str] = (),
+    settings: Sequence[str] = (),
+    first: Sequence[str] = (),
 ) -> Table:
     """Returns a CSV table of a run, without its empty columns.
 
     Columns in `text` hold text, even if it looks like numbers, as class names may; those in `settings` hold values of a
-    recipe.
+    recipe. Those in `first` come before the others.
     """
     rows = run.read_growing_table(name)
-    columns = list(rows[0]) if rows else []
+    columns = sorted(rows[0], key=lambda column: column not in first) if rows else []
     kept = [column for column in columns if any(row[column] for row in rows)]
     values = {c: [row[c] for row in rows] if c in text else csv_column([row[c] for row in rows]) for c in kept}
     lines = [
@@ -147,17 +157,38 @@ def recipe_text(run: RunDir) -> list[Block]:
     return [Details("The recipe with all overrides", [Code(text)])]
 
 
-def commands(run: RunDir) -> list[Block]:
-    """Returns the commands that repeat a run, as it was started and from its saved recipe, or use a tuned recipe."""
-    from onecycle_cli.run_dir.facts import command_line
+def commands(run: RunDir) -> list[Command]:
+    """Returns the commands that repeat a run, as it was started and from its saved recipe, or use a tuned recipe.
 
+    None has the name of a run that exists, with which it would fail.
+    """
     facts = run.facts
-    lines = [facts["command_line"]] if facts.get("command_line") else []
-    if facts["command"] in ("train", "find-lr", "sweep-wd", "find-batch-size"):
-        lines.append(command_line([str(facts["command"]), str(run.path / RECIPE)]))
+    takes_recipe = facts["command"] in ("train", "find-lr", "sweep-wd", "find-batch-size")
+    found = []
+    if facts.get("command_line"):
+        line, was_named = _without_name(facts["command_line"])
+        told = "Once more, from the recipe as it was given" if takes_recipe else "Once more, as it was started"
+        choose = ". `--name` is left out, because a run has this name already: give another one."
+        found.append(Command(told + (choose if was_named else "."), line))
+    if takes_recipe:
+        told = "Once more, from the copy of the recipe in the run's folder, which has all overrides in it."
+        found.append(Command(told, command_line([str(facts["command"]), str(run.path / RECIPE)])))
     if (run.path / TUNED_RECIPE).is_file():
-        lines.append(command_line(["train", str(run.path / TUNED_RECIPE)]))
-    return [Commands(lines)] if lines else []
+        found.append(
+            Command("A training with the tuned recipe.", command_line(["train", str(run.path / TUNED_RECIPE)]))
+        )
+    return found
+
+
+def _without_name(line: str) -> tuple[str, bool]:
+    """Returns a command line without the option `--name`, and whether it had one."""
+    words = shlex.split(line)
+    kept = [
+        word
+        for before, word in zip(["", *words], words, strict=False)
+        if "--name" not in (before, word) and not word.startswith("--name=")
+    ]
+    return (line, False) if kept == words else (shlex.join(kept), True)
 
 
 def notes(run: RunDir) -> list[Block]:
@@ -172,7 +203,7 @@ def times(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
     started = str(facts["started"]).replace("T", " ")[:19] + " UTC"
     pairs = [("started", started)]
     if facts.get("seconds") is not None:
-        pairs.append(("took", f"{facts['seconds']:,.1f} s"))
+        pairs.append(("took", duration(facts["seconds"])))
     return pairs
 
 

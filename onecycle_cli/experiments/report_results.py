@@ -280,8 +280,10 @@ def evaluation_blocks(run: RunDir, name: str, *, pictures: bool) -> list[Block]:
         scores = ", ".join([f"accuracy {summary['accuracy']:.4f}", *further, f"loss {summary['loss']:.4f}"])
         blocks.append(Text(f"Scored on {summary['images']:,} images, {summary['scored']}: {scores}."))
     if (run.path / PER_CLASS).is_file():
-        caption = "Each class: recall is the share of its images that were found, precision that of the right answers"
-        table = csv_table(run, PER_CLASS, identity=f"{name}-classes", caption=caption, text=("class",))
+        caption = "Each class. Recall: the share of its images that were called so. "
+        caption += "Precision: the share of the images called this class that really are of it"
+        first = ("class", "recall", "precision")  # before the counts, so that a small screen shows them
+        table = csv_table(run, PER_CLASS, identity=f"{name}-classes", caption=caption, text=("class",), first=first)
         blocks.append(table)
     if not (run.path / CONFUSION).is_file():
         return blocks
@@ -302,8 +304,12 @@ def evaluation_blocks(run: RunDir, name: str, *, pictures: bool) -> list[Block]:
     return blocks
 
 
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
 def _share(share: float) -> Cell:
-    return Cell(f"{share:.1%}", share)
+    return Cell(_percent(share), share)
 
 
 def _confusion(classes: Sequence[str], counts: Sequence[Sequence[int]], name: str) -> Matrix:
@@ -331,7 +337,7 @@ def _wrong(run: RunDir, name: str, worst: Sequence[tuple[str, str]], *, pictures
     else:
         blocks += _worst_pictures(sheet, rows, worst)
         caption = "Wrong predictions, the most confident first"
-        every = [_picture(i, row, with_names=True) for i, row in enumerate(rows)]
+        every = [_picture(i, row) for i, row in enumerate(rows)]
         blocks.append(Details(f"{caption} ({len(rows)})", [Pictures(caption, sheet, every)]))
     text = ("image", "true", "predicted", "file")
     caption = "Wrong predictions that were kept: the most confident, and some of each frequent confusion"
@@ -346,9 +352,9 @@ def _worst_pictures(sheet: Sheet, rows: Sequence[Mapping[str, str]], worst: Sequ
     for true, predicted in worst:
         some = [i for i, row in enumerate(rows) if (row["true"], row["predicted"]) == (true, predicted)]
         if len(some) == 1:
-            single.append(_picture(some[0], rows[some[0]], with_names=True))
+            single.append(_picture(some[0], rows[some[0]]))
         elif some:
-            pictures = [_picture(i, rows[i], with_names=False) for i in some[:EACH]]
+            pictures = [_picture(i, rows[i]) for i in some[:EACH]]
             blocks.append(Pictures(f"{true} that was predicted as {predicted}", sheet, pictures))
     if single:
         blocks.append(Pictures("Confusions of one image", sheet, single))
@@ -363,11 +369,10 @@ def _sheet(run: RunDir, images: int, name: str) -> Sheet | None:
     return Sheet(name, png, SHEET_COLUMNS, math.ceil(images / SHEET_COLUMNS))
 
 
-def _picture(position: int, row: Mapping[str, str], *, with_names: bool) -> Picture:
+def _picture(position: int, row: Mapping[str, str]) -> Picture:
     """Returns one image with the answer, its probability, and the one of its true class."""
-    likely, true = (f"{float(row[column]):.1%}" for column in ("probability", "true_probability"))
+    likely, true = (_percent(float(row[column])) for column in ("probability", "true_probability"))
     place = f"image {row['image']}" if row["image"].isdecimal() else row["image"].rpartition("/")[2]
     image = row.get("file") or place  # older runs have no such column
     said = f"{image}: {row['true']}, predicted as {row['predicted']} with {likely}; its own class has {true}"
-    lines = [f"{likely}, true class {true}", image]
-    return Picture(position, [f"{row['true']} as {row['predicted']}", *lines] if with_names else lines, said)
+    return Picture(position, [f"called {row['predicted']} ({likely})", f"is {row['true']} ({true})", image], said)

@@ -10,7 +10,6 @@ import pytest
 from onecycle_cli.cli.console import (
     MANY_ROWS,
     Display,
-    duration,
     show_csv,
     show_error,
     show_note,
@@ -163,13 +162,6 @@ def test_a_table_at_a_terminal_keeps_its_brackets(terminal: Callable[[], Termina
     screen = terminal()
     show_table(("name", "value"), [("[a]", "[1]")])
     assert "[a]" in screen.getvalue()
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(0.05, "0.1 s"), (9.94, "9.9 s"), (45, "45 s"), (200, "3 min 20 s"), (7500, "2 h 5 min")]
-)
-def test_durations_are_said_as_a_person_says_them(seconds: float, text: str) -> None:
-    assert duration(seconds) == text
 
 
 def test_a_name_in_a_table_is_never_cut(terminal: Callable[[], Terminal]) -> None:

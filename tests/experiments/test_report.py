@@ -11,7 +11,18 @@ from typer.testing import Result
 
 from onecycle_cli.errors import InputError
 from onecycle_cli.experiments.report import MOST_WHOLE, found_runs, page_of, write_report
-from onecycle_cli.figures.report.content import Block, Commands, Details, Figure, Page, Pictures, Section, Table, Text
+from onecycle_cli.figures.report.content import (
+    Block,
+    Command,
+    Details,
+    Figure,
+    Page,
+    Pairs,
+    Pictures,
+    Section,
+    Table,
+    Text,
+)
 from onecycle_cli.run_dir.run import RunDir
 
 RUNS = Path("runs")
@@ -80,12 +91,33 @@ def test_the_result_of_a_run_comes_first() -> None:
     (lead,) = [
         block.text for block in flat(page("trained").sections) if isinstance(block, Text) and block.kind == "lead"
     ]
-    accuracy = f"{summary['valid_accuracy']:.2%}"
+    accuracy = f"{summary['valid_accuracy']:.4f}"
     assert lead == f"train digits: validation accuracy {accuracy} after 2 epochs at max_lr 0.1."
     (swept,) = [
         block.text for block in flat(page("swept").sections) if isinstance(block, Text) and block.kind == "lead"
     ]
     assert swept == "sweep digits: 4 of 4 cells finished; the best has schedule.max_lr 0.1."
+
+
+def test_a_saved_model_that_is_not_the_best_one_is_told() -> None:
+    shutil.copytree(RUNS / "trained", RUNS / "better-before")
+    file = RUNS / "better-before" / "summary.json"
+    summary = json.loads(file.read_text())
+
+    def told() -> list[str]:
+        texts = [block.text for block in flat(page("better-before").sections) if isinstance(block, Text)]
+        return [text for text in texts if text.startswith("The saved model")]
+
+    file.write_text(json.dumps(summary | {"best_epoch": 2}))
+    assert told() == []
+    file.write_text(json.dumps(summary | {"best_epoch": 1, "parameters": 2_796_325}))
+    (text,) = told()
+    last = "The saved model is that of the last epoch, not of the best one, 1."
+    assert text == f"{last} `--set runtime.save_best=true` keeps that one too."
+    pairs = next(block for block in flat(page("better-before").sections) if isinstance(block, Pairs))
+    assert dict(pairs.rows)["parameters"] == "2,796,325"
+    (RUNS / "better-before" / "best.safetensors").write_bytes(b"")
+    assert told() == [f"{last} That one is in best.safetensors."]
 
 
 def test_several_runs_are_compared_and_their_curves_overlaid() -> None:
@@ -119,8 +151,11 @@ def test_ids_are_unique_in_a_page_of_everything() -> None:
 
 
 def test_the_commands_repeat_the_runs_and_the_page() -> None:
-    (commands,) = [block for block in flat(page("trained").sections) if isinstance(block, Commands)]
-    assert commands.lines[1:] == ["onecycle train runs/trained/recipe.yaml", "onecycle report runs/trained"]
+    _, *others = [block for block in flat(page("trained").sections) if isinstance(block, Command)]
+    assert [one.line for one in others] == ["onecycle train runs/trained/recipe.yaml", "onecycle report runs/trained"]
+    several = [block for block in flat(page("trained", "found").sections) if isinstance(block, Command)]
+    # The same command line once: all of these runs were started by the tests.
+    assert [one.told.partition(": ")[0] for one in several[:-1]] == ["trained", "trained", "found"]
 
 
 def test_more_runs_than_a_page_can_show_whole_have_their_table_and_curves() -> None:

@@ -143,6 +143,8 @@ def test_a_statement_about_epochs_reaches_from_the_begin_of_the_first(run: RunDi
     (statements,) = of(Statements, training_blocks(run, "f"))
     assert statements.items[0].title == "collapsed (epochs 1 to 4)"
     assert (statements.items[0].first, statements.items[0].last) == (0.0, 4.0)
+    assert dict(statements.items[0].evidence)["train_loss"] == "0.72"
+    assert "Numbers" not in statements.items[0].text
 
 
 def test_a_training_that_cannot_be_judged_is_drawn_all_the_same(run: RunDir) -> None:

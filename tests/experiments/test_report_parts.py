@@ -25,7 +25,7 @@ from onecycle_cli.experiments.report_parts import (
     shown,
     times,
 )
-from onecycle_cli.figures.report.content import Cell, Code, Commands, Details, Pairs, Text
+from onecycle_cli.figures.report.content import Cell, Code, Command, Details, Pairs, Text
 from onecycle_cli.recipe import Recipe, to_yaml
 from onecycle_cli.run_dir.run import RunDir
 
@@ -116,14 +116,29 @@ def test_the_facts_of_a_run_are_told(run: RunDir) -> None:
     assert isinstance(recipe, Details)
     assert isinstance(recipe.blocks[0], Code)
     assert "name: digits" in recipe.blocks[0].text
-    again = f"onecycle train {run.path / 'recipe.yaml'}"
-    assert commands(run) == [Commands(["onecycle train digits", again])]
-    run.write_text("tuned.yaml", "")
-    assert commands(run) == [Commands(["onecycle train digits", again, again.replace("recipe.yaml", "tuned.yaml")])]
     assert main_result(run) == ""
     run.finish("finished", {"valid_accuracy": 0.98765})
     assert main_result(run) == "valid_accuracy 0.9877"
+    run.update(seconds=697.2)
     assert [name for name, _ in times(run.facts)] == ["started", "took"]
+    assert times(run.facts)[1][1] == "11 min 37 s"
+
+
+def test_the_commands_that_repeat_a_run_say_what_they_do_and_leave_out_its_name(run: RunDir) -> None:
+    again = f"onecycle train {run.path / 'recipe.yaml'}"
+    given, copied = commands(run)
+    assert given == Command("Once more, from the recipe as it was given.", "onecycle train digits")
+    assert copied.line == again
+    assert "copy of the recipe in the run's folder" in copied.told
+    run.write_text("tuned.yaml", "")
+    assert commands(run)[2].line == again.replace("recipe.yaml", "tuned.yaml")
+    for line in (
+        "onecycle train 'my digits' --name a-run --seed 1",
+        "onecycle train 'my digits' --name=a-run --seed 1",
+    ):
+        run.update(command_line=line)
+        assert commands(run)[0].line == "onecycle train 'my digits' --seed 1"
+        assert "give another one" in commands(run)[0].told
 
 
 def test_the_notes_and_the_error_of_a_run_are_told(run: RunDir) -> None:

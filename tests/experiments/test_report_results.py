@@ -167,11 +167,13 @@ def test_an_evaluation_has_its_matrix_and_its_wrong_predictions_with_images(run:
     write_sheet(run.path / "wrong_predictions.png", np.zeros((3, 4, 4, 3), dtype=np.uint8), 8)
     blocks = evaluation_blocks(run, "e", pictures=True)
     assert "accuracy 0.7500, balanced_accuracy 0.7000, loss 0.5000" in of(Text, blocks)[0].text
+    classes = next(table for table in of(Table, blocks) if table.id == "e-classes")
+    assert list(classes.columns) == ["class", "recall", "precision", "images", "correct"]
     (matrix,) = of(Matrix, blocks)
     assert matrix.texts == [["2", "2"], ["1", "3"]]
     assert matrix.shades == [[0.5, 0.5], [0.25, 0.75]]
     worst = next(table for table in of(Table, blocks) if table.id == "e-worst")
-    assert [cell.text for cell in worst.rows[0]] == ["cat", "dog", "2", "50.0%"]
+    assert [cell.text for cell in worst.rows[0]] == ["cat", "dog", "2", "50.0 %"]
     pictures = of(Pictures, blocks)
     assert [one.caption for one in pictures] == [
         "cat that was predicted as dog",
@@ -179,8 +181,8 @@ def test_an_evaluation_has_its_matrix_and_its_wrong_predictions_with_images(run:
         "Wrong predictions, the most confident first",
     ]
     assert [picture.position for picture in pictures[0].pictures] == [0, 2]
-    assert pictures[1].pictures[0].said == "image 7: dog, predicted as cat with 60.0%; its own class has 40.0%"
-    assert list(pictures[2].pictures[0].lines) == ["cat as dog", "90.0%, true class 5.0%", "1.jpg"]
+    assert pictures[1].pictures[0].said == "image 7: dog, predicted as cat with 60.0 %; its own class has 40.0 %"
+    assert list(pictures[2].pictures[0].lines) == ["called dog (90.0 %)", "is cat (5.0 %)", "1.jpg"]
 
 
 def test_a_wrong_prediction_is_called_by_its_file(run: RunDir) -> None:

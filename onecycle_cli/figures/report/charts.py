@@ -249,7 +249,8 @@ def training_figure(name: str, *, title: str, trainings: Sequence[Training], pla
     domain = list(looks)
     alone = len(trainings) == 1
     steps: dict[str, list[Any]] = {X: [], "step": [], "loss": [], "lr": [], "momentum": [], "run": [], "n": []}
-    epochs: dict[str, list[Any]] = {X: [], "train_loss": [], "valid_loss": [], "valid_accuracy": [], "run": [], "n": []}
+    scores = ("train_loss", "valid_loss", "valid_accuracy", *(("train_accuracy",) if alone else ()))
+    epochs: dict[str, list[Any]] = {X: [], **{score: [] for score in scores}, "run": [], "n": []}
     each = _each(len(trainings), max(len(training.steps) for training in trainings))
     for number, training in enumerate(trainings):
         kept = thinned([row["train_loss"] if alone else row["lr"] for row in training.steps], each)
@@ -260,8 +261,8 @@ def training_figure(name: str, *, title: str, trainings: Sequence[Training], pla
             _add(steps, run=looks[training.label], n=number)
         kept = thinned([row.get("valid_loss") for row in training.epochs], each)
         for row in (training.epochs[i] for i in kept):
-            names = ("train_loss", "valid_loss", "valid_accuracy")
-            _add(epochs, x=row["epoch"], run=looks[training.label], n=number, **{n: rounded(row.get(n)) for n in names})
+            values = {score: rounded(row.get(score)) for score in scores}
+            _add(epochs, x=row["epoch"], run=looks[training.label], n=number, **values)
     if not alone:
         del steps["loss"]
     data: dict[str, Any] = {"steps": steps, "epochs": epochs}
@@ -271,8 +272,8 @@ def training_figure(name: str, *, title: str, trainings: Sequence[Training], pla
             "last": [place.last for place in places],
             "number": [str(place.number) for place in places],
         }
-    panels = _loss_panels(data, domain, looks, alone=alone)
-    if any(value is not None for value in epochs["valid_accuracy"]):
+    panels = _own_panels(data, places) if alone else _loss_panels(data, domain, looks)
+    if not alone and any(value is not None for value in epochs["valid_accuracy"]):
         panels.append(Panel("validation accuracy", _over_epochs(data, "valid_accuracy", domain, looks, height=170)))
     panels += [Panel(name, _over_steps(data, name, domain, looks)) for name in ("lr", "momentum")]
     last = max([*steps[X], *epochs[X]])
@@ -280,7 +281,7 @@ def training_figure(name: str, *, title: str, trainings: Sequence[Training], pla
     drawn = len(steps[X])
     total = sum(len(training.steps) for training in trainings)
     thin = None if drawn == total else f"Drawn from {drawn:,} of {total:,} steps, with the peaks kept."
-    legend = _training_legend(epochs) if alone else _legend(looks, None)
+    legend = [] if alone else _legend(looks, None)
     exploded = alone and _has_exploded(steps["loss"])
     said = _told(trainings)
     return Figure(name, title, said, panels, data, legend, note=thin, labels=domain, starts_log=exploded)
@@ -303,33 +304,62 @@ def _from_to(spec: Mapping[str, Any], first: float, last: float) -> Spec:
     return {**spec, "layer": layers}
 
 
-def _loss_panels(
-    data: Mapping[str, Any], domain: Sequence[str], looks: Mapping[str, int], *, alone: bool
-) -> list[Panel]:
+def _loss_panels(data: Mapping[str, Any], domain: Sequence[str], looks: Mapping[str, int]) -> list[Panel]:
+    """Returns the train losses and the validation losses of several runs."""
+    names = {"train_loss": "train loss", "valid_loss": "validation loss"}
+    charts = {shown: _over_epochs(data, c, domain, looks) for c, shown in names.items() if _has(data["epochs"], c)}
+    return [Panel(shown, chart, can_log=True) for shown, chart in charts.items()]
+
+
+def _has(columns: Mapping[str, Sequence[Any]], column: str) -> bool:
+    return any(value is not None for value in columns[column])
+
+
+def _own_panels(data: Mapping[str, Any], places: Sequence[Place]) -> list[Panel]:
+    """Returns the losses and the accuracies of one run: those of training beside those of validation."""
     epochs = data["epochs"]
-    if not alone:
-        names = {"train_loss": "train loss", "valid_loss": "validation loss"}
-        with_values = {column: shown for column, shown in names.items() if any(v is not None for v in epochs[column])}
-        charts = {shown: _over_epochs(data, column, domain, looks) for column, shown in with_values.items()}
-        return [Panel(shown, chart, can_log=True) for shown, chart in charts.items()]
+    panels = [Panel("loss", chart, True, _loss_legend(epochs, places))] if (chart := _own_losses(data)) else []
+    names = {"train_accuracy": "train accuracy", "valid_accuracy": "validation accuracy"}
+    drawn = {column: number for number, column in enumerate(names) if _has(epochs, column)}
+    if drawn:
+        y = _y("", _room([value for column in drawn for value in epochs[column] if value is not None]))
+        tips = [{"field": X, "title": "epoch"}, *({"field": c, "title": names[c], "format": ".4f"} for c in drawn)]
+        hover = _hover("epochs", {**y, "field": list(drawn)[-1]}, tips, _epoch())
+        layers = [*_place_layers(data), *(_score(column, number, y) for column, number in drawn.items()), hover]
+        legend = [LegendEntry(names[column], number) for column, number in drawn.items()]
+        title = "accuracy" if len(drawn) > 1 else names[next(iter(drawn))]
+        panels.append(Panel(title, _chart(layers, 170), legend=legend))
+    return panels
+
+
+def _own_losses(data: Mapping[str, Any]) -> Spec | None:
+    """Returns the chart of the losses of one run; None if none is finite."""
+    epochs = data["epochs"]
     losses = [loss for loss in data["steps"]["loss"] if loss is not None]
     smooth = [loss for name in ("train_loss", "valid_loss") for loss in epochs[name] if loss is not None]
     if not (losses or smooth):
-        return []  # not finite from the first step on
-    y = _y("", _height([*losses[:1], *smooth], [*losses, *smooth]))
+        return None  # not finite from the first step on
+    firsts = [*losses[:1], *smooth]
+    low, high = _height(firsts, [*losses, *smooth])
+    if smooth:  # a peak of an epoch is seen whole, where that leaves the rest its room
+        high = max(high, _height(firsts, smooth, room=2)[1])
+    y = _y("", (low, high))
     layers = _place_layers(data)
     raw = {"type": "line", "color": TEXT, "opacity": 0.4, "strokeWidth": 0.8, "clip": True}
     layers.append({"data": {"name": "steps"}, "mark": raw, "encoding": {"x": _epoch(), "y": {**y, "field": "loss"}}})
-    for column, number in (("train_loss", 0), ("valid_loss", 1)) if epochs[X] else ():
-        point = {"filled": True, "color": color(number), "size": 28}
-        mark = {"type": "line", "color": color(number), "strokeWidth": 2, "clip": True, "point": point}
-        encoding = {"x": _epoch(), "y": {**y, "field": column}}
-        layers.append({"data": {"name": "epochs"}, "mark": mark, "encoding": encoding})
+    layers += [_score(column, n, y) for n, column in enumerate(("train_loss", "valid_loss"))] if epochs[X] else []
     shown = ("train_loss", "valid_loss", "valid_accuracy")
     tips = [{"field": X, "title": "epoch"}, *({"field": name, "title": name, "format": ".4f"} for name in shown)]
     if epochs[X]:
         layers.append(_hover("epochs", {**y, "field": "valid_loss"}, tips, _epoch()))
-    return [Panel("loss", _chart(layers, 260), can_log=True)]
+    return _chart(layers, 260)
+
+
+def _score(column: str, number: int, y: Spec) -> Spec:
+    """Returns the curve of a column of `epochs.csv` of one run."""
+    point = {"filled": True, "color": color(number), "size": 28}
+    mark = {"type": "line", "color": color(number), "strokeWidth": 2, "clip": True, "point": point}
+    return {"data": {"name": "epochs"}, "mark": mark, "encoding": {"x": _epoch(), "y": {**y, "field": column}}}
 
 
 def _over_epochs(
@@ -340,16 +370,12 @@ def _over_epochs(
     is_loss = column.endswith("loss")
     firsts = _firsts(data["epochs"], column)
     ceiling = _height([sorted(firsts)[len(firsts) // 2], *values], values) if is_loss and values else None
-    y = _y("", ceiling) | {"field": column}
-    if not is_loss:
-        y["axis"] = {**y["axis"], "format": "~%"}
-        y["scale"] = {"zero": False, "padding": 4}
+    y = _y("", ceiling if is_loss else _room(values)) | {"field": column}
     mark = {"type": "line", "strokeWidth": 1.8, "clip": True, "point": {"filled": True, "size": 22}}
     encoding = {"x": _epoch(), "y": y, "detail": {"field": "n"}, **_colored(domain, looks)}
     layers = [*_place_layers(data), {"data": {"name": "epochs"}, "mark": mark, "encoding": encoding}]
-    shown = ".4f" if is_loss else ".2%"
     tips = [{"field": "run", "title": "run"}, {"field": X, "title": "epoch"}]
-    tips.append({"field": column, "title": column, "format": shown})
+    tips.append({"field": column, "title": column, "format": ".4f"})
     if len(data["epochs"][X]) <= MOST_HOVERED:
         layers.append(_hover("epochs", y, tips, _epoch()))
     return _chart(layers, height)
@@ -357,8 +383,8 @@ def _over_epochs(
 
 def _over_steps(data: Mapping[str, Any], column: str, domain: Sequence[str], looks: Mapping[str, int]) -> Spec:
     """Returns a chart of lr or momentum."""
-    y = _y("", None) | {"field": column}
-    y["scale"] = {"zero": column == "lr", "padding": 4}
+    values = [value for value in data["steps"][column] if value is not None]
+    y = _y("", _room([0.0, *values] if column == "lr" else values) if values else None) | {"field": column}
     if column == "lr" and _are_far_apart(data["steps"]):
         y["scale"] = {"type": "log"}
     mark = {"type": "line", "strokeWidth": 1.8, "clip": True}
@@ -408,7 +434,7 @@ def _told(trainings: Sequence[Training]) -> str:
         accuracy, loss = last.get("valid_accuracy", math.nan), last.get("valid_loss", math.nan)
         ends.append(
             f"{who}{len(training.epochs)} epochs, train loss {last.get('train_loss', math.nan):.4g}, "
-            f"validation loss {loss:.4g}, validation accuracy {accuracy:.2%}."
+            f"validation loss {loss:.4g}, validation accuracy {accuracy:.4f}."
         )
     more = [f"And {len(trainings) - MOST_NAMED} more."] if len(trainings) > MOST_NAMED else []
     return " ".join(["Losses, accuracy, lr and momentum over the epochs.", *ends, *more])
@@ -579,9 +605,17 @@ def _legend(looks: Mapping[str, int], chosen: str | None) -> list[LegendEntry]:
     return shown
 
 
-def _training_legend(epochs: Mapping[str, Sequence[Any]]) -> list[LegendEntry]:
+def _loss_legend(epochs: Mapping[str, Sequence[Any]], places: Sequence[Place]) -> list[LegendEntry]:
     of_epochs = [LegendEntry("train loss of each epoch", 0), LegendEntry("validation loss", 1)]
-    return [LegendEntry("train loss of each step", None), *(of_epochs if epochs[X] else [])]
+    shaded = [LegendEntry(f"statement {place.number}, {_from(place.first)}", 4, "band") for place in places]
+    return [LegendEntry("train loss of each step", None), *(of_epochs if epochs[X] else []), *shaded]
+
+
+def _from(epochs: float) -> str:
+    """Returns where a place begins on the axis, on which an epoch reaches from the end of the one before to its own."""
+    if epochs == 0:
+        return "from the start"
+    return f"from the end of epoch {epochs:.0f}" if float(epochs).is_integer() else f"from epoch {epochs:.4g}"
 
 
 def _shape_columns(shape: Shape, each: int = MOST_A_CURVE) -> dict[str, list[Any]]:
@@ -604,14 +638,21 @@ def _firsts(columns: Mapping[str, Sequence[Any]], column: str) -> list[float]:
     return list(found.values())
 
 
-def _height(from_first: Sequence[float], drawn: Sequence[float]) -> tuple[float, float]:
+def _room(values: Sequence[float]) -> tuple[float, float]:
+    """Returns limits with a margin, so that no curve lies on the edge of its chart; without one below zero."""
+    low, high = min(values), max(values)
+    margin = 0.05 * (high - low or abs(low) or 1)
+    return (max(0.0, low - margin) if low >= 0 else low - margin), high + margin
+
+
+def _height(from_first: Sequence[float], drawn: Sequence[float], room: float = 1) -> tuple[float, float]:
     """Returns the limits of the losses shown, so that an explosion does not flatten the rest of the curve.
 
-    They end as far above the first of `from_first` as that is above the lowest, or at the highest loss drawn.
+    They end `room` times as far above the first of `from_first` as that is above the lowest, or at the highest drawn.
     """
     low = min(drawn)
     first = from_first[0] if from_first else max(drawn)
-    top = min(max(drawn), first + max(first - low, 0.1))
+    top = min(max(drawn), first + room * max(first - low, 0.1))
     margin = 0.05 * (top - low or 1 + abs(low))
     return low - margin, top + margin
 

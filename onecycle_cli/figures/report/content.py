@@ -95,12 +95,16 @@ class Sheet:
 
 @dataclass(frozen=True)
 class Statement:
-    """A statement about a curve. `figure` is where it is drawn, from `first` to `last` on the x axis; None: nowhere."""
+    """A statement about a curve. `figure` is where it is drawn, from `first` to `last` on the x axis; None: nowhere.
+
+    `evidence` is the numbers that it was read from, hidden until a reader opens them.
+    """
 
     number: int
     title: str
     text: str
     advice: str
+    evidence: Sequence[tuple[str, str]] = ()
     figure: str | None = None
     first: float = 0.0
     last: float = 0.0
@@ -115,11 +119,12 @@ class Statements:
 
 
 @dataclass(frozen=True)
-class Commands:
-    """Lines for a shell."""
+class Command:
+    """A line for a shell, and above it what it does."""
 
-    lines: Sequence[str]
-    block: ClassVar[str] = "commands"
+    told: str
+    line: str
+    block: ClassVar[str] = "command"
 
 
 @dataclass(frozen=True)
@@ -142,11 +147,15 @@ class LegendEntry:
 
 @dataclass(frozen=True)
 class Panel:
-    """One chart: a title, and a Vega-Lite specification without data of its own. `can_log`: its y axis may be log."""
+    """One chart: a title, and a Vega-Lite specification without data of its own. `can_log`: its y axis may be log.
+
+    `legend` is that of its own curves; the one of a figure is for all of its charts.
+    """
 
     title: str
     spec: Mapping[str, Any]
     can_log: bool = False
+    legend: Sequence[LegendEntry] = ()
 
 
 @dataclass(frozen=True)
@@ -180,7 +189,7 @@ class Details:
     block: ClassVar[str] = "details"
 
 
-Block = Text | Pairs | Table | Matrix | Pictures | Statements | Commands | Code | Figure | Details
+Block = Text | Pairs | Table | Matrix | Pictures | Statements | Command | Code | Figure | Details
 
 
 @dataclass(frozen=True)

@@ -229,7 +229,7 @@
       await figure.zoom(first - room / 2, last + room / 2);
       figure.element.scrollIntoView();
       figure.element.focus({ preventScroll: true });
-      say(`The curves from epoch ${figure.told(0)} to ${figure.told(1)}.`);
+      say(`The curves from ${figure.told(0)} to ${figure.told(1)} epochs.`);
     });
   }
 

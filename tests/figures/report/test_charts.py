@@ -39,7 +39,8 @@ def training(label: str, steps: int = 20, per_epoch: int = 10, lr: float = 0.1, 
         {"step": i, "lr": lr * (i + 1) / steps, "momentum": 0.9, "train_loss": 2.0 - i / steps} for i in range(steps)
     ]
     scores = [
-        {"epoch": e, "step": e * per_epoch - 1, "train_loss": 2.0 / e, "valid_loss": 2.1 / e, "valid_accuracy": 0.4 * e}
+        {"epoch": e, "step": e * per_epoch - 1, "train_loss": 2.0 / e, "valid_loss": 2.1 / e}
+        | {"train_accuracy": 0.45 * e, "valid_accuracy": 0.4 * e}
         for e in range(1, count + 1)
     ]
     return Training(label, rows, scores, per_epoch)
@@ -97,20 +98,57 @@ def test_every_layer_names_data_that_are_there() -> None:
 
 def test_a_training_has_losses_accuracy_lr_and_momentum_over_the_same_epochs() -> None:
     figure = training_figure("f", title="t", trainings=[training("a")], places=[Place(2, 0.5, 1.0)])
-    assert [panel.title for panel in figure.panels] == ["loss", "validation accuracy", "lr", "momentum"]
+    assert [panel.title for panel in figure.panels] == ["loss", "accuracy", "lr", "momentum"]
     assert figure.data["steps"]["x"][0] == pytest.approx(0.1)  # the first step ends a tenth of the epoch
     assert figure.data["epochs"]["x"] == [1, 2]
     assert figure.data["places"] == {"first": [0.5], "last": [1.0], "number": ["2"]}
     domains = {tuple(layer["encoding"]["x"]["scale"]["domain"]) for layer in layers(figure)}
     assert domains == {(0.0, 2.0)}
     assert [panel.can_log for panel in figure.panels] == [True, False, False, False]
-    assert "2 epochs, train loss 1, validation loss 1.05, validation accuracy 80.00%" in figure.said
+    assert "2 epochs, train loss 1, validation loss 1.05, validation accuracy 0.8000" in figure.said
+
+
+def test_each_chart_of_a_training_has_the_legend_of_its_own_curves() -> None:
+    places = [Place(1, 0, 1), Place(2, 1, 2), Place(3, 0.25, 0.5)]
+    figure = training_figure("f", title="t", trainings=[training("a")], places=places)
+    legends = [[(entry.label, entry.color) for entry in panel.legend] for panel in figure.panels]
+    assert legends[0][:3] == [
+        ("train loss of each step", None),
+        ("train loss of each epoch", 0),
+        ("validation loss", 1),
+    ]
+    assert [label for label, _ in legends[0][3:]] == [
+        "statement 1, from the start",
+        "statement 2, from the end of epoch 1",
+        "statement 3, from epoch 0.25",
+    ]
+    assert legends[1:] == [[("train accuracy", 0), ("validation accuracy", 1)], [], []]
+    assert figure.legend == []
+
+
+def test_a_training_of_an_older_version_has_its_validation_accuracy_alone() -> None:
+    whole = training("a")
+    old = [{name: value for name, value in row.items() if name != "train_accuracy"} for row in whole.epochs]
+    figure = training_figure("f", title="t", trainings=[Training("a", whole.steps, old, 10)])
+    assert figure.panels[1].title == "validation accuracy"
+    assert [entry.label for entry in figure.panels[1].legend] == ["validation accuracy"]
+
+
+def test_no_peak_touches_the_edge_of_its_chart() -> None:
+    whole = training("a")
+    peak = [{**whole.epochs[0], "valid_loss": 3.9}, *whole.epochs[1:]]  # the first loss is 2, the lowest 1
+    figure = training_figure("f", title="t", trainings=[Training("a", whole.steps, peak, 10)])
+    tops = [panel.spec["layer"][0]["encoding"]["y"]["scale"]["domain"][1] for panel in figure.panels]
+    assert all(top > highest for top, highest in zip(tops, (3.9, 0.9, 0.1, 0.9), strict=True))
+    exploded = [{**whole.epochs[0], "valid_loss": 1e6}, *whole.epochs[1:]]
+    figure = training_figure("f", title="t", trainings=[Training("a", whole.steps, exploded, 10)])
+    assert figure.panels[0].spec["layer"][0]["encoding"]["y"]["scale"]["domain"][1] < 5
 
 
 def test_a_training_without_an_epoch_has_only_what_its_steps_show() -> None:
     figure = training_figure("f", title="t", trainings=[training("a", epochs=0)])
     assert [panel.title for panel in figure.panels] == ["loss", "lr", "momentum"]
-    assert [entry.label for entry in figure.legend] == ["train loss of each step"]
+    assert [entry.label for entry in figure.panels[0].legend] == ["train loss of each step"]
 
 
 def test_a_loss_that_explodes_starts_on_a_log_scale() -> None:
