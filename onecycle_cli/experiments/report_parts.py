@@ -97,8 +97,23 @@ def guarded(what: str, make: Callable[[], Sequence[Block]]) -> list[Block]:
     try:
         return list(make())
     except Exception as error:  # one damaged file must not cost the page
-        reason = error.what if isinstance(error, OnecycleError) else str(error) or type(error).__name__
-        return [Text(f"{what} could not be read: {reason}", "note")]
+        return [Text(f"{what} could not be read: {reason_of(error)}", "note")]
+
+
+def reason_of(error: Exception) -> str:
+    """Returns why something could not be read, as a sentence for a person who does not know Python."""
+    match error:
+        case OnecycleError():
+            return error.what
+        case FileNotFoundError() if error.filename:
+            return f"{error.filename} is missing."
+        case OSError() if error.filename and error.strerror:
+            return f"{error.filename}: {error.strerror}."
+        case KeyError():
+            return f"it has no {error}."
+        case TypeError() | ValueError() | AttributeError() | IndexError():
+            return f"a value is not of the right kind ({error})."
+    return str(error) or type(error).__name__
 
 
 def part(identity: str, title: str, make: Callable[[], Sequence[Block]]) -> Section | None:

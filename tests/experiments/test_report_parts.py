@@ -92,7 +92,17 @@ def test_what_cannot_be_read_becomes_a_sentence() -> None:
     def lack() -> list:
         raise KeyError("x")
 
-    assert guarded("The table", lack) == [Text("The table could not be read: 'x'", "note")]
+    assert guarded("The table", lack) == [Text("The table could not be read: it has no 'x'.", "note")]
+
+    def open_nothing() -> list:
+        return [Path("no/recipe.yaml").read_text()]
+
+    assert guarded("The table", open_nothing)[0].text == "The table could not be read: no/recipe.yaml is missing."  # type: ignore[union-attr]
+
+    def format_text() -> list:
+        return [f"{'x':g}"]  # type: ignore[str-format]
+
+    assert "a value is not of the right kind" in guarded("The table", format_text)[0].text  # type: ignore[union-attr]
     assert part("a", "A", list) is None
     found = part("a", "A", lambda: [Text("b")])
     assert found is not None
