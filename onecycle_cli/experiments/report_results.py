@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
@@ -95,18 +96,28 @@ def _varying(run: RunDir, rows: Sequence[Row]) -> list[str]:
 
 
 def _heat_map(rows: Sequence[Row], fields: Sequence[str], score: str, name: str) -> Matrix:
-    """Returns the mean score by the two fields with the most values."""
+    """Returns the mean score by the two fields with the most values.
+
+    A mean that lacks cells, such as seeds that diverged, says so and has no shade: it could look like the best.
+    """
     across = sorted(fields, key=lambda field: -len({repr(row[field]) for row in rows}))[:2]
     down, right = sorted(across, key=fields.index)
     ups, rights = (_values(rows, field) for field in (down, right))
-    means = [[_mean([r[score] for r in rows if (r[down], r[right]) == (up, one)]) for one in rights] for up in ups]
-    known = sorted(mean for line in means for mean in line if mean is not None)
-    shades = [[None if mean is None else _rank(mean, known, score) for mean in line] for line in means]
-    texts = [["" if mean is None else f"{mean:.4g}" for mean in line] for line in means]
-    others = [field for field in fields if field not in across]
-    over = f", averaged over {', '.join([*others, 'seeds'])}" if others or "seed" in rows[0] else ""
+    scores = [[[r[score] for r in rows if (r[down], r[right]) == (up, one)] for one in rights] for up in ups]
+    means = [[_mean(some) for some in line] for line in scores]
+    known = sorted(mean.value for line in means for mean in line if mean is not None and mean.is_whole)
+    shades = [
+        [_rank(mean.value, known, score) if mean is not None and mean.is_whole else None for mean in line]
+        for line in means
+    ]
+    texts = [["" if mean is None else str(mean) for mean in line] for line in means]
+    over = [field for field in fields if field not in across]
+    over += ["seeds"] if len({row.get("seed") for row in rows}) > 1 else []
+    averaged = f", averaged over {', '.join(over)}" if over else ""
+    lacking = any(mean is not None and not mean.is_whole for line in means for mean in line)
+    without = "; a mean without all of its cells has no shade" if lacking else ""
     best = "the lower, the darker" if score == "valid_loss" else "the higher, the darker"
-    caption = f"Heat map: mean {score} of each combination{over}; {best}"
+    caption = f"Heat map: {'mean ' if over else ''}{score} of each combination{averaged}; {best}{without}"
     rows_named, columns_named = ([as_written(value) for value in values] for values in (ups, rights))
     return Matrix(f"{name}-heat", caption, down, right, rows_named, columns_named, texts, shades)
 
@@ -120,9 +131,25 @@ def _rank(value: float, known: Sequence[float], score: str) -> float:
     return 0.9 * (1 - share if score == "valid_loss" else share)
 
 
-def _mean(values: Sequence[Any]) -> float | None:
+@dataclass(frozen=True)
+class _Mean:
+    """The mean of the finite ones among `runs` scores: `n` of them."""
+
+    value: float
+    n: int
+    runs: int
+
+    @property
+    def is_whole(self) -> bool:
+        return self.n == self.runs
+
+    def __str__(self) -> str:
+        return f"{self.value:.4g}" if self.is_whole else f"{self.value:.4g} ({self.n} of {self.runs})"
+
+
+def _mean(values: Sequence[Any]) -> _Mean | None:
     finite = [value for value in values if isinstance(value, int | float) and math.isfinite(value)]
-    return fmean(finite) if finite else None
+    return _Mean(fmean(finite), len(finite), len(values)) if finite else None
 
 
 def _values(rows: Sequence[Row], field: str) -> list[Any]:
