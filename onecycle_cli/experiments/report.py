@@ -43,7 +43,7 @@ from onecycle_cli.figures.report.content import Block, Cell, Commands, Details, 
 from onecycle_cli.figures.report.page import is_untouched, render
 from onecycle_cli.recipe import as_written, dotted_values
 from onecycle_cli.run_dir.facts import command_line
-from onecycle_cli.run_dir.files import EPOCHS, RECIPE, REPORT, SWEEP_PLAN, WRONG_PICTURES
+from onecycle_cli.run_dir.files import EPOCHS, RECIPE, REPORT, SWEEP, SWEEP_PLAN, WRONG_PICTURES
 from onecycle_cli.run_dir.finding import find_run, runs_and_facts
 from onecycle_cli.run_dir.run import RunDir
 from onecycle_cli.run_dir.writing import must_be_new, write_whole
@@ -280,7 +280,7 @@ class _Reader:
             ("training", "Training", lambda: training_blocks(run, f"{name}-training")),
         ]
         match facts["command"]:
-            case "sweep" | "sweep-wd" if (run.path / SWEEP_PLAN).is_file():
+            case "sweep" | "sweep-wd" if any((run.path / file).is_file() for file in (SWEEP, SWEEP_PLAN)):
                 makers.append(("sweep", "Sweep", lambda: sweep_blocks(run, f"{name}-sweep")))
                 makers.append(("cells", "Curves of the cells", lambda: self._cells(run, f"{name}-cells")))
             case "tune":

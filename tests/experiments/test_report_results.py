@@ -238,3 +238,30 @@ def test_class_names_that_look_like_numbers_stay_text(run: RunDir) -> None:
     (table, *_) = of(Table, evaluation_blocks(run, "e", pictures=True))
     assert [row[0].text for row in table.rows] == ["007", "NA"]
     assert [row[0].number for row in table.rows] == [None, None]
+
+
+@pytest.mark.parametrize("damaged", ["summary.json", "ranking.csv", "sweep.json"])
+def test_a_damaged_side_file_of_a_sweep_costs_no_table(run: RunDir, damaged: str) -> None:
+    run.write_text("sweep.csv", SWEEP)
+    run.write_json("sweep.json", {"fields": ["schedule.max_lr", "optimizer.weight_decay"]})
+    run.write_text("ranking.csv", "max_lr,weight_decay,n,valid_loss\n1,0.0001,2,0.1\n")
+    run.write_text("summary.json", '{"verdict": "So."}')
+    run.write_text(damaged, "{,\n1\n")
+    blocks = sweep_blocks(run, "s")
+    assert any(f"{damaged} is damaged" in text.text for text in of(Text, blocks))
+    assert of(Table, blocks)[0].id == "s-cells"
+    assert len(of(Matrix, blocks)) == (damaged != "sweep.json")  # which fields vary is known from it
+
+
+def test_a_damaged_summary_costs_no_table_of_an_evaluation_or_of_batch_sizes(run: RunDir) -> None:
+    evaluated(run, ["a", "b"], [[3, 1], [0, 4]])
+    run.write_text("batch_size.csv", "batch_size,images_per_second\n64,100\n")
+    for damage in ("{", '{"accuracy": "high", "loss": 1, "images": 8, "scored": "all"}'):
+        run.write_text("summary.json", damage)
+        blocks = evaluation_blocks(run, "e", pictures=True)
+        assert of(Text, blocks)[0].text.startswith("The scores could not be read: ")
+        assert of(Matrix, blocks)
+    run.write_text("summary.json", "{")
+    blocks = batch_size_blocks(run, "b")
+    assert "summary.json is damaged" in of(Text, blocks)[0].text
+    assert of(Table, blocks)
