@@ -43,7 +43,7 @@ from onecycle_cli.figures.report.content import Block, Cell, Commands, Details, 
 from onecycle_cli.figures.report.page import is_untouched, render
 from onecycle_cli.recipe import as_written, dotted_values
 from onecycle_cli.run_dir.facts import command_line
-from onecycle_cli.run_dir.files import EPOCHS, RECIPE, REPORT, SWEEP, SWEEP_PLAN, WRONG_PICTURES
+from onecycle_cli.run_dir.files import EPOCHS, RECIPE, REPORT, RUN, SWEEP, SWEEP_PLAN, WRONG_PICTURES
 from onecycle_cli.run_dir.finding import find_run, runs_and_facts
 from onecycle_cli.run_dir.run import RunDir
 from onecycle_cli.run_dir.writing import must_be_new, write_whole
@@ -128,7 +128,8 @@ def page_of(runs: Sequence[RunDir], runs_dir: Path, *, left_out: Sequence[str] =
     sections = list(reader.sections())
     running = any(_is_running(run) for run in runs)
     unfinished = ["A run is still going: this page shows its results so far."] if running and live is None else []
-    notes = [*unfinished, *(f"Left out: {reason}" for reason in left_out), *reader.notes]
+    gone = [f"{run.path} is gone: it was moved or removed." for run in runs if not (run.path / RUN).is_file()]
+    notes = [*unfinished, *gone, *(f"Left out: {reason}" for reason in left_out), *reader.notes]
     return Page(title, made, sections, live, running, notes)
 
 
