@@ -75,8 +75,9 @@ def write_report(named: Sequence[str | Path], *, runs_dir: Path, output: Path | 
     """Writes a report of runs, each a folder or a name in `runs_dir`, and returns its file.
 
     Without `output`, the file is `report.html` in the folder of the run, or with several runs a new file in `runs_dir`
-    with the time in its name. An earlier report of a run is replaced if nobody has changed it. `InputError` if `output`
-    exists, or if none of the runs can be read; `MachineError` if the packages for it are missing.
+    with the time in its name; beside the first run if there is no such folder. An earlier report of a run is replaced
+    if nobody has changed it. `InputError` if `output` exists, or if none of the runs can be read; `MachineError` if the
+    packages for it are missing.
     """
     if output is not None:
         must_be_new(output)
@@ -89,7 +90,8 @@ def write_report(named: Sequence[str | Path], *, runs_dir: Path, output: Path | 
 
 def _own_place(found: Sequence[RunDir], runs_dir: Path) -> Path:
     if len(found) > 1:
-        path = runs_dir / f"report-{datetime.now(UTC):%Y%m%d-%H%M%S}.html"
+        folder = runs_dir if runs_dir.is_dir() else found[0].path.resolve().parent
+        path = folder / f"report-{datetime.now(UTC):%Y%m%d-%H%M%S}.html"
         must_be_new(path)
         return path
     path = found[0].path / REPORT

@@ -245,6 +245,13 @@ def test_the_page_of_several_runs_is_a_new_file_in_the_runs_folder() -> None:
     assert "Left out: runs/missing is not a run" in written.path.read_text()
 
 
+def test_without_a_runs_folder_the_page_of_several_runs_is_beside_the_first() -> None:
+    named = [(RUNS / name).absolute() for name in ("found", "trained")]
+    written = write_report(named, runs_dir=Path("no-such-folder"))
+    assert written.path.parent == RUNS.resolve()
+    assert not Path("no-such-folder").exists()
+
+
 def test_a_file_that_exists_is_not_overwritten(tmp_path: Path) -> None:
     (tmp_path / "mine.html").write_text("mine")
     with pytest.raises(InputError, match="exists already"):
