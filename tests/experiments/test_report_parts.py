@@ -79,7 +79,8 @@ def test_a_whole_number_among_fractions_is_one_too() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["1_000", "infinity", "-Infinity", "+1", " 1", "1 ", "1e", ".5", "1.", "Inf", "NaN", "\u0663", "0x10", "1__0.5", "nano"]
+    "text",
+    ["1_000", "infinity", "-Infinity", "+1", " 1", "1 ", "1e", ".5", "1.", "Inf", "NaN", "\u0663", "0x10", "nano"],
 )
 def test_text_that_only_python_takes_for_a_number_stays_text(text: str) -> None:
     assert csv_value(text) == text
