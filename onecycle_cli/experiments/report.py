@@ -168,14 +168,17 @@ class _Reader:
         whole = len(self.runs) <= MOST_WHOLE
         lines = []
         for run, name in zip(self.runs, self._ids, strict=True):
-            facts = run.facts
-            link = name if whole else None
+            first = Cell(label_of(run, self.runs_dir), None, name if whole else None)
+            try:
+                facts, status = run.facts, run.status
+            except (OnecycleError, OSError) as error:  # damaged or gone meanwhile
+                lines.append([first, Cell(""), Cell(""), Cell(""), Cell(reason_of(error)), Cell(""), Cell("")])
+                continue
             try:
                 result = main_result(run)
             except (OnecycleError, OSError, ValueError) as error:
                 result = reason_of(error)
-            first = Cell(label_of(run, self.runs_dir), None, link)
-            rest = [Cell(str(value)) for value in (facts["command"], facts["recipe"], run.status, result)]
+            rest = [Cell(str(value)) for value in (facts["command"], facts["recipe"], status, result)]
             lines.append(
                 [first, *rest, cell("seconds", facts["seconds"]), Cell(str(facts["started"])[:19].replace("T", " "))]
             )

@@ -215,6 +215,10 @@ def test_a_run_that_is_damaged_after_it_was_found_costs_its_section(damage: str)
     assert isinstance(told, Text)
     assert told.text.startswith("runs/found/run.json is missing" if damage == "gone" else "runs/found/run.json is dama")
     assert "Training" in titles(made.sections)
+    overview = next(block for block in flat(made.sections) if isinstance(block, Table) and block.id == "overview-runs")
+    damaged, whole = (row[4].text for row in overview.rows)
+    assert damaged.startswith("runs/found/run.json is ")
+    assert whole.startswith("valid_accuracy 0.")
 
 
 def test_images_are_left_out_where_they_would_make_the_page_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
