@@ -1,6 +1,7 @@
 """`report`: writes one HTML page about runs, or serves it while they go on."""
 
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -61,11 +62,13 @@ def _serve(named: list[str], runs_dir: Path, port: int, *, show: bool) -> None:
         show_note(f"Left out: {reason}")
     with ReportServer(runs, runs_dir, port) as server:
         server.page()  # an error of it belongs on the terminal
-        show_pairs([("report", server.address), ("ends", "with Ctrl-C")])
-        sys.stdout.flush()  # a script that reads it waits for the address
-        if show:
-            _open(server.address)
-        server.serve_forever()
+        # Ctrl-C is the only way out, so it is no failure.
+        with suppress(KeyboardInterrupt):
+            show_pairs([("report", server.address), ("ends", "with Ctrl-C")])
+            sys.stdout.flush()  # a script that reads it waits for the address
+            if show:
+                _open(server.address)
+            server.serve_forever()
 
 
 def _open(address: str) -> None:

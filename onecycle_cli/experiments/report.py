@@ -1,8 +1,10 @@
 """The report: one HTML file about any runs, finished or not. Imports no torch."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 
 from onecycle_cli import __version__
@@ -21,6 +23,7 @@ from onecycle_cli.experiments.report_parts import (
     main_result,
     notes,
     part,
+    reason_of,
     recipe_text,
     setting,
     shown,
@@ -40,8 +43,18 @@ from onecycle_cli.figures.report.content import Block, Cell, Command, Details, P
 from onecycle_cli.figures.report.page import is_untouched, render
 from onecycle_cli.recipe import as_written, dotted_values
 from onecycle_cli.run_dir.facts import command_line
-from onecycle_cli.run_dir.files import BEST_MODEL, EPOCHS, MODEL, RECIPE, REPORT, SWEEP_PLAN, WRONG_PICTURES
-from onecycle_cli.run_dir.finding import all_runs, find_run
+from onecycle_cli.run_dir.files import (
+    BEST_MODEL,
+    EPOCHS,
+    MODEL,
+    RECIPE,
+    REPORT,
+    RUN,
+    SWEEP,
+    SWEEP_PLAN,
+    WRONG_PICTURES,
+)
+from onecycle_cli.run_dir.finding import find_run, runs_and_facts
 from onecycle_cli.run_dir.run import RunDir
 from onecycle_cli.run_dir.writing import must_be_new, write_whole
 
@@ -72,8 +85,9 @@ def write_report(named: Sequence[str | Path], *, runs_dir: Path, output: Path | 
     """Writes a report of runs, each a folder or a name in `runs_dir`, and returns its file.
 
     Without `output`, the file is `report.html` in the folder of the run, or with several runs a new file in `runs_dir`
-    with the time in its name. An earlier report of a run is replaced if nobody has changed it. `InputError` if `output`
-    exists, or if none of the runs can be read; `MachineError` if the packages for it are missing.
+    with the time in its name; beside the first run if there is no such folder. An earlier report of a run is replaced
+    if nobody has changed it. `InputError` if `output` exists, or if none of the runs can be read; `MachineError` if the
+    packages for it are missing.
     """
     if output is not None:
         must_be_new(output)
@@ -86,7 +100,8 @@ def write_report(named: Sequence[str | Path], *, runs_dir: Path, output: Path | 
 
 def _own_place(found: Sequence[RunDir], runs_dir: Path) -> Path:
     if len(found) > 1:
-        path = runs_dir / f"report-{datetime.now(UTC):%Y%m%d-%H%M%S}.html"
+        folder = runs_dir if runs_dir.is_dir() else found[0].path.resolve().parent
+        path = folder / f"report-{datetime.now(UTC):%Y%m%d-%H%M%S}.html"
         must_be_new(path)
         return path
     path = found[0].path / REPORT
@@ -123,10 +138,17 @@ def page_of(runs: Sequence[RunDir], runs_dir: Path, *, left_out: Sequence[str] =
     title = ", ".join(names) if len(runs) <= MOST_IN_TITLE else f"{len(runs)} runs"
     made = f"onecycle {__version__} made this page at {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC."
     sections = list(reader.sections())
-    running = any(run.status == "running" for run in runs)
+    running = any(_is_running(run) for run in runs)
     unfinished = ["A run is still going: this page shows its results so far."] if running and live is None else []
-    notes = [*unfinished, *(f"Left out: {reason}" for reason in left_out), *reader.notes]
+    gone = [f"{run.path} is gone: it was moved or removed." for run in runs if not (run.path / RUN).is_file()]
+    notes = [*unfinished, *gone, *(f"Left out: {reason}" for reason in left_out), *reader.notes]
     return Page(title, made, sections, live, running, notes)
+
+
+def _is_running(run: RunDir) -> bool:
+    with suppress(OnecycleError, OSError):  # damaged or gone meanwhile, which its section says
+        return run.status == "running"
+    return False
 
 
 class _Reader:
@@ -156,14 +178,17 @@ class _Reader:
         whole = len(self.runs) <= MOST_WHOLE
         lines = []
         for run, name in zip(self.runs, self._ids, strict=True):
-            facts = run.facts
-            link = name if whole else None
+            first = Cell(label_of(run, self.runs_dir), None, name if whole else None)
+            try:
+                facts, status = run.facts, run.status
+            except (OnecycleError, OSError) as error:  # damaged or gone meanwhile
+                lines.append([first, Cell(""), Cell(""), Cell(""), Cell(reason_of(error)), Cell(""), Cell("")])
+                continue
             try:
                 result = main_result(run)
-            except (OnecycleError, ValueError) as error:
-                result = getattr(error, "what", str(error))
-            first = Cell(label_of(run, self.runs_dir), None, link)
-            rest = [Cell(str(value)) for value in (facts["command"], facts["recipe"], run.status, result)]
+            except (OnecycleError, OSError, ValueError) as error:
+                result = reason_of(error)
+            rest = [Cell(str(value)) for value in (facts["command"], facts["recipe"], status, result)]
             lines.append(
                 [first, *rest, cell("seconds", facts["seconds"]), Cell(str(facts["started"])[:19].replace("T", " "))]
             )
@@ -238,7 +263,7 @@ class _Reader:
                     shape = shape_of(curves)
                     tests += [RangeTests(label, shape, run.results["max_lr"])] if len(shape.lrs) else []
             except (OnecycleError, KeyError, ValueError) as error:
-                blocks.append(Text(f"{folder.path} could not be drawn: {getattr(error, 'what', error)}", "note"))
+                blocks.append(Text(f"{folder.path} could not be drawn: {reason_of(error)}", "note"))
         if len(trainings) > 1:
             title = f"The curves of {len(trainings)} trainings"
             blocks.append(training_figure(f"{name}-trainings", title=title, trainings=trainings))
@@ -262,8 +287,8 @@ class _Reader:
         title = "Result" if len(self.runs) == 1 else label_of(run, self.runs_dir)
         try:
             facts, status = run.facts, run.status
-        except OnecycleError as error:
-            return Section(name, title, [Text(error.what, "note")])
+        except (OnecycleError, OSError) as error:
+            return Section(name, title, [Text(reason_of(error), "note")])
         blocks = guarded("The result", lambda: _headline(run))
         blocks += guarded("The notes", lambda: notes(run))
         makers: list[tuple[str, str, Callable[[], Sequence[Block]]]] = [
@@ -271,7 +296,7 @@ class _Reader:
             ("training", "Training", lambda: training_blocks(run, f"{name}-training")),
         ]
         match facts["command"]:
-            case "sweep" | "sweep-wd" if (run.path / SWEEP_PLAN).is_file():
+            case "sweep" | "sweep-wd" if any((run.path / file).is_file() for file in (SWEEP, SWEEP_PLAN)):
                 makers.append(("sweep", "Sweep", lambda: sweep_blocks(run, f"{name}-sweep")))
                 makers.append(("cells", "Curves of the cells", lambda: self._cells(run, f"{name}-cells")))
             case "tune":
@@ -284,7 +309,7 @@ class _Reader:
                 makers.append(("sizes", "Batch sizes", lambda: batch_size_blocks(run, f"{name}-sizes")))
             case "evaluate":
                 makers.append(("scores", "Scores", lambda: self._evaluation(run, f"{name}-scores")))
-        for number, evaluation in enumerate(self._evaluations_of(run)):
+        for number, evaluation in enumerate(self._evaluations_of(run) if facts["command"] == "train" else []):
             label = label_of(evaluation, self.runs_dir)
             key = f"{name}-scores-{number}"
             makers.append((key, f"Evaluation {label}", lambda one=evaluation, key=key: self._evaluation(one, key)))  # type: ignore[misc]
@@ -306,15 +331,20 @@ class _Reader:
 
     def _evaluations_of(self, run: RunDir) -> list[RunDir]:
         """Returns the newest evaluations of a training in the runs folder that are not in the report anyway."""
-        if run.facts["command"] != "train":
-            return []
         own = {one.path.resolve() for one in self.runs}
         found = [
-            one
-            for one in all_runs(self.runs_dir)
-            if one.facts["command"] == "evaluate" and one.path.resolve() not in own and _is_of(one, run)
+            one for one, trained in self._evaluations if one.path.resolve() not in own and _is_of(one, trained, run)
         ]
         return found[-MOST_EVALUATIONS:]
+
+    @cached_property
+    def _evaluations(self) -> list[tuple[RunDir, Path]]:
+        """The evaluations in the runs folder that say which run they are of, each with that run; read once."""
+        return [
+            (run, Path(facts["trained_run"]))
+            for run, facts in runs_and_facts(self.runs_dir)
+            if facts["command"] == "evaluate" and isinstance(facts.get("trained_run"), str)
+        ]
 
     def _again(self) -> list[Block]:
         """Returns the commands of all runs, and the one that makes this page."""
@@ -329,13 +359,15 @@ class _Reader:
         return blocks if len(blocks) <= 3 * MOST_WHOLE else [Details(f"{len(blocks)} commands", blocks)]
 
 
-def _is_of(evaluation: RunDir, training: RunDir) -> bool:
-    """Whether an evaluation scored this training, also if both have been moved to another folder together."""
-    trained = evaluation.facts.get("trained_run")
-    if trained is None:
-        return False
-    beside = evaluation.path.resolve().parent / Path(trained).name
-    return training.path.resolve() in (Path(trained).resolve(), beside)
+def _is_of(evaluation: RunDir, trained: Path, training: RunDir) -> bool:
+    """Whether an evaluation of the run `trained` scored this training, also if both have moved to one other folder.
+
+    A run beside the evaluation is meant by its name only if nothing is at the path now: another one may have that name.
+    """
+    with suppress(OSError, ValueError):  # text that cannot be a path
+        named = trained if trained.exists() else evaluation.path.resolve().parent / trained.name
+        return named.resolve() == training.path.resolve()
+    return False
 
 
 def _commands(runs: Sequence[Run]) -> list[str]:

@@ -10,7 +10,7 @@ from onecycle_cli.analysis.lr_range import Suggestion, shape_of, told_max_lr
 from onecycle_cli.data.epochs import steps_per_epoch
 from onecycle_cli.errors import InputError
 from onecycle_cli.experiments.diagnose import read_training
-from onecycle_cli.experiments.report_parts import csv_table
+from onecycle_cli.experiments.report_parts import csv_table, guarded, reason_of
 from onecycle_cli.experiments.suggestions import numbers_in, saved_curves
 from onecycle_cli.figures.report.charts import Place, Training, range_test_figure, training_figure
 from onecycle_cli.figures.report.content import Block, Details, Statement, Statements, Text
@@ -36,9 +36,14 @@ def range_test_blocks(run: RunDir, name: str) -> list[Block]:
     curves = saved_curves(run, growing=True)
     if not curves:
         return [Text("The range test has no step yet.")]
-    found = saved_suggestion(run)
+    found: Suggestion | None = None
+    blocks: list[Block] = []
+    try:
+        found = saved_suggestion(run)
+    except (InputError, OSError) as error:  # the curve is whole all the same
+        blocks.append(Text(f"The suggestion could not be read: {reason_of(error)}", "note"))
     if not any(math.isfinite(loss) for curve in curves for loss in curve.losses):
-        return [Text(_told(found) if found else "The loss was not finite at any step.")]
+        return [*blocks, Text(_told(found) if found else "The loss was not finite at any step.")]
     figure = range_test_figure(
         name,
         title="Loss over the learning rate",
@@ -47,12 +52,12 @@ def range_test_blocks(run: RunDir, name: str) -> list[Block]:
         suggestion=found,
         valid=_valid_losses(run),
     )
-    blocks: list[Block] = []
     if found is not None:
         blocks.append(Text(_told(found)))
     blocks.append(figure)
     if (run.path / VERIFY).is_file():
-        blocks.append(csv_table(run, VERIFY, identity=f"{name}-verify", caption="Short cycles around the suggestion"))
+        caption = "Short cycles around the suggestion"
+        blocks += guarded(caption, lambda: [csv_table(run, VERIFY, identity=f"{name}-verify", caption=caption)])
     if (run.path / FIRST_LR_RANGE).is_file():
         blocks.append(Text("A first range test gave no max_lr, so this one has more steps and seeds.", "note"))
     return blocks
@@ -65,10 +70,14 @@ def _told(found: Suggestion) -> str:
 
 
 def saved_suggestion(run: RunDir) -> Suggestion | None:
-    """Reads `suggestion.json`; None if the test has not ended. Runs of older versions lack some of the values."""
+    """Reads `suggestion.json`; None if the test has not ended. Runs of older versions lack some of the values.
+
+    `InputError` if it is damaged.
+    """
     if not (run.path / SUGGESTION).is_file():
         return None
     saved = run.read_json(SUGGESTION)
+    _check(run, saved)
     names = ("max_lr", "conservative_max_lr", "initial_lr", "confidence", *ERROR_BAR, "spread")
     values: dict[str, Any] = {name: saved.get(name) for name in names}
     if values["max_lr"] is not None and values["conservative_max_lr"] is None:
@@ -82,6 +91,27 @@ def saved_suggestion(run: RunDir) -> Suggestion | None:
     )
 
 
+def _check(run: RunDir, saved: Mapping[str, Any]) -> None:
+    """Checks the kinds of the values of a suggestion; missing ones are those of older versions."""
+    lrs = ("max_lr", "conservative_max_lr", "initial_lr", "lowest_max_lr", "highest_max_lr", "typical_max_lr")
+    peers = saved.get("peers")
+    wrong = [name for name in lrs if not _is_number(saved.get(name), above=0)]
+    wrong += [name for name in (*ERROR_BAR, "spread") if name not in lrs and not _is_number(saved.get(name))]
+    wrong += [name for name in ("confidence", "rule", "reason") if not isinstance(saved.get(name, ""), str | None)]
+    if peers and not (isinstance(peers, dict) and all(_is_number(lr, above=0) for lr in peers.values())):
+        wrong.append("peers")
+    if wrong:
+        what = f"{run.path / SUGGESTION} is damaged: {wrong[0]} is not what it should be."
+        raise InputError(what, "Run it again.")
+
+
+def _is_number(value: Any, *, above: float = -math.inf) -> bool:
+    """Whether a value is a finite number above a bound, or None."""
+    if value is None:
+        return True
+    return isinstance(value, int | float) and not isinstance(value, bool) and above < value < math.inf
+
+
 def _valid_losses(run: RunDir) -> list[tuple[float, float]]:
     rows = run.read_growing_table(LR_RANGE)
     with numbers_in(run, LR_RANGE):
@@ -91,7 +121,7 @@ def _valid_losses(run: RunDir) -> list[tuple[float, float]]:
 def training_of(run: RunDir, label: str) -> Training | None:
     """Reads the curves of a training so far; None if it has not made a step."""
     steps, epochs = (_numbers(run, name) for name in (STEPS, EPOCHS))
-    return Training(label, steps, epochs, _steps_per_epoch(run, epochs)) if steps else None
+    return Training(label, steps, epochs, _steps_per_epoch(run, steps, epochs)) if steps else None
 
 
 def _numbers(run: RunDir, name: str) -> list[dict[str, float]]:
@@ -101,11 +131,15 @@ def _numbers(run: RunDir, name: str) -> list[dict[str, float]]:
         ]
 
 
-def _steps_per_epoch(run: RunDir, epochs: Sequence[Mapping[str, float]]) -> float:
+def _steps_per_epoch(run: RunDir, steps: Sequence[Mapping[str, float]], epochs: Sequence[Mapping[str, float]]) -> float:
+    """Returns the steps of an epoch: from the epochs so far, or the recipe. Without both, all steps are one epoch."""
     if epochs:
         return (epochs[-1]["step"] + 1) / epochs[-1]["epoch"]
-    recipe, images = dotted_values(run.path / RECIPE), run.facts["images"]["train"]
-    return steps_per_epoch(images, int(recipe["data.batch_size"]), drop_last=bool(recipe.get("data.drop_last")))
+    try:
+        recipe, images = dotted_values(run.path / RECIPE), run.facts["images"]["train"]
+        return steps_per_epoch(images, int(recipe["data.batch_size"]), drop_last=bool(recipe.get("data.drop_last")))
+    except (InputError, OSError, KeyError, TypeError, ValueError):
+        return len(steps)
 
 
 def training_blocks(run: RunDir, name: str) -> list[Block]:
@@ -121,19 +155,20 @@ def training_blocks(run: RunDir, name: str) -> list[Block]:
             statements = [_statement(n, one, training, name) for n, one in enumerate(diagnose(read_training(run)), 1)]
             text = "What `onecycle diagnose` reads from the curves:" if statements else "The curves say nothing."
             told.append(Text(text))
-        except InputError as error:
-            told.append(Text(f"The curves cannot be judged: {error.what}", "note"))
+        except Exception as error:  # the curves can be drawn without a judgement, whatever it lacks
+            told.append(Text(f"The curves cannot be judged: {reason_of(error)}", "note"))
     places = [Place(one.number, one.first, one.last) for one in statements]
     blocks += told
     if statements:
         blocks.append(Statements(statements))
     blocks.append(training_figure(name, title="Training curves", trainings=[training], places=places))
     if training.epochs:
-        table = csv_table(run, EPOCHS, identity=f"{name}-epochs", caption="Scores of each epoch")
-        blocks.append(Details("The numbers of each epoch", [table]))
+        scores = csv_table(run, EPOCHS, identity=f"{name}-epochs", caption="Scores of each epoch")
+        blocks.append(Details("The numbers of each epoch", [scores]))
     if (run.path / PROFILE).is_file():
-        table = csv_table(run, PROFILE, identity=f"{name}-profile", caption="Where the time of a step goes")
-        blocks.append(Details("The time of a step", [table]))
+        caption = "Where the time of a step goes"
+        table = guarded(caption, lambda: [csv_table(run, PROFILE, identity=f"{name}-profile", caption=caption)])
+        blocks.append(Details("The time of a step", table))
     return blocks
 
 

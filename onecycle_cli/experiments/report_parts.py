@@ -21,12 +21,17 @@ from onecycle_cli.figures.report.content import (
 )
 from onecycle_cli.progress import duration
 from onecycle_cli.recipe import as_written
+from onecycle_cli.run_dir.annotations import read_annotations
 from onecycle_cli.run_dir.facts import command_line
 from onecycle_cli.run_dir.files import MAIN_RESULTS, RECIPE, TUNED_RECIPE
 from onecycle_cli.run_dir.run import RunDir
 
 SCORES = re.compile("loss|accuracy|recall|precision|probability|share")
 """A column with four digits after the point, as the commands print it."""
+
+WHOLE_NUMBER = re.compile(r"-?[0-9]{1,300}")
+NUMBER = re.compile(r"-?(?:[0-9]+(?:\.[0-9]+)?(?:e[+-]?[0-9]+)?|inf)|nan")
+"""A number as runs write it. Python reads others too, such as 1_000 and infinity, which may be names."""
 
 
 def shown(name: str, value: Any) -> str:
@@ -60,12 +65,9 @@ def csv_value(text: str) -> Any:
     """Returns a cell of a CSV table as a number where it is one, None where it is empty, else as text."""
     if text == "":
         return None
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text
+    if WHOLE_NUMBER.fullmatch(text):
+        return int(text)
+    return float(text) if NUMBER.fullmatch(text) else text
 
 
 def csv_table(
@@ -107,8 +109,23 @@ def guarded(what: str, make: Callable[[], Sequence[Block]]) -> list[Block]:
     try:
         return list(make())
     except Exception as error:  # one damaged file must not cost the page
-        reason = error.what if isinstance(error, OnecycleError) else str(error) or type(error).__name__
-        return [Text(f"{what} could not be read: {reason}", "note")]
+        return [Text(f"{what} could not be read: {reason_of(error)}", "note")]
+
+
+def reason_of(error: Exception) -> str:
+    """Returns why something could not be read, as a sentence for a person who does not know Python."""
+    match error:
+        case OnecycleError():
+            return error.what
+        case FileNotFoundError() if error.filename:
+            return f"{error.filename} is missing."
+        case OSError() if error.filename and error.strerror:
+            return f"{error.filename}: {error.strerror}."
+        case KeyError():
+            return f"it has no {error}."
+        case TypeError() | ValueError() | AttributeError() | IndexError():
+            return f"a value is not of the right kind ({error})."
+    return str(error) or type(error).__name__
 
 
 def part(identity: str, title: str, make: Callable[[], Sequence[Block]]) -> Section | None:
@@ -192,10 +209,17 @@ def _without_name(line: str) -> tuple[str, bool]:
 
 
 def notes(run: RunDir) -> list[Block]:
-    """Returns the notes of a run, and its error."""
+    """Returns the error of a run and its notes, then the labels and notes that people gave it."""
     facts = run.facts
-    told = [Text(str(note), "note") for note in facts.get("notes") or []]
-    return [*([Text(f"Error: {facts['error']}", "note")] if facts.get("error") else []), *told]
+    told: list[Block] = [Text(str(note), "note") for note in facts.get("notes") or []]
+    errors = [Text(f"Error: {facts['error']}", "note")] if facts.get("error") else []
+    return [*errors, *told, *guarded("What people wrote about the run", lambda: _annotations(run))]
+
+
+def _annotations(run: RunDir) -> list[Block]:
+    written = read_annotations(run)
+    labels = [Text(f"Labels: {', '.join(written.labels)}", "note")] if written.labels else []
+    return [*labels, *(Text(f"{note.written[:10]}: {note.text}", "note") for note in written.notes)]
 
 
 def times(facts: Mapping[str, Any]) -> list[tuple[str, str]]:

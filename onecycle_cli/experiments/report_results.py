@@ -2,13 +2,15 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from statistics import fmean
 from typing import Any
 
 from onecycle_cli.analysis.lr_range import ErrorBar, shape_of, told_max_lr
 from onecycle_cli.analysis.wrong_predictions import EACH, worst_confusions
-from onecycle_cli.errors import InputError
-from onecycle_cli.experiments.report_parts import cell, csv_column, csv_table, setting
+from onecycle_cli.errors import InputError, OnecycleError
+from onecycle_cli.experiments.report_parts import cell, csv_column, csv_table, guarded, reason_of, setting
 from onecycle_cli.experiments.suggestions import saved_curves
 from onecycle_cli.experiments.tune_report import told
 from onecycle_cli.figures.report.charts import Axis, RangeTests, overlay_figure, parallel_figure, speeds_figure
@@ -59,54 +61,82 @@ def sweep_blocks(run: RunDir, name: str) -> list[Block]:
         return [Text("No cell of the sweep has ended yet.")]
     values = {column: csv_column([row[column] for row in table]) for column in table[0]}
     rows = [{column: values[column][i] for column in table[0]} for i in range(len(table))]
-    summary = run.summary
-    blocks: list[Block] = []
+    summary, blocks = _summary(run)
     reason = summary.get("verdict") or summary.get("reason")
     if reason:
         blocks.append(Text(str(reason)))
-    fields = _varying(run, rows)
+    try:
+        planned = _planned(run)
+    except (OnecycleError, OSError, TypeError, AttributeError) as error:
+        planned = []
+        blocks.append(Text(f"The plan of the sweep could not be read: {reason_of(error)}", "note"))
+    fields = _varying(planned, rows)
     score = "valid_loss" if "valid_loss" in rows[0] else "max_lr"
     columns = [c for c in rows[0] if c in fields or any(row[c] is not None for row in rows)]
     lines = [[setting(row[c]) if c in fields else cell(c, row[c]) for c in columns] for row in rows]
     blocks.append(Table(f"{name}-cells", "Each cell of the sweep", columns, lines))
     compared = [field for field in fields if field != "seed"]
     if len(compared) >= 2:
-        blocks.append(_heat_map(rows, compared, score, name))
+        blocks += guarded("The heat map", lambda: [_heat_map(rows, compared, score, name)])
     if len(fields) >= 2 and len(rows) > 1:
-        blocks.append(_parallel(rows, fields, score, name))
+        blocks += guarded("The parallel coordinates", lambda: [_parallel(rows, fields, score, name)])
     if (run.path / RANKING).is_file():
         caption = "Means over seeds, the lowest validation loss first"
-        ranking = csv_table(run, RANKING, identity=f"{name}-ranking", caption=caption, settings=compared)
-        blocks.append(ranking)
+        ranking = f"{name}-ranking"
+        blocks += guarded(
+            "The ranking", lambda: [csv_table(run, RANKING, identity=ranking, caption=caption, settings=compared)]
+        )
     if score == "max_lr":
-        blocks += _overlay(run, rows, fields, name)
+        chosen = str(summary.get("chosen_run") or "").rpartition("/")[2] or None
+        blocks += guarded("The curves", lambda: _overlay(run, rows, fields, name, chosen))
     return blocks
 
 
-def _varying(run: RunDir, rows: Sequence[Row]) -> list[str]:
+def _summary(run: RunDir) -> tuple[dict[str, Any], list[Block]]:
+    """Returns the summary of a run, or none and a sentence if it is damaged: its tables can be shown all the same."""
+    try:
+        return run.summary, []
+    except (OnecycleError, OSError) as error:
+        return {}, [Text(f"The summary could not be read: {reason_of(error)}", "note")]
+
+
+def _planned(run: RunDir) -> list[str]:
+    """Returns the fields that a sweep varies."""
+    if not (run.path / SWEEP_PLAN).is_file():
+        return []
+    return [str(field) for field in run.read_json(SWEEP_PLAN).get("fields") or []]
+
+
+def _varying(planned: Sequence[str], rows: Sequence[Row]) -> list[str]:
     """Returns the columns of the fields that vary, with the seed if it does."""
-    if (run.path / SWEEP_PLAN).is_file():
-        fields = run.read_json(SWEEP_PLAN).get("fields") or []
-        names = [name for name in column_names(fields).values() if name in rows[0]]
-    else:
-        names = []
+    names = [name for name in column_names(planned).values() if name in rows[0]]
     several_seeds = len({row.get("seed") for row in rows}) > 1
     return [*names, *(["seed"] if several_seeds and "seed" not in names else [])]
 
 
 def _heat_map(rows: Sequence[Row], fields: Sequence[str], score: str, name: str) -> Matrix:
-    """Returns the mean score by the two fields with the most values."""
+    """Returns the mean score by the two fields with the most values.
+
+    A mean that lacks cells, such as seeds that diverged, says so and has no shade: it could look like the best.
+    """
     across = sorted(fields, key=lambda field: -len({repr(row[field]) for row in rows}))[:2]
     down, right = sorted(across, key=fields.index)
     ups, rights = (_values(rows, field) for field in (down, right))
-    means = [[_mean([r[score] for r in rows if (r[down], r[right]) == (up, one)]) for one in rights] for up in ups]
-    known = sorted(mean for line in means for mean in line if mean is not None)
-    shades = [[None if mean is None else _rank(mean, known, score) for mean in line] for line in means]
-    texts = [["" if mean is None else f"{mean:.4g}" for mean in line] for line in means]
-    others = [field for field in fields if field not in across]
-    over = f", averaged over {', '.join([*others, 'seeds'])}" if others or "seed" in rows[0] else ""
+    scores = [[[r[score] for r in rows if (r[down], r[right]) == (up, one)] for one in rights] for up in ups]
+    means = [[_mean(some) for some in line] for line in scores]
+    known = sorted(mean.value for line in means for mean in line if mean is not None and mean.is_whole)
+    shades = [
+        [_rank(mean.value, known, score) if mean is not None and mean.is_whole else None for mean in line]
+        for line in means
+    ]
+    texts = [["" if mean is None else str(mean) for mean in line] for line in means]
+    over = [field for field in fields if field not in across]
+    over += ["seeds"] if len({row.get("seed") for row in rows}) > 1 else []
+    averaged = f", averaged over {', '.join(over)}" if over else ""
+    lacking = any(mean is not None and not mean.is_whole for line in means for mean in line)
+    without = "; a mean without all of its cells has no shade" if lacking else ""
     best = "the lower, the darker" if score == "valid_loss" else "the higher, the darker"
-    caption = f"Heat map: mean {score} of each combination{over}; {best}"
+    caption = f"Heat map: {'mean ' if over else ''}{score} of each combination{averaged}; {best}{without}"
     rows_named, columns_named = ([as_written(value) for value in values] for values in (ups, rights))
     return Matrix(f"{name}-heat", caption, down, right, rows_named, columns_named, texts, shades)
 
@@ -120,9 +150,25 @@ def _rank(value: float, known: Sequence[float], score: str) -> float:
     return 0.9 * (1 - share if score == "valid_loss" else share)
 
 
-def _mean(values: Sequence[Any]) -> float | None:
+@dataclass(frozen=True)
+class _Mean:
+    """The mean of the finite ones among `runs` scores: `n` of them."""
+
+    value: float
+    n: int
+    runs: int
+
+    @property
+    def is_whole(self) -> bool:
+        return self.n == self.runs
+
+    def __str__(self) -> str:
+        return f"{self.value:.4g}" if self.is_whole else f"{self.value:.4g} ({self.n} of {self.runs})"
+
+
+def _mean(values: Sequence[Any]) -> _Mean | None:
     finite = [value for value in values if isinstance(value, int | float) and math.isfinite(value)]
-    return fmean(finite) if finite else None
+    return _Mean(fmean(finite), len(finite), len(values)) if finite else None
 
 
 def _values(rows: Sequence[Row], field: str) -> list[Any]:
@@ -167,7 +213,7 @@ def _result_axis(rows: Sequence[Row], result: str) -> Axis | None:
     return Axis(result, heights, ends)
 
 
-def _overlay(run: RunDir, rows: Sequence[Row], fields: Sequence[str], name: str) -> list[Block]:
+def _overlay(run: RunDir, rows: Sequence[Row], fields: Sequence[str], name: str, chosen: str | None) -> list[Block]:
     """Returns the smooth curves of all range tests of a sweep, with the lr that each reaches."""
     tests, bad = [], []
     for folder in runs_in(run):
@@ -183,7 +229,6 @@ def _overlay(run: RunDir, rows: Sequence[Row], fields: Sequence[str], name: str)
             tests.append(RangeTests(folder.path.name, shape_of(curves), row.get("reach_lr") if row else None))
     if not tests:
         return list(bad)
-    chosen = str(run.summary.get("chosen_run") or "").rpartition("/")[2] or None
     title = "The smoothed losses of all range tests over the learning rate"
     return [*bad, overlay_figure(f"{name}-overlay", title=title, tests=tests, mark="reach_lr", chosen=chosen)]
 
@@ -213,11 +258,17 @@ def tune_blocks(run: RunDir, name: str) -> list[Block]:
         blocks.append(_trials(one, f"{name}-trials-{number}"))
     if summary.get("left_out"):
         blocks.append(Text(f"Left out for lack of time: {', '.join(summary['left_out'])}.", "note"))
-    if (run.path / TUNE_STATE).is_file() and (speeds := run.read_json(TUNE_STATE).get("speeds")):
-        speed_lines = [[setting(int(size)), cell("images_per_second", speed)] for size, speed in speeds.items()]
-        table = Table(f"{name}-speeds", "Measured speeds", ["batch_size", "images_per_second"], speed_lines)
-        blocks.append(Details("The measured speeds", [table]))
-    return blocks
+    return [*blocks, *guarded("The measured speeds", lambda: _speeds(run, name))]
+
+
+def _speeds(run: RunDir, name: str) -> list[Block]:
+    """Returns the speeds that a tuning measured; nothing if it measured none."""
+    speeds = run.read_json(TUNE_STATE).get("speeds") if (run.path / TUNE_STATE).is_file() else None
+    if not speeds:
+        return []
+    lines = [[setting(int(size)), cell("images_per_second", speed)] for size, speed in speeds.items()]
+    table = Table(f"{name}-speeds", "Measured speeds", ["batch_size", "images_per_second"], lines)
+    return [Details("The measured speeds", [table])]
 
 
 def _trials(decision: Mapping[str, Any], identity: str) -> Table:
@@ -245,9 +296,10 @@ def _is_chosen(decision: Mapping[str, Any], trial: Mapping[str, Any]) -> bool:
 def batch_size_blocks(run: RunDir, name: str) -> list[Block]:
     """Returns the batch sizes that were tried, with their speeds."""
     rows = run.read_growing_table(BATCH_SIZE)
-    chosen = run.summary.get("batch_size")
+    summary, blocks = _summary(run)
+    chosen = summary.get("batch_size")
     timed = [(int(row["batch_size"]), float(row["images_per_second"])) for row in rows if row["images_per_second"]]
-    blocks: list[Block] = [Text(str(run.summary["reason"]))] if run.summary.get("reason") else []
+    blocks += [Text(str(summary["reason"]))] if summary.get("reason") else []
     if timed:
         sizes, speeds = zip(*timed, strict=True)
         title = "Images a second by batch size"
@@ -259,12 +311,15 @@ def batch_size_blocks(run: RunDir, name: str) -> list[Block]:
 
 def reproduction_blocks(run: RunDir, name: str) -> list[Block]:
     """Returns the runs of a reproduction beside the published ones, and the published orders."""
-    blocks: list[Block] = [Text(str(run.summary["verdict"]))] if run.summary.get("verdict") else []
+    summary, blocks = _summary(run)
+    blocks += [Text(str(summary["verdict"]))] if summary.get("verdict") else []
     for table, caption in (
         (REPRODUCTION, "Means over seeds, and the published figures; accuracies and differences from 0 to 1"),
         (ORDER, "Pairs of runs that the blog post compares: better minus worse, as published and here"),
     ):
-        blocks.append(csv_table(run, table, identity=f"{name}-{table.removesuffix('.csv')}", caption=caption))
+        identity = f"{name}-{table.removesuffix('.csv')}"
+        make = partial(csv_table, run, table, identity=identity, caption=caption)
+        blocks += guarded(table, lambda make=make: [make()])  # type: ignore[misc]
     return blocks
 
 
@@ -273,18 +328,16 @@ def evaluation_blocks(run: RunDir, name: str, *, pictures: bool) -> list[Block]:
 
     Without `pictures`, the images are left out.
     """
-    summary = run.summary
-    blocks: list[Block] = []
-    if summary:
-        further = [f"{key} {summary[key]:.4f}" for key in ("balanced_accuracy", "top5_accuracy") if summary.get(key)]
-        scores = ", ".join([f"accuracy {summary['accuracy']:.4f}", *further, f"loss {summary['loss']:.4f}"])
-        blocks.append(Text(f"Scored on {summary['images']:,} images, {summary['scored']}: {scores}."))
+    blocks = guarded("The scores", lambda: _scores(run))
     if (run.path / PER_CLASS).is_file():
         caption = "Each class. Recall: the share of its images that were called so. "
         caption += "Precision: the share of the images called this class that really are of it"
+        identity = f"{name}-classes"
         first = ("class", "recall", "precision")  # before the counts, so that a small screen shows them
-        table = csv_table(run, PER_CLASS, identity=f"{name}-classes", caption=caption, text=("class",), first=first)
-        blocks.append(table)
+        blocks += guarded(
+            "The table of the classes",
+            lambda: [csv_table(run, PER_CLASS, identity=identity, caption=caption, text=("class",), first=first)],
+        )
     if not (run.path / CONFUSION).is_file():
         return blocks
     rows = run.read_table(CONFUSION)
@@ -300,12 +353,23 @@ def evaluation_blocks(run: RunDir, name: str, *, pictures: bool) -> list[Block]:
         columns = ["true class", "predicted", "images", "share of the class"]
         blocks.append(Table(f"{name}-worst", "The worst confusions", columns, lines))
     if (run.path / WRONG).is_file():
-        blocks += _wrong(run, name, [(classes[true], classes[other]) for true, other, _ in worst], pictures=pictures)
+        pairs = [(classes[true], classes[other]) for true, other, _ in worst]
+        blocks += guarded("The wrong predictions", lambda: _wrong(run, name, pairs, pictures=pictures))
     return blocks
 
 
 def _percent(share: float) -> str:
     return f"{100 * share:.1f} %"
+
+
+def _scores(run: RunDir) -> list[Block]:
+    """Returns the scores of an evaluation as a sentence; nothing if it has not ended."""
+    summary = run.summary
+    if not summary:
+        return []
+    further = [f"{key} {summary[key]:.4f}" for key in ("balanced_accuracy", "top5_accuracy") if summary.get(key)]
+    scores = ", ".join([f"accuracy {summary['accuracy']:.4f}", *further, f"loss {summary['loss']:.4f}"])
+    return [Text(f"Scored on {summary['images']:,} images, {summary['scored']}: {scores}.")]
 
 
 def _share(share: float) -> Cell:
@@ -329,7 +393,7 @@ def _confusion(classes: Sequence[str], counts: Sequence[Sequence[int]], name: st
 def _wrong(run: RunDir, name: str, worst: Sequence[tuple[str, str]], *, pictures: bool) -> list[Block]:
     rows = run.read_growing_table(WRONG)
     if not rows:
-        return [Text("No prediction is wrong.")] if run.summary else []
+        return [Text("No prediction is wrong.")] if _summary(run)[0] else []
     blocks: list[Block] = []
     sheet = _sheet(run, len(rows), name) if pictures and (run.path / WRONG_PICTURES).is_file() else None
     if sheet is None:

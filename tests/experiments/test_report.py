@@ -55,6 +55,7 @@ def runs(once: Callable[..., Any], onecycle: Callable[..., Result], tiny_digits:
             assert result.exit_code == 0, result.output
 
     once("runs for a report", make)
+    RunDir(RUNS / "scored").update(trained_run=str((RUNS / "trained").resolve()))  # these may be copies
 
 
 def flat(sections: Sequence[Section]) -> Iterator[Block]:
@@ -210,14 +211,49 @@ def test_a_run_that_is_still_going_says_so() -> None:
 
 
 def test_an_evaluation_is_found_after_both_runs_have_moved(tmp_path: Path) -> None:
-    (RUNS / "scored" / "run.json").write_text(
-        (RUNS / "scored" / "run.json").read_text().replace('"runs/', '"/gone/runs/')
-    )
+    RunDir(RUNS / "scored").update(trained_run="/gone/runs/trained")
     moved = tmp_path / "moved"
     RUNS.rename(moved)
     found, _ = found_runs(["trained"], moved)
     assert "Evaluation scored" in titles(page_of(found, moved).sections)
     assert "Evaluation scored" not in titles(page_of(found, tmp_path).sections)
+
+
+def test_an_evaluation_belongs_to_the_run_that_it_names_and_not_to_one_of_that_name_beside_it(tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    shutil.copytree(RUNS / "trained", other / "trained")
+    shutil.copytree(RUNS / "scored", other / "scored")  # of runs/trained, which is still there
+    found, _ = found_runs(["trained"], other)
+    assert "Evaluation scored" not in titles(page_of(found, other).sections)
+    assert "Evaluation scored" in titles(page("trained").sections)
+
+
+@pytest.mark.parametrize("trained", [5, None, [], "\x00", "x" * 5000])
+def test_a_damaged_evaluation_costs_nothing_of_the_report_of_another_run(trained: Any) -> None:
+    shutil.copytree(RUNS / "scored", RUNS / "damaged")
+    RunDir(RUNS / "damaged").update(trained_run=trained)
+    assert "Evaluation scored" in titles(page("trained").sections)
+    assert "Evaluation damaged" not in titles(page("trained").sections)
+
+
+@pytest.mark.parametrize("damage", ["gone", "text"])
+def test_a_run_that_is_damaged_after_it_was_found_costs_its_section(damage: str) -> None:
+    found, _ = found_runs(["found", "trained"], RUNS)
+    facts = RUNS / "found" / "run.json"
+    if damage == "gone":
+        facts.unlink()
+    else:
+        facts.write_text("{")
+    made = page_of(found, RUNS)
+    (told,) = next(section for section in made.sections if section.title == "found").blocks
+    assert isinstance(told, Text)
+    assert told.text.startswith("runs/found/run.json is missing" if damage == "gone" else "runs/found/run.json is dama")
+    assert "Training" in titles(made.sections)
+    overview = next(block for block in flat(made.sections) if isinstance(block, Table) and block.id == "overview-runs")
+    damaged, whole = (row[4].text for row in overview.rows)
+    assert damaged.startswith("runs/found/run.json is ")
+    assert whole.startswith("valid_accuracy 0.")
 
 
 def test_images_are_left_out_where_they_would_make_the_page_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -246,6 +282,13 @@ def test_the_page_of_several_runs_is_a_new_file_in_the_runs_folder() -> None:
     assert written.path.name.startswith("report-")
     assert written.left_out == ["runs/missing is not a run: it has no run.json."]
     assert "Left out: runs/missing is not a run" in written.path.read_text()
+
+
+def test_without_a_runs_folder_the_page_of_several_runs_is_beside_the_first() -> None:
+    named = [(RUNS / name).absolute() for name in ("found", "trained")]
+    written = write_report(named, runs_dir=Path("no-such-folder"))
+    assert written.path.parent == RUNS.resolve()
+    assert not Path("no-such-folder").exists()
 
 
 def test_a_file_that_exists_is_not_overwritten(tmp_path: Path) -> None:

@@ -160,3 +160,46 @@ def test_a_damaged_table_is_refused(run: RunDir) -> None:
     run.write_text("steps.csv", STEPS + "0,1,0.1,0.9,much\n")
     with pytest.raises(InputError, match="steps.csv is damaged"):
         training_of(run, "a")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "{",
+        "[]",
+        '{"max_lr": "0.1"}',
+        '{"max_lr": true}',
+        '{"max_lr": -1}',
+        '{"max_lr": 0.1, "peers": {"steep": "0.2"}}',
+        '{"max_lr": 0.1, "peers": [1]}',
+        '{"max_lr": 0.1, "spread": "wide"}',
+        '{"max_lr": 0.1, "lowest_max_lr": "low"}',
+        '{"max_lr": 0.1, "confidence": 3}',
+    ],
+)
+def test_a_damaged_suggestion_costs_no_curve(run: RunDir, damage: str) -> None:
+    run.write_text("lr_range.csv", range_test())
+    run.write_text("suggestion.json", damage)
+    with pytest.raises(InputError, match=r"suggestion\.json is damaged"):
+        saved_suggestion(run)
+    blocks = range_test_blocks(run, "f")
+    assert len(of(Figure, blocks)) == 1
+    assert of(Text, blocks)[0].text.startswith(f"The suggestion could not be read: {run.path}/suggestion.json is dama")
+
+
+def test_a_damaged_table_of_short_cycles_costs_no_curve(run: RunDir) -> None:
+    run.write_text("lr_range.csv", range_test())
+    run.write_text("verify.csv", "max_lr,steps\n0.1\n")
+    blocks = range_test_blocks(run, "f")
+    assert len(of(Figure, blocks)) == 1
+    assert "verify.csv is damaged" in of(Text, blocks)[-1].text
+
+
+@pytest.mark.parametrize("epochs", ["", "1,7,0.1,0.9,0.7,0.5,0.7,0.5\n"])
+def test_a_missing_recipe_costs_no_curve(run: RunDir, epochs: str) -> None:
+    run.write_text("steps.csv", steps(8))
+    run.write_text("epochs.csv", EPOCHS + epochs)
+    (run.path / "recipe.yaml").unlink()
+    blocks = training_blocks(run, "f")
+    assert len(of(Figure, blocks)) == 1
+    assert of(Text, blocks)[0].text == f"The curves cannot be judged: {run.path}/recipe.yaml is missing."

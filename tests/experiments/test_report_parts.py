@@ -13,6 +13,7 @@ from onecycle_cli.experiments.report_parts import (
     commands,
     csv_column,
     csv_table,
+    csv_value,
     guarded,
     identity,
     label_of,
@@ -27,7 +28,9 @@ from onecycle_cli.experiments.report_parts import (
 )
 from onecycle_cli.figures.report.content import Cell, Code, Command, Details, Pairs, Text
 from onecycle_cli.recipe import Recipe, to_yaml
+from onecycle_cli.run_dir.annotations import add_labels, add_note
 from onecycle_cli.run_dir.run import RunDir
+from onecycle_cli.run_dir.writing import to_csv
 
 FACTS: dict[str, Any] = {"command_line": "onecycle train digits", "device": "cpu", "device_name": "A CPU", "seed": 3}
 
@@ -75,6 +78,25 @@ def test_a_whole_number_among_fractions_is_one_too() -> None:
     assert csv_column(["fits", "1"]) == ["fits", 1]
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["1_000", "infinity", "-Infinity", "+1", " 1", "1 ", "1e", ".5", "1.", "Inf", "NaN", "\u0663", "0x10", "nano"],
+)
+def test_text_that_only_python_takes_for_a_number_stays_text(text: str) -> None:
+    assert csv_value(text) == text
+
+
+@pytest.mark.parametrize("value", [0, -7, 10**30, 0.5, -2.0, 1e-05, 1.25e300, 5e-324, math.inf, -math.inf])
+def test_every_number_that_a_run_writes_is_read_as_one(value: float) -> None:
+    (_, text) = to_csv(["a"], [[value]]).splitlines()
+    assert csv_value(text) == pytest.approx(value, rel=1e-8)
+
+
+def test_nan_and_an_empty_cell_are_read() -> None:
+    assert math.isnan(csv_value("nan"))
+    assert csv_value("") is None
+
+
 def test_a_table_keeps_text_as_text_and_leaves_empty_columns_out(run: RunDir) -> None:
     run.write_text("t.csv", "class,images,empty,weight_decay\n007,3,,0.0001\nNA,4,,0.01\n")
     table = csv_table(run, "t.csv", identity="t", caption="c", text=("class",), settings=("weight_decay",))
@@ -92,7 +114,20 @@ def test_what_cannot_be_read_becomes_a_sentence() -> None:
     def lack() -> list:
         raise KeyError("x")
 
-    assert guarded("The table", lack) == [Text("The table could not be read: 'x'", "note")]
+    assert guarded("The table", lack) == [Text("The table could not be read: it has no 'x'.", "note")]
+
+    def open_nothing() -> list:
+        return [Path("no/recipe.yaml").read_text()]
+
+    told = "The table could not be read: no/recipe.yaml is missing."
+    assert guarded("The table", open_nothing) == [Text(told, "note")]
+
+    def format_text() -> list:
+        return [format("x", "g")]
+
+    (said,) = guarded("The table", format_text)
+    assert isinstance(said, Text)
+    assert said.text.startswith("The table could not be read: a value is not of the right kind")
     assert part("a", "A", list) is None
     found = part("a", "A", lambda: [Text("b")])
     assert found is not None
@@ -145,6 +180,22 @@ def test_the_notes_and_the_error_of_a_run_are_told(run: RunDir) -> None:
     run.note("A note.")
     run.update(error="It failed.")
     assert notes(run) == [Text("Error: It failed.", "note"), Text("A note.", "note")]
+
+
+def test_the_labels_and_notes_of_people_are_told(run: RunDir) -> None:
+    run.note("A note.")
+    add_labels(run, ["best", "paper"])
+    written = add_note(run, "The second GPU was slow.").notes[0].written
+    assert notes(run) == [
+        Text("A note.", "note"),
+        Text("Labels: best, paper", "note"),
+        Text(f"{written[:10]}: The second GPU was slow.", "note"),
+    ]
+    run.write_text("annotations.json", '{"labels": 3}')
+    first, damaged = notes(run)
+    assert first == Text("A note.", "note")
+    assert isinstance(damaged, Text)
+    assert damaged.text.startswith(f"What people wrote about the run could not be read: {run.path}/annotations.json is")
 
 
 def test_a_run_is_called_by_its_place_in_the_runs_folder(run: RunDir, tmp_path: Path) -> None:

@@ -65,13 +65,33 @@ def test_a_sweep_has_its_table_heat_map_and_parallel_coordinates(run: RunDir) ->
     assert ranking.rows[0][1].text == "1e-4"
     (heat,) = of(Matrix, blocks)
     assert (heat.rows, heat.columns) == (["0.1", "1"], ["1e-4", "0.01"])
-    assert heat.texts == [["0.3", "0.8"], ["0.1", ""]]  # means over the seeds that ended
+    assert heat.texts == [["0.3", "0.8 (1 of 2)"], ["0.1", ""]]  # means over the seeds that ended
     assert heat.shades[1] == [pytest.approx(0.9), None]  # the best one is the darkest
-    assert heat.shades[0][1] == pytest.approx(0)
+    assert heat.shades[0] == [pytest.approx(0), None]
+    assert "averaged over seeds; the lower, the darker; a mean without all of its cells has no shade" in heat.caption
     (figure,) = of(Figure, blocks)
     axes = list(dict.fromkeys(figure.data["lines"]["axis"]))
     assert axes == ["max_lr", "weight_decay", "seed", "valid_loss", "valid_accuracy"]
     assert "best cell is max_lr 1, weight_decay 1e-4, seed 0" in figure.said
+
+
+@pytest.mark.parametrize("lost", ["", "inf", "nan"])
+def test_a_combination_with_seeds_that_diverged_is_never_the_best_of_a_heat_map(run: RunDir, lost: str) -> None:
+    unstable = "".join(f"1,0.1,{seed},{loss},\n" for seed, loss in enumerate(("0.05", lost, lost)))
+    stable = "".join(f"{lr},{decay},{seed},0.4,\n" for lr, decay in ((1, 0.2), (2, 0.1), (2, 0.2)) for seed in range(3))
+    run.write_text("sweep.csv", "max_lr,weight_decay,seed,valid_loss,error\n" + unstable + stable)
+    run.write_json("sweep.json", {"fields": ["schedule.max_lr", "optimizer.weight_decay"]})
+    (heat,) = of(Matrix, sweep_blocks(run, "s"))
+    assert heat.texts == [["0.05 (1 of 3)", "0.4"], ["0.4", "0.4"]]
+    assert heat.shades == [[None, 0.5], [0.5, 0.5]]
+
+
+def test_a_heat_map_of_one_seed_is_no_average(run: RunDir) -> None:
+    cells = "".join(f"{lr},{decay},0,0.{lr}\n" for lr in (1, 2) for decay in (0.1, 0.2))
+    run.write_text("sweep.csv", "max_lr,weight_decay,seed,valid_loss\n" + cells)
+    run.write_json("sweep.json", {"fields": ["schedule.max_lr", "optimizer.weight_decay"]})
+    (heat,) = of(Matrix, sweep_blocks(run, "s"))
+    assert heat.caption == "Heat map: valid_loss of each combination; the lower, the darker"
 
 
 def test_a_sweep_that_has_not_begun_says_so(run: RunDir) -> None:
@@ -233,3 +253,30 @@ def test_class_names_that_look_like_numbers_stay_text(run: RunDir) -> None:
     (table, *_) = of(Table, evaluation_blocks(run, "e", pictures=True))
     assert [row[0].text for row in table.rows] == ["007", "NA"]
     assert [row[0].number for row in table.rows] == [None, None]
+
+
+@pytest.mark.parametrize("damaged", ["summary.json", "ranking.csv", "sweep.json"])
+def test_a_damaged_side_file_of_a_sweep_costs_no_table(run: RunDir, damaged: str) -> None:
+    run.write_text("sweep.csv", SWEEP)
+    run.write_json("sweep.json", {"fields": ["schedule.max_lr", "optimizer.weight_decay"]})
+    run.write_text("ranking.csv", "max_lr,weight_decay,n,valid_loss\n1,0.0001,2,0.1\n")
+    run.write_text("summary.json", '{"verdict": "So."}')
+    run.write_text(damaged, "{,\n1\n")
+    blocks = sweep_blocks(run, "s")
+    assert any(f"{damaged} is damaged" in text.text for text in of(Text, blocks))
+    assert of(Table, blocks)[0].id == "s-cells"
+    assert len(of(Matrix, blocks)) == (damaged != "sweep.json")  # which fields vary is known from it
+
+
+def test_a_damaged_summary_costs_no_table_of_an_evaluation_or_of_batch_sizes(run: RunDir) -> None:
+    evaluated(run, ["a", "b"], [[3, 1], [0, 4]])
+    run.write_text("batch_size.csv", "batch_size,images_per_second\n64,100\n")
+    for damage in ("{", '{"accuracy": "high", "loss": 1, "images": 8, "scored": "all"}'):
+        run.write_text("summary.json", damage)
+        blocks = evaluation_blocks(run, "e", pictures=True)
+        assert of(Text, blocks)[0].text.startswith("The scores could not be read: ")
+        assert of(Matrix, blocks)
+    run.write_text("summary.json", "{")
+    blocks = batch_size_blocks(run, "b")
+    assert "summary.json is damaged" in of(Text, blocks)[0].text
+    assert of(Table, blocks)
