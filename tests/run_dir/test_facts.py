@@ -5,8 +5,10 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import psutil
+import pytest
 import torch
 
 from onecycle_cli import __version__
@@ -68,3 +70,26 @@ def test_a_process_of_another_host_or_of_an_older_version_cannot_be_looked_at() 
     assert not is_process_gone(gone | {"host": "elsewhere"})
     assert not is_process_gone(gone | {"process_started": None})
     assert not is_process_gone({})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("host", None),
+        ("host", 3),
+        ("pid", None),
+        ("pid", "12"),
+        ("pid", True),
+        ("pid", -1),
+        ("pid", 2**80),
+        ("process_started", "x"),
+        ("process_started", float("nan")),
+    ],
+)
+def test_a_process_of_odd_facts_is_gone(name: str, value: Any) -> None:
+    assert is_process_gone(this_process() | {name: value})
+
+
+def test_a_process_without_a_host_or_a_number_is_gone() -> None:
+    for name in ("host", "pid"):
+        assert is_process_gone({key: value for key, value in this_process().items() if key != name})
