@@ -65,7 +65,7 @@ class RunPage:
 
     `does` is the command that the run amounts to: a cell of a sweep is a training or a range test. `changed` are the
     fields that differ from the shipped recipe of the same name (there). `diagnosis` is the most important statement
-    about the curves, `table` the name of the main table. `next` are commands that can follow, by what they do.
+    about the curves, `table` the name of the main table that can be read. `next` are commands that can follow, by what they do.
     `damage` says which files cannot be read, and `annotations` are the labels and notes of people.
     """
 
@@ -111,6 +111,9 @@ def _page(run: RunDir, facts: Mapping[str, Any]) -> RunPage:
     if status in OPEN:
         with _told(damage):
             progress = progress_of(run)
+    table = next((name for name in MAIN_TABLES if (run.path / name).is_file()), None)
+    if table is not None and not _can_read(run, table, damage):
+        table = None
     return RunPage(
         run.path,
         does,
@@ -122,7 +125,7 @@ def _page(run: RunDir, facts: Mapping[str, Any]) -> RunPage:
         progress,
         _diagnosis(run, does, status, summary),
         _cells(run),
-        next((name for name in MAIN_TABLES if (run.path / name).is_file()), None),
+        table,
         _files(run),
         _next(run, facts, does, status, summary),
         list(dict.fromkeys(damage)),
@@ -139,6 +142,14 @@ def _told(damage: list[str]) -> Iterator[None]:
         damage.append(error.what)
     except FileNotFoundError as error:
         damage.append(f"{error.filename} is missing.")
+
+
+def _can_read(run: RunDir, table: str, damage: list[str]) -> bool:
+    """Whether a table can be read. If not, `damage` gets the reason."""
+    before = len(damage)
+    with _told(damage):
+        run.read_growing_table(table)
+    return len(damage) == before
 
 
 def _is_cell(facts: Mapping[str, Any]) -> bool:
@@ -251,7 +262,10 @@ def _after_cells(
 def _range_test_options(asked: str) -> list[str]:
     """Returns the options of `find-lr` in a command line that change its result and are not in its recipe."""
     found: list[str] = []
-    words = shlex.split(asked)
+    try:
+        words = shlex.split(asked)
+    except ValueError:  # a quote is open, which no command of ours has written
+        return []
     for word, following in zip(words, [*words[1:], ""], strict=True):
         if word == "--verify" or word.startswith(("--repeats=", "--budget=")):
             found.append(word)

@@ -62,9 +62,10 @@ def progress_of(run: RunDir) -> RunProgress:
 
 def _plan(run: RunDir, facts: Mapping[str, Any]) -> _Plan:
     recipe = load(run.path / RECIPE)
-    images = facts.get("images", {}).get("train")
-    data = recipe.data
-    per_epoch = None if images is None else steps_per_epoch(images, data.batch_size, drop_last=data.drop_last)
+    images, data = facts.get("images"), recipe.data
+    count = images.get("train") if isinstance(images, Mapping) else None
+    known = type(count) is int and count > 0
+    per_epoch = steps_per_epoch(count, data.batch_size, drop_last=data.drop_last) if known else None
     return _Plan(recipe.schedule.epochs, per_epoch, recipe.find_lr.num_steps)
 
 

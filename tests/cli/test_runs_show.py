@@ -202,6 +202,15 @@ def test_a_damaged_run_is_shown_as_far_as_it_can_be_read(
 
 
 @pytest.mark.usefixtures("shown")
+def test_a_damaged_table_is_told_on_the_page(onecycle: Command) -> None:
+    with (RUNS / "evaluate/per_class.csv").open("a") as file:
+        file.write("short\n")
+    result = onecycle("runs", "show", "evaluate")
+    assert words_of(result)["damaged"] == "runs/evaluate/per_class.csv is damaged: a row is incomplete."
+    assert "\n\n" not in result.stdout, "no table"
+
+
+@pytest.mark.usefixtures("shown")
 def test_a_value_of_another_type_costs_its_section_alone(onecycle: Command) -> None:
     RunDir(RUNS / "train").write_json("summary.json", {"max_lr": "many", "valid_accuracy": []})
     page = words_of(onecycle("runs", "show", "train"))

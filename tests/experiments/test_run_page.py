@@ -125,6 +125,12 @@ def test_a_range_test_is_repeated_with_the_options_that_are_in_no_recipe(make: M
     assert read_page(run).next["repeat"] == f"onecycle find-lr runs/r/recipe.yaml {repeated}".strip()
 
 
+def test_a_command_line_that_is_cut_costs_its_options_alone(make: Make) -> None:
+    run = make("train", "failed")
+    run.update(command_line="onecycle train 'x")
+    assert read_page(run).next["repeat"] == "onecycle train runs/r/recipe.yaml"
+
+
 def test_a_cell_goes_on_with_its_sweep_and_is_used_as_what_it_is(make: Make) -> None:
     sweep = make("sweep", "interrupted")
     cell = make("sweep", "interrupted", sweep.path, "cell", cell="x")
@@ -143,6 +149,13 @@ def test_the_main_table_is_named(make: Make) -> None:
     assert read_page(run).table == "sweep.csv"
     (run.path / "ranking.csv").touch()
     assert read_page(run).table == "ranking.csv", "it has the means over the seeds"
+
+
+def test_a_damaged_main_table_is_told(make: Make) -> None:
+    run = make("evaluate", "finished")
+    run.write_text("per_class.csv", "class,images\n3\n")
+    page = read_page(run)
+    assert (page.table, page.damage) == (None, ["runs/r/per_class.csv is damaged: a row is incomplete."])
 
 
 def test_of_a_damaged_run_json_the_files_are_left(make: Make) -> None:

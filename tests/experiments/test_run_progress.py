@@ -68,8 +68,9 @@ def test_before_the_first_epoch_has_ended_the_time_left_is_not_known(make: Make)
     assert (found.epoch, found.valid_accuracy, found.seconds_left()) == (1, None, None)
 
 
-def test_a_run_of_an_unknown_number_of_images_has_no_total(make: Make) -> None:
-    run = make("a", images={})
+@pytest.mark.parametrize("images", [{}, None, 3, {"train": None}, {"train": "many"}, {"train": 0}])
+def test_a_run_of_an_unknown_number_of_images_has_no_total(make: Make, images: Any) -> None:
+    run = make("a", images=images)
     train(run, 0, 3)
     assert (progress_of(run).done, progress_of(run).total) == (4, None)
 
