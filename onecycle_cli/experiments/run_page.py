@@ -3,7 +3,6 @@
 Runs that are unfinished, damaged or of older versions have a page too. Imports no torch.
 """
 
-import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -18,7 +17,7 @@ from onecycle_cli.experiments.run_progress import RunProgress, progress_of
 from onecycle_cli.recipe import Difference, dotted_values, lacks_max_lr, load, shipped_names, shipped_path
 from onecycle_cli.recipe.grid import folder_name
 from onecycle_cli.run_dir.annotations import Annotations, read_annotations
-from onecycle_cli.run_dir.facts import command_line
+from onecycle_cli.run_dir.facts import command_line, words_of
 from onecycle_cli.run_dir.files import (
     BATCH_SIZE,
     CHECKPOINT,
@@ -229,7 +228,7 @@ def _next(run: RunDir, facts: Mapping[str, Any], does: str, status: str, summary
         return _after_cell(run, does, status)
     path, recipe, trust = str(run.path), str(run.path / RECIPE), _trust(facts)
     if does not in WITHOUT_CELLS:
-        return _after_cells(run, does, status, _asked(facts), trust, summary)
+        return _after_cells(run, does, status, str(facts.get("command_line") or ""), trust, summary)
     repeating = command_to_repeat(run, facts)
     again = {} if repeating is None else {"repeat": repeating}
     match does, status:
@@ -253,7 +252,7 @@ def command_to_repeat(run: RunDir, facts: Mapping[str, Any]) -> str | None:
     if does not in REPEATABLE or not (run.path / RECIPE).is_file():
         return None
     of_tune = facts["command"] == "tune"  # its --budget is a time
-    options = _range_test_options(_asked(facts)) if does == "find-lr" and not of_tune else []
+    options = _range_test_options(facts) if does == "find-lr" and not of_tune else []
     if does == "train" and _has_no_max_lr_yet(run, facts):
         options = ["--max-lr", "auto"]
     return command_line([does, str(run.path / RECIPE), *options, *_trust(facts)])
@@ -268,10 +267,6 @@ def best_run(run: RunDir, summary: Mapping[str, Any]) -> Path | None:
         return None
     inner = run.path / Path(named).name
     return inner if (inner / RUN).is_file() else Path(named)
-
-
-def _asked(facts: Mapping[str, Any]) -> str:
-    return str(facts.get("command_line") or "")
 
 
 def _trust(facts: Mapping[str, Any]) -> list[str]:
@@ -303,14 +298,11 @@ def _after_cells(
     return use | {"compare": command_line(["compare", str(run.path)])}
 
 
-def _range_test_options(asked: str) -> list[str]:
-    """Returns the options of `find-lr` in a command line that change its result and are not in its recipe."""
+def _range_test_options(facts: Mapping[str, Any]) -> list[str]:
+    """Returns the options of `find-lr` in the command line of a run that change its result and are not in its recipe."""
     found: list[str] = []
-    try:
-        words = shlex.split(asked)
-    except ValueError:  # a quote is open, which no command of ours has written
-        return []
-    for word, following in zip(words, [*words[1:], ""], strict=True):
+    words = words_of(facts)
+    for word, following in zip(words, [*words, ""][1:], strict=True):
         if word == "--verify" or word.startswith(("--repeats=", "--budget=")):
             found.append(word)
         elif word in ("--repeats", "--budget"):

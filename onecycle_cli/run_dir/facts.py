@@ -63,6 +63,14 @@ def command_line(arguments: Sequence[str]) -> str:
     return shlex.join(["onecycle", *arguments])
 
 
+def words_of(facts: Mapping[str, Any]) -> list[str]:
+    """Returns the words of the command line of a run; none if it has no command line, or one that is cut."""
+    try:
+        return shlex.split(str(facts.get("command_line") or ""))
+    except ValueError:  # a quote is open
+        return []
+
+
 def _version(package: str) -> str | None:
     try:
         return metadata.version(package)

@@ -175,10 +175,14 @@ def test_a_range_test_in_a_sweep_is_repeated_alone(make: Make, command: str, ask
     assert command_to_repeat(cell, cell.facts) == f"onecycle find-lr runs/r/recipe.yaml{options}"
 
 
-def test_a_command_line_that_is_cut_costs_its_options_alone(make: Make) -> None:
-    run = make("train", "failed")
-    run.update(command_line="onecycle train 'x")
-    assert read_page(run).next["repeat"] == "onecycle train runs/r/recipe.yaml"
+@pytest.mark.parametrize("asked", [None, "", "onecycle find-lr 'x"])
+@pytest.mark.parametrize("command", ["train", "find-lr"])
+def test_a_command_line_that_is_missing_or_cut_costs_its_options_alone(
+    make: Make, command: str, asked: str | None
+) -> None:
+    run = make(command, "failed")
+    run.update(command_line=asked)
+    assert read_page(run).next["repeat"] == f"onecycle {command} runs/r/recipe.yaml"
 
 
 def test_a_cell_goes_on_with_its_sweep_and_is_used_as_what_it_is(make: Make) -> None:

@@ -12,11 +12,17 @@ import pytest
 import torch
 
 from onecycle_cli import __version__
-from onecycle_cli.run_dir.facts import command_line, is_process_gone, process_facts, this_process
+from onecycle_cli.run_dir.facts import command_line, is_process_gone, process_facts, this_process, words_of
 
 
 def test_the_command_line_can_be_pasted_into_a_shell() -> None:
     assert command_line(["train", "my recipe.yaml", "--set", "a=b"]) == "onecycle train 'my recipe.yaml' --set a=b"
+
+
+def test_a_command_line_is_read_as_the_shell_reads_it_and_a_cut_one_has_no_words() -> None:
+    words = ["train", "my recipe.yaml", "--set", "a=b"]
+    assert words_of({"command_line": command_line(words)}) == ["onecycle", *words]
+    assert [words_of(facts) for facts in ({}, {"command_line": None}, {"command_line": "a 'b"})] == [[]] * 3
 
 
 def test_the_versions_are_those_that_run() -> None:
