@@ -68,8 +68,8 @@ class RunPage:
 
     `does` is the command that the run amounts to: a cell of a sweep is a training or a range test. `changed` are the
     fields that differ from the shipped recipe of the same name (there). `diagnosis` is the most important statement
-    about the curves, `table` the name of the main table that can be read. `next` are commands that can follow, by what they do.
-    `damage` says which files cannot be read, and `annotations` are the labels and notes of people.
+    about the curves, `table` the name of the main table, None if it is damaged. `next` are commands that can follow, by
+    what they do. `damage` says which files cannot be read, and `annotations` are the labels and notes of people.
     """
 
     run: Path
@@ -299,7 +299,7 @@ def _after_cells(
 
 
 def _range_test_options(facts: Mapping[str, Any]) -> list[str]:
-    """Returns the options of `find-lr` in the command line of a run that change its result and are not in its recipe."""
+    """Returns the options of `find-lr` in the command line of a run that change its result and are in no recipe."""
     found: list[str] = []
     words = words_of(facts)
     for word, following in zip(words, [*words, ""][1:], strict=True):

@@ -68,8 +68,9 @@ def _plan(run: RunDir, facts: Mapping[str, Any]) -> _Plan:
     recipe = load(run.path / RECIPE)
     images, data = facts.get("images"), recipe.data
     count = images.get("train") if isinstance(images, Mapping) else None
-    known = type(count) is int and count > 0
-    per_epoch = steps_per_epoch(count, data.batch_size, drop_last=data.drop_last) if known else None
+    per_epoch = None
+    if isinstance(count, int) and count > 0:
+        per_epoch = steps_per_epoch(count, data.batch_size, drop_last=data.drop_last)
     return _Plan(recipe.schedule.epochs, per_epoch, recipe.find_lr.num_steps, _range_tests(facts), recipe.seed)
 
 

@@ -330,7 +330,7 @@ def test_a_folder_into_which_is_unpacked_is_locked(tmp_path: Path, monkeypatch: 
     file, there = archive(tmp_path / "a.tar.gz", listed(GOOD), contents(GOOD)), tmp_path / "there"
     seen: list[Path] = []
 
-    def synced(path: Path) -> None:
+    def synced(_: Path) -> None:
         for folder in there.glob(".unpacking-*"):
             with pytest.raises(InputError, match="Another process is using"), RunDir(folder).alone():
                 pass
