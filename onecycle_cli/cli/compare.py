@@ -15,6 +15,7 @@ from onecycle_cli.cli.options import (
     RunsDirOption,
     draw_first,
     must_be_new,
+    must_be_one_output,
 )
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ def compare(
     from onecycle_cli.experiments.compare import RESULTS, draw_comparison, read_runs
     from onecycle_cli.run_dir.writing import to_csv
 
+    must_be_one_output(csv, as_json=as_json)
     must_be_new(plot, csv)
     runs, left_out = read_runs(runs_dir, named)
     fields = differing(runs)

@@ -111,9 +111,10 @@ def show_pairs(pairs: Iterable[tuple[str, str]]) -> None:
     console = _console(stderr=False)
     pairs = list(pairs)
     if not console.is_terminal:
+        pairs = [(printable(name, but=_BYTES), printable(value, but=_PIPED)) for name, value in pairs]
         wide = max(len(name) for name, _ in pairs)
         for name, value in pairs:
-            print(f"{name:<{wide}}  {printable(value, but=_PIPED)}")
+            print(f"{name:<{wide}}  {value}")
         return
     console.print(_grid(pairs), markup=False)
 
@@ -129,7 +130,7 @@ def _grid(pairs: Iterable[tuple[str, str]]) -> Table:
     grid.add_column(no_wrap=True, style="bold")
     grid.add_column(overflow="fold")
     for name, value in pairs:
-        grid.add_row(name, printable(value, but="\n"))
+        grid.add_row(printable(name), printable(value, but="\n"))
     return grid
 
 

@@ -237,6 +237,13 @@ def must_be_new(plot: Path | None, csv: str | None) -> None:
             writing.must_be_new(path)
 
 
+def must_be_one_output(csv: str | None, *, as_json: bool) -> None:
+    """Refuses `--csv -` beside --json: only one of them can be on standard output."""
+    if csv == "-" and as_json:
+        what = "--csv - and --json both print to standard output."
+        raise InputError(what, "Leave out one of them, or name a file: --csv FILE.")
+
+
 def init_path(init: str | None, runs_dir: Path) -> str | None:
     """Returns the absolute path of what `--init` names: a file, a run's folder, or a run's name in the runs folder."""
     from onecycle_cli.run_dir.finding import find_run

@@ -16,6 +16,7 @@ from onecycle_cli.cli.options import (
     RunsDirOption,
     load_recipe,
     must_be_new,
+    must_be_one_output,
     since_in,
     with_overrides,
 )
@@ -136,6 +137,7 @@ def _list(runs_dir: Path, wanted: "Filter", sort: str | None, *, reverse: bool, 
     from onecycle_cli.run_dir.listing import column_names, listed_runs, must_have_column, sort_by
     from onecycle_cli.run_dir.writing import to_csv
 
+    must_be_one_output(csv, as_json=as_json)
     must_be_new(None, csv)
     known = listed_runs(runs_dir)
     if sort is not None:

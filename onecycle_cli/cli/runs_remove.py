@@ -43,9 +43,9 @@ def remove(
     from onecycle_cli.cli.console import show_note, show_pairs
     from onecycle_cli.errors import InputError
     from onecycle_cli.run_dir.finding import find_run
-    from onecycle_cli.run_dir.trash import move_to_trash, must_be_removable
+    from onecycle_cli.run_dir.trash import move_to_trash, must_be_removable, place_of
 
-    runs = list({found.path.absolute(): found for found in (find_run(runs_dir, name) for name in named)}.values())
+    runs = list({place_of(found): found for found in (find_run(runs_dir, name) for name in named)}.values())
     for run in runs:
         must_be_removable(run, elsewhere_ended=force)
     if naming := _naming(runs):
@@ -75,12 +75,15 @@ def restore(
 
 
 def trash(
-    empty: Annotated[bool, typer.Option("--empty", help="Delete everything in the trash for good.")] = False,
+    empty: Annotated[bool, typer.Option("--empty", help="Delete all removed runs in the trash for good.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask first, for scripts.")] = False,
     runs_dir: RunsDirOption = RUNS_DIR,
     as_json: JsonOption = False,
 ) -> None:
-    """List the removed runs with their size, or delete them for good with --empty."""
+    """List the removed runs with their size, or delete them for good with --empty.
+
+    What else is in the trash, without the time of a removal in its name, is neither listed nor deleted.
+    """
     from onecycle_cli.cli.console import show_json, show_note, show_table
     from onecycle_cli.errors import InputError
     from onecycle_cli.run_dir.trash import bytes_in, delete_for_good, delete_rests, removed_runs

@@ -162,7 +162,9 @@ def told_progress(progress: "RunProgress") -> str:
 
 def _results(page: "RunPage") -> Iterator[Pair]:
     """Yields the results of a run, whatever its command: those that its summary has."""
+    from onecycle_cli.experiments.run_page import best_run
     from onecycle_cli.recipe import as_written
+    from onecycle_cli.run_dir.run import RunDir
 
     summary = page.summary
     if page.does == "find-lr" or (page.suggestion and "max_lr" not in summary):
@@ -176,9 +178,12 @@ def _results(page: "RunPage") -> Iterator[Pair]:
     if summary.get("max_lr") is not None:
         yield "max_lr", _max_lr(page)
     yield from _training(summary)
-    for name, label in (("verdict", "verdict"), ("best_run", "best run"), ("reason", "why")):
-        if summary.get(name):
-            yield label, str(summary[name])
+    if summary.get("verdict"):
+        yield "verdict", str(summary["verdict"])
+    if (best := best_run(RunDir(page.run), summary)) is not None:
+        yield "best run", str(best)
+    if summary.get("reason"):
+        yield "why", str(summary["reason"])
 
 
 def _training(summary: Mapping[str, Any]) -> Iterator[Pair]:

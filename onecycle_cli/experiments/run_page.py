@@ -3,7 +3,6 @@
 Runs that are unfinished, damaged or of older versions have a page too. Imports no torch.
 """
 
-import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -15,10 +14,10 @@ from onecycle_cli.errors import InputError
 from onecycle_cli.experiments.diagnose import read_training
 from onecycle_cli.experiments.own_code import NETWORK_SHA256
 from onecycle_cli.experiments.run_progress import RunProgress, progress_of
-from onecycle_cli.recipe import Difference, dotted_values, shipped_names, shipped_path
+from onecycle_cli.recipe import Difference, dotted_values, lacks_max_lr, load, shipped_names, shipped_path
 from onecycle_cli.recipe.grid import folder_name
 from onecycle_cli.run_dir.annotations import Annotations, read_annotations
-from onecycle_cli.run_dir.facts import command_line
+from onecycle_cli.run_dir.facts import command_line, words_of
 from onecycle_cli.run_dir.files import (
     BATCH_SIZE,
     CHECKPOINT,
@@ -28,6 +27,7 @@ from onecycle_cli.run_dir.files import (
     RANKING,
     RECIPE,
     REPRODUCTION,
+    RUN,
     STEPS,
     SUGGESTION,
     SWEEP,
@@ -44,6 +44,9 @@ MAIN_TABLES = (REPRODUCTION, RANKING, SWEEP, BATCH_SIZE, PER_CLASS)
 
 WITHOUT_CELLS = ("train", "find-lr", "find-batch-size", "evaluate")
 """The commands that have no other runs inside. The same command goes on with any other, if it is given again."""
+
+REPEATABLE = ("train", "find-lr", "find-batch-size")
+"""The commands that their recipe repeats."""
 
 WEIGHT_DECAY = "optimizer.weight_decay"
 
@@ -65,8 +68,8 @@ class RunPage:
 
     `does` is the command that the run amounts to: a cell of a sweep is a training or a range test. `changed` are the
     fields that differ from the shipped recipe of the same name (there). `diagnosis` is the most important statement
-    about the curves, `table` the name of the main table. `next` are commands that can follow, by what they do.
-    `damage` says which files cannot be read, and `annotations` are the labels and notes of people.
+    about the curves, `table` the name of the main table, None if it is damaged. `next` are commands that can follow, by
+    what they do. `damage` says which files cannot be read, and `annotations` are the labels and notes of people.
     """
 
     run: Path
@@ -111,6 +114,9 @@ def _page(run: RunDir, facts: Mapping[str, Any]) -> RunPage:
     if status in OPEN:
         with _told(damage):
             progress = progress_of(run)
+    table = next((name for name in MAIN_TABLES if (run.path / name).is_file()), None)
+    if table is not None and not _can_read(run, table, damage):
+        table = None
     return RunPage(
         run.path,
         does,
@@ -122,7 +128,7 @@ def _page(run: RunDir, facts: Mapping[str, Any]) -> RunPage:
         progress,
         _diagnosis(run, does, status, summary),
         _cells(run),
-        next((name for name in MAIN_TABLES if (run.path / name).is_file()), None),
+        table,
         _files(run),
         _next(run, facts, does, status, summary),
         list(dict.fromkeys(damage)),
@@ -139,6 +145,14 @@ def _told(damage: list[str]) -> Iterator[None]:
         damage.append(error.what)
     except FileNotFoundError as error:
         damage.append(f"{error.filename} is missing.")
+
+
+def _can_read(run: RunDir, table: str, damage: list[str]) -> bool:
+    """Whether a table can be read. If not, `damage` gets the reason."""
+    before = len(damage)
+    with _told(damage):
+        run.read_growing_table(table)
+    return len(damage) == before
 
 
 def _is_cell(facts: Mapping[str, Any]) -> bool:
@@ -212,14 +226,11 @@ def _next(run: RunDir, facts: Mapping[str, Any], does: str, status: str, summary
         return {"watch": command_line(["runs", "watch"])}
     if _is_cell(facts):
         return _after_cell(run, does, status)
-    path, recipe = str(run.path), str(run.path / RECIPE)
-    asked = str(facts.get("command_line") or "")
-    trust = ["--trust-code"] if NETWORK_SHA256 in facts else []
+    path, recipe, trust = str(run.path), str(run.path / RECIPE), _trust(facts)
     if does not in WITHOUT_CELLS:
-        return _after_cells(run, does, status, asked, trust, summary)
-    words = [does, recipe, *_range_test_options(asked), *trust]
-    repeats = does in ("train", "find-lr", "find-batch-size") and (run.path / RECIPE).is_file()
-    again = {"repeat": command_line(words)} if repeats else {}
+        return _after_cells(run, does, status, str(facts.get("command_line") or ""), trust, summary)
+    repeating = command_to_repeat(run, facts)
+    again = {} if repeating is None else {"repeat": repeating}
     match does, status:
         case "train", "interrupted" | "failed" if any(run.path.glob(CHECKPOINT.format(step="*"))):
             return {"resume": command_line(["train", "--resume", path, *trust])}
@@ -230,6 +241,45 @@ def _next(run: RunDir, facts: Mapping[str, Any], does: str, status: str, summary
         case "find-lr", "finished" if summary.get("max_lr") is not None:
             return {"use": command_line(["train", recipe, "--max-lr-from", path, *trust])} | again
     return again
+
+
+def command_to_repeat(run: RunDir, facts: Mapping[str, Any]) -> str | None:
+    """Returns the command that does the same as a run with these facts, from its recipe; None if there is none.
+
+    It has the options that are in no recipe. For a cell of a sweep, it is that of its training or range test alone.
+    """
+    does = _does(run, facts)
+    if does not in REPEATABLE or not (run.path / RECIPE).is_file():
+        return None
+    of_tune = facts["command"] == "tune"  # its --budget is a time
+    options = _range_test_options(facts) if does == "find-lr" and not of_tune else []
+    if does == "train" and _has_no_max_lr_yet(run, facts):
+        options = ["--max-lr", "auto"]
+    return command_line([does, str(run.path / RECIPE), *options, *_trust(facts)])
+
+
+def best_run(run: RunDir, summary: Mapping[str, Any]) -> Path | None:
+    """Returns the folder of the best run of a sweep: where it is now, if the sweep was moved since; None without one.
+
+    The summary has its path when the sweep ended.
+    """
+    if not isinstance(named := summary.get("best_run"), str) or not named:
+        return None
+    inner = run.path / Path(named).name
+    return inner if (inner / RUN).is_file() else Path(named)
+
+
+def _trust(facts: Mapping[str, Any]) -> list[str]:
+    return ["--trust-code"] if NETWORK_SHA256 in facts else []
+
+
+def _has_no_max_lr_yet(run: RunDir, facts: Mapping[str, Any]) -> bool:
+    """Whether the recipe of a training waits for the max_lr of its own range test."""
+    if facts.get("auto") is True and not (run.path / STEPS).is_file():
+        return True  # a max_lr in the recipe is the one that would have been replaced
+    with suppress(InputError, OSError):
+        return lacks_max_lr(load(run.path / RECIPE))
+    return False
 
 
 def _after_cells(
@@ -243,16 +293,16 @@ def _after_cells(
     if does == "sweep-wd" and summary.get("weight_decay") is not None:
         inner = run.path / folder_name({WEIGHT_DECAY: summary["weight_decay"]})
         use = {"use": command_line(["train", str(inner / RECIPE), "--max-lr-from", str(inner), *trust])}
-    elif summary.get("best_run"):
-        use = {"use": command_line(["train", str(Path(summary["best_run"]) / RECIPE), *trust])}
+    elif (best := best_run(run, summary)) is not None:
+        use = {"use": command_line(["train", str(best / RECIPE), *trust])}
     return use | {"compare": command_line(["compare", str(run.path)])}
 
 
-def _range_test_options(asked: str) -> list[str]:
-    """Returns the options of `find-lr` in a command line that change its result and are not in its recipe."""
+def _range_test_options(facts: Mapping[str, Any]) -> list[str]:
+    """Returns the options of `find-lr` in the command line of a run that change its result and are in no recipe."""
     found: list[str] = []
-    words = shlex.split(asked)
-    for word, following in zip(words, [*words[1:], ""], strict=True):
+    words = words_of(facts)
+    for word, following in zip(words, [*words, ""][1:], strict=True):
         if word == "--verify" or word.startswith(("--repeats=", "--budget=")):
             found.append(word)
         elif word in ("--repeats", "--budget"):

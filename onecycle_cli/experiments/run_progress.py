@@ -11,7 +11,8 @@ from onecycle_cli.data.epochs import steps_per_epoch
 from onecycle_cli.errors import InputError
 from onecycle_cli.experiments.suggestions import numbers_in
 from onecycle_cli.recipe import load
-from onecycle_cli.run_dir.files import EPOCHS, LR_RANGE, RECIPE, RUN, STEPS, SWEEP_PLAN, UNFINISHED
+from onecycle_cli.run_dir.facts import words_of
+from onecycle_cli.run_dir.files import EPOCHS, FIRST_LR_RANGE, LR_RANGE, RECIPE, RUN, STEPS, SWEEP_PLAN, UNFINISHED
 from onecycle_cli.run_dir.run import RunDir, Status, status_in
 
 ENOUGH_SECONDS = 3.0
@@ -22,7 +23,8 @@ ENOUGH_SECONDS = 3.0
 class RunProgress:
     """How far a run has come; None for what is not known, or not yet.
 
-    `work` is "training", "range test" or "cells", and `done` of `total` are its steps or cells. `loss` and `lr` are
+    `work` is "training", "range test" or "cells", and `done` of `total` are its steps or cells; of range
+    tests that are repeated, the steps of all. `loss` and `lr` are
     those of the last step in the tables, `valid_accuracy` that of the last epoch. `updated` is the time of the last
     row, in seconds since 1970, and `seconds_per_step` how long the steps of the last epoch took.
     """
@@ -53,6 +55,8 @@ class _Plan:
     epochs: int | None = None
     steps_per_epoch: int | None = None
     range_steps: int | None = None
+    range_tests: int | None = None
+    seed: int = 0
 
 
 def progress_of(run: RunDir) -> RunProgress:
@@ -62,10 +66,22 @@ def progress_of(run: RunDir) -> RunProgress:
 
 def _plan(run: RunDir, facts: Mapping[str, Any]) -> _Plan:
     recipe = load(run.path / RECIPE)
-    images = facts.get("images", {}).get("train")
-    data = recipe.data
-    per_epoch = None if images is None else steps_per_epoch(images, data.batch_size, drop_last=data.drop_last)
-    return _Plan(recipe.schedule.epochs, per_epoch, recipe.find_lr.num_steps)
+    images, data = facts.get("images"), recipe.data
+    count = images.get("train") if isinstance(images, Mapping) else None
+    per_epoch = None
+    if isinstance(count, int) and count > 0:
+        per_epoch = steps_per_epoch(count, data.batch_size, drop_last=data.drop_last)
+    return _Plan(recipe.schedule.epochs, per_epoch, recipe.find_lr.num_steps, _range_tests(facts), recipe.seed)
+
+
+def _range_tests(facts: Mapping[str, Any]) -> int | None:
+    """Returns how many range tests a run was asked for with --repeats; None where that may be a number of trainings."""
+    words = words_of(facts)
+    for word, following in zip(words, [*words, ""][1:], strict=True):
+        number = following if word == "--repeats" else word.removeprefix("--repeats=")
+        if word.startswith("--repeats") and number.isdecimal():
+            return None if facts.get("command") == "sweep" else int(number)
+    return 1
 
 
 def _progress(run: RunDir, plan: _Plan) -> RunProgress:
@@ -75,10 +91,29 @@ def _progress(run: RunDir, plan: _Plan) -> RunProgress:
     if row is None:
         return _cells(run)
     with numbers_in(run, LR_RANGE):
-        done = int(row["step"]) + 1
-        total = None if plan.range_steps is None else max(plan.range_steps, done)  # a test may go on beyond its end_lr
+        nth = int(row.get("seed", plan.seed)) - plan.seed  # runs of older versions have no such column
+        here = int(row["step"]) + 1
+        done = here if nth == 0 else max(here, _rows(run.path / LR_RANGE))
+        total = None if (run.path / FIRST_LR_RANGE).is_file() else _range_total(plan, nth, done, here)
         loss, lr = float(row["train_loss"]), float(row["lr"])
     return RunProgress("range test", done, total, loss=loss, lr=lr, updated=_changed(run, LR_RANGE))
+
+
+def _range_total(plan: _Plan, nth: int, done: int, here: int) -> int | None:
+    """Returns how many steps the range tests will have: those of the tests that have ended, this one, those to come.
+
+    `done` steps are done, `here` of them in this test, the `nth` from 0. A test may end early, or go on beyond its
+    end_lr. None if there are more tests than the command line says.
+    """
+    if plan.range_steps is None or plan.range_tests is None or not 0 <= nth < plan.range_tests:
+        return None
+    return done - here + max(plan.range_steps, here) + (plan.range_tests - 1 - nth) * plan.range_steps
+
+
+def _rows(path: Path) -> int:
+    """Counts the complete rows of a table of numbers."""
+    with path.open("rb") as file:
+        return sum(line.endswith(b"\n") for line in file) - 1
 
 
 def _training(run: RunDir, step: Mapping[str, str], plan: _Plan) -> RunProgress:

@@ -22,15 +22,21 @@ def this_process() -> dict[str, Any]:
 
 
 def is_process_gone(facts: Mapping[str, Any]) -> bool:
-    """Whether the process of a run has ended without recording a status; False for a run on another host."""
-    if facts.get("process_started") is None or facts["host"] != socket.gethostname():
+    """Whether the process of a run has ended without recording a status; False for a run on another host.
+
+    Facts that no process has written, such as an id that is text, name a process that is not there.
+    """
+    started, host, pid = facts.get("process_started"), facts.get("host"), facts.get("pid")
+    if started is None or (isinstance(host, str) and host != socket.gethostname()):
         return False
+    if not isinstance(host, str) or type(pid) is not int or type(started) not in (int, float):
+        return True
     try:
-        found = psutil.Process(facts["pid"])
+        found = psutil.Process(pid)
         # Setting the clock moves the start time of a process by as much.
-        reused = abs(found.create_time() - facts["process_started"]) > SAME_START
-        return reused or found.status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
+        same = abs(found.create_time() - started) <= SAME_START
+        return not same or found.status() == psutil.STATUS_ZOMBIE
+    except (psutil.NoSuchProcess, ValueError, OverflowError):  # a number that no process can have
         return True
     except psutil.AccessDenied:
         return False
@@ -55,6 +61,14 @@ def process_facts() -> dict[str, Any]:
 def command_line(arguments: Sequence[str]) -> str:
     """Returns the command line, quoted so that it can be pasted into a shell."""
     return shlex.join(["onecycle", *arguments])
+
+
+def words_of(facts: Mapping[str, Any]) -> list[str]:
+    """Returns the words of the command line of a run; none if it has no command line, or one that is cut."""
+    try:
+        return shlex.split(str(facts.get("command_line") or ""))
+    except ValueError:  # a quote is open
+        return []
 
 
 def _version(package: str) -> str | None:

@@ -32,16 +32,27 @@ class RemovedRun:
     removed: datetime
 
 
+def place_of(run: RunDir) -> Path:
+    """Returns the absolute path of a run without `..`, which would hide its name and that of the folder around it.
+
+    A link stays one if it is the last part.
+    """
+    path = run.path.absolute()
+    if path.name == "..":
+        return path.resolve()
+    return path.parent.resolve() / path.name if ".." in path.parts else path
+
+
 def must_be_removable(run: RunDir, *, elsewhere_ended: bool = False) -> None:
     """Checks that a run can go to the trash; `InputError` if it runs, is a link, or is inside another run.
 
     `elsewhere_ended` is that of `must_rest`.
     """
-    path = run.path.absolute()
+    path = place_of(run)
     if path.is_symlink():
         raise InputError(f"{run.path} is a link to {path.resolve()}.", "Name that folder, or delete the link yourself.")
     if (path.parent / RUN).is_file():
-        what = f"{run.path} is a part of the run {run.path.parent}, which would not be complete without it."
+        what = f"{run.path} is a part of the run {path.parent}, which would not be complete without it."
         raise InputError(what, "Remove the whole run.")
     if path.parent.name == TRASH:
         raise InputError(f"{run.path} is in the trash already.", "`onecycle runs trash --empty` deletes what is there.")
@@ -53,7 +64,7 @@ def move_to_trash(run: RunDir, *, elsewhere_ended: bool = False) -> RemovedRun:
 
     The folder stays on its file system and keeps its content.
     """
-    path, now = run.path.absolute(), datetime.now(UTC).replace(microsecond=0)
+    path, now = place_of(run), datetime.now(UTC).replace(microsecond=0)
     must_be_removable(RunDir(path), elsewhere_ended=elsewhere_ended)
     trash = path.parent / TRASH
     if trash.is_symlink():
@@ -127,11 +138,19 @@ def delete_rests(runs_dir: Path) -> None:
 
 def _delete_rest(trash: Path) -> None:
     for path in trash.glob(f"{DELETING}*"):
-        shutil.rmtree(path)
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:  # a person has put it there
+            path.unlink()
 
 
 def bytes_in(folder: Path) -> int:
-    """Returns the size of all files in a folder and below, in bytes; links are not followed."""
+    """Returns the size of all files in a folder and below, in bytes; links are not followed.
+
+    A file or a link in place of a folder has its own size.
+    """
+    if folder.is_symlink() or not folder.is_dir():
+        return folder.lstat().st_size
     total = 0
     for inner, _, names in os.walk(folder):
         for name in names:

@@ -10,9 +10,10 @@ import json
 import os
 import shutil
 import tarfile
+import time
 import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
@@ -30,6 +31,12 @@ from onecycle_cli.run_dir.archive import (
 from onecycle_cli.run_dir.files import RUN
 from onecycle_cli.run_dir.run import RunDir, put
 from onecycle_cli.run_dir.writing import to_disk
+
+UNPACKING = ".unpacking-"
+"""The start of the name of the folder into which an archive is unpacked; a kill may leave it behind."""
+
+REST_SECONDS = 3600.0
+"""The age from which such a folder may be a rest: one that was just made has no lock yet."""
 
 MOST_HEADER = 2**16
 """The largest size of what stands before the content of a file, in bytes."""
@@ -50,18 +57,30 @@ def unpack(file: Path, runs_dir: Path) -> list[RunDir]:
     if not file.is_file():
         raise InputError(f"There is no file {file}.", "Name an archive that `onecycle runs pack` has written.")
     runs_dir.mkdir(parents=True, exist_ok=True)
-    staging = runs_dir / f".unpacking-{uuid4().hex}"
+    _delete_rests(runs_dir)
+    staging = runs_dir / f"{UNPACKING}{uuid4().hex}"
     staging.mkdir()
     try:
-        with _as_input_errors(file):
-            names = _read(file, runs_dir, staging)
-            for name in names:
-                _make_ready(RunDir(staging / name), name)
-        for path in staging.rglob("*"):
-            to_disk(path)
-        return _put_all(staging, runs_dir, names)
+        with RunDir(staging).alone():
+            with _as_input_errors(file):
+                names = _read(file, runs_dir, staging)
+                for name in names:
+                    _make_ready(RunDir(staging / name), name)
+            for path in staging.rglob("*"):
+                to_disk(path)
+            return _put_all(staging, runs_dir, names)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def _delete_rests(runs_dir: Path) -> None:
+    """Deletes what killed commands left behind: hidden folders that are old and that no process has locked."""
+    for path in runs_dir.glob(f"{UNPACKING}*"):
+        # One in use, of another person, or gone by now is left alone.
+        with suppress(InputError, OSError):
+            if path.is_dir() and not path.is_symlink() and time.time() - path.stat().st_mtime > REST_SECONDS:
+                with RunDir(path).alone():
+                    shutil.rmtree(path)
 
 
 @contextmanager

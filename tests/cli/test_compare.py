@@ -135,3 +135,9 @@ def test_the_cells_of_a_sweep_are_compared_as_what_they_are(onecycle: Command, t
         [width, result, "2"] for width in ("0.125", "0.25") for result in ("valid_loss", "valid_accuracy")
     ]
     assert [row[1] for row in tests[1:]] == ["0.125", "0.25"]
+
+
+def test_csv_and_json_cannot_both_be_standard_output(onecycle: Command) -> None:
+    result = onecycle("compare", "runs", "--csv", "-", "--json")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "--csv - and --json both print to standard output." in result.stderr

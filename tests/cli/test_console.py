@@ -79,6 +79,15 @@ def test_nor_in_a_result_at_a_terminal(terminal: Callable[[], Terminal]) -> None
     assert "b\\x1b[2J" in stream.getvalue()
 
 
+def test_nor_in_the_name_of_a_result(terminal: Callable[[], Terminal], capsys: pytest.CaptureFixture[str]) -> None:
+    show_pairs([("runs/\x1b]0;owned\x07\n", "moved"), ("b", "1")])
+    name = "runs/\\x1b]0;owned\\x07\\n"
+    assert capsys.readouterr().out == f"{name}  moved\n{'b':<{len(name)}}  1\n"
+    stream = terminal()
+    show_pairs([("runs/\x1b]0;owned\x07\n\udcff", "moved")])
+    assert "runs/\\x1b]0;owned\\x07\\n\\xff" in stream.getvalue()
+
+
 def test_notes_go_to_standard_error_and_nothing_is_markup(capsys: pytest.CaptureFixture[str]) -> None:
     with Display(quiet=False) as report:
         report("see [bold]data[/bold] in [/tmp]")

@@ -259,3 +259,9 @@ def test_a_run_of_another_version_or_a_damaged_summary_is_listed(onecycle: Comma
     assert onecycle("runs").stdout.splitlines()[1] == "runs/trained  finished"
     (row,) = json.loads(onecycle("runs", "--json").stdout)
     assert (row["command"], row["result"], row["value"]) == ("dream", None, None)
+
+
+def test_csv_and_json_cannot_both_be_standard_output(onecycle: Command) -> None:
+    result = onecycle("runs", "--csv", "-", "--json")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "--csv - and --json both print to standard output." in result.stderr

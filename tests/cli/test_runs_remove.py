@@ -97,3 +97,14 @@ def test_the_command_that_undoes_names_the_folder_of_runs(onecycle: Command, tra
     Path("runs").rename("my runs")
     undo = onecycle("runs", "remove", "my runs/trained").stderr.removeprefix("To undo it: onecycle ")
     assert onecycle(*shlex.split(undo)).stdout == f"{Path('my runs').absolute()}/{trained}\n"
+
+
+def test_a_run_is_removed_once_however_it_is_named(
+    onecycle: Command, trained: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Path("runs", trained).absolute()
+    (run / "inner").mkdir()
+    monkeypatch.chdir(run / "inner")
+    result = onecycle("runs", "remove", "..", run)
+    assert (result.exit_code, result.stdout.count("moved to")) == (0, 1), result.output
+    assert [path.name[16:] for path in (run.parent / ".trash").iterdir()] == [trained]

@@ -98,6 +98,13 @@ def test_a_sweep_has_its_cells_and_its_table(onecycle: Command) -> None:
 
 
 @pytest.mark.usefixtures("shown")
+def test_the_best_run_of_a_moved_sweep_is_where_it_is_now(onecycle: Command) -> None:
+    sweep = RunDir(RUNS / "sweep-wd")
+    sweep.write_json("summary.json", {"best_run": "/old/sweep-wd/weight_decay=1e-3"})
+    assert words_of(onecycle("runs", "show", "sweep-wd"))["best run"] == "runs/sweep-wd/weight_decay=1e-3"
+
+
+@pytest.mark.usefixtures("shown")
 def test_a_cell_of_a_sweep_is_shown_as_what_it_is(onecycle: Command) -> None:
     page = words_of(onecycle("runs", "show", "sweep-wd/weight_decay=1e-3"))
     assert "optimizer.weight_decay 1e-3 (shipped 1e-4)" in page["recipe"]
@@ -199,6 +206,15 @@ def test_a_damaged_run_is_shown_as_far_as_it_can_be_read(
     code, screen = at_terminal("runs", "show", "find-lr")
     assert (code, "Traceback" in screen) == (0, False)
     assert json.loads(onecycle("runs", "show", "find-lr", "--json").stdout)["run"] == "runs/find-lr"
+
+
+@pytest.mark.usefixtures("shown")
+def test_a_damaged_table_is_told_on_the_page(onecycle: Command) -> None:
+    with (RUNS / "evaluate/per_class.csv").open("a") as file:
+        file.write("short\n")
+    result = onecycle("runs", "show", "evaluate")
+    assert words_of(result)["damaged"] == "runs/evaluate/per_class.csv is damaged: a row is incomplete."
+    assert "\n\n" not in result.stdout, "no table"
 
 
 @pytest.mark.usefixtures("shown")

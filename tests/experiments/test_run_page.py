@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from onecycle_cli.experiments.run_page import File, read_page
+from onecycle_cli.experiments.run_page import File, best_run, command_to_repeat, read_page
 from onecycle_cli.recipe import load, shipped_path, to_yaml
 from onecycle_cli.run_dir.annotations import Annotations, add_labels
 from onecycle_cli.run_dir.run import RunDir
@@ -125,6 +125,66 @@ def test_a_range_test_is_repeated_with_the_options_that_are_in_no_recipe(make: M
     assert read_page(run).next["repeat"] == f"onecycle find-lr runs/r/recipe.yaml {repeated}".strip()
 
 
+@pytest.mark.parametrize(
+    ("in_recipe", "auto", "steps", "options"),
+    [
+        (None, True, False, " --max-lr auto"),
+        (None, False, False, " --max-lr auto"),
+        (0.1, True, False, " --max-lr auto"),
+        (0.1, True, True, ""),
+        (0.1, False, False, ""),
+    ],
+)
+def test_a_training_that_ended_in_its_range_test_is_repeated_with_one(
+    make: Make, tiny: Callable, in_recipe: float | None, auto: bool, steps: bool, options: str
+) -> None:
+    run = make("train", "interrupted", auto=auto, network_sha256="0")
+    run.write_text("recipe.yaml", to_yaml(tiny({"schedule.max_lr": in_recipe})))
+    if steps:
+        (run.path / "steps.csv").touch()
+    again = f"onecycle train runs/r/recipe.yaml{options} --trust-code"
+    assert read_page(run).next["repeat"] == command_to_repeat(run, run.facts) == again
+
+
+def test_not_all_runs_can_be_repeated_by_their_recipe(make: Make) -> None:
+    run = make("train", "failed")
+    (run.path / "recipe.yaml").write_text("a: [")
+    assert command_to_repeat(run, run.facts) == "onecycle train runs/r/recipe.yaml", "how it is damaged is told there"
+    (run.path / "recipe.yaml").unlink()
+    assert command_to_repeat(run, run.facts) is None
+    assert command_to_repeat(run, run.facts | {"command": "tune"}) is None
+
+
+def test_the_best_run_of_a_sweep_that_was_moved_is_the_one_in_it(make: Make) -> None:
+    sweep = make("sweep", "finished")
+    sweep.write_json("summary.json", {"best_run": "/old/runs/sweep/seed=1"})
+    assert best_run(sweep, sweep.summary) == Path("/old/runs/sweep/seed=1"), "nothing else is known"
+    make("sweep", "finished", sweep.path, "seed=1", cell="x")
+    assert best_run(sweep, sweep.summary) == Path("runs/r/seed=1")
+    assert read_page(sweep).next["use"] == "onecycle train runs/r/seed=1/recipe.yaml"
+    assert [best_run(sweep, {"best_run": odd}) for odd in (None, "", 3)] == [None] * 3
+
+
+@pytest.mark.parametrize(
+    ("command", "asked", "options"), [("sweep", "--repeats 3", " --repeats 3"), ("tune", "--budget 10m", "")]
+)
+def test_a_range_test_in_a_sweep_is_repeated_alone(make: Make, command: str, asked: str, options: str) -> None:
+    cell = make(command, "finished", cell="x")
+    cell.update(command_line=f"onecycle {command} digits {asked}")
+    (cell.path / "lr_range.csv").touch()
+    assert command_to_repeat(cell, cell.facts) == f"onecycle find-lr runs/r/recipe.yaml{options}"
+
+
+@pytest.mark.parametrize("asked", [None, "", "onecycle find-lr 'x"])
+@pytest.mark.parametrize("command", ["train", "find-lr"])
+def test_a_command_line_that_is_missing_or_cut_costs_its_options_alone(
+    make: Make, command: str, asked: str | None
+) -> None:
+    run = make(command, "failed")
+    run.update(command_line=asked)
+    assert read_page(run).next["repeat"] == f"onecycle {command} runs/r/recipe.yaml"
+
+
 def test_a_cell_goes_on_with_its_sweep_and_is_used_as_what_it_is(make: Make) -> None:
     sweep = make("sweep", "interrupted")
     cell = make("sweep", "interrupted", sweep.path, "cell", cell="x")
@@ -143,6 +203,13 @@ def test_the_main_table_is_named(make: Make) -> None:
     assert read_page(run).table == "sweep.csv"
     (run.path / "ranking.csv").touch()
     assert read_page(run).table == "ranking.csv", "it has the means over the seeds"
+
+
+def test_a_damaged_main_table_is_told(make: Make) -> None:
+    run = make("evaluate", "finished")
+    run.write_text("per_class.csv", "class,images\n3\n")
+    page = read_page(run)
+    assert (page.table, page.damage) == (None, ["runs/r/per_class.csv is damaged: a row is incomplete."])
 
 
 def test_of_a_damaged_run_json_the_files_are_left(make: Make) -> None:

@@ -68,22 +68,66 @@ def test_before_the_first_epoch_has_ended_the_time_left_is_not_known(make: Make)
     assert (found.epoch, found.valid_accuracy, found.seconds_left()) == (1, None, None)
 
 
-def test_a_run_of_an_unknown_number_of_images_has_no_total(make: Make) -> None:
-    run = make("a", images={})
+@pytest.mark.parametrize("images", [{}, None, 3, {"train": None}, {"train": "many"}, {"train": 0}])
+def test_a_run_of_an_unknown_number_of_images_has_no_total(make: Make, images: Any) -> None:
+    run = make("a", images=images)
     train(run, 0, 3)
     assert (progress_of(run).done, progress_of(run).total) == (4, None)
 
 
-def test_a_range_test_is_counted_by_the_steps_of_its_present_seed(make: Make) -> None:
-    run = make("a", "find-lr")
-    row = dict.fromkeys(LR_RANGE_COLUMNS, 1.0)
+def range_tests(run: RunDir, *tests: int, seed: int = 0) -> None:
+    """Writes range tests of so many steps, each with the next seed."""
+    row = dict.fromkeys(LR_RANGE_COLUMNS, 1.0) | {"lr": 0.01}
     with run.table("lr_range.csv", LR_RANGE_COLUMNS) as table:
-        table.append([row | {"seed": 0, "step": 39}, row | {"seed": 1, "step": 9, "lr": 0.01}])
+        for number, steps in enumerate(tests):
+            table.append([row | {"seed": seed + number, "step": step} for step in range(steps)])
+
+
+@pytest.mark.parametrize(
+    ("asked", "tests", "done", "total"),
+    [
+        ("", (10,), 10, 40),
+        ("", (45,), 45, 45),  # it goes on beyond end_lr
+        ("--repeats 3", (10,), 10, 120),
+        ("--repeats 3", (38, 2), 40, 118),  # the first one ended early
+        ("--repeats=2", (38, 44), 82, 82),
+        ("", (38, 2), 40, None),  # from Python, which has no command line
+        ("--repeats x", (38, 2), 40, None),
+    ],
+)
+def test_range_tests_are_counted_by_the_steps_of_all(
+    make: Make, asked: str, tests: tuple[int, ...], done: int, total: int | None
+) -> None:
+    run = make("a", "find-lr", command_line=f"onecycle find-lr digits {asked}")
+    range_tests(run, *tests)
     found = progress_of(run)
-    assert (found.work, found.done, found.total, found.lr) == ("range test", 10, 40, 0.01)
-    with run.table("lr_range.csv", LR_RANGE_COLUMNS, keep=2) as table:
-        table.append([row | {"seed": 1, "step": 44}])
-    assert (progress_of(run).done, progress_of(run).total) == (45, 45), "it goes on beyond end_lr"
+    assert (found.work, found.done, found.total, found.lr) == ("range test", done, total, 0.01)
+
+
+def test_the_repeats_of_a_sweep_may_be_trainings(make: Make) -> None:
+    run = make("a", "sweep", command_line="onecycle sweep digits --repeats 2", cell="x")
+    range_tests(run, 10)
+    assert (progress_of(run).done, progress_of(run).total) == (10, None)
+
+
+def test_range_tests_begin_with_the_seed_of_the_recipe(make: Make, tiny: Callable) -> None:
+    run = make("a", "find-lr", command_line="onecycle find-lr digits --repeats 2")
+    run.write_text("recipe.yaml", to_yaml(tiny({"seed": 7})))
+    range_tests(run, 10, seed=7)
+    assert (progress_of(run).done, progress_of(run).total) == (10, 80)
+
+
+def test_range_tests_that_are_tried_again_for_longer_have_no_total(make: Make) -> None:
+    run = make("a")
+    range_tests(run, 10)
+    (run.path / "lr_range_first.csv").touch()
+    assert (progress_of(run).done, progress_of(run).total) == (10, None)
+
+
+def test_a_range_test_of_an_older_version_has_no_seed(make: Make) -> None:
+    run = make("a", "find-lr")
+    (run.path / "lr_range.csv").write_text("step,lr,train_loss\n9,0.1,1.0\n")
+    assert (progress_of(run).done, progress_of(run).total) == (10, 40)
 
 
 def test_of_a_training_with_auto_the_range_test_comes_first(make: Make) -> None:

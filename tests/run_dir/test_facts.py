@@ -5,16 +5,24 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import psutil
+import pytest
 import torch
 
 from onecycle_cli import __version__
-from onecycle_cli.run_dir.facts import command_line, is_process_gone, process_facts, this_process
+from onecycle_cli.run_dir.facts import command_line, is_process_gone, process_facts, this_process, words_of
 
 
 def test_the_command_line_can_be_pasted_into_a_shell() -> None:
     assert command_line(["train", "my recipe.yaml", "--set", "a=b"]) == "onecycle train 'my recipe.yaml' --set a=b"
+
+
+def test_a_command_line_is_read_as_the_shell_reads_it_and_a_cut_one_has_no_words() -> None:
+    words = ["train", "my recipe.yaml", "--set", "a=b"]
+    assert words_of({"command_line": command_line(words)}) == ["onecycle", *words]
+    assert [words_of(facts) for facts in ({}, {"command_line": None}, {"command_line": "a 'b"})] == [[]] * 3
 
 
 def test_the_versions_are_those_that_run() -> None:
@@ -68,3 +76,26 @@ def test_a_process_of_another_host_or_of_an_older_version_cannot_be_looked_at() 
     assert not is_process_gone(gone | {"host": "elsewhere"})
     assert not is_process_gone(gone | {"process_started": None})
     assert not is_process_gone({})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("host", None),
+        ("host", 3),
+        ("pid", None),
+        ("pid", "12"),
+        ("pid", True),
+        ("pid", -1),
+        ("pid", 2**80),
+        ("process_started", "x"),
+        ("process_started", float("nan")),
+    ],
+)
+def test_a_process_of_odd_facts_is_gone(name: str, value: Any) -> None:
+    assert is_process_gone(this_process() | {name: value})
+
+
+def test_a_process_without_a_host_or_a_number_is_gone() -> None:
+    for name in ("host", "pid"):
+        assert is_process_gone({key: value for key, value in this_process().items() if key != name})

@@ -15,6 +15,7 @@ from onecycle_cli.run_dir.trash import (
     delete_rests,
     move_to_trash,
     must_be_removable,
+    place_of,
     removed_runs,
     restore,
 )
@@ -127,6 +128,50 @@ def test_deleting_takes_what_is_named_and_what_a_killed_command_left(ended: Ende
     delete_rests(runs_dir)
     names = {path.name for path in (runs_dir / ".trash").iterdir()}
     assert names == {second.path.name, "20269999-000000-no-time", "of a person"}
+
+
+def test_a_run_that_is_named_from_inside_goes_to_the_trash_beside_it(
+    ended: Ended, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, other = ended("mine"), ended("other")
+    cell = run.inner("seed=0", "a: 1\n")
+    cell.update(status="finished")
+    (cell.path / "deeper").mkdir()
+    monkeypatch.chdir(cell.path / "deeper")
+    with pytest.raises(InputError, match="is a part of the run"):
+        move_to_trash(RunDir(".."))
+    (tmp_path / "runs" / "link").symlink_to(other.path)
+    with pytest.raises(InputError, match="is a link to"):
+        must_be_removable(RunDir("../../../link"))
+    removed = move_to_trash(RunDir("../.."))
+    assert (removed.name, removed.path.parent) == ("mine", tmp_path / "runs" / ".trash")
+    assert not (removed.path / ".trash").exists()
+
+
+def test_dots_behind_a_link_mean_the_folder_around_its_target(ended: Ended, tmp_path: Path) -> None:
+    run = ended("mine")
+    (run.path / "inner").mkdir()
+    (tmp_path / "link").symlink_to(run.path / "inner")
+    assert place_of(RunDir(tmp_path / "link" / "..")) == run.path
+
+
+def test_a_link_and_a_file_in_the_trash_are_deleted_and_not_what_the_link_leads_to(
+    ended: Ended, tmp_path: Path
+) -> None:
+    trash, outside = tmp_path / "runs" / ".trash", tmp_path / "outside"
+    removed = move_to_trash(ended("a"))
+    outside.mkdir()
+    (outside / "kept").write_bytes(bytes(1000))
+    (trash / "20260101-000000-link").symlink_to(outside)
+    (trash / "20260101-000000-nowhere").symlink_to(tmp_path / "nowhere")
+    (trash / "20260101-000000-file").write_bytes(bytes(7))
+    (trash / ".deleting-1").symlink_to(outside)  # where an earlier version stopped
+    sizes = {one.name: bytes_in(one.path) for one in removed_runs(tmp_path / "runs")}
+    assert (sizes["file"], sizes["link"] < 1000) == (7, True)
+    delete_for_good(removed_runs(tmp_path / "runs"))
+    assert list(trash.iterdir()) == []
+    assert not removed.path.exists()
+    assert (outside / "kept").is_file()
 
 
 def test_the_size_is_that_of_all_files(tmp_path: Path) -> None:

@@ -307,3 +307,38 @@ def test_any_bytes_in_the_tar_are_refused_or_have_no_effect(
 @given(raw=st.binary(max_size=2000))
 def test_any_bytes_as_a_tar_are_refused(good: tuple[Path, bytes], raw: bytes) -> None:
     comes_whole_or_not_at_all(good[0], gzip.compress(raw, 1))
+
+
+def test_what_a_killed_unpack_left_is_deleted_by_the_next_where_that_is_safe(
+    tmp_path: Path,
+) -> None:
+    file, there = archive(tmp_path / "a.tar.gz", listed(GOOD), contents(GOOD)), tmp_path / "there"
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    for name in ("old", "new", "used"):
+        (there / f".unpacking-{name}" / "a").mkdir(parents=True)
+    (there / ".unpacking-file").touch()
+    (there / ".unpacking-link").symlink_to(outside)
+    with RunDir(there / ".unpacking-used").alone():
+        for name in ("old", "used", "file"):
+            os.utime(there / f".unpacking-{name}", (0, 0))
+        os.utime(outside, (0, 0))
+        unpack(file, there)
+    kept = {".unpacking-new", ".unpacking-used", ".unpacking-file", ".unpacking-link", "a"}
+    assert {path.name for path in there.iterdir()} == kept
+    assert list(outside.iterdir()) == []
+
+
+def test_a_folder_into_which_is_unpacked_is_locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file, there = archive(tmp_path / "a.tar.gz", listed(GOOD), contents(GOOD)), tmp_path / "there"
+    seen: list[Path] = []
+
+    def synced(_: Path) -> None:
+        for folder in there.glob(".unpacking-*"):
+            with pytest.raises(InputError, match="Another process is using"), RunDir(folder).alone():
+                pass
+            seen.append(folder)
+
+    monkeypatch.setattr(unpacking, "to_disk", synced)
+    unpack(file, there)
+    assert seen
