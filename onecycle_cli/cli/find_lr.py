@@ -118,5 +118,5 @@ def _ways_on(run: "RunDir", recipe: "Recipe", suggestion: "Suggestion", repeats:
     several = "" if repeats > 1 else "--repeats 3 "
     ways.append(f"Test for longer: {several}--set find_lr.num_steps={2 * recipe.find_lr.num_steps}")
     ways.append("Test other lrs: --set find_lr.start_lr=LR --set find_lr.end_lr=LR")
-    drawn = [str(run.path / name) for name in (LR_RANGE_FIGURE, LR_RANGE) if (run.path / name).is_file()]
-    return "\n".join([*ways, f"The curve: {', '.join(drawn)}"])
+    # Whether the figure is there already is not asked: all ranks have to say the same.
+    return "\n".join([*ways, f"The curve: {run.path / LR_RANGE_FIGURE}, {run.path / LR_RANGE}"])

@@ -24,7 +24,8 @@ Command = Callable[..., Result]
 RUNS = Path("runs")
 
 
-README = Path(__file__).parent.parent.parent / "README.md"
+ROOT = Path(__file__).parent.parent.parent
+PAGE = ROOT / "docs" / "scripts.md"
 
 
 def only_run() -> Path:
@@ -333,15 +334,15 @@ def test_what_does_not_go_with_resume_is_refused(onecycle: Command, words: tuple
 
 
 def shell_idioms() -> list[str]:
-    """What a person may type, as the README has it."""
-    found = re.findall(r"^```sh\n(.*?)^```", README.read_text(), re.MULTILINE | re.DOTALL)
+    """What a person may type, as the page on scripts has it."""
+    found = re.findall(r"^```sh\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
     assert len(found) == 2
     return found
 
 
 @pytest.fixture
 def printed(tiny_digits: list[str]) -> Callable[[int], list[list[str]]]:
-    """What a shell idiom of the README prints, but for a smaller network: a pipe, no TERM, no display, no install."""
+    """What a shell idiom of the page on scripts prints, but for a smaller network: a pipe, no TERM, no display, no install."""
     idioms = shell_idioms()
     _, *smaller = tiny_digits
     start = f"""
@@ -349,7 +350,7 @@ def printed(tiny_digits: list[str]) -> Callable[[int], list[list[str]]]:
         python() {{ "{sys.executable}" "$@"; }}
         onecycle() {{ python -m onecycle_cli "$@" {shlex.join(smaller)}; }}
     """
-    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(README.parent), "HOME": str(Path.cwd())}
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "HOME": str(Path.cwd())}
     # The fonts that matplotlib has found, and the threads of the other processes of the tests: both only cost time.
     environment |= {"MPLCONFIGDIR": matplotlib.get_cachedir(), "OMP_NUM_THREADS": "1"}
 
@@ -362,7 +363,7 @@ def printed(tiny_digits: list[str]) -> Callable[[int], list[list[str]]]:
     return run
 
 
-def test_the_commands_of_the_first_shell_idiom_of_the_readme_print_what_the_shell_needs(
+def test_the_commands_of_the_first_shell_idiom_of_the_page_on_scripts_print_what_the_shell_needs(
     onecycle: Command, tiny_digits: list[str]
 ) -> None:
     _, *smaller = tiny_digits
@@ -376,18 +377,18 @@ def test_the_commands_of_the_first_shell_idiom_of_the_readme_print_what_the_shel
 
 
 @pytest.mark.slow
-def test_the_first_shell_idiom_of_the_readme_works_in_a_shell_without_a_terminal(printed: Callable) -> None:
+def test_the_first_shell_idiom_of_the_page_on_scripts_works_in_a_shell_without_a_terminal(printed: Callable) -> None:
     ((accuracy,),) = printed(0)
     assert 0 <= float(accuracy) <= 1
 
 
-def test_what_follows_the_loop_of_the_readme_reads_its_range_tests(
+def test_what_follows_the_loop_of_the_page_on_scripts_reads_its_range_tests(
     onecycle: Command, tiny_digits: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     weight_decays = ["1e-2", "1e-3", "1e-4"]
     for wd in weight_decays:
         onecycle("find-lr", *tiny_digits, "--set", f"optimizer.weight_decay={wd}", "--name", f"digits-{wd}", "--quiet")
-    (program,) = re.findall(r"python -c '\n(.*?)'", README.read_text(), re.DOTALL)
+    (program,) = re.findall(r"python -c '\n(.*?)'", PAGE.read_text(), re.DOTALL)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)  # it leaves closing its files to Python
         exec(program, {})
@@ -397,7 +398,7 @@ def test_what_follows_the_loop_of_the_readme_reads_its_range_tests(
 
 
 @pytest.mark.slow
-def test_the_loop_of_the_readme_works_in_a_shell_without_a_terminal(printed: Callable) -> None:
+def test_the_loop_of_the_page_on_scripts_works_in_a_shell_without_a_terminal(printed: Callable) -> None:
     *max_lrs, first, second, third = printed(1)
     assert len(max_lrs) == 3
     assert [first[0], second[0], third[0]] == ["1e-2", "1e-3", "1e-4"]
