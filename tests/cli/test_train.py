@@ -342,7 +342,7 @@ def shell_idioms() -> list[str]:
 
 @pytest.fixture
 def printed(tiny_digits: list[str]) -> Callable[[int], list[list[str]]]:
-    """What a shell idiom of the page on scripts prints, but for a smaller network: a pipe, no TERM, no display, no install."""
+    """What a shell idiom of the page prints, but for a smaller network: a pipe, no TERM, no display, no install."""
     idioms = shell_idioms()
     _, *smaller = tiny_digits
     start = f"""
