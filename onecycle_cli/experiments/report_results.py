@@ -249,10 +249,10 @@ def tune_blocks(run: RunDir, name: str) -> list[Block]:
         bar = ErrorBar.of(summary)
         blocks.append(Text(told_max_lr(summary["max_lr"], summary["confidence"], bar, summary["reason"])))
     lines = [
-        [Cell(one["stage"]), Cell(told(one["was"])), Cell(told(one["chosen"])), Cell(one["reason"])]
+        [Cell(one["stage"]), Cell(told(one["chosen"])), Cell(one["reason"]), Cell(told(one["was"]))]
         for one in summary["decisions"]
     ]
-    columns = ["stage", "was", "chosen", "reason"]
+    columns = ["stage", "chosen", "reason", "was"]
     blocks.append(Table(f"{name}-decisions", "The decisions, in the order of the tuning", columns, lines))
     for number, one in enumerate(summary["decisions"]):
         blocks.append(_trials(one, f"{name}-trials-{number}"))

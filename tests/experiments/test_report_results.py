@@ -130,14 +130,14 @@ def test_a_tuning_has_its_decisions_and_their_short_runs(run: RunDir) -> None:
         {"values": {"data.batch_size": 64}, "valid_loss": 0.5, "max_lr": 0.1, "problem": None},
         {"values": {"data.batch_size": 16}, "valid_loss": None, "max_lr": None, "problem": "no max_lr"},
     ]
-    decision = {"stage": "batch size", "was": {"data.batch_size": 64}, "chosen": {"data.batch_size": 64}}
+    decision = {"stage": "batch size", "was": {"data.batch_size": 32}, "chosen": {"data.batch_size": 64}}
     summary = {"max_lr": 0.1, "confidence": "high", "reason": "Why.", "left_out": ["momentum"]}
     run.write_json("summary.json", summary | {"decisions": [decision | {"reason": "Noise.", "trials": trials}]})
     run.write_json("tune.json", {"speeds": {"64": 100.5}})
     blocks = tune_blocks(run, "t")
     decisions, runs, speeds = of(Table, blocks)
     told = [cell.text for cell in decisions.rows[0]]
-    assert told == ["batch size", "data.batch_size 64", "data.batch_size 64", "Noise."]
+    assert told == ["batch size", "data.batch_size 64", "Noise.", "data.batch_size 32"]
     assert [[cell.text for cell in row] for row in runs.rows] == [
         ["64", "0.1", "0.5000", "chosen"],
         ["16", "", "", "no max_lr"],
