@@ -42,6 +42,11 @@ READ = {
     "commands.md": {
         "": "made from the help texts: how commands are called, not commands",
     },
+    "batch_size.md": {
+        "onecycle find-batch-size": "times real steps; tests/cli/test_batch_size.py runs it",
+        "B=$(onecycle find-batch-size": "as well",
+        "onecycle find-lr digits --batch-size": "needs that size",
+    },
     "images.md": {
         "onecycle train images --set data.source=torchvision": "downloads 330 MB",
     },

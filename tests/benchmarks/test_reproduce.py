@@ -4,6 +4,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from onecycle_cli.experiments import batch_size
+
+
+@pytest.fixture(autouse=True)
+def _quick_timing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batch_size, "TIMED_SECONDS", 0.0)
+
 
 @pytest.mark.usefixtures("in_this_process")
 def test_each_experiment_and_each_published_order_is_a_row(

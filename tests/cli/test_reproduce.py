@@ -7,7 +7,14 @@ from pathlib import Path
 import pytest
 from typer.testing import Result
 
+from onecycle_cli.experiments import batch_size
+
 Command = Callable[..., Result]
+
+
+@pytest.fixture(autouse=True)
+def _quick_timing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batch_size, "TIMED_SECONDS", 0.0)
 
 
 @pytest.fixture

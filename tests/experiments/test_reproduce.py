@@ -10,6 +10,7 @@ import torch
 
 from onecycle_cli.analysis.reproduction import PUBLISHED
 from onecycle_cli.errors import InputError
+from onecycle_cli.experiments import batch_size
 from onecycle_cli.experiments.reproduce import ReproductionPlan, changed_settings, reproduce
 from onecycle_cli.experiments.session import Session, hardware_facts
 from onecycle_cli.progress import silent
@@ -18,6 +19,11 @@ from onecycle_cli.run_dir.run import RunDir
 from onecycle_cli.training.hardware import Hardware
 
 CPU = Hardware(torch.device("cpu"), "float32")
+
+
+@pytest.fixture(autouse=True)
+def _quick_timing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batch_size, "TIMED_SECONDS", 0.0)
 
 
 @pytest.fixture
