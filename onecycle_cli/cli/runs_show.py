@@ -162,7 +162,7 @@ def told_progress(progress: "RunProgress") -> str:
 
 def _results(page: "RunPage") -> Iterator[Pair]:
     """Yields the results of a run, whatever its command: those that its summary has."""
-    from onecycle_cli.experiments.run_page import best_run
+    from onecycle_cli.experiments.next_commands import best_run
     from onecycle_cli.recipe import as_written
     from onecycle_cli.run_dir.run import RunDir
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from onecycle_cli.errors import OnecycleError
+from onecycle_cli.experiments.next_commands import command_to_repeat
 from onecycle_cli.figures.report.content import (
     Block,
     Cell,
@@ -180,16 +181,16 @@ def commands(run: RunDir) -> list[Command]:
     None has the name of a run that exists, with which it would fail.
     """
     facts = run.facts
-    takes_recipe = facts["command"] in ("train", "find-lr", "sweep-wd", "find-batch-size")
+    again = command_to_repeat(run, facts)
     found = []
     if facts.get("command_line"):
         line, was_named = _without_name(facts["command_line"])
-        told = "Once more, from the recipe as it was given" if takes_recipe else "Once more, as it was started"
+        told = "Once more, from the recipe as it was given" if again else "Once more, as it was started"
         choose = ". `--name` is left out, because a run has this name already: give another one."
         found.append(Command(told + (choose if was_named else "."), line))
-    if takes_recipe:
+    if again:
         told = "Once more, from the copy of the recipe in the run's folder, which has all overrides in it."
-        found.append(Command(told, command_line([str(facts["command"]), str(run.path / RECIPE)])))
+        found.append(Command(told, again))
     if (run.path / TUNED_RECIPE).is_file():
         found.append(
             Command("A training with the tuned recipe.", command_line(["train", str(run.path / TUNED_RECIPE)]))
