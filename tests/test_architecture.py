@@ -30,6 +30,7 @@ MOST_ROOMS = 12
 
 EXPERIMENTS = [
     {"own_code"},
+    {"next_commands"},
     {
         *("session", "memory", "planning", "initial_weights", "tune_report", "saved_run", "run_links"),
         *("classifier", "curve_file", "train_batches", "ray_cluster", "report_parts", "sending"),
@@ -47,8 +48,8 @@ EXPERIMENTS = [
     {"ray_node"},
     {"ray_cells"},
     {"cell_runs", "sweep_plan"},
-    {"sweep", "tune", "reproduce"},
-    {"weight_decay", "library"},
+    {"sweep", "tune"},
+    {"weight_decay", "library", "reproduce"},
 ]
 """The files of `experiments/` in layers: each imports files of the layers above it in this list alone."""
 

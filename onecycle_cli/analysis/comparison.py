@@ -176,8 +176,13 @@ def labels(runs: Sequence[Run], fields: Sequence[str], names: Mapping[str, str])
     """
     told = [_told(run, [field for field in fields if field != SEED], names) for run in runs]
     if len(set(told)) > 1:
-        return [f"{words} ({told.count(words)} runs)" if told.count(words) > 1 else words for words in told]
+        return numbered(told)
     return [_told(run, [SEED], names) for run in runs] if SEED in fields else [run.path for run in runs]
+
+
+def numbered(names: Sequence[str]) -> list[str]:
+    """Returns each name, with the number of runs that share it if there are several."""
+    return [f"{name} ({names.count(name)} runs)" if names.count(name) > 1 else name for name in names]
 
 
 def _told(run: Run, fields: Sequence[str], names: Mapping[str, str]) -> str:

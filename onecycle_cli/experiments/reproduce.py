@@ -21,16 +21,15 @@ from onecycle_cli.errors import InputError, MachineError
 from onecycle_cli.experiments.batch_size import try_batch_size
 from onecycle_cli.experiments.cell_runs import run_cells
 from onecycle_cli.experiments.cells import ENDED, Cell, begin_attempt, fingerprint, plan_cells, row_of
-from onecycle_cli.experiments.compare import plot_runs, read_run
-from onecycle_cli.experiments.drawing import draw
 from onecycle_cli.experiments.following import Following
 from onecycle_cli.experiments.planning import of_length
 from onecycle_cli.experiments.prepared_recipe import prepare
 from onecycle_cli.experiments.ray_cluster import RayOptions
 from onecycle_cli.experiments.session import Session
+from onecycle_cli.experiments.sweep import draw_trainings
+from onecycle_cli.progress import duration
 from onecycle_cli.recipe import Recipe, differences, load, result_settings, shipped_path, with_values
 from onecycle_cli.run_dir.files import (
-    EPOCHS,
     ORDER,
     ORDER_COLUMNS,
     REPRODUCTION,
@@ -149,7 +148,7 @@ def reproduce(
             asked, session, jobs=jobs, ray=ray, after_each=lambda: _write_tables(_read(plan, cells, run, changed), run)
         )
         result = _read(plan, cells, run, changed)
-        _draw(cells, session)
+        draw_trainings(cells, session, REPRODUCTION_FIGURE, by="experiment")
         run.finish("finished", result.summary)
     _write_report(session)
     return result
@@ -183,7 +182,7 @@ def _report_time(asked: Sequence[Cell], cells: Sequence[Cell], session: Session)
     rates = [row["seconds"] / row["epochs"] for row in ended.values() if row.get("seconds") and row.get("epochs")]
     seconds = fmean(rates) if rates else _seconds_per_epoch(left[0].recipe, session)
     runs = f"{len(left)} runs" if len(left) > 1 else "One run"
-    session.report(f"{runs}, {epochs} epochs in all: about {_hours(epochs * seconds)} one after another.")
+    session.report(f"{runs}, {epochs} epochs in all: about {duration(epochs * seconds)} one after another.")
 
 
 def _seconds_per_epoch(recipe: Recipe, session: Session) -> float:
@@ -200,12 +199,8 @@ def _seconds_per_epoch(recipe: Recipe, session: Session) -> float:
     return len(prepared.train.labels) / speed + perf_counter() - started
 
 
-def _hours(seconds: float) -> str:
-    return f"{seconds / 3600:.1f} h" if seconds >= 5400 else f"{max(1, round(seconds / 60))} min"
-
-
-def _measured(plan: ReproductionPlan, cells: Sequence[Cell], run: RunDir) -> dict[str, Measured]:
-    """Returns the results by experiment, of those with a run that has ended."""
+def _measured(plan: ReproductionPlan, cells: Sequence[Cell], run: RunDir, images: int) -> dict[str, Measured]:
+    """Returns the results by experiment, of those with a run that has ended; `images` were scored in each."""
     found = {}
     for name in plan.recipes:
         ends = [end for cell in cells if cell.values["experiment"] == name and (end := row_of(cell, run))]
@@ -217,7 +212,7 @@ def _measured(plan: ReproductionPlan, cells: Sequence[Cell], run: RunDir) -> dic
                 [end["valid_accuracy"] for end in finished],
                 [end["valid_loss"] for end in finished],
                 len(ends) - len(finished),
-                _images(cells, run)[0].get("valid", PUBLISHED_IMAGES),
+                images,
             )
     return found
 
@@ -258,7 +253,8 @@ def _row(plan: ReproductionPlan, name: str, runs: Measured, *, comparable: bool)
 
 def _read(plan: ReproductionPlan, cells: Sequence[Cell], run: RunDir, changed: Sequence[str]) -> Reproduction:
     """Compares the runs that have ended so far."""
-    measured, (images, classes) = _measured(plan, cells, run), _images(cells, run)
+    images, classes = _images(cells, run)
+    measured = _measured(plan, cells, run, images.get("valid", PUBLISHED_IMAGES))
     differs = ["the number of epochs"] if plan.scale != 1 else []
     differs += changed
     if images and (images["train"], images["valid"], classes) != (TRAIN_IMAGES, PUBLISHED_IMAGES, CLASSES):
@@ -313,16 +309,3 @@ def _write_report(session: Session) -> None:
         session.report("Without the extra 'report', there is no report.html: pip install 'onecycle-cli[report]'.")
     except Exception as error:  # the page must not cost the result
         session.note(f"The report was not written: {getattr(error, 'what', error)}")
-
-
-def _draw(cells: Sequence[Cell], session: Session) -> None:
-    """Draws losses, accuracies and lrs of all runs, as `compare` does, labelled by experiment."""
-    runs, labels = [], []
-    for cell in cells:
-        if (session.run.path / cell.name / EPOCHS).is_file():
-            with suppress(InputError):  # one damaged run must not cost the figure of the others
-                runs.append(read_run(RunDir(session.run.path / cell.name)))
-                labels.append(str(cell.values["experiment"]))
-    if runs:
-        shown = [f"{label} ({labels.count(label)} runs)" if labels.count(label) > 1 else label for label in labels]
-        draw(session, REPRODUCTION_FIGURE, lambda path: plot_runs(path, runs, shown)[0])

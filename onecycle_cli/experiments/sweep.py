@@ -7,7 +7,7 @@ from pathlib import Path
 from time import sleep
 from typing import Any
 
-from onecycle_cli.analysis.comparison import differing, labels
+from onecycle_cli.analysis.comparison import differing, labels, numbered
 from onecycle_cli.analysis.lr_range import shape_of
 from onecycle_cli.analysis.ranking import CellResult, Ranked, ranked, verdict
 from onecycle_cli.errors import InputError
@@ -87,7 +87,7 @@ def _read(plan: SweepPlan, cells: Sequence[Cell], session: Session) -> Sweep:
     else:
         ranking = ranked([_cell_result(cell, row) for cell, row in zip(cells, rows, strict=True)])
         _write_ranking(plan.fields, ranking, run)
-        _draw_trainings(cells, session)
+        draw_trainings(cells, session, SWEEP_FIGURE)
         told, best = verdict(ranking, _valid_images(cells, run)), _best(cells, ranking)
         seconds = [row["seconds"] for cell in cells if (row := row_of(cell, run)) and row.get("seconds")]
     summary = {
@@ -202,17 +202,21 @@ def _valid_images(cells: Sequence[Cell], run: RunDir) -> int:
     return next((count["valid"] for count in counts if count), 1)
 
 
-def _draw_trainings(cells: Sequence[Cell], session: Session) -> None:
-    """Draws losses, accuracies and lrs of all trainings, as `compare` does."""
-    runs = []
+def draw_trainings(cells: Sequence[Cell], session: Session, figure: str, by: str | None = None) -> None:
+    """Draws losses, accuracies and lrs of all trainings, as `compare` does.
+
+    They are labelled by the value that the cells have for `by`, or by the fields that differ.
+    """
+    runs, values = [], []
     for cell in cells:
         if (session.run.path / cell.name / EPOCHS).is_file():
             with suppress(InputError):  # one damaged cell must not cost the figure of the others
                 runs.append(read_run(RunDir(session.run.path / cell.name)))
+                values.append(str(cell.values[by]) if by else "")
     if runs:
         fields = differing(runs)
-        names = column_names(fields)
-        draw(session, SWEEP_FIGURE, lambda path: plot_runs(path, runs, labels(runs, fields, names))[0])
+        shown = numbered(values) if by else labels(runs, fields, column_names(fields))
+        draw(session, figure, lambda path: plot_runs(path, runs, shown)[0])
 
 
 def draw_curves(
