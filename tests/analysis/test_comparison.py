@@ -14,6 +14,7 @@ from onecycle_cli.analysis.comparison import (
     distinct_names,
     groups,
     labels,
+    numbered,
     over_seeds,
     settings_of,
     short_names,
@@ -176,3 +177,7 @@ def test_runs_that_differ_in_nothing_else_are_labelled_by_their_seed_or_their_fo
 
 def test_a_training_and_a_range_test_of_the_same_settings_are_labelled_by_their_command() -> None:
     assert labelled(run(), run("find-lr")) == ["train", "find-lr"]
+
+
+def test_names_that_several_runs_share_have_their_number() -> None:
+    assert numbered(["E1", "E2", "E1"]) == ["E1 (2 runs)", "E2", "E1 (2 runs)"]

@@ -176,6 +176,12 @@ def test_the_commands_that_repeat_a_run_say_what_they_do_and_leave_out_its_name(
         assert "give another one" in commands(run)[0].told
 
 
+def test_a_repetition_has_the_options_that_are_in_no_recipe(run: RunDir) -> None:
+    line = f"onecycle find-lr {run.path / 'recipe.yaml'}"
+    run.update(command="find-lr", command_line="onecycle find-lr digits --repeats 2 --quiet", network_sha256="0")
+    assert commands(run)[1].line == f"{line} --repeats 2 --trust-code"
+
+
 def test_the_notes_and_the_error_of_a_run_are_told(run: RunDir) -> None:
     run.note("A note.")
     run.update(error="It failed.")
