@@ -37,6 +37,6 @@ def kept(labels: Sequence[int], answers: Sequence[int], probabilities: Sequence[
     wrong = [i for i, (label, answer) in enumerate(zip(labels, answers, strict=True)) if label != answer]
     ordered = sorted(wrong, key=lambda i: -probabilities[i])
     frequent = [pair for pair, _ in Counter((labels[i], answers[i]) for i in ordered).most_common(CONFUSIONS)]
-    first = [i for pair in frequent for i in [j for j in ordered if (labels[j], answers[j]) == pair][:EACH]]
-    chosen = set(first) | set([i for i in ordered if i not in set(first)][: MOST - len(first)])
+    chosen = {i for pair in frequent for i in [j for j in ordered if (labels[j], answers[j]) == pair][:EACH]}
+    chosen |= set([i for i in ordered if i not in chosen][: MOST - len(chosen)])
     return [i for i in ordered if i in chosen]

@@ -56,7 +56,7 @@ class Unsafe(Exception):
 
 
 def must_be_safe(names: Sequence[str], packed: Sequence[PackedFile]) -> None:
-    """Checks that runs of these names with these files can be written on every system, each file in its run.
+    """Checks that runs of these names with these files can be written on Linux and macOS, each file in its run.
 
     Raises `Unsafe` if not.
     """

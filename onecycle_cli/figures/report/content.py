@@ -50,7 +50,8 @@ class Table:
 class Matrix:
     """A table with shaded cells, such as a confusion matrix: names of rows and columns, texts, shades from 0 to 1.
 
-    A shade of None is a cell without a value. `across` names what the rows are, `down` what the columns are.
+    A shade of None is a cell without a value. `down` names what the rows are, such as true classes, and
+    `across` what the columns are.
     """
 
     id: str
