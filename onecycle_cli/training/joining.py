@@ -117,10 +117,19 @@ def _ranks_with(error: OnecycleError, ranks: Ranks, store: "Store") -> list[int]
         end = monotonic() + 1.0
         while not error.is_of_group and len(having) < ranks.count and monotonic() < end:
             sleep(0.01)
-            having = [rank for rank in range(ranks.count) if store.check([f"{key}/{rank}"])]
+            having = _ranks_under(key, ranks, store)
+        # The first rank may keep the store, which ends with it: it stays until the others have read it too.
+        store.set(f"{key}/read/{ranks.rank}", "")
+        while ranks.first and not {*having} <= {*_ranks_under(f"{key}/read", ranks, store)} and monotonic() < end:
+            sleep(0.01)
     except RuntimeError:  # the store went with the rank that kept it
         pass
     return having
+
+
+def _ranks_under(key: str, ranks: Ranks, store: "Store") -> list[int]:
+    """Returns the ranks that have set their key under `key`, in order."""
+    return [rank for rank in range(ranks.count) if store.check([f"{key}/{rank}"])]
 
 
 REPORTED = "reported"

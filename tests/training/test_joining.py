@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from onecycle_cli.errors import InputError, MachineError, ReportedElsewhere, Terminated
+from onecycle_cli.training import joining
 from onecycle_cli.training.joining import joined
 from onecycle_cli.training.ranks import ALONE
 
@@ -47,6 +48,20 @@ def test_a_killed_rank_ends_the_others_and_the_first_tells_it(on_ranks: OnRanks)
     assert "Rank 0 of 3 lost another rank" in first.what
     assert second is None
     assert type(third) is ReportedElsewhere
+
+
+def test_an_error_of_all_ranks_is_told_once_also_if_one_of_them_is_slow(on_ranks: OnRanks) -> None:
+    """The first rank keeps the store in which the others look for the ranks that have the error."""
+
+    def work() -> None:
+        with joined() as ranks:
+            if not ranks.first:
+                joining.sleep = lambda seconds: time.sleep(20 * seconds)  # type: ignore[assignment]
+            raise InputError("The same.", "On all ranks.")
+
+    first, second, third = on_ranks(3, work)
+    assert (type(first), first.what) == (InputError, "The same.")
+    assert type(second) is type(third) is ReportedElsewhere
 
 
 def test_a_rank_that_does_not_answer_is_told_in_time(on_ranks: OnRanks) -> None:
