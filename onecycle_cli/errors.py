@@ -10,6 +10,9 @@ the start of a byte is written as `\x5c`. All other text is unchanged.
 import errno
 import re
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 _NOT_UTF8 = re.compile(r"[\udc80-\udcff]|\\(?=x(?:5c|[89a-f][0-9a-f]))")
@@ -112,6 +115,8 @@ def is_out_of_memory(error: Exception) -> bool:
     )
 
 
+DISK = "Look after the disk or the network drive"
+
 MACHINE_ERRORS = {
     errno.ENOSPC: "Free some space",
     errno.EDQUOT: "Free some space",
@@ -120,14 +125,60 @@ MACHINE_ERRORS = {
     errno.EPERM: "Choose another folder, or change its permissions",
     errno.ENOENT: "Put it back: it was there before",
     errno.ENOTDIR: "Choose another folder: a part of this path is a file",
+    errno.EISDIR: "Choose another name: this is a folder",
+    errno.ENOTEMPTY: "Empty it, or choose another folder",
     errno.EEXIST: "Choose another folder: this is a file",
+    errno.ELOOP: "Choose another path: links in it lead back to themselves",
     errno.ENAMETOOLONG: "Choose a shorter name",
-    errno.EIO: "Look after the disk or the network drive",
+    errno.EIO: DISK,
+    errno.ENXIO: DISK,
+    errno.ENODEV: DISK,
+    errno.ESTALE: DISK,
+    errno.ETIMEDOUT: DISK,
+    errno.EINTR: DISK,
+    errno.EBUSY: "Wait until nothing else uses it",
+    errno.EAGAIN: "Wait until nothing else uses it",
+    errno.ETXTBSY: "Wait until nothing else uses it",
+    errno.EDEADLK: "Wait until nothing else uses it",
+    errno.ENOLCK: "Choose a folder whose file system can lock files",
+    errno.EOPNOTSUPP: "Choose a folder on another file system: this one cannot do it",
+    errno.ENOSYS: "Choose a folder on another file system: this one cannot do it",
+    errno.EXDEV: "Choose a folder on the same file system",
+    errno.EMLINK: "Choose a folder with fewer entries",
     errno.EROFS: "Choose another folder: this one cannot be written to",
     errno.EMFILE: "Raise the limit on open files (ulimit -n)",
+    errno.ENFILE: "Close programs: the machine has too many open files",
     errno.ENOMEM: "Free some memory",
 }
 """How to fix an error of the operating system, by its number."""
+
+
+OF_INPUT = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG}
+"""Errors on reading that come from the name or the place of a file that a person gave, not from the machine."""
+
+
+def is_of_machine(error: Exception) -> bool:
+    """Returns whether an error on reading a file of a person is one of the disk or of permissions.
+
+    A missing file, or one whose content is wrong, is not.
+    """
+    return isinstance(error, OSError) and error.errno in MACHINE_ERRORS.keys() - OF_INPUT
+
+
+def reading_error(error: Exception, what: str, fix: str) -> OnecycleError:
+    """Returns the error that a file of a person cannot be read: `MachineError` or `InputError`, as `is_of_machine`."""
+    return MachineError(what, fix) if is_of_machine(error) else InputError(what, fix)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Adds the name of a file to an `OSError` of the block that lacks one, such as that of a read or a write."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = str(path)
+        raise
 
 
 def machine_error(error: Exception) -> MachineError | None:

@@ -43,7 +43,7 @@ def copy(
 ) -> None:
     """Copy a shipped recipe to a new file. An existing file is never overwritten."""
     from onecycle_cli.cli.console import show_line
-    from onecycle_cli.errors import InputError
+    from onecycle_cli.errors import InputError, naming
     from onecycle_cli.recipe import shipped_path
 
     source = shipped_path(name)
@@ -51,7 +51,7 @@ def copy(
     if target.is_dir():
         target = target / source.name
     try:
-        with target.open("x", encoding="utf-8") as file:
+        with naming(target), target.open("x", encoding="utf-8") as file:
             file.write(source.read_text(encoding="utf-8"))
     except FileExistsError:
         raise InputError(f"{target} exists already.", "Name another file.") from None

@@ -96,11 +96,12 @@ def show_doubt(suggestion: "Suggestion", *, quiet: bool, as_json: bool) -> None:
 
 
 def _text(curve: str) -> str:
-    from onecycle_cli.errors import InputError
+    from onecycle_cli.errors import InputError, naming
 
     path = Path(curve).expanduser()
     try:
-        written = sys.stdin.buffer.read() if curve == "-" else path.read_bytes()
+        with naming(path):
+            written = sys.stdin.buffer.read() if curve == "-" else path.read_bytes()
         return written.decode("utf-8")
     except UnicodeDecodeError:
         raise InputError(f"{curve} is not text in UTF-8, so it is no CSV file.", "Save it as UTF-8.") from None

@@ -14,7 +14,7 @@ from onecycle_cli.data.folder_listing import Listing
 from onecycle_cli.data.image_folder import files_signature, read_files
 from onecycle_cli.data.images import PixelSpec, Source
 from onecycle_cli.data.labelled_images import SPLIT_NAMES, SPLITS, Inventory, cache_beside, must_be_trained
-from onecycle_cli.errors import InputError
+from onecycle_cli.errors import InputError, naming
 from onecycle_cli.progress import Report
 
 PATH_COLUMNS = ("path", "file", "filename", "file_name", "filepath", "file_path", "image", "image_path", "img")
@@ -148,7 +148,8 @@ def _text(path: Path) -> str:
     if path.exists() and not path.is_file():  # reading from a pipe may wait forever
         raise InputError(f"{path} is not a regular file: it is a pipe, a socket or a device.", "Name the CSV file.")
     try:
-        content = path.read_bytes()
+        with naming(path):
+            content = path.read_bytes()
         return content.decode("utf-8-sig")
     except FileNotFoundError:
         raise InputError(f"There is no CSV file at {path}.", "Set data.path to the file.") from None

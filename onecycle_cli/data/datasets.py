@@ -17,7 +17,7 @@ from onecycle_cli.data.table_images import (
     readable,
     table_signature,
 )
-from onecycle_cli.errors import InputError
+from onecycle_cli.errors import InputError, reading_error
 from onecycle_cli.progress import Report
 
 SPLITS_FILE = "dataset_dict.json"
@@ -132,7 +132,8 @@ def _entry(file: Path, name: str) -> list[Any]:
     try:
         found = json.loads(file.read_text(encoding="utf-8"))[name]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{file} is not as save_to_disk writes it: {error!r}.", "Save the data set again.") from None
+        what = f"{file} is not as save_to_disk writes it: {error!r}."
+        raise reading_error(error, what, "Save the data set again.") from None
     if not isinstance(found, list):
         raise InputError(f"{file} is not as save_to_disk writes it: {name} is no list.", "Save the data set again.")
     return found

@@ -16,7 +16,7 @@ from onecycle_cli.data.cores import cores
 from onecycle_cli.data.decoding import DecodedRows, Encoded, MoreThan8Bits, Values, decode_into, value_range_of
 from onecycle_cli.data.images import Contents, ImageFormat, Pixels, ValueRange, contents_of
 from onecycle_cli.data.workers import worker_processes
-from onecycle_cli.errors import InputError
+from onecycle_cli.errors import InputError, naming
 from onecycle_cli.progress import Progress, Report
 
 CHUNK = 256
@@ -102,14 +102,15 @@ def decoded_images(
     if found is None:
         beside = cache / f".{entry.name}"
         shutil.rmtree(beside, ignore_errors=True)
-        beside.mkdir()
-        value_range, deep_images = _decode_all(images, trained, beside / "images.npy", image_format, report)
-        np.save(beside / "contents.npy", contents_of(np.load(beside / "images.npy", mmap_mode="r")))
-        known = {"signature": current, "value_range": value_range, "deep_images": deep_images}
-        (beside / "decoded.json").write_text(json.dumps(known))
-        # Safe while another run has the old array mapped: the system keeps a deleted file until the last map is closed.
-        shutil.rmtree(entry, ignore_errors=True)
-        beside.replace(entry)
+        with naming(entry):
+            beside.mkdir()
+            value_range, deep_images = _decode_all(images, trained, beside / "images.npy", image_format, report)
+            np.save(beside / "contents.npy", contents_of(np.load(beside / "images.npy", mmap_mode="r")))
+            known = {"signature": current, "value_range": value_range, "deep_images": deep_images}
+            (beside / "decoded.json").write_text(json.dumps(known))
+            # Safe while another run has the old array mapped: the system keeps a deleted file until it is closed.
+            shutil.rmtree(entry, ignore_errors=True)
+            beside.replace(entry)
         found = _read(entry, current, shape)
         assert found is not None  # it has just been written
     return found

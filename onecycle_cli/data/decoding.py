@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from onecycle_cli.data.images import ImageFormat, Pixels, ValueRange
+from onecycle_cli.errors import is_of_machine, naming
 
 Values = NDArray[Any]
 
@@ -210,7 +211,10 @@ class DecodedRows:
 def decode_into(
     file: Path, rows: Sequence[tuple[int, Encoded]], image_format: ImageFormat, value_range: ValueRange | None
 ) -> DecodedRows:
-    """Decodes each image of `rows`, pairs of row number and image, into that row of the npy array in `file`."""
+    """Decodes each image of `rows`, pairs of row number and image, into that row of the npy array in `file`.
+
+    `OSError` if the system cannot read a file; it names it.
+    """
     array = np.load(file, mmap_mode="r+")
     decoded = DecodedRows(len(rows), [], [])
     size, channels = image_format.image_size, image_format.channels
@@ -221,5 +225,8 @@ def decode_into(
         except MoreThan8Bits as deep:
             decoded.deep.append((row, deep.values))
         except Exception as error:  # Pillow's plugins also raise SyntaxError, struct.error and others
+            if is_of_machine(error):
+                with naming(encoded if isinstance(encoded, Path) else file):
+                    raise
             decoded.unreadable.append((row, str(error) or type(error).__name__))
     return decoded

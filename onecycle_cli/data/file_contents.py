@@ -13,7 +13,7 @@ from pathlib import Path
 from stat import S_ISREG
 
 from onecycle_cli.data.folder_listing import MOST_NAMED
-from onecycle_cli.errors import InputError
+from onecycle_cli.errors import InputError, naming, reading_error
 from onecycle_cli.progress import Progress, Report
 
 UNSETTLED_NS = 2 * 10**9
@@ -33,10 +33,11 @@ def content_digests(files: Sequence[Path], index: Path, report: Report) -> list[
     """Returns the hash of the content of each file, in order: 32 hexadecimal digits of BLAKE2b.
 
     `index` is the JSON file that keeps the known hashes; it is written again when an entry changes. `InputError` when a
-    file cannot be read, or is a pipe, a socket or a device; it names the files.
+    file is missing, or is a pipe, a socket or a device, `MachineError` when the system cannot read it; both name files.
     """
     known = _read_index(index)
-    digests, now_known, unreadable = [], {}, []
+    digests, now_known = [], {}
+    unreadable: list[tuple[OSError, str]] = []
     unread = 0
     for done, file in enumerate(files, start=1):
         try:
@@ -49,7 +50,7 @@ def content_digests(files: Sequence[Path], index: Path, report: Report) -> list[
                 unread += 1
                 entry = [*state, _digest(file, stat.st_size)]
         except OSError as error:  # also a broken link
-            unreadable.append(f"{file} cannot be read: {error.strerror}")
+            unreadable.append((error, f"{file} cannot be read: {error.strerror}"))
             continue
         digests.append(str(entry[-1]))
         if time.time_ns() - stat.st_ctime_ns > UNSETTLED_NS:
@@ -58,7 +59,8 @@ def content_digests(files: Sequence[Path], index: Path, report: Report) -> list[
             report(Progress("reading files", done, len(files), "files"))
     if unreadable:
         more = f"\nand {len(unreadable) - MOST_NAMED} more" if len(unreadable) > MOST_NAMED else ""
-        raise InputError("\n".join(unreadable[:MOST_NAMED]) + more, "Restore or remove them.")
+        texts = [text for _, text in unreadable[:MOST_NAMED]]
+        raise reading_error(unreadable[0][0], "\n".join(texts) + more, "Restore or remove them.")
     if unread > REPORT_EVERY:
         report(Progress("reading files", len(files), len(files), "files"))
     if now_known != known:
@@ -85,5 +87,6 @@ def _read_index(index: Path) -> dict[str, list[int | str]]:
 
 def _write_index(index: Path, known: dict[str, list[int | str]]) -> None:
     beside = index.with_name(f".{index.name}")
-    beside.write_text(json.dumps(known), encoding="ascii")
-    beside.replace(index)
+    with naming(index):
+        beside.write_text(json.dumps(known), encoding="ascii")
+        beside.replace(index)

@@ -15,7 +15,7 @@ from time import monotonic
 from onecycle_cli.data.cores import cores
 from onecycle_cli.data.images import Pixels
 from onecycle_cli.data.workers import worker_processes
-from onecycle_cli.errors import InputError
+from onecycle_cli.errors import InputError, reading_error
 
 CHUNK = 64
 """The number of files that a worker decodes at once."""
@@ -43,7 +43,10 @@ class DecodedFiles:
 
 
 def read_image(path: Path, decode: Decode) -> Pixels:
-    """Decodes one file; `InputError` if it is missing, is a folder, or cannot be decoded."""
+    """Decodes one file; `InputError` if it is missing, is a folder, or cannot be decoded.
+
+    `MachineError` if the system cannot read it.
+    """
     if path.is_dir():
         raise InputError(f"{path} is a folder without images.", "Name image files, or folders that hold some.")
     if not path.is_file():
@@ -51,7 +54,8 @@ def read_image(path: Path, decode: Decode) -> Pixels:
     try:
         return decode(path)
     except Exception as error:  # Pillow's plugins raise many kinds of errors
-        raise InputError(f"{path} cannot be read as an image: {error}", "Repair it or leave it out.") from None
+        reason = f"{path} cannot be read as an image: {error}"
+        raise reading_error(error, reason, "Repair it or leave it out.") from None
 
 
 class FileDecoder:

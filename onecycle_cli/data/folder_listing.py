@@ -14,7 +14,7 @@ import numpy as np
 from onecycle_cli.data.decoded_cache import ImageFiles
 from onecycle_cli.data.decoding import image_endings
 from onecycle_cli.data.labelled_images import LabelledImages, Skipped
-from onecycle_cli.errors import InputError
+from onecycle_cli.errors import InputError, is_of_machine, reading_error
 
 VALID_FOLDERS = ("valid", "val", "validation")
 """The folder names of a validation split, in order of priority."""
@@ -158,6 +158,8 @@ class _Seen:
         try:
             identity = _identity(folder)
         except OSError as error:
+            if is_of_machine(error):
+                raise  # leaving the folder out would be a training on fewer images
             return f"cannot be opened ({error.strerror})"
         if identity in self._above:
             return "a link to a folder above it"
@@ -177,9 +179,8 @@ def _walk(folder: Path, seen: _Seen, refused: list[tuple[Path, str]] | None = No
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError as error:
-        raise InputError(
-            f"{folder} cannot be listed: {error.strerror}.", "Change its permissions, or move it away."
-        ) from None
+        fix = "Change its permissions, or move it away."
+        raise reading_error(error, f"{folder} cannot be listed: {error.strerror}.", fix) from None
     for entry in entries:
         if entry.name[0] == ".":
             continue
@@ -200,7 +201,9 @@ def _is_folder(entry: "os.DirEntry[str]") -> bool:
     """Returns whether `entry` is a folder or a link to a folder; False for a circular link."""
     try:
         return entry.is_dir()  # a system call only for links
-    except OSError:
+    except OSError as error:
+        if is_of_machine(error):
+            raise
         return False
 
 

@@ -30,7 +30,7 @@ from onecycle_cli.data.labelled_images import (
     decoded_source,
     must_be_trained,
 )
-from onecycle_cli.errors import InputError, missing_packages
+from onecycle_cli.errors import InputError, missing_packages, reading_error
 from onecycle_cli.progress import Report, silent
 
 IMAGE_COLUMNS = ("image", "img", "picture", "photo", "pixels")
@@ -112,14 +112,14 @@ def import_pyarrow(source: str) -> None:
 
 @contextmanager
 def readable(path: Path, kind: str) -> Iterator[None]:
-    """Turns the errors of pyarrow and of the disk on reading `path` into `InputError`."""
+    """Turns errors of pyarrow on reading `path` into `InputError`, those of the disk into `MachineError`."""
     import pyarrow as pa
 
     try:
         yield
     except (pa.ArrowException, OSError, EOFError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{path} cannot be read as {kind}: {reason}.", "Restore or remove it.") from None
+        raise reading_error(error, f"{path} cannot be read as {kind}: {reason}.", "Restore or remove it.") from None
 
 
 def read_table(table: Table, cache: Path, settings: PixelSpec, report: Report) -> Source:

@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from onecycle_cli.errors import InputError, from_utf8, to_utf8
+from onecycle_cli.errors import InputError, from_utf8, naming, to_utf8
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,8 @@ def load_weights(path: Path) -> tuple[dict[str, Tensor], Header]:
     if not path.is_file():
         raise InputError(f"There are no weights at {path}.", fix)
     try:
-        weights, texts = from_bytes(path.read_bytes())
+        with naming(path):
+            weights, texts = from_bytes(path.read_bytes())
         entries = {name: json.loads(value) for name, value in texts.items()}
         header = Header(
             entries["model"],

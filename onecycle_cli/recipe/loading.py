@@ -8,7 +8,7 @@ from typing import Any, cast
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from onecycle_cli.errors import InputError, all_from_utf8, from_utf8, to_utf8
+from onecycle_cli.errors import InputError, all_from_utf8, from_utf8, naming, to_utf8
 from onecycle_cli.recipe.augmentation_fields import AugmentationSettings, as_section
 from onecycle_cli.recipe.dialect import UNREADABLE, Dumper, Loader
 from onecycle_cli.recipe.fields import CHOICES, Recipe
@@ -79,7 +79,8 @@ def _text(path: Path) -> str:
     if path.stat().st_size > LARGEST:
         raise InputError(f"{path} has more than {LARGEST:,} bytes, so it is not a recipe.", "Name the recipe's file.")
     try:
-        return path.read_text(encoding="utf-8")
+        with naming(path):
+            return path.read_text(encoding="utf-8")
     except UnicodeDecodeError:
         raise InputError(f"{path} is not text in UTF-8, so it is not a recipe.", "Save it as UTF-8.") from None
 

@@ -2,14 +2,14 @@
 
 import math
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, is_dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any, Self
 
-from onecycle_cli.errors import InputError, to_utf8
+from onecycle_cli.errors import InputError, naming, to_utf8
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
@@ -18,15 +18,15 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     If anything fails, `path` keeps its old content.
     """
     beside = path.with_name(f".{path.name}")
-    with _named(path):
+    with naming(path):
         try:
             write(beside)
             to_disk(beside)
+            beside.replace(path)
         except Exception:
             with suppress(OSError):
                 beside.unlink()  # on a full disk, a partial file would take the space of others
             raise
-        beside.replace(path)
         to_disk(path.parent)  # the rename is on disk only once the folder is
 
 
@@ -36,17 +36,6 @@ def must_be_new(path: Path) -> None:
         raise InputError(f"{path} exists already.", "Name a new file, or remove it first.")
     if not path.parent.is_dir():
         raise InputError(f"There is no folder {path.parent}.", "Create it first.")
-
-
-@contextmanager
-def _named(path: Path) -> Iterator[None]:
-    """Adds the file name to an `OSError` that lacks it, such as that of a full disk."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno is not None and error.filename is None:
-            error.filename = str(path)
-        raise
 
 
 def to_disk(path: Path) -> None:
@@ -66,24 +55,25 @@ class Table:
 
     def __init__(self, path: Path, columns: Sequence[str], keep: int | None = None) -> None:
         self.columns, self._path = columns, path
-        if keep is not None and path.exists():
-            with path.open("rb") as file:
-                kept = b"".join(islice(file, 1 + keep))
-            write_whole(path, lambda beside: beside.write_bytes(kept))
-        self._file = path.open("x" if keep is None else "a", encoding="utf-8", newline="")
-        if self._file.tell() == 0:
-            self._file.write(_line(columns))
-            self._file.flush()
+        with naming(path):
+            if keep is not None and path.exists():
+                with path.open("rb") as file:
+                    kept = b"".join(islice(file, 1 + keep))
+                write_whole(path, lambda beside: beside.write_bytes(kept))
+            self._file = path.open("x" if keep is None else "a", encoding="utf-8", newline="")
+            if self._file.tell() == 0:
+                self._file.write(_line(columns))
+                self._file.flush()
 
     def append(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Appends rows, each with a value or None for every column, and flush them to the operating system."""
-        with _named(self._path):
+        with naming(self._path):
             self._file.writelines(_line([row[column] for column in self.columns]) for row in rows)
             self._file.flush()
 
     def to_disk(self) -> None:
         """Returns after all rows so far are safe from a power loss."""
-        with _named(self._path):
+        with naming(self._path):
             os.fsync(self._file.fileno())
 
     def __enter__(self) -> Self:
@@ -91,7 +81,8 @@ class Table:
 
     def __exit__(self, *_: object) -> None:
         """Closes the file."""
-        self._file.close()
+        with naming(self._path):
+            self._file.close()
 
 
 def json_ready(value: Any) -> Any:

@@ -10,7 +10,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from onecycle_cli.errors import InputError
+from onecycle_cli.errors import InputError, naming
 from onecycle_cli.models.weights import as_bytes, as_stored, from_bytes
 
 
@@ -23,7 +23,8 @@ def write_checkpoint(path: Path, tensors: Mapping[str, Tensor], values: Mapping[
 def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Reads the tensors, on the CPU, and `values` of `write_checkpoint`; `InputError` when the file is damaged."""
     try:
-        tensors, entries = from_bytes(path.read_bytes())
+        with naming(path):
+            tensors, entries = from_bytes(path.read_bytes())
         text, checksum = entries["values"], entries["sha256"]
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise _damaged(path, str(error) or type(error).__name__) from None

@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from onecycle_cli.errors import InputError, MachineError, ReportedElsewhere, Terminated
-from onecycle_cli.training import joining
 from onecycle_cli.training.joining import joined
 from onecycle_cli.training.ranks import ALONE
 
@@ -50,13 +49,15 @@ def test_a_killed_rank_ends_the_others_and_the_first_tells_it(on_ranks: OnRanks)
     assert type(third) is ReportedElsewhere
 
 
-def test_an_error_of_all_ranks_is_told_once_also_if_one_of_them_is_slow(on_ranks: OnRanks) -> None:
+def test_an_error_of_all_ranks_is_told_once_also_if_one_of_them_is_slow(
+    on_ranks: OnRanks, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The first rank keeps the store in which the others look for the ranks that have the error."""
 
     def work() -> None:
         with joined() as ranks:
             if not ranks.first:
-                joining.sleep = lambda seconds: time.sleep(20 * seconds)  # type: ignore[assignment]
+                monkeypatch.setattr("onecycle_cli.training.joining.sleep", lambda seconds: time.sleep(20 * seconds))
             raise InputError("The same.", "On all ranks.")
 
     first, second, third = on_ranks(3, work)
