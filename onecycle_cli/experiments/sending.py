@@ -237,7 +237,7 @@ class Sender:
             parent=parent.id if parent and self._receiver.has_parents else None,
             started=datetime.fromisoformat(facts["started"]),
             running=self.run.status == "running",
-            parameters={name: _plain(value) for name, value in dotted_values(self.run.path / RECIPE).items()},
+            parameters={name: _plain(value) for name, value in dotted_values(self.run.intact(RECIPE)).items()},
             tags=tags_of(facts),
         )
 

@@ -20,6 +20,15 @@ def run_at(path: str | Path) -> RunDir:
     return RunDir(path)
 
 
+def file_of(path: Path, name: str) -> Path:
+    """Returns the file `name` of the run in the folder `path`, or `path` itself if it is a file.
+
+    `InputError` if it is a file of a run and has changed since the run recorded it.
+    """
+    file = path / name if path.is_dir() else path
+    return RunDir(file.parent).intact(file.name)
+
+
 def all_runs(runs_dir: Path) -> list[RunDir]:
     """Returns the runs in `runs_dir`, oldest first, without damaged runs and without the runs inside a sweep."""
     return [run for run, _ in runs_and_facts(runs_dir)]

@@ -46,12 +46,12 @@ def listed_runs(runs_dir: Path) -> list[ListedRun]:
     Each file is read once: 10,000 runs take about a second.
     """
     found = runs_and_facts(runs_dir)
-    return [ListedRun(run, facts, status_in(facts), _summary(run), _annotations(run)) for run, facts in found]
+    return [ListedRun(run, facts, status_in(facts), _summary(run, facts), _annotations(run)) for run, facts in found]
 
 
-def _summary(run: RunDir) -> dict[str, Any]:
+def _summary(run: RunDir, facts: dict[str, Any]) -> dict[str, Any]:
     with suppress(InputError, *NO_FILE):
-        return run.read_json(SUMMARY)
+        return run.read_json(SUMMARY, facts)
     return {}
 
 
