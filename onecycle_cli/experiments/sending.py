@@ -144,6 +144,9 @@ class Sender:
         behind = [name for name in names if self._is_behind(name)]  # of all tables: it passes over what was sent
         if not behind and not is_ending:
             return
+        if status != "running":
+            for name in names:
+                self.run.intact(name)
         self.open()
         for name in names:
             self._send_rows(name)
