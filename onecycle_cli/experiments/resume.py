@@ -131,7 +131,7 @@ def _resume(resumed: Resumption, session: Session) -> Training:
     if resumed.checkpoint is None and session.ranks.first:
         for name in (LR_RANGE, PROFILE) if is_range_test_left else (PROFILE,):
             (run.path / name).unlink(missing_ok=True)
-    run.write_recipe(to_yaml(resumed.recipe))
+    run.write_text(RECIPE, to_yaml(resumed.recipe))
     prepared = prepare(resumed.recipe, session)
     return train_with(resumed.recipe, prepared, session, auto=is_range_test_left, checkpoint=resumed.checkpoint)
 

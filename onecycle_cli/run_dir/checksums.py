@@ -33,7 +33,8 @@ _LONGEST_END = 80
 
 def with_own(value: Mapping[str, Any]) -> str:
     """Formats a JSON object with its checksum at the end."""
-    text = json.dumps({**value, OWN: ""}, indent=2, allow_nan=False) + "\n"
+    others = {name: inner for name, inner in value.items() if name != OWN}
+    text = json.dumps({**others, OWN: ""}, indent=2, allow_nan=False) + "\n"
     end = len(text) - len('"\n}\n')
     return text[:end] + sha256_of(text.encode()) + text[end:]
 

@@ -81,7 +81,7 @@ class RunDir:
 
     def resume(self, kept: Collection[str] = ()) -> None:
         """Marks an ended run as running again, in this process, which writes its files again except those `kept`."""
-        files = {name: sha256 for name, sha256 in self._files().items() if name in (RECIPE, *kept)}
+        files = {name: sha256 for name, sha256 in self.recorded.items() if name in (RECIPE, *kept)}
         self.update(status="running", ended=None, seconds=None, error=None, **this_process(), **{FILES: files})
 
     @property
@@ -158,9 +158,10 @@ class RunDir:
         self.update(**facts, **{FILES: self._sums()})
 
     def _sums(self) -> dict[str, str]:
-        return sums_in(self.path, self._files())
+        return sums_in(self.path, self.recorded)
 
-    def _files(self) -> dict[str, str]:
+    @property
+    def recorded(self) -> dict[str, str]:
         """Returns the SHA-256 of each file that is recorded; none in a run of an older version."""
         with suppress(FileNotFoundError):
             found: dict[str, str] = self.facts.get(FILES, {})
@@ -169,36 +170,46 @@ class RunDir:
 
     def table(self, name: str, columns: Sequence[str], keep: int | None = None) -> Rows:
         """Opens a CSV table in the folder: a new one, or with `keep` an existing one cut to its first `keep` rows."""
+        self._will_change(name)
         return Table(self.path / name, columns, keep)
 
     def write_json(self, name: str, value: Mapping[str, Any]) -> None:
         """Writes a JSON object, completely or not at all."""
         self.write_text(name, with_own(json_ready(value)))
 
-    def write_recipe(self, recipe_yaml: str) -> None:
-        """Writes the recipe again. A kill may leave the old one or the new one, so `run.json` has both before."""
-        files, new = self._files(), sha256_of(_utf8(recipe_yaml))
-        if RECIPE in files and new not in files[RECIPE].split():
-            self.update(**{FILES: files | {RECIPE: f"{new} {files[RECIPE]}"}})
-        self.write_text(RECIPE, recipe_yaml)
-
     def write_text(self, name: str, text: str) -> None:
         """Writes a UTF-8 text file, completely or not at all."""
-        self.write_with(name, lambda path: path.write_bytes(_utf8(text)))
+        self._will_change(name, sha256_of(_utf8(text)))
+        write_whole(self.path / name, lambda path: path.write_bytes(_utf8(text)))
 
     def write_with(self, name: str, write: Callable[[Path], object]) -> None:
         """Writes a file by calling `write` with a temporary path, then renames it into place when it is on disk."""
+        self._will_change(name)
         write_whole(self.path / name, write)
 
     def rename(self, name: str, new_name: str) -> None:
         """Gives a file of the folder another name."""
+        self._will_change(name)
+        self._will_change(new_name)
         (self.path / name).rename(self.path / new_name)
+
+    def _will_change(self, name: str, sha256: str | None = None) -> None:
+        """Records that a file is about to be written again, with this content if it is known.
+
+        A kill may leave the old file or the new one, and neither is damaged.
+        """
+        files = {} if name == RUN else self.recorded
+        if name not in files or sha256 in files[name].split():
+            return
+        both = {} if sha256 is None else {name: f"{sha256} {files[name]}"}
+        others = {other: known for other, known in files.items() if other != name}
+        self.update(**{FILES: others | both})
 
     def has(self, name: str) -> bool:
         """Whether the run has a file `name`; `InputError` if it had one that is lost."""
         if (self.path / name).is_file():
             return True
-        must_be_as_written(self.path / name, None, self._files())
+        must_be_as_written(self.path / name, None, self.recorded)
         return False
 
     def intact(self, name: str) -> Path:
@@ -222,14 +233,14 @@ class RunDir:
 
         A run that goes on meanwhile may write both the file and the record of it. Then both are read again.
         """
-        files = self._files() if facts is None else facts.get(FILES, {})
+        files = self.recorded if facts is None else facts.get(FILES, {})
         while True:
             found = read() if path.is_file() else None
             try:
                 if path.name in files:
                     must_be_as_written(path, None if found is None else sha256(found), files)
             except InputError:
-                if (now := self._files()) == files:
+                if (now := self.recorded) == files:
                     raise
                 files = now
             else:

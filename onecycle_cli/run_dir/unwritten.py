@@ -39,6 +39,9 @@ class UnwrittenRun(RunDir):
         """Keeps a JSON object."""
         self._objects[name] = json_ready(value)
 
+    def write_text(self, name: str, text: str) -> None:
+        """Writes nothing."""
+
     def write_with(self, name: str, write: Callable[[Path], object]) -> None:
         """Writes nothing."""
 
