@@ -150,7 +150,7 @@ def trained_run(run: str, runs_dir: Path, best: bool, device: str | None) -> "tu
         fix = "Train with --set runtime.save_best=true." if best else "Name a run of `onecycle train` that finished."
         status = f"{found.facts['command']}, {found.facts['status']}"
         raise InputError(f"{found.path} ({status}) holds no {weights.name}.", fix)
-    return found, load(found.path / RECIPE, overrides), weights
+    return found, load(found.intact(RECIPE), overrides), weights
 
 
 def _cell(value: object) -> str:

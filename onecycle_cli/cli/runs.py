@@ -1,6 +1,5 @@
 """`runs`: lists runs with status and result, and the suggestions that fit a recipe. Subcommands: `cli/runs_*.py`."""
 
-from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -139,7 +138,7 @@ def _list(runs_dir: Path, wanted: "Filter", sort: str | None, *, reverse: bool, 
 
     must_be_one_output(csv, as_json=as_json)
     must_be_new(None, csv)
-    known = listed_runs(runs_dir)
+    known = listed_runs(runs_dir, lambda error: show_note(error.what))
     if sort is not None:
         must_have_column(sort, known)
     kept = [run for run in known if wanted.keeps(run)]
@@ -204,6 +203,7 @@ def _shown(value: Any) -> str:
 
 
 def _suggestions(recipe: "Recipe", runs_dir: Path) -> list[dict[str, Any]]:
+    from onecycle_cli.cli.console import show_note
     from onecycle_cli.errors import InputError
     from onecycle_cli.experiments.session import hardware_of
     from onecycle_cli.experiments.suggestions import stale_settings, suggested_max_lr
@@ -211,12 +211,15 @@ def _suggestions(recipe: "Recipe", runs_dir: Path) -> list[dict[str, Any]]:
 
     precision = hardware_of(recipe).precision
     rows = []
-    for run in suggesting_runs(runs_dir):
-        with suppress(InputError):  # an old run whose settings stand in a recipe that is none any more
+    for run in suggesting_runs(runs_dir, lambda error: show_note(error.what)):
+        try:
             stale = stale_settings(run, recipe, precision)
             saved = suggested_max_lr(run, recipe)
-            max_lr = saved.then if stale else saved.max_lr
-            rows.append(_known(run) | {"max_lr": max_lr, "fits": not stale, "differences": stale})
+        except InputError as error:  # it is damaged, or its settings stand in a recipe that is none any more
+            show_note(error.what)
+            continue
+        max_lr = saved.then if stale else saved.max_lr
+        rows.append(_known(run) | {"max_lr": max_lr, "fits": not stale, "differences": stale})
     return rows
 
 

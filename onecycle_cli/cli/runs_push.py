@@ -66,7 +66,7 @@ def _receivers(run: "RunDir", given: list[str]) -> tuple[str, ...]:
     for name in given:
         if name not in RECEIVERS:
             raise InputError(f"--to {name} is no receiver of runs.", f"There are {known}.")
-    names = tuple(dict.fromkeys(given)) or load(run.path / RECIPE).runtime.log_to
+    names = tuple(dict.fromkeys(given)) or load(run.intact(RECIPE)).runtime.log_to
     if not names:
         raise InputError(f"The recipe of {run.path} has no runtime.log_to.", f"Say where to send it: --to {known}.")
     return names

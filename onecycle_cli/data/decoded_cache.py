@@ -4,6 +4,7 @@ import json
 import mmap
 import os
 import shutil
+import zlib
 from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, as_completed, wait
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from onecycle_cli.data.cores import cores
 from onecycle_cli.data.decoding import DecodedRows, Encoded, MoreThan8Bits, Values, decode_into, value_range_of
 from onecycle_cli.data.images import Contents, ImageFormat, Pixels, ValueRange, contents_of
 from onecycle_cli.data.workers import worker_processes
-from onecycle_cli.errors import InputError, naming
+from onecycle_cli.errors import InputError, is_of_machine, naming
 from onecycle_cli.progress import Progress, Report
 
 CHUNK = 256
@@ -28,8 +29,14 @@ CACHED_SHARE = 0.5
 AHEAD = 4
 """The number of chunks per worker that wait to be decoded: those of a table hold the images themselves."""
 
-DECODING_VERSION = 3
+DECODING_VERSION = 4
 """The version of the pixels from `decode` and of the cache files; a change rebuilds every cache."""
+
+BLOCK = 2**24
+"""How many bytes of a file are summed at once."""
+
+CHECKED = 2**32
+"""The largest file of images that is checked when it is opened: 180 MB take 0.09 s, 4 GiB 2 s."""
 
 ALONE = 2_000
 """The largest number of images decoded without workers: one of CIFAR size takes 0.1 ms, starting a worker 0.3 s."""
@@ -106,8 +113,9 @@ def decoded_images(
             beside.mkdir()
             value_range, deep_images = _decode_all(images, trained, beside / "images.npy", image_format, report)
             np.save(beside / "contents.npy", contents_of(np.load(beside / "images.npy", mmap_mode="r")))
-            known = {"signature": current, "value_range": value_range, "deep_images": deep_images}
-            (beside / "decoded.json").write_text(json.dumps(known))
+            sums = {name: _crc32(beside / name) for name in ("images.npy", "contents.npy")}
+            known = {"signature": current, "value_range": value_range, "deep_images": deep_images, "crc32": sums}
+            (beside / "decoded.json").write_text(json.dumps([known, zlib.crc32(json.dumps(known).encode())]))
             # Safe while another run has the old array mapped: the system keeps a deleted file until it is closed.
             shutil.rmtree(entry, ignore_errors=True)
             beside.replace(entry)
@@ -144,17 +152,34 @@ def _entry_name(image_format: ImageFormat) -> str:
 
 
 def _read(entry: Path, signature: str, shape: tuple[int, ...]) -> Decoded | None:
-    """Opens the cache; None if it is missing, truncated, or of other images."""
+    """Opens the cache; None if it is missing, damaged, or of other images. `OSError` if the system cannot read it."""
     try:
-        known = json.loads((entry / "decoded.json").read_text())
+        known, own_crc32 = json.loads((entry / "decoded.json").read_text())
+        if zlib.crc32(json.dumps(known).encode()) != own_crc32:
+            return None
         # Copy-on-write: torch needs writable memory, and the file must not change.
         images = np.lib.format.open_memmap(entry / "images.npy", mode="c")
         contents = np.lib.format.open_memmap(entry / "contents.npy", mode="c")
         fits = known["signature"] == signature and images.shape == shape and contents.shape == shape[:1]
+        for name, crc32 in known["crc32"].items():
+            if (entry / name).stat().st_size <= CHECKED and _crc32(entry / name) != crc32:
+                return None
         value_range = known["value_range"] and (float(known["value_range"][0]), float(known["value_range"][1]))
         return Decoded(images, contents, value_range, int(known["deep_images"])) if fits else None
-    except (OSError, ValueError, TypeError, KeyError, EOFError):
+    except (OSError, ValueError, TypeError, KeyError, EOFError) as error:
+        if is_of_machine(error):
+            with naming(entry):
+                raise
         return None
+
+
+def _crc32(path: Path) -> int:
+    """Sums a file: twice as fast as a hash, and any changed byte shows."""
+    found = 0
+    with path.open("rb") as file:
+        while block := file.read(BLOCK):
+            found = zlib.crc32(block, found)
+    return found
 
 
 def _decode_all(

@@ -25,7 +25,7 @@ from onecycle_cli.experiments.training import train_with
 from onecycle_cli.progress import silent
 from onecycle_cli.recipe import Recipe, load, to_yaml
 from onecycle_cli.run_dir.facts import this_process
-from onecycle_cli.run_dir.files import CELL_LOCK, RECIPE, RUN, TRACEBACK, UNFINISHED
+from onecycle_cli.run_dir.files import BEFORE_TRAINING, CELL_LOCK, RECIPE, RUN, TRACEBACK, UNFINISHED
 from onecycle_cli.run_dir.run import RunDir
 from onecycle_cli.run_dir.unwritten import UnwrittenRun
 
@@ -65,7 +65,7 @@ def cell_folder(cell: Cell, sweep: RunDir) -> RunDir:
     """
     path = sweep.path / cell.name
     if _checkpoint(cell, RunDir(path)) is not None:
-        RunDir(path).resume()
+        RunDir(path).resume(kept=BEFORE_TRAINING)
         RunDir(path).update(**{ATTEMPT: sweep.facts.get(ATTEMPT)})
         return RunDir(path)
     if path.exists():
@@ -154,7 +154,7 @@ class Bench:
     def _run(self, cell: Cell, session: Session, source: Source | None) -> None:
         checkpoint = _checkpoint(cell, session.run)
         recipe = (
-            cell.recipe if checkpoint is None else load(session.run.path / RECIPE)
+            cell.recipe if checkpoint is None else load(session.run.intact(RECIPE))
         )  # this one has the max_lr that was found
         if session.ranks.several:
             run = session.run

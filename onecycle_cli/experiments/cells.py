@@ -84,7 +84,7 @@ def is_done(cell: Cell, sweep: RunDir) -> bool:
     if facts is None or facts.get("cell") != cell.key:
         return False
     if facts["status"] in ENDED:
-        return True
+        return _summary(cell, sweep) is not None
     return facts["status"] == "failed" and facts.get(ATTEMPT) == sweep.facts.get(ATTEMPT)
 
 
@@ -98,8 +98,15 @@ def row_of(cell: Cell, sweep: RunDir) -> dict[str, Any] | None:
     facts = _facts(cell, sweep)
     if facts is None or facts["status"] == "running":
         return None
-    summary = RunDir(sweep.path / cell.name).summary
+    summary = _summary(cell, sweep) or {}
     return dict(cell.values) | summary | {"status": facts["status"], "error": facts.get("error")}
+
+
+def _summary(cell: Cell, sweep: RunDir) -> dict[str, Any] | None:
+    """Returns the summary of a cell; None if it is damaged: the cell runs again, beside its old folder."""
+    with suppress(InputError):
+        return RunDir(sweep.path / cell.name).summary
+    return None
 
 
 def _facts(cell: Cell, sweep: RunDir) -> dict[str, Any] | None:

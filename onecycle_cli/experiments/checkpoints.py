@@ -4,16 +4,19 @@ A checkpoint is written to a temporary file and renamed, and the previous one st
 any time at least one is complete.
 """
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from time import monotonic
 from typing import Any
 
 from torch import Tensor
 
 from onecycle_cli.errors import InputError
+from onecycle_cli.models.weights import load_weights
 from onecycle_cli.progress import Report
-from onecycle_cli.run_dir.files import CHECKPOINT
+from onecycle_cli.run_dir.files import BEFORE_TRAINING, BEST_MODEL, CHECKPOINT, STEPS
 from onecycle_cli.run_dir.rows import Rows
 from onecycle_cli.run_dir.run import RunDir
 from onecycle_cli.training.checkpoint import read_checkpoint, write_checkpoint
@@ -91,7 +94,8 @@ class Checkpoint:
 class Checkpoints:
     """Writes the checkpoints of a run. One is due every `every` seconds; `write` writes one at any time.
 
-    The rows of the run's `tables` are flushed to disk before the checkpoint that refers to them.
+    The rows of the run's `tables` are flushed to disk before the checkpoint that refers to them. It has the checksum of
+    the steps so far, and the start of the run, by which it is known from a checkpoint of another run.
     """
 
     def __init__(self, run: RunDir, every: float, images: str, tables: Sequence[Rows]) -> None:
@@ -110,7 +114,10 @@ class Checkpoints:
             return
         for table in self._tables:
             table.to_disk()
-        values = asdict(position) | {"images": self._images}
+        values = asdict(position) | {"images": self._images, "started": self._run.facts["started"]}
+        if (steps := self._run.path / STEPS).is_file():
+            size = steps.stat().st_size
+            values |= {"steps": [size, _sha256_of_first(size, steps)]}
         name = CHECKPOINT.format(step=position.step)
         self._run.write_with(name, lambda path: write_checkpoint(path, state, values))
         for step in steps_kept(self._run)[:-2]:
@@ -120,12 +127,19 @@ class Checkpoints:
 def newest_checkpoint(run: RunDir, report: Report) -> Checkpoint | None:
     """Returns the newest intact checkpoint of a run, or None if it has none. Damaged ones are reported.
 
-    `InputError` if the run has checkpoints, but all of them are damaged.
+    A checkpoint of another run is damage too, and so are steps before it that have changed. `InputError` if the run has
+    checkpoints, but all of them are damaged, or if a file has changed that the training would not write again.
     """
+    for name in (*BEFORE_TRAINING, BEST_MODEL):
+        run.intact(name)
+    if (run.path / BEST_MODEL).is_file():
+        load_weights(run.path / BEST_MODEL)
     damage: InputError | None = None
     for step in reversed(steps_kept(run)):
         try:
-            state, values = read_checkpoint(run.path / CHECKPOINT.format(step=step))
+            path = run.path / CHECKPOINT.format(step=step)
+            state, values = read_checkpoint(path)
+            _must_fit(values, path, run)
         except InputError as error:
             report(f"{error.what} The one before it is tried.")
             damage = error
@@ -134,6 +148,31 @@ def newest_checkpoint(run: RunDir, report: Report) -> Checkpoint | None:
     if damage is not None:
         raise damage
     return None
+
+
+def _must_fit(values: Mapping[str, Any], path: Path, run: RunDir) -> None:
+    """Checks that the file is a checkpoint of the run, and that the steps before it are as they were.
+
+    Checkpoints of older versions say nothing of either.
+    """
+    if values.get("started", run.facts["started"]) != run.facts["started"]:
+        raise InputError(f"{path} is a checkpoint of another run.", "Put the run's own back, or train again.")
+    if "steps" not in values:
+        return
+    size, sha256 = values["steps"]
+    if not (run.path / STEPS).is_file() or _sha256_of_first(size, run.path / STEPS) != sha256:
+        what = f"{run.path / STEPS} is damaged: its rows are not those before {path.name}."
+        raise InputError(what, "Put the whole table back, or train again from the beginning.")
+
+
+def _sha256_of_first(size: int, path: Path) -> str:
+    """Returns the SHA-256 of the first `size` bytes of a file: 0.1 s for the table of a million steps."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while size and (block := file.read(min(size, 2**20))):
+            digest.update(block)
+            size -= len(block)
+    return digest.hexdigest()
 
 
 def _position(values: Mapping[str, Any]) -> Position:

@@ -19,6 +19,7 @@ from onecycle_cli.models import OwnCode, network_from, on_device
 from onecycle_cli.models.sources.torchvision import with_torchvision_names
 from onecycle_cli.models.weights import Header, load_weights
 from onecycle_cli.run_dir.files import BEST_MODEL, MODEL
+from onecycle_cli.run_dir.finding import file_of
 from onecycle_cli.training.hardware import Hardware
 from onecycle_cli.training.threads import threads_beside, using_threads
 
@@ -101,7 +102,7 @@ def load_model(
     not trusted, or if the weights do not fit the network.
     """
     path = Path(run)
-    weights, header = load_weights(path / (BEST_MODEL if best else MODEL) if path.is_dir() else path)
+    weights, header = load_weights(file_of(path, BEST_MODEL if best else MODEL))
     source = header.model.get("source", "onecycle")
     network = network_from(header.model, seed=0, code=OwnCode(trust_code, model))
     try:

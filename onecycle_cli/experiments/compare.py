@@ -63,7 +63,7 @@ def read_run(run: RunDir) -> Run:
     with _all_there(run):
         facts, summary = run.facts, run.summary
         command, status = _command(run, facts["command"]), run.status
-        recipe = dotted_values(run.path / RECIPE)
+        recipe = dotted_values(run.intact(RECIPE))
         if recipe.get("find_lr.momentum") is None:
             recipe["find_lr.momentum"] = recipe.get("schedule.max_momentum")
         # "auto" is replaced by its meaning on the machine of the run.

@@ -28,7 +28,7 @@ def read_training(run: RunDir, range_test: RunDir | None = None) -> TrainingRun:
     if not (run.path / EPOCHS).is_file():
         stands = f"{run.path} has no {EPOCHS}: it is a run of {facts['command']}, {run.status}."
         raise InputError(stands, "Name a training that has begun; those of a sweep are in the folders inside it.")
-    recipe = load(run.path / RECIPE)
+    recipe = load(run.intact(RECIPE))
     suggested = _suggested(run, recipe) if range_test is None else _given(range_test, run, recipe)
     counts = facts.get("class_counts", {"train": (), "valid": ()})  # older runs do not have them
     settings = planned(

@@ -21,6 +21,7 @@ from onecycle_cli.models.weights import Header, load_weights
 from onecycle_cli.progress import Report
 from onecycle_cli.recipe import Recipe
 from onecycle_cli.run_dir.files import MODEL
+from onecycle_cli.run_dir.finding import file_of
 
 INTERPOLATIONS = ("bilinear", "bicubic", "nearest", "lanczos")
 """The values of `data.interpolation`. Sources of weights name others too."""
@@ -78,7 +79,7 @@ def load_initial_weights(recipe: Recipe, report: Report, code: OwnCode) -> Initi
     if recipe.model.init is None:
         return None
     path = Path(recipe.model.init)
-    weights, header = load_weights(path / MODEL if path.is_dir() else path)
+    weights, header = load_weights(file_of(path, MODEL))
     if header.model.get("source") == "torchvision":
         weights = with_torchvision_names(weights)
     _check_fit(recipe, weights, header, code)

@@ -42,9 +42,9 @@ def keep_images(data: ImageData, run: RunDir) -> None:
 
 def kept_images(run: RunDir) -> KeptImages | None:
     """Reads `images.npy`. None for a run of an older version, which has no such file; `InputError` if it is damaged."""
-    path = run.path / IMAGES
-    if not path.is_file():
+    if not run.has(IMAGES):
         return None
+    path = run.intact(IMAGES)
     try:
         rows = np.array(np.lib.format.open_memmap(path, mode="r"))  # unlike np.load, it reads no other format
         if rows.dtype != ROW:

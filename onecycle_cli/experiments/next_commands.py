@@ -97,7 +97,7 @@ def _has_no_max_lr_yet(run: RunDir, facts: Mapping[str, Any]) -> bool:
     if facts.get("auto") is True and not (run.path / STEPS).is_file():
         return True  # a max_lr in the recipe is the one that would have been replaced
     with suppress(InputError, OSError):
-        return lacks_max_lr(load(run.path / RECIPE))
+        return lacks_max_lr(load(run.intact(RECIPE)))
     return False
 
 

@@ -455,6 +455,6 @@ def _so_far(run: RunDir) -> str:
     epochs = run.read_growing_table(EPOCHS)
     if not epochs:
         return ""
-    planned = dotted_values(run.path / RECIPE).get("schedule.epochs")
+    planned = dotted_values(run.intact(RECIPE)).get("schedule.epochs")
     accuracy = float(epochs[-1]["valid_accuracy"])
     return f"{run.status}, {len(epochs)} of {planned} epochs, validation accuracy {accuracy:.4f}"

@@ -136,7 +136,7 @@ def _steps_per_epoch(run: RunDir, steps: Sequence[Mapping[str, float]], epochs: 
     if epochs:
         return (epochs[-1]["step"] + 1) / epochs[-1]["epoch"]
     try:
-        recipe, images = dotted_values(run.path / RECIPE), run.facts["images"]["train"]
+        recipe, images = dotted_values(run.intact(RECIPE)), run.facts["images"]["train"]
         return steps_per_epoch(images, int(recipe["data.batch_size"]), drop_last=bool(recipe.get("data.drop_last")))
     except (InputError, OSError, KeyError, TypeError, ValueError):
         return len(steps)

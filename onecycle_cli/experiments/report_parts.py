@@ -171,7 +171,7 @@ def _joined(*parts: Any) -> str:
 
 def recipe_text(run: RunDir) -> list[Block]:
     """Returns the recipe of a run, hidden until it is opened."""
-    text = (run.path / RECIPE).read_text(encoding="utf-8", errors="replace")
+    text = run.content(RECIPE).decode("utf-8", errors="replace")
     return [Details("The recipe with all overrides", [Code(text)])]
 
 

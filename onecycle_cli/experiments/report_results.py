@@ -427,7 +427,7 @@ def _worst_pictures(sheet: Sheet, rows: Sequence[Mapping[str, str]], worst: Sequ
 
 def _sheet(run: RunDir, images: int, name: str) -> Sheet | None:
     """Reads the sheet of images; None if it is no PNG."""
-    png = (run.path / WRONG_PICTURES).read_bytes()
+    png = run.content(WRONG_PICTURES)
     if png[:8] != b"\x89PNG\r\n\x1a\n":
         return None
     return Sheet(name, png, SHEET_COLUMNS, math.ceil(images / SHEET_COLUMNS))

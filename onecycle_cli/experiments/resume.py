@@ -19,7 +19,7 @@ from onecycle_cli.experiments.training import Training, train_with
 from onecycle_cli.models import NO_CODE, OwnCode
 from onecycle_cli.progress import Report
 from onecycle_cli.recipe import Recipe, load, to_yaml, with_values
-from onecycle_cli.run_dir.files import LR_RANGE, PROFILE, RECIPE
+from onecycle_cli.run_dir.files import BEFORE_TRAINING, LR_RANGE, PROFILE, RECIPE
 from onecycle_cli.run_dir.run import RunDir
 from onecycle_cli.training.hardware import Hardware, resolve_hardware
 from onecycle_cli.training.ranks import ALONE, Ranks
@@ -51,7 +51,7 @@ def resumption(
     """
     facts = run.facts
     _must_be_open(run, facts)
-    recipe = load(run.path / RECIPE)
+    recipe = load(run.intact(RECIPE))
     hardware = resolve_hardware(recipe.runtime.device, facts["precision"], ranks)
     checkpoint = newest_checkpoint(run, report)
     notes = _other_ranks(facts, ranks) or _other_machine(facts, hardware)
@@ -103,7 +103,7 @@ def resume(
             return resolve_hardware(recipe.runtime.device, precision, ranks)
 
         def opened() -> RunDir:
-            run.resume()
+            run.resume(kept=BEFORE_TRAINING if resumed.checkpoint is not None else ())
             run.update(ranks=ranks.count, **({} if launch is None else {"launch": launch}))
             return run
 

@@ -140,7 +140,7 @@ def _changed(run: RunDir, name: str) -> list[Difference]:
     """Returns the fields that differ from the shipped recipe of this name; none if there is no such recipe."""
     if name not in shipped_names():
         return []
-    there, here = dotted_values(shipped_path(name)), dotted_values(run.path / RECIPE)
+    there, here = dotted_values(shipped_path(name)), dotted_values(run.intact(RECIPE))
     fields = dict.fromkeys([*there, *here])
     return [
         Difference(field, there.get(field), here.get(field))

@@ -65,7 +65,7 @@ def progress_of(run: RunDir) -> RunProgress:
 
 
 def _plan(run: RunDir, facts: Mapping[str, Any]) -> _Plan:
-    recipe = load(run.path / RECIPE)
+    recipe = load(run.intact(RECIPE))
     images, data = facts.get("images"), recipe.data
     count = images.get("train") if isinstance(images, Mapping) else None
     per_epoch = None

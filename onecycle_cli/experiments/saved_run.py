@@ -80,7 +80,7 @@ class SavedRun:
     @cached_property
     def recipe(self) -> Recipe:
         """The recipe with all overrides. `InputError` if this version cannot read it."""
-        return load(self.path / RECIPE)
+        return load(self._run.intact(RECIPE))
 
     @property
     def cells(self) -> "list[SavedRun]":
@@ -148,11 +148,11 @@ class SavedRun:
     def _table(self, name: str) -> "pd.DataFrame":
         import pandas as pd
 
-        if not (self.path / name).is_file():
+        if not self._run.has(name):
             has = ", ".join(table.removesuffix(".csv") for table in TABLES if (self.path / table).is_file())
             what = f"{self.path} has no {name}: it is a run of {self.command}, {self.status}."
             raise InputError(what, f"It has {has}." if has else "It has no tables.")
-        written = (self.path / name).read_bytes()
+        written = self._run.content(name)
         whole = written[: written.rfind(b"\n") + 1]  # a run in progress may have written half a row
         try:
             columns = pd.read_csv(BytesIO(whole), nrows=0).columns

@@ -144,6 +144,9 @@ class Sender:
         behind = [name for name in names if self._is_behind(name)]  # of all tables: it passes over what was sent
         if not behind and not is_ending:
             return
+        if status != "running":
+            for name in names:
+                self.run.intact(name)
         self.open()
         for name in names:
             self._send_rows(name)
@@ -237,7 +240,7 @@ class Sender:
             parent=parent.id if parent and self._receiver.has_parents else None,
             started=datetime.fromisoformat(facts["started"]),
             running=self.run.status == "running",
-            parameters={name: _plain(value) for name, value in dotted_values(self.run.path / RECIPE).items()},
+            parameters={name: _plain(value) for name, value in dotted_values(self.run.intact(RECIPE)).items()},
             tags=tags_of(facts),
         )
 

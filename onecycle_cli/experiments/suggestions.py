@@ -138,7 +138,7 @@ def stale_settings(found: RunDir, recipe: Recipe, precision: str) -> list[Differ
     """Returns the settings that change the curve and differ between the range test in `found` and `recipe`."""
     tested = found.read_json(SUGGESTION).get("curve_settings")
     if tested is None:  # runs of older versions did not keep them
-        tested = curve_settings(load(found.path / RECIPE), found.facts["precision"])
+        tested = curve_settings(load(found.intact(RECIPE)), found.facts["precision"])
     here = curve_settings(recipe, precision)
     if NETWORK_SHA256 in found.facts:
         tested, here = tested | {NETWORK_SHA256: found.facts[NETWORK_SHA256]}, here | own_code_settings(recipe)

@@ -311,7 +311,7 @@ def _with_found_max_lr(recipe: Recipe, prepared: PreparedRecipe, session: Sessio
     session.report(told_max_lr(suggestion.max_lr, suggestion.confidence, suggestion.error_bar, suggestion.reason))
     recipe = with_largest_max_lr(recipe, suggestion.max_lr)
     session.run.write_text(RECIPE, to_yaml(recipe))
-    session.run.update(found_max_lr=suggestion.max_lr)
+    session.run.keep(found_max_lr=suggestion.max_lr)
     return recipe
 
 

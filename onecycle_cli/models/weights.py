@@ -1,5 +1,6 @@
 """Trained weights as a safetensors file, whose header holds all that is needed to use them."""
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -72,13 +73,34 @@ def as_stored(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def save_weights(path: Path, weights: Mapping[str, Tensor], header: Header) -> None:
-    """Writes the weights (a model's `state_dict`) and the header to a safetensors file; each header entry is JSON."""
+    """Writes the weights (a model's `state_dict`) and the header to a safetensors file; each header entry is JSON.
+
+    The entry `sha256` is a checksum over the weights and the other entries.
+    """
     entries = vars(header) | {"classes": [to_utf8(name) for name in header.classes]}
-    path.write_bytes(as_bytes(as_stored(weights), {name: json.dumps(value) for name, value in entries.items()}))
+    stored, texts = as_stored(weights), {name: json.dumps(value) for name, value in entries.items()}
+    path.write_bytes(as_bytes(stored, texts | {SHA256: json.dumps(checksum(stored, _joined(texts)))}))
+
+
+SHA256 = "sha256"
+"""The entry of a header with the checksum; files of older versions have none."""
+
+
+def checksum(tensors: Mapping[str, Tensor], text: str) -> str:
+    """Returns the SHA-256 of stored tensors, with their names, types and shapes, and of a text."""
+    digest = hashlib.sha256(text.encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _joined(texts: Mapping[str, str]) -> str:
+    return json.dumps({name: text for name, text in texts.items() if name != SHA256}, sort_keys=True)
 
 
 def load_weights(path: Path) -> tuple[dict[str, Tensor], Header]:
-    """Reads a file of `save_weights`; `InputError` when it is missing or is not such a file."""
+    """Reads a file of `save_weights`; `InputError` when it is missing, damaged, or not such a file."""
     fix = "Name a run of `onecycle train` that has ended."
     if not path.is_file():
         raise InputError(f"There are no weights at {path}.", fix)
@@ -98,6 +120,8 @@ def load_weights(path: Path) -> tuple[dict[str, Tensor], Header]:
         )
     except (SafetensorError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path} does not hold weights that onecycle saved ({error}).", fix) from None
+    if SHA256 in entries and entries[SHA256] != checksum(weights, _joined(texts)):
+        raise InputError(f"{path} is damaged: its checksum does not match.", "Put it back from a copy, or train again.")
     return weights, header
 
 

@@ -3,6 +3,7 @@
 `run.json` is written again and again by a run in progress, which would lose what another process adds to it.
 """
 
+import json
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence
@@ -13,6 +14,7 @@ from datetime import UTC, datetime
 from onecycle_cli.errors import InputError
 from onecycle_cli.run_dir.files import ANNOTATIONS, LOCK
 from onecycle_cli.run_dir.run import RunDir
+from onecycle_cli.run_dir.writing import json_ready
 
 LONGEST_LABEL = 60
 """The most characters of a label: it stands in a table."""
@@ -106,5 +108,7 @@ def _changing(run: RunDir) -> Iterator[Annotations]:
 
 
 def _write(run: RunDir, annotations: Annotations) -> Annotations:
-    run.write_json(ANNOTATIONS, {"labels": annotations.labels, "notes": [vars(note) for note in annotations.notes]})
+    known = {"labels": annotations.labels, "notes": [vars(note) for note in annotations.notes]}
+    # Without a checksum, because a person may edit it.
+    run.write_text(ANNOTATIONS, json.dumps(json_ready(known), indent=2) + "\n")
     return annotations

@@ -53,6 +53,16 @@ TRASH = ".trash"
 UNFINISHED = ".unfinished-"
 """The mark in the folder name of an interrupted sweep cell, kept beside the folder that replaced it."""
 
+LASTING = (
+    *(RECIPE, SUMMARY, NETWORK, IMAGES, STEPS, EPOCHS, PROFILE, MODEL, BEST_MODEL, TRAINING_FIGURE),
+    *(LR_RANGE, FIRST_LR_RANGE, SUGGESTION, VERIFY, LR_RANGE_FIGURE, BATCH_SIZE),
+    *(SWEEP, SWEEP_PLAN, RANKING, SWEEP_FIGURE, REPRODUCTION, ORDER, REPRODUCTION_PLAN, REPRODUCTION_FIGURE),
+    *(TUNE_STATE, TUNED_RECIPE, TUNE_REPORT, PER_CLASS, CONFUSION, CONFUSION_FIGURE, WRONG, WRONG_PICTURES),
+)
+"""The files that nothing changes once their run has ended."""
+BEFORE_TRAINING = (LR_RANGE, FIRST_LR_RANGE, SUGGESTION, VERIFY, LR_RANGE_FIGURE, PROFILE)
+"""The files of a training that nothing changes from its first step on."""
+
 STEPS_COLUMNS = ("step", "epoch", "lr", "momentum", "train_loss")
 EPOCHS_COLUMNS = (
     *("epoch", "step", "lr", "momentum"),

@@ -1,5 +1,6 @@
 """Search for existing runs."""
 
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -20,12 +21,29 @@ def run_at(path: str | Path) -> RunDir:
     return RunDir(path)
 
 
-def all_runs(runs_dir: Path) -> list[RunDir]:
+def file_of(path: Path, name: str) -> Path:
+    """Returns the file `name` of the run in the folder `path`, or `path` itself if it is a file.
+
+    `InputError` if it is a file of a run and has changed since the run recorded it.
+    """
+    file = path / name if path.is_dir() else path
+    return RunDir(file.parent).intact(file.name)
+
+
+Tell = Callable[[InputError], object]
+"""Takes the error of a run that is passed over, because a file of it is damaged."""
+
+
+def untold(_: InputError) -> None:
+    """Tells nobody of a damaged run."""
+
+
+def all_runs(runs_dir: Path, tell: Tell = untold) -> list[RunDir]:
     """Returns the runs in `runs_dir`, oldest first, without damaged runs and without the runs inside a sweep."""
-    return [run for run, _ in runs_and_facts(runs_dir)]
+    return [run for run, _ in runs_and_facts(runs_dir, tell)]
 
 
-def runs_and_facts(runs_dir: Path) -> list[tuple[RunDir, dict[str, Any]]]:
+def runs_and_facts(runs_dir: Path, tell: Tell = untold) -> list[tuple[RunDir, dict[str, Any]]]:
     """Returns the runs of `all_runs`, each with the content of its `run.json`, which is read once."""
     if not runs_dir.is_dir():
         return []
@@ -33,8 +51,11 @@ def runs_and_facts(runs_dir: Path) -> list[tuple[RunDir, dict[str, Any]]]:
     for path in runs_dir.iterdir():
         if path.name[0] != ".":
             run = RunDir(path)
-            with suppress(InputError, *NO_FILE):
-                found.append((run, run.facts))
+            try:
+                with suppress(*NO_FILE):
+                    found.append((run, run.facts))
+            except InputError as error:
+                tell(error)
     return sorted(found, key=lambda one: str(one[1]["started"]))
 
 
@@ -58,19 +79,25 @@ def runs_in(run: RunDir) -> list[RunDir]:
     return inner or [run]
 
 
-def suggesting_runs(runs_dir: Path) -> list[RunDir]:
+def suggesting_runs(runs_dir: Path, tell: Tell = untold) -> list[RunDir]:
     """Returns the runs that suggest a max_lr, also those of sweeps, oldest first, without damaged ones."""
-    found = [run for outer in all_runs(runs_dir) for run in (outer, *all_runs(outer.path)) if _suggests(run)]
+    outer = all_runs(runs_dir, tell)
+    found = [run for one in outer for run in (one, *all_runs(one.path, tell)) if _suggests(run, tell)]
     return sorted(found, key=lambda run: str(run.facts["started"]))
 
 
 def latest_suggestions(runs_dir: Path, recipe_name: str) -> list[RunDir]:
     """Returns the finished range tests with a suggestion for the recipe, newest first, of find-lr and of sweeps.
 
-    `InputError` when there are none.
+    `InputError` when there are none, or when one may be missing because a run is damaged.
     """
-    found = []
-    for run in reversed(suggesting_runs(runs_dir)):
+    found: list[RunDir] = []
+    damaged: list[InputError] = []
+    suggesting = suggesting_runs(runs_dir, damaged.append)
+    if damaged:
+        fix = "Name the range test in place of 'latest', or take the damaged run away: `onecycle runs remove`."
+        raise InputError(damaged[0].what, fix)
+    for run in reversed(suggesting):
         facts = run.facts
         told = (facts["recipe"], facts["status"]) == (recipe_name, "finished")
         if told and facts["command"] in ("find-lr", "sweep", "sweep-wd"):
@@ -98,9 +125,9 @@ def _newest_without(runs_dir: Path, recipe_name: str) -> RunDir | None:
     return None
 
 
-def _suggests(run: RunDir) -> bool:
-    if not (run.path / SUGGESTION).is_file():
-        return False
-    with suppress(InputError):
-        return run.read_json(SUGGESTION)["max_lr"] is not None
+def _suggests(run: RunDir, tell: Tell) -> bool:
+    try:
+        return run.has(SUGGESTION) and run.read_json(SUGGESTION).get("max_lr") is not None
+    except InputError as error:
+        tell(error)
     return False

@@ -12,7 +12,7 @@ from typing import Any
 from onecycle_cli.errors import InputError
 from onecycle_cli.run_dir.annotations import Annotations, read_annotations
 from onecycle_cli.run_dir.files import SUMMARY
-from onecycle_cli.run_dir.finding import NO_FILE, runs_and_facts
+from onecycle_cli.run_dir.finding import NO_FILE, Tell, runs_and_facts, untold
 from onecycle_cli.run_dir.run import RunDir, Status, status_in
 
 
@@ -40,24 +40,33 @@ class ListedRun:
         return known | {name: value for name, value in single.items() if name not in known}
 
 
-def listed_runs(runs_dir: Path) -> list[ListedRun]:
+def listed_runs(runs_dir: Path, tell: Tell = untold) -> list[ListedRun]:
     """Returns the runs in `runs_dir` with their content, oldest first, without damaged ones and those inside a sweep.
 
-    Each file is read once: 10,000 runs take about a second.
+    Each file is read once: 10,000 runs take about a second. `tell` takes the error of each damaged file.
     """
-    found = runs_and_facts(runs_dir)
-    return [ListedRun(run, facts, status_in(facts), _summary(run), _annotations(run)) for run, facts in found]
+    found = runs_and_facts(runs_dir, tell)
+    return [
+        ListedRun(run, facts, status_in(facts), _summary(run, facts, tell), _annotations(run, tell))
+        for run, facts in found
+    ]
 
 
-def _summary(run: RunDir) -> dict[str, Any]:
-    with suppress(InputError, *NO_FILE):
-        return run.read_json(SUMMARY)
+def _summary(run: RunDir, facts: dict[str, Any], tell: Tell) -> dict[str, Any]:
+    try:
+        with suppress(*NO_FILE):
+            return run.read_json(SUMMARY, facts)
+    except InputError as error:
+        tell(error)
     return {}
 
 
-def _annotations(run: RunDir) -> Annotations:
-    with suppress(InputError, *NO_FILE):
-        return read_annotations(run)
+def _annotations(run: RunDir, tell: Tell) -> Annotations:
+    try:
+        with suppress(*NO_FILE):
+            return read_annotations(run)
+    except InputError as error:
+        tell(error)
     return Annotations()
 
 

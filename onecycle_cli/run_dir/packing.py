@@ -23,6 +23,7 @@ from onecycle_cli.run_dir.archive import (
     must_shrink_as_runs_do,
 )
 from onecycle_cli.run_dir.at_rest import must_rest
+from onecycle_cli.run_dir.checksums import must_be_as_written
 from onecycle_cli.run_dir.run import RunDir
 from onecycle_cli.run_dir.writing import must_be_new, write_whole
 
@@ -30,8 +31,9 @@ from onecycle_cli.run_dir.writing import must_be_new, write_whole
 def pack(runs: Sequence[RunDir], file: Path) -> list[PackedFile]:
     """Writes runs, with all runs inside them, to a new archive; returns what it holds.
 
-    Hidden files, such as locks, are left out. `InputError` if the file exists, if a run is running, or if it has
-    something that cannot be packed: a link to elsewhere, a device, a name that another system would not take.
+    Hidden files, such as locks, are left out. `InputError` if the file exists, if a run is running, if a file of it
+    has changed since it ended, or if it has something that cannot be packed: a link to elsewhere, a device, a name that
+    another system would not take.
     """
     must_be_new(file)
     names = [run.path.absolute().name for run in runs]
@@ -41,6 +43,9 @@ def pack(runs: Sequence[RunDir], file: Path) -> list[PackedFile]:
         must_rest(run, elsewhere_ended=True)
     sources = {f"{name}/{inner}": run.path / inner for run, name in zip(runs, names, strict=True) for inner in _in(run)}
     packed = [PackedFile(path, *_measured(sources[path])) for path in sorted(sources)]
+    recorded = {folder: RunDir(folder).recorded for folder in {path.parent for path in sources.values()}}
+    for one in packed:
+        must_be_as_written(sources[one.path], one.sha256, recorded[sources[one.path].parent])
     try:
         must_be_safe(names, packed)
         write_whole(file, lambda beside: _write(beside, names, packed, sources))

@@ -6,22 +6,36 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from io import StringIO
 from itertools import count
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 from uuid import uuid4
 
-from onecycle_cli.errors import InputError, Terminated, all_from_utf8, from_utf8
+from onecycle_cli.errors import InputError, Terminated, all_from_utf8, from_utf8, naming
+from onecycle_cli.run_dir.checksums import (
+    FILES,
+    OWN,
+    are_sums,
+    has_its_own,
+    must_be_as_written,
+    sha256_in,
+    sha256_of,
+    sums_in,
+    with_own,
+)
 from onecycle_cli.run_dir.facts import is_process_gone, process_facts, this_process
 from onecycle_cli.run_dir.files import LOCK, RECIPE, RUN, SUMMARY
 from onecycle_cli.run_dir.rows import Rows
 from onecycle_cli.run_dir.writing import Table, json_ready, write_whole
 
 Status = Literal["running", "finished", "diverged", "collapsed", "interrupted", "failed"]
+
+Facts = Mapping[str, Any]
+Found = TypeVar("Found")
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9._=-]*"
 """The pattern of a name that a person may give to a run."""
@@ -59,14 +73,16 @@ class RunDir:
 
     def inner(self, name: str, recipe_yaml: str) -> "RunDir":
         """Creates a run inside this one, such as one value of a sweep, with the same facts and a different recipe."""
-        known = {name: fact for name, fact in self.facts.items() if name != "error"} | _begun(datetime.now(UTC))
+        own = {name: fact for name, fact in self.facts.items() if name not in ("error", FILES)}
+        known = own | _begun(datetime.now(UTC))
         with _whole(self.path, recipe_yaml, known) as beside:
             beside.rename(self.path / name)
         return RunDir(self.path / name)
 
-    def resume(self) -> None:
-        """Marks an ended run as running again, in this process."""
-        self.update(status="running", ended=None, seconds=None, error=None, **this_process())
+    def resume(self, kept: Collection[str] = ()) -> None:
+        """Marks an ended run as running again, in this process, which writes its files again except those `kept`."""
+        files = {name: sha256 for name, sha256 in self.recorded.items() if name in (RECIPE, *kept)}
+        self.update(status="running", ended=None, seconds=None, error=None, **this_process(), **{FILES: files})
 
     @property
     def status(self) -> Status:
@@ -79,7 +95,7 @@ class RunDir:
         from filelock import FileLock, Timeout
 
         try:
-            with FileLock(self.path / LOCK, blocking=False):
+            with naming(self.path / LOCK), FileLock(self.path / LOCK, blocking=False):
                 yield
         except Timeout:
             raise in_use(self) from None
@@ -92,12 +108,14 @@ class RunDir:
             raise InputError(f"{self.path / RUN} is damaged: it has no {', '.join(sorted(missing))}.", "Run it again.")
         if wrong := [name for name in KNOWN_FROM_THE_START if not isinstance(facts[name], str)]:
             raise InputError(f"{self.path / RUN} is damaged: {min(wrong)} is not text.", "Run it again.")
+        if not are_sums(facts.get(FILES, {})):
+            raise InputError(f"{self.path / RUN} is damaged: {FILES} has no checksums.", "Run it again.")
         return facts
 
     @property
     def summary(self) -> dict[str, Any]:
-        """The content of `summary.json`; empty if the file does not exist. `InputError` when it is damaged."""
-        return self.read_json(SUMMARY) if (self.path / SUMMARY).is_file() else {}
+        """The content of `summary.json`; empty if there is none. `InputError` when it is damaged or lost."""
+        return self.read_json(SUMMARY) if self.has(SUMMARY) else {}
 
     def update(self, **facts: Any) -> None:
         """Updates facts in `run.json`."""
@@ -133,33 +151,105 @@ class RunDir:
     def _end(self, status: Status, **facts: Any) -> None:
         ended = datetime.now(UTC)
         seconds = (ended - datetime.fromisoformat(self.facts["started"])).total_seconds()
-        self.update(status=status, ended=_iso(ended), seconds=round(seconds, 3), **facts)
+        self.update(status=status, ended=_iso(ended), seconds=round(seconds, 3), **facts, **{FILES: self._sums()})
+
+    def keep(self, **facts: Any) -> None:
+        """Updates facts in `run.json`, and records the content that the files of the run have by now."""
+        self.update(**facts, **{FILES: self._sums()})
+
+    def _sums(self) -> dict[str, str]:
+        return sums_in(self.path, self.recorded)
+
+    @property
+    def recorded(self) -> dict[str, str]:
+        """Returns the SHA-256 of each file that is recorded; none in a run of an older version."""
+        with suppress(FileNotFoundError):
+            found: dict[str, str] = self.facts.get(FILES, {})
+            return found
+        return {}
 
     def table(self, name: str, columns: Sequence[str], keep: int | None = None) -> Rows:
         """Opens a CSV table in the folder: a new one, or with `keep` an existing one cut to its first `keep` rows."""
+        self._will_change(name)
         return Table(self.path / name, columns, keep)
 
     def write_json(self, name: str, value: Mapping[str, Any]) -> None:
         """Writes a JSON object, completely or not at all."""
-        self.write_text(name, json.dumps(json_ready(value), indent=2, allow_nan=False) + "\n")
+        self.write_text(name, with_own(json_ready(value)))
 
     def write_text(self, name: str, text: str) -> None:
         """Writes a UTF-8 text file, completely or not at all."""
-        self.write_with(name, lambda path: path.write_text(text, encoding="utf-8", errors="backslashreplace"))
+        self._will_change(name, sha256_of(_utf8(text)))
+        write_whole(self.path / name, lambda path: path.write_bytes(_utf8(text)))
 
     def write_with(self, name: str, write: Callable[[Path], object]) -> None:
         """Writes a file by calling `write` with a temporary path, then renames it into place when it is on disk."""
+        self._will_change(name)
         write_whole(self.path / name, write)
 
     def rename(self, name: str, new_name: str) -> None:
         """Gives a file of the folder another name."""
+        self._will_change(name)
+        self._will_change(new_name)
         (self.path / name).rename(self.path / new_name)
 
+    def _will_change(self, name: str, sha256: str | None = None) -> None:
+        """Records that a file is about to be written again, with this content if it is known.
+
+        A kill may leave the old file or the new one, and neither is damaged.
+        """
+        files = {} if name == RUN else self.recorded
+        if name not in files or sha256 in files[name].split():
+            return
+        both = {} if sha256 is None else {name: f"{sha256} {files[name]}"}
+        others = {other: known for other, known in files.items() if other != name}
+        self.update(**{FILES: others | both})
+
+    def has(self, name: str) -> bool:
+        """Whether the run has a file `name`; `InputError` if it had one that is lost."""
+        if (self.path / name).is_file():
+            return True
+        must_be_as_written(self.path / name, None, self.recorded)
+        return False
+
+    def intact(self, name: str) -> Path:
+        """Returns the path of a file, after a look at all of it; `InputError` if it has changed, or is lost."""
+        path = self.path / name
+        self._checked(path, lambda: sha256_in(path), lambda sha256: sha256)
+        return path
+
+    def content(self, name: str) -> bytes:
+        """Returns the content of a file; `InputError` if it is missing, or has changed since it was recorded."""
+        path = self.path / name
+        found = self._checked(path, path.read_bytes, sha256_of)
+        if found is None:
+            raise InputError(f"{path} is missing.", "Run it again.")
+        return found
+
+    def _checked(
+        self, path: Path, read: Callable[[], Found], sha256: Callable[[Found], str], facts: Facts | None = None
+    ) -> Found | None:
+        """Returns what `read` returns of a file, None if there is none; `InputError` if it is not as it was recorded.
+
+        A run that goes on meanwhile may write both the file and the record of it. Then both are read again.
+        """
+        files = self.recorded if facts is None else facts.get(FILES, {})
+        while True:
+            with naming(path):
+                found = read() if path.is_file() else None
+            try:
+                if path.name in files:
+                    must_be_as_written(path, None if found is None else sha256(found), files)
+            except InputError:
+                if (now := self.recorded) == files:
+                    raise
+                files = now
+            else:
+                return found
+
     def read_table(self, name: str) -> list[dict[str, str]]:
-        """Returns the rows of a CSV table as text; `InputError` when the file is missing, empty, or cut in a row."""
-        if not (self.path / name).is_file():
-            raise InputError(f"{self.path / name} is missing.", "Run it again.")
-        rows = self._rows(name, (self.path / name).read_bytes())
+        """Returns the rows of a CSV table as text; `InputError` when the file is missing, damaged, or empty."""
+        rows = self._rows(name, self.content(name))
         if not rows:
             raise InputError(f"{self.path / name} is damaged: it is empty.", "Run it again.")
         return rows
@@ -170,16 +260,17 @@ class RunDir:
         A run that is read while it writes, or was stopped while writing, may end in the middle of a row. `InputError`
         when the file is not text, or another row is incomplete.
         """
-        written = (self.path / name).read_bytes() if (self.path / name).is_file() else b""
+        written = self.content(name) if self.has(name) else b""
         return self._rows(name, written[: written.rfind(b"\n") + 1])
 
     def last_row(self, name: str) -> dict[str, str] | None:
         """Returns the last complete row of a CSV table of numbers that may still grow; None if it has none.
 
-        Reads the two ends of the file alone, however long it is.
+        Reads the two ends of the file alone, however long it is, unless its content is recorded.
         """
+        self.intact(name)
         try:
-            with (self.path / name).open("rb") as file:
+            with naming(self.path / name), (self.path / name).open("rb") as file:
                 header = file.readline()
                 file.seek(max(file.tell(), file.seek(0, os.SEEK_END) - LONGEST_ROWS))
                 rows = file.read().split(b"\n")[:-1]  # what follows the last line end is half a row
@@ -199,16 +290,25 @@ class RunDir:
             return rows
         return [{from_utf8(column): from_utf8(cell) for column, cell in row.items()} for row in rows]
 
-    def read_json(self, name: str) -> dict[str, Any]:
-        """Returns the JSON object in the file `name`; `InputError` when it is damaged."""
+    def read_json(self, name: str, facts: Facts | None = None) -> dict[str, Any]:
+        """Returns the JSON object in the file `name`; `InputError` when it is damaged.
+
+        `facts` is the content of `run.json`, if it is known already.
+        """
+        path = self.path / name
+        with naming(path):
+            found = None if name == RUN else self._checked(path, path.read_bytes, sha256_of, facts)
+            written = path.read_bytes() if found is None else found
         try:
-            text = (self.path / name).read_text(encoding="utf-8")
-            value = json.loads(text)
+            value = json.loads(written.decode("utf-8"))
         except (ValueError, RecursionError):
-            raise InputError(f"{self.path / name} is damaged: it is not JSON.", "Run it again.") from None
+            raise InputError(f"{path} is damaged: it is not JSON.", "Run it again.") from None
         if not isinstance(value, dict):
-            raise InputError(f"{self.path / name} is damaged: it is not a JSON object.", "Run it again.")
-        if "\\x" not in text:
+            raise InputError(f"{path} is damaged: it is not a JSON object.", "Run it again.")
+        if not has_its_own(written):
+            raise InputError(f"{path} is damaged: its checksum does not match.", "Put it back from a copy.")
+        value.pop(OWN, None)
+        if b"\\x" not in written:
             return value
         return {from_utf8(key): all_from_utf8(inner) for key, inner in value.items()}
 
@@ -228,6 +328,10 @@ LONGEST_ROWS = 8192
 """The bytes at the end of a table that surely hold a whole row of numbers."""
 
 
+def _utf8(text: str) -> bytes:
+    return text.encode("utf-8", errors="backslashreplace")
+
+
 def _begun(started: datetime) -> dict[str, Any]:
     return {"status": "running", "started": _iso(started), "ended": None, "seconds": None, "notes": []}
 
@@ -243,7 +347,7 @@ def _whole(parent: Path, recipe_yaml: str, facts: Mapping[str, Any]) -> Iterator
         raise
     try:
         RunDir(beside).write_text(RECIPE, recipe_yaml)
-        RunDir(beside).write_json(RUN, facts)
+        RunDir(beside).write_json(RUN, {**facts, FILES: {RECIPE: sha256_of(_utf8(recipe_yaml))}})
         yield beside
     finally:
         shutil.rmtree(beside, ignore_errors=True)  # if it was not renamed

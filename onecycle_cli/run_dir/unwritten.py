@@ -31,7 +31,7 @@ class UnwrittenRun(RunDir):
         """The summary that was written here; empty before."""
         return self._objects.get(SUMMARY, {})
 
-    def read_json(self, name: str) -> dict[str, Any]:
+    def read_json(self, name: str, facts: Mapping[str, Any] | None = None) -> dict[str, Any]:  # noqa: ARG002
         """Returns the JSON object that was written under `name`."""
         return self._objects[name]
 
@@ -39,12 +39,18 @@ class UnwrittenRun(RunDir):
         """Keeps a JSON object."""
         self._objects[name] = json_ready(value)
 
+    def write_text(self, name: str, text: str) -> None:
+        """Writes nothing."""
+
     def write_with(self, name: str, write: Callable[[Path], object]) -> None:
         """Writes nothing."""
 
     def table(self, name: str, columns: Sequence[str], keep: int | None = None) -> Rows:  # noqa: ARG002
         """Returns a table whose rows are discarded."""
         return DiscardedRows()
+
+    def _sums(self) -> dict[str, str]:
+        return {}
 
     def rename(self, name: str, new_name: str) -> None:
         """Renames nothing."""

@@ -1,0 +1,91 @@
+"""Checksums of the files of a run, by which a byte that has changed is noticed, and so is a file of another run.
+
+Each JSON object of a run ends with its own SHA-256. `files` in `run.json` has the SHA-256 of each file that does not
+change any more: it is written with the status of the run, so that no kill can come between the two. Weights and
+checkpoints have a checksum inside, because a run replaces them while it goes on.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from onecycle_cli.errors import InputError
+from onecycle_cli.run_dir.files import LASTING, RECIPE
+
+FILES = "files"
+"""The name in `run.json` of the SHA-256 of each file. While a file is replaced, both are given, with a space between.
+
+Runs of older versions have no such name, and their files are read as they are."""
+
+OWN = "sha256"
+"""The last name in a JSON object of a run: the SHA-256 of the file with an empty text for this value."""
+
+_OWN_AT_END = re.compile(rb'"[^"]{6}": "([^"]{64})"\n}\n\Z')
+"""The checksum at the end of a file, also where a byte of it or of its name is damaged."""
+
+_LONGEST_END = 80
+"""More bytes than `_OWN_AT_END` takes."""
+
+
+def with_own(value: Mapping[str, Any]) -> str:
+    """Formats a JSON object with its checksum at the end."""
+    others = {name: inner for name, inner in value.items() if name != OWN}
+    text = json.dumps({**others, OWN: ""}, indent=2, allow_nan=False) + "\n"
+    end = len(text) - len('"\n}\n')
+    return text[:end] + sha256_of(text.encode()) + text[end:]
+
+
+def has_its_own(written: bytes) -> bool:
+    """Whether a JSON file has the content that its checksum says; True for a file without one."""
+    found = _OWN_AT_END.search(written, max(0, len(written) - _LONGEST_END))
+    if found is None:
+        return True
+    start, end = found.span(1)
+    return sha256_of(written[:start] + written[end:]).encode() == found[1]
+
+
+def sha256_of(content: bytes) -> str:
+    """Returns the SHA-256 of bytes, as hexadecimal digits."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def sha256_in(path: Path) -> str:
+    """Returns the SHA-256 of a file, as hexadecimal digits: 0.15 s for 100 MB."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sums_in(folder: Path, known: Mapping[str, str]) -> dict[str, str]:
+    """Returns the SHA-256 of each file of a run that does not change any more.
+
+    Those that are `known` are not read again: what happened to a file meanwhile is to be noticed, and not to be kept.
+    """
+    sums = {name: sha256 for name, sha256 in known.items() if " " not in sha256}
+    for name in LASTING:
+        if name not in sums:
+            with suppress(FileNotFoundError, IsADirectoryError):
+                sums[name] = sha256_in(folder / name)
+    return sums
+
+
+def are_sums(value: object) -> bool:
+    """Whether a value of a `run.json` maps names to checksums, as `files` does."""
+    return isinstance(value, dict) and all(isinstance(sha256, str) for sha256 in value.values())
+
+
+def must_be_as_written(path: Path, sha256: str | None, files: Mapping[str, str]) -> None:
+    """Checks that a file with this SHA-256, None if it is missing, is the one of its run; `InputError` if it is not.
+
+    `files` are those of the run's `run.json`. A file that is not among them is not checked.
+    """
+    if path.name not in files or sha256 in files[path.name].split():
+        return
+    what = f"{path} is missing." if sha256 is None else f"{path} is damaged: it is not as its run wrote it."
+    fix = "Put it back from a copy, or run the command again."
+    if path.name == RECIPE:
+        fix = "Put it back as it was. Changes belong in a copy of it elsewhere, for a new run."
+    raise InputError(what, fix)
