@@ -1,7 +1,12 @@
-"""The folder that keeps data between runs."""
+"""The folder that keeps data between runs, and the locks on what is in it."""
 
 import os
+from contextlib import AbstractContextManager
 from pathlib import Path
+
+from filelock import FileLock
+
+from onecycle_cli.errors import naming
 
 
 def cache_folder() -> Path:
@@ -10,3 +15,9 @@ def cache_folder() -> Path:
         return Path(chosen).expanduser().absolute()
     base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     return Path(base).expanduser().absolute() / "onecycle"
+
+
+def locked(path: Path) -> AbstractContextManager[object]:
+    """Waits for the lock in the file `path`; the block that it is entered for holds it. `OSError` names the file."""
+    with naming(path):
+        return FileLock(path).acquire()

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-from filelock import FileLock
 
-from onecycle_cli.data.cache import cache_folder
+from onecycle_cli.data.cache import cache_folder, locked
 from onecycle_cli.data.download import Archive, fetch, md5_of
 from onecycle_cli.data.images import PixelSpec, Source, Split
 from onecycle_cli.errors import MachineError
@@ -70,7 +69,7 @@ def read_cifar10(folder: Path, mirrors: Sequence[str], report: Report, archive: 
     """
     folder.mkdir(parents=True, exist_ok=True)
     # Forty runs that start at once download and unpack once.
-    with FileLock(folder / ".lock"):
+    with locked(folder / ".lock"):
         parts = _unpacked(folder, report)
         if parts is None:
             _unpack(_archive(folder, mirrors, report, archive), folder)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 
-from onecycle_cli.errors import MachineError
+from onecycle_cli.errors import MachineError, naming
 from onecycle_cli.progress import Progress, Report
 
 CHUNK = 1 << 16
@@ -61,7 +61,7 @@ class _Unusable(Exception):
 
 def md5_of(path: Path) -> str:
     """Returns the md5 of a file in hexadecimal."""
-    with path.open("rb") as file:
+    with naming(path), path.open("rb") as file:
         return hashlib.file_digest(file, "md5").hexdigest()
 
 
@@ -136,7 +136,7 @@ def _receive(url: str, part: Path, size: int, patience: Patience) -> Iterator[in
         # A server without range support answers 200 and starts at the first byte.
         resumed = answer.status == HTTPStatus.PARTIAL_CONTENT
         _check_headers(answer, held if resumed else 0, size)
-        with part.open("ab" if resumed else "wb") as file:
+        with naming(part), part.open("ab" if resumed else "wb") as file:
             done = held if resumed else 0
             since, then = time.monotonic(), done
             while done < size:

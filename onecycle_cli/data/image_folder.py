@@ -5,8 +5,7 @@ import json
 from pathlib import Path
 from typing import Protocol
 
-from filelock import FileLock
-
+from onecycle_cli.data.cache import locked
 from onecycle_cli.data.file_contents import content_digests
 from onecycle_cli.data.folder_listing import Listing, list_folder
 from onecycle_cli.data.images import PixelSpec, Source
@@ -53,7 +52,7 @@ def inventory(settings: FolderSpec) -> Inventory:
 def read_files(listing: Listing, root: Path, cache: Path, settings: PixelSpec, report: Report) -> Source:
     """Decodes the files of `listing`, or maps them from the folder `cache`; their names are those below `root`."""
     cache.mkdir(parents=True, exist_ok=True)
-    with FileLock(cache / ".lock"):
+    with locked(cache / ".lock"):
         current = _signature(listing, root, cache, report)
         return decoded_source(listing.labelled(), cache, current, settings, report)
 
@@ -61,7 +60,7 @@ def read_files(listing: Listing, root: Path, cache: Path, settings: PixelSpec, r
 def files_signature(listing: Listing, root: Path, cache: Path) -> str:
     """Returns a hash of the splits, names below `root`, labels and contents of the files in `listing`."""
     cache.mkdir(parents=True, exist_ok=True)
-    with FileLock(cache / ".lock"):
+    with locked(cache / ".lock"):
         return _signature(listing, root, cache, silent)
 
 

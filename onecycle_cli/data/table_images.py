@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from filelock import FileLock
 from numpy.typing import NDArray
 
+from onecycle_cli.data.cache import locked
 from onecycle_cli.data.class_names import numbered_classes
 from onecycle_cli.data.columns import LABEL_COLUMNS, SPLIT_COLUMNS, chosen_column
 from onecycle_cli.data.decoded_cache import Rows
@@ -128,7 +128,7 @@ def read_table(table: Table, cache: Path, settings: PixelSpec, report: Report) -
     `InputError` when a column is missing or has the wrong type, or when a label or an image cannot be read.
     """
     cache.mkdir(parents=True, exist_ok=True)
-    with FileLock(cache / ".lock"):
+    with locked(cache / ".lock"):
         signature = _signature(table, cache, report)
         return decoded_source(labelled_table(table), cache, signature, settings, report)
 
@@ -136,7 +136,7 @@ def read_table(table: Table, cache: Path, settings: PixelSpec, report: Report) -
 def table_signature(table: Table, cache: Path) -> str:
     """Returns a hash of the contents, names and splits of a table's files and of the columns that are used."""
     cache.mkdir(parents=True, exist_ok=True)
-    with FileLock(cache / ".lock"):
+    with locked(cache / ".lock"):
         return _signature(table, cache, silent)
 
 

@@ -14,10 +14,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from filelock import FileLock
 from numpy.typing import NDArray
 
-from onecycle_cli.data.cache import cache_folder
+from onecycle_cli.data.cache import cache_folder, locked
 from onecycle_cli.data.decoded_cache import ImageFiles, Rows
 from onecycle_cli.data.images import PixelSpec, Source
 from onecycle_cli.data.labelled_images import (
@@ -94,7 +93,7 @@ def read(settings: TorchvisionSpec, report: Report) -> Source:
     root = _root(settings)
     root.parent.mkdir(parents=True, exist_ok=True)
     # Forty runs that start at once download and decode once.
-    with FileLock(root.with_name(f".{root.name}.lock")):
+    with locked(root.with_name(f".{root.name}.lock")):
         splits = _opened(settings.dataset, known, settings.variant, root)
         if splits is None:
             _download(settings.dataset, known, settings.variant, root, report)

@@ -14,7 +14,7 @@ from typing import Any
 
 from onecycle_cli.analysis.lr_range import turn_of
 from onecycle_cli.data.images import Source
-from onecycle_cli.errors import InputError, OnecycleError, ReportedElsewhere
+from onecycle_cli.errors import InputError, OnecycleError, ReportedElsewhere, naming
 from onecycle_cli.experiments.cells import ATTEMPT, Cell, is_done
 from onecycle_cli.experiments.checkpoints import Checkpoint, newest_checkpoint
 from onecycle_cli.experiments.own_code import keep_code
@@ -38,9 +38,11 @@ def locked(cell: Cell, sweep: RunDir) -> Iterator[bool]:
     """
     from filelock import FileLock, Timeout
 
-    lock = FileLock(sweep.path / CELL_LOCK.format(cell=cell.name), blocking=False)
+    path = sweep.path / CELL_LOCK.format(cell=cell.name)
+    lock = FileLock(path, blocking=False)
     try:
-        lock.acquire()
+        with naming(path):
+            lock.acquire()
     except Timeout:
         yield False
         return

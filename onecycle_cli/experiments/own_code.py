@@ -3,7 +3,7 @@
 import hashlib
 from typing import TYPE_CHECKING, Any
 
-from onecycle_cli.errors import InputError
+from onecycle_cli.errors import InputError, naming
 from onecycle_cli.recipe import Recipe
 from onecycle_cli.run_dir.files import NETWORK
 from onecycle_cli.run_dir.run import RunDir
@@ -48,7 +48,8 @@ def keep_code(recipe: Recipe, run: RunDir) -> None:
     file = source_file(recipe.model.function)
     if file is None:
         return
-    content = file.read_bytes()  # with every byte, so that the copy has the hash of the file
+    with naming(file):
+        content = file.read_bytes()  # with every byte, so that the copy has the hash of the file
     sha256 = hashlib.sha256(content).hexdigest()
     if run.facts.get(NETWORK_SHA256, sha256) != sha256:
         raise changed(recipe.model.function)

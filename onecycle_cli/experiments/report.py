@@ -10,7 +10,7 @@ from pathlib import Path
 from onecycle_cli import __version__
 from onecycle_cli.analysis.comparison import Run, Spread, differing, groups, labels, over_seeds, short_names
 from onecycle_cli.analysis.lr_range import shape_of
-from onecycle_cli.errors import InputError, OnecycleError
+from onecycle_cli.errors import InputError, OnecycleError, naming
 from onecycle_cli.experiments.compare import RESULTS, read_runs
 from onecycle_cli.experiments.report_curves import range_test_blocks, training_blocks, training_of
 from onecycle_cli.experiments.report_parts import (
@@ -105,7 +105,9 @@ def _own_place(found: Sequence[RunDir], runs_dir: Path) -> Path:
         must_be_new(path)
         return path
     path = found[0].path / REPORT
-    if path.exists() and not (path.is_file() and is_untouched(path.read_bytes())):
+    with naming(path):
+        changed = path.exists() and not (path.is_file() and is_untouched(path.read_bytes()))
+    if changed:
         raise InputError(
             f"{path} is not a report as onecycle wrote it.", "Rename it, or name a new file with --output."
         )

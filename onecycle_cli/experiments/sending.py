@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from onecycle_cli.errors import OnecycleError, printable
+from onecycle_cli.errors import OnecycleError, naming, printable
 from onecycle_cli.recipe import as_written
 from onecycle_cli.recipe.loading import dotted_values
 from onecycle_cli.run_dir.files import (
@@ -369,9 +369,11 @@ def follow(run: RunDir, receiver: str, say: Say, ended: Callable[[float], bool])
     from filelock import FileLock, Timeout
 
     outer = run.path.parent if (run.path.parent / RUN).is_file() else run.path
-    lock = FileLock(outer / f".{SENT.format(receiver=receiver)}.lock")
+    path = outer / f".{SENT.format(receiver=receiver)}.lock"
+    lock = FileLock(path)
     try:
-        lock.acquire(timeout=LOCK_SECONDS)
+        with naming(path):
+            lock.acquire(timeout=LOCK_SECONDS)
     except Timeout:
         say(Word(trouble="another process sends it"))
         return False

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from onecycle_cli.errors import InputError
+from onecycle_cli.errors import InputError, naming
 from onecycle_cli.run_dir.files import ANNOTATIONS, LOCK
 from onecycle_cli.run_dir.run import RunDir
 from onecycle_cli.run_dir.writing import json_ready
@@ -100,11 +100,14 @@ def _changing(run: RunDir) -> Iterator[Annotations]:
     """Yields the annotations of a run, and lets nobody else change them inside the block."""
     from filelock import FileLock, Timeout
 
+    path = run.path / f".{ANNOTATIONS}{LOCK}"
     try:
-        with FileLock(run.path / f".{ANNOTATIONS}{LOCK}", timeout=LOCK_SECONDS):
-            yield read_annotations(run)
+        with naming(path):
+            lock = FileLock(path, timeout=LOCK_SECONDS).acquire()
     except Timeout:
         raise InputError(f"Another process is writing {run.path / ANNOTATIONS}.", "Try again.") from None
+    with lock:
+        yield read_annotations(run)
 
 
 def _write(run: RunDir, annotations: Annotations) -> Annotations:

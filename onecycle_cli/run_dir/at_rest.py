@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from onecycle_cli.errors import InputError
+from onecycle_cli.errors import InputError, naming
 from onecycle_cli.run_dir.facts import is_process_gone
 from onecycle_cli.run_dir.files import LOCK, RUN
 from onecycle_cli.run_dir.run import RunDir
@@ -56,7 +56,7 @@ def _must_be_free(lock: Path, run: RunDir) -> None:
     from filelock import FileLock, Timeout
 
     try:
-        with FileLock(lock, blocking=False):
+        with naming(lock), FileLock(lock, blocking=False):
             pass
     except Timeout:
         raise InputError(f"Another process is using {run.path}.", "Wait for it to end, or stop it.") from None

@@ -11,7 +11,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import IO
 
-from onecycle_cli.errors import InputError
+from onecycle_cli.errors import InputError, naming
 from onecycle_cli.run_dir.archive import (
     BLOCK,
     FORMAT,
@@ -79,7 +79,7 @@ def _in(run: RunDir) -> Iterator[str]:
 
 def _measured(path: Path) -> tuple[int, str]:
     digest, size = hashlib.sha256(), 0
-    with path.open("rb") as file:
+    with naming(path), path.open("rb") as file:
         while block := file.read(BLOCK):
             digest.update(block)
             size += len(block)
@@ -92,13 +92,14 @@ def _write(path: Path, names: Sequence[str], packed: Sequence[PackedFile], sourc
     if len(text) > LONGEST_LIST:
         raise Unsafe("The list of its files is too long")
     with (
+        naming(path),
         path.open("wb") as raw,
         gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as compressed,
         tarfile.open(fileobj=compressed, mode="w", format=tarfile.PAX_FORMAT) as tar,
     ):
         tar.addfile(_member(LIST, len(text)), BytesIO(text))
         for one in packed:
-            with sources[one.path].open("rb") as file:
+            with naming(sources[one.path]), sources[one.path].open("rb") as file:
                 reader = _Hashing(file)
                 try:
                     tar.addfile(_member(one.path, one.size), reader)  # type: ignore[arg-type]

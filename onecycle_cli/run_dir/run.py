@@ -95,10 +95,12 @@ class RunDir:
         from filelock import FileLock, Timeout
 
         try:
-            with naming(self.path / LOCK), FileLock(self.path / LOCK, blocking=False):
-                yield
+            with naming(self.path / LOCK):
+                lock = FileLock(self.path / LOCK, blocking=False).acquire()
         except Timeout:
             raise in_use(self) from None
+        with lock:
+            yield
 
     @property
     def facts(self) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
-from onecycle_cli.errors import InputError, MachineError
+from onecycle_cli.errors import InputError, MachineError, naming
 from onecycle_cli.run_dir.archive import (
     BLOCK,
     FORMAT,
@@ -98,7 +98,7 @@ def _as_input_errors(file: Path) -> Iterator[None]:
 
 def _read(file: Path, runs_dir: Path, staging: Path) -> list[str]:
     """Writes the files of an archive to `staging`, each checked; returns the names of its runs."""
-    with file.open("rb") as raw, gzip.GzipFile(fileobj=raw, mode="rb") as compressed:
+    with naming(file), file.open("rb") as raw, gzip.GzipFile(fileobj=raw, mode="rb") as compressed:
         stream = _Forward(compressed)
         with tarfile.open(fileobj=stream, mode="r:") as tar:  # type: ignore[call-overload]
             names, packed = _read_list(tar, stream)
@@ -202,7 +202,7 @@ def _write_next(tar: tarfile.TarFile, stream: _Forward, one: PackedFile, staging
     path = staging / one.path
     path.parent.mkdir(parents=True, exist_ok=True)
     digest = hashlib.sha256()
-    with path.open("xb") as file:
+    with naming(path), path.open("xb") as file:
         while source is not None and (block := source.read(BLOCK)):
             digest.update(block)
             file.write(block)

@@ -15,7 +15,7 @@ from typing import Any, Protocol, cast
 
 from torch import nn
 
-from onecycle_cli.errors import InputError
+from onecycle_cli.errors import InputError, naming
 from onecycle_cli.models.building import NetworkSpec
 from onecycle_cli.models.own_code import OwnCode
 
@@ -155,7 +155,10 @@ def source_hash(function: str) -> str | None:
     No code runs. None if the function is in a package, or the file is missing.
     """
     file = source_file(function)
-    return None if file is None else hashlib.sha256(file.read_bytes()).hexdigest()
+    if file is None:
+        return None
+    with naming(file):
+        return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def source_file(function: str) -> Path | None:
