@@ -28,6 +28,7 @@ from onecycle_cli.run_dir.facts import this_process
 from onecycle_cli.run_dir.files import BEFORE_TRAINING, CELL_LOCK, RECIPE, RUN, TRACEBACK, UNFINISHED
 from onecycle_cli.run_dir.run import RunDir
 from onecycle_cli.run_dir.unwritten import UnwrittenRun
+from onecycle_cli.run_dir.writing import move
 
 
 @contextmanager
@@ -72,7 +73,7 @@ def cell_folder(cell: Cell, sweep: RunDir) -> RunDir:
         return RunDir(path)
     if path.exists():
         free = next(n for n in count(1) if not path.with_name(f"{path.name}{UNFINISHED}{n}").exists())
-        path.rename(path.with_name(f"{path.name}{UNFINISHED}{free}"))
+        move(path, path.with_name(f"{path.name}{UNFINISHED}{free}"))
     run = sweep.inner(cell.name, to_yaml(cell.recipe))
     run.update(cell=cell.key, seed=cell.recipe.seed, **this_process())
     return run

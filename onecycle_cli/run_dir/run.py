@@ -30,7 +30,7 @@ from onecycle_cli.run_dir.checksums import (
 from onecycle_cli.run_dir.facts import is_process_gone, process_facts, this_process
 from onecycle_cli.run_dir.files import LOCK, RECIPE, RUN, SUMMARY
 from onecycle_cli.run_dir.rows import Rows
-from onecycle_cli.run_dir.writing import Table, json_ready, write_whole
+from onecycle_cli.run_dir.writing import Table, json_ready, make_folder, move, write_whole
 
 Status = Literal["running", "finished", "diverged", "collapsed", "interrupted", "failed"]
 
@@ -62,7 +62,7 @@ class RunDir:
             _must_be_a_name(name)
         started = datetime.now(UTC)
         known = {"command": command, "recipe": recipe_name} | _begun(started) | process_facts() | dict(facts)
-        runs_dir.mkdir(parents=True, exist_ok=True)
+        make_folder(runs_dir)
         with _whole(runs_dir, recipe_yaml, known) as beside:
             if name is None:
                 return _put_under_a_free_name(beside, runs_dir / f"{started:%Y%m%d-%H%M%S}-{command}-{recipe_name}")
@@ -76,7 +76,7 @@ class RunDir:
         own = {name: fact for name, fact in self.facts.items() if name not in ("error", FILES)}
         known = own | _begun(datetime.now(UTC))
         with _whole(self.path, recipe_yaml, known) as beside:
-            beside.rename(self.path / name)
+            move(beside, self.path / name)
         return RunDir(self.path / name)
 
     def resume(self, kept: Collection[str] = ()) -> None:
@@ -193,7 +193,7 @@ class RunDir:
         """Gives a file of the folder another name."""
         self._will_change(name)
         self._will_change(new_name)
-        (self.path / name).rename(self.path / new_name)
+        move(self.path / name, self.path / new_name)
 
     def _will_change(self, name: str, sha256: str | None = None) -> None:
         """Records that a file is about to be written again, with this content if it is known.
@@ -358,7 +358,7 @@ def _whole(parent: Path, recipe_yaml: str, facts: Mapping[str, Any]) -> Iterator
 def put(folder: Path, path: Path) -> bool:
     """Renames a folder to `path`; False if something exists there already."""
     try:
-        folder.rename(path)
+        move(folder, path)
     except OSError as error:
         if error.errno in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
             return False

@@ -15,6 +15,7 @@ from onecycle_cli.errors import InputError
 from onecycle_cli.run_dir.at_rest import must_rest
 from onecycle_cli.run_dir.files import RUN, TRASH
 from onecycle_cli.run_dir.run import RunDir, put
+from onecycle_cli.run_dir.writing import make_folder
 
 ENTRY = re.compile(r"(\d{8}-\d{6})(?:\.\d+)?-(.+)", re.DOTALL)
 """The name of a folder in the trash: when its run was removed, and the name of the run."""
@@ -69,7 +70,7 @@ def move_to_trash(run: RunDir, *, elsewhere_ended: bool = False) -> RemovedRun:
     trash = path.parent / TRASH
     if trash.is_symlink():
         raise InputError(f"{trash} is a link: a run cannot move there in one step.", "Make it a folder.")
-    trash.mkdir(exist_ok=True)
+    make_folder(trash)
     stamp = f"{now:%Y%m%d-%H%M%S}"
     with run.alone():
         places = (trash / f"{stamp}{'' if nth == 1 else f'.{nth}'}-{path.name}" for nth in count(1))

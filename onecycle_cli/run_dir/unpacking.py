@@ -30,7 +30,7 @@ from onecycle_cli.run_dir.archive import (
 )
 from onecycle_cli.run_dir.files import RUN
 from onecycle_cli.run_dir.run import RunDir, put
-from onecycle_cli.run_dir.writing import to_disk
+from onecycle_cli.run_dir.writing import make_folder, to_disk
 
 UNPACKING = ".unpacking-"
 """The start of the name of the folder into which an archive is unpacked; a kill may leave it behind."""
@@ -56,7 +56,7 @@ def unpack(file: Path, runs_dir: Path) -> list[RunDir]:
     """
     if not file.is_file():
         raise InputError(f"There is no file {file}.", "Name an archive that `onecycle runs pack` has written.")
-    runs_dir.mkdir(parents=True, exist_ok=True)
+    make_folder(runs_dir)
     _delete_rests(runs_dir)
     staging = runs_dir / f"{UNPACKING}{uuid4().hex}"
     staging.mkdir()
@@ -233,5 +233,4 @@ def _put_all(staging: Path, runs_dir: Path, names: Sequence[str]) -> list[RunDir
                 (runs_dir / other).rename(staging / other)
             raise _exists(runs_dir / name)
         done.append(name)
-    to_disk(runs_dir)
     return [RunDir(runs_dir / name) for name in names]

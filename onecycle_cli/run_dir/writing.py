@@ -1,5 +1,6 @@
 """File writing: rows in blocks, all other files completely or not at all, numbers with the digits they hold."""
 
+import errno
 import math
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -39,12 +40,33 @@ def must_be_new(path: Path) -> None:
 
 
 def to_disk(path: Path) -> None:
-    """Returns after the content of a file, or the names in a folder, are safe from a power loss."""
+    """Returns after the content of a file, or the names in a folder, are safe from a power loss.
+
+    Some file systems, such as CIFS, cannot flush a folder; they keep names on the server.
+    """
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP) or not path.is_dir():
+            raise
     finally:
         os.close(descriptor)
+
+
+def make_folder(path: Path) -> None:
+    """Makes a folder and those above it that are missing; each name is safe from a power loss. It may exist already."""
+    if not path.is_dir():
+        make_folder(path.parent)
+        path.mkdir(exist_ok=True)
+        to_disk(path.parent)
+
+
+def move(path: Path, place: Path) -> None:
+    """Renames a file or folder on the same file system; the new name is safe from a power loss."""
+    path.rename(place)
+    for folder in {path.parent, place.parent}:
+        to_disk(folder)
 
 
 class Table:
@@ -79,10 +101,11 @@ class Table:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        """Closes the file."""
-        with naming(self._path):
-            self._file.close()
+    def __exit__(self, *error: object) -> None:
+        """Closes the file, with all rows safe from a power loss unless the block ends with an error."""
+        with naming(self._path), self._file:
+            if not any(error):
+                self.to_disk()
 
 
 def json_ready(value: Any) -> Any:

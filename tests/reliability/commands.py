@@ -93,8 +93,8 @@ SCENARIOS = {
 SECONDS = 60.0
 """The time limit of a run, which takes a second or two: a longer one hangs."""
 
-TIMES = ("seconds", "images_per_second")
-"""The columns, and the fields of a summary, that tell times."""
+TIMES = ("seconds", "images_per_second", "sha256")
+"""The columns, and the fields of a summary, that tell times, or are sums over such."""
 
 
 @dataclass(frozen=True)
@@ -257,11 +257,17 @@ def undisturbed(server: Server, template: Path, place: Path, words: Sequence[str
 
 def results_of(folder: Path, scenario: Scenario) -> dict[str, object]:
     """Returns the results of the newest run of a scenario, by file name, without times."""
-    runs = sorted(path for path in (folder / "runs").glob(scenario.run) if not path.name.startswith("."))
-    if not runs:
+    run = run_of(folder, scenario)
+    if run is None:
         return {}
-    found = sorted(file for pattern in scenario.results for file in runs[-1].glob(pattern) if file.is_file())
-    return {str(file.relative_to(runs[-1])): _without_times(file) for file in found}
+    found = sorted(file for pattern in scenario.results for file in run.glob(pattern) if file.is_file())
+    return {str(file.relative_to(run)): _without_times(file) for file in found}
+
+
+def run_of(folder: Path, scenario: Scenario) -> Path | None:
+    """Returns the folder of the newest run of a scenario."""
+    runs = sorted(path for path in (folder / "runs").glob(scenario.run) if not path.name.startswith("."))
+    return runs[-1] if runs else None
 
 
 def _without_times(file: Path) -> object:
@@ -270,6 +276,24 @@ def _without_times(file: Path) -> object:
     if file.name == "summary.json":
         return {key: value for key, value in json.loads(file.read_text()).items() if key not in TIMES}
     return file.read_bytes()
+
+
+def go_on(server: Server, one: Prepared, place: Path, at: str) -> None:
+    """Resumes the run, or runs the same command again, and compares the result with an undisturbed one."""
+    words = one.scenario.words
+    if words[0] == "train" and (place / "runs/run/run.json").is_file():
+        words = ("train", "--resume", "runs/run")
+    end = server.run(place, words)
+    ended = words[:2] == ("train", "--resume") and "has come to its end" in end.err
+    assert end.code == one.code or ended, f"{at}: then {' '.join(words[:3])} ends with {end.code}\n{end.err}"
+    whole_files(place)
+    found = results_of(place, one.scenario)
+    assert found == one.result, f"{at}: then another result: {different(found, one.result)}\n{end.err}"
+    # Hidden rests of an interrupted find-lr, or of a run that was killed before it began, stay where nobody reads them.
+    run = run_of(place, one.scenario)
+    rests = run.rglob(".*") if run else ()
+    left = [path for path in rests if path.is_file() and not path.name.endswith(".lock")]
+    assert not left, f"{at}: then leaves {left}"
 
 
 def different(found: dict[str, object], expected: dict[str, object]) -> list[str]:

@@ -33,6 +33,7 @@ from commands import (
     Server,
     different,
     fast_folder,
+    go_on,
     load,
     prepared,
     results_of,
@@ -104,23 +105,6 @@ def one_fault(server: Server, one: Prepared, folder: Path, number: int, name: st
         return call, str(path.relative_to(place)), how
     finally:
         shutil.rmtree(place)
-
-
-def go_on(server: Server, one: Prepared, place: Path, at: str) -> None:
-    """Resumes the run, or runs the same command again, and compares the result with an undisturbed one."""
-    words = one.scenario.words
-    if words[0] == "train" and (place / "runs/run/run.json").is_file():
-        words = ("train", "--resume", "runs/run")
-    end = server.run(place, words)
-    ended = words[:2] == ("train", "--resume") and "has come to its end" in end.err
-    assert end.code == one.code or ended, f"{at}: then {' '.join(words[:3])} ends with {end.code}\n{end.err}"
-    whole_files(place)
-    found = results_of(place, one.scenario)
-    assert found == one.result, f"{at}: then another result: {different(found, one.result)}\n{end.err}"
-    left = [path for path in place.rglob(".*") if path.is_file() and not path.name.endswith(".lock")]
-    # A killed start leaves the hidden folder of a run that has not begun; nothing reads it.
-    left = [path for path in left if not path.parent.name.startswith(".new-")]
-    assert not left, f"{at}: then leaves {left}"
 
 
 def can_have(fault: str, calls: Sequence[str]) -> list[int]:

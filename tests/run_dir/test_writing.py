@@ -1,8 +1,10 @@
 """Tables that grow and JSON that is whole."""
 
+import errno
 import json
 import math
 import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import pytest
 
 from onecycle_cli.errors import InputError, from_utf8
 from onecycle_cli.run_dir.run import RunDir
-from onecycle_cli.run_dir.writing import csv_rows, json_ready, must_be_new, to_csv, write_whole
+from onecycle_cli.run_dir.writing import csv_rows, json_ready, make_folder, must_be_new, to_csv, to_disk, write_whole
 
 Make = Callable[..., RunDir]
 
@@ -143,3 +145,38 @@ def test_a_file_that_exists_or_has_no_folder_cannot_be_created(tmp_path: Path) -
     with pytest.raises(InputError, match="There is no folder"):
         must_be_new(tmp_path / "nowhere" / "b.png")
     assert (tmp_path / "a.png").read_text() == "mine"
+
+
+def test_a_file_system_that_cannot_flush_folders_is_used_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As CIFS: EINVAL for a folder."""
+    flush = os.fsync
+
+    def refusing(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "Invalid argument")
+        flush(descriptor)
+
+    monkeypatch.setattr(os, "fsync", refusing)
+    write_whole(tmp_path / "a.txt", lambda path: path.write_text("a"))
+    assert (tmp_path / "a.txt").read_text() == "a"
+
+
+def test_a_file_that_cannot_be_flushed_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: int) -> None:
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    (tmp_path / "a.txt").write_text("a")
+    with pytest.raises(OSError, match="Invalid argument"):
+        to_disk(tmp_path / "a.txt")
+
+
+def test_a_folder_is_made_with_those_above_it_and_may_exist(tmp_path: Path) -> None:
+    for _ in range(2):
+        make_folder(tmp_path / "a" / "b" / "c")
+    assert (tmp_path / "a" / "b" / "c").is_dir()
+    (tmp_path / "file").touch()
+    with pytest.raises(FileExistsError):
+        make_folder(tmp_path / "file")
