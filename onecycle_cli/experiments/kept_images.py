@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import dataclass
+from io import BytesIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,8 +37,9 @@ class KeptImages:
 
 def keep_images(data: ImageData, run: RunDir) -> None:
     """Writes `images.npy` to the run's folder: a row for each image, split by split."""
-    rows = _rows(data)
-    run.write_with(IMAGES, lambda path: _save(path, rows))
+    file = BytesIO()  # np.save writes to a file through C's buffers, where an error has no name
+    np.save(file, _rows(data))
+    run.write_with(IMAGES, lambda path: path.write_bytes(file.getbuffer()))
 
 
 def kept_images(run: RunDir) -> KeptImages | None:
@@ -104,11 +106,6 @@ def _rows_of(split: str, labels: Labels, contents: Contents) -> NDArray[np.void]
     rows = np.zeros(len(labels), dtype=ROW)
     rows["split"], rows["label"], rows["content"] = split.encode(), labels, contents
     return rows
-
-
-def _save(path: object, rows: NDArray[np.void]) -> None:
-    with open(str(path), "wb") as file:  # noqa: PTH123 - np.save adds an ending to a path
-        np.save(file, rows)
 
 
 def _keys(rows: NDArray[np.void]) -> list[tuple[int, int]]:

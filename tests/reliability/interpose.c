@@ -4,8 +4,8 @@
  * interpose_start names are counted, and those on descriptors that were opened there. tests/reliability/interposer.py
  * builds it and says how to use it.
  *
- * Not seen: calls that the C library makes for itself (fclose that writes its buffer, realpath), system calls without
- * it (io_uring, static programs), reads and writes of memory that is mapped to a file (the mapping itself is seen), and
+ * Not seen: calls that the C library makes for itself (fwrite and fclose, by which np.save writes to a file; realpath),
+ * system calls without it (io_uring, static programs), reads and writes of memory that is mapped to a file (the mapping itself is seen), and
  * processes that a counted one starts with exec.
  */
 #define _GNU_SOURCE

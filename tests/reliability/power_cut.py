@@ -10,7 +10,8 @@ place), and for each file alone. In each state, a file under its final name must
 table that grows. In each Kth, the command goes on, and must give the result of the undisturbed run. After
 its end, nothing may be lost.
 
-The contents of memory that is mapped to a file are not recorded: the cache of decoded images counts as flushed.
+The cache of decoded images is written through memory that is mapped to a file, and by C's buffers, which are not
+recorded: it counts as flushed.
 """
 
 import argparse
