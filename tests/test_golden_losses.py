@@ -1,15 +1,15 @@
 """The losses of tiny trainings against those recorded in golden/losses.csv, which a plain loop of torch gives too.
 
 A trace is twelve steps of the recipe's own training: every optimizer with every schedule in every precision. It sees
-what the parts' own tests do not: that the schedule's momentum reaches the optimizer, a step too late, say.
+what the tests of the parts do not: that the momentum of a schedule reaches the optimizer in the step it is for, say.
 """
 
 import math
 import runpy
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import islice, product
+from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args, get_origin
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import lr_scheduler as of_torch
 
-from onecycle_cli.experiments.prepared_recipe import prepare
+from onecycle_cli.experiments.prepared_recipe import PreparedRecipe, prepare
 from onecycle_cli.experiments.session import Session, hardware_of
 from onecycle_cli.experiments.trainers import initial_model
 from onecycle_cli.models import NO_CODE, layer_groups
@@ -28,56 +28,144 @@ from onecycle_cli.recipe.fields import CHOICES, OptimizerSettings, RuntimeSettin
 from onecycle_cli.run_dir.run import RunDir
 
 golden = runpy.run_path(str(Path(__file__).parent / "golden" / "record_losses.py"))
-CASES: list[Any] = golden["CASES"]
+CASES, Case, recipe_of, traces = (golden[name] for name in ("CASES", "Case", "recipe_of", "traces"))
 RECORDED: dict[Any, list[float]] = golden["recorded"]()
-recipe_of, traces = golden["recipe_of"], golden["traces"]
+OPTIMIZERS = [*golden["OPTIMIZERS"], *golden["WITH_MORE"]]
 STEPS = 12
 
 TOLERANCES: dict[tuple[str, str], tuple[float, float]] = {
-    ("cpu", "float32"): (2e-6, 1e-4),
-    ("cpu", "bfloat16"): (2e-3, 3e-2),
-    # Not measured yet.
-    ("cuda", "float32"): (2e-3, 3e-2),
-    ("cuda", "bfloat16"): (2e-3, 3e-2),
-    ("mps", "float32"): (2e-3, 3e-2),
-    ("mps", "bfloat16"): (2e-3, 3e-2),
+    ("cpu", "float32"): (2e-6, 2e-4),
+    ("cpu", "bfloat16"): (5e-3, 8e-2),
+    ("cuda", "float32"): (1e-5, 2e-3),
+    ("cuda", "TF32"): (1e-3, 2e-2),
+    ("cuda", "bfloat16"): (1e-2, 1e-1),
+    ("mps", "float32"): (1e-5, 2e-3),
+    ("mps", "bfloat16"): (1e-2, 1e-1),
 }
+"""The relative differences that a trace may have in its first and its last step; they grow by a factor between.
+
+Measured for the CPU: the traces of an EPYC with AVX-512 BF16 against those of the same processor held to AVX-512
+without BF16, to AVX2, to SSE, and to AVX2 in torch alone (torch 2.14). In float32, the largest differences were 2.5e-7
+in steps 0 to 8 and 2.4e-5 in the last one; in bfloat16 1.3e-3 in step 2, 8e-3 in step 6, 1.2e-2 in the last. One
+thread and two give the same bits, since so small a step uses one.
+Not measured yet: AMX, ARM, and all of cuda and mps, whose tolerances are those of the CPU with room for other orders of
+summation. TF32 rounds to an eighth of what bfloat16 does.
+"""
 
 
-def differences(losses: Sequence[float], expected: Sequence[float], tolerances: tuple[float, float]) -> list[int]:
-    """The steps whose losses differ by more than the tolerance, which grows by the same factor from step to step."""
+def differing(losses: Sequence[float], expected: Sequence[float], tolerances: tuple[float, float]) -> list[int]:
+    """The steps whose losses differ by more than the tolerance."""
     first, last = tolerances
     allowed = [first * (last / first) ** (step / (STEPS - 1)) for step in range(STEPS)]
     pairs = zip(losses, expected, allowed, strict=True)
-    return [step for step, (a, b, rel) in enumerate(pairs) if not math.isclose(a, b, rel_tol=rel)]
+    return [step for step, (loss, right, most) in enumerate(pairs) if not math.isclose(loss, right, rel_tol=most)]
 
 
-GROUPS = list(dict.fromkeys((case.optimizer, case.precision) for case in CASES))
+def of(optimizer: str, precision: str) -> list[Any]:
+    return [case for case in CASES if (case.optimizer, case.precision) == (optimizer, precision)]
 
 
-def of_group(optimizer: str, precision: str, keep: Callable[[int], bool] = lambda _: True) -> list[Any]:
-    """The traces of an optimizer in a precision."""
-    own = [case for case in CASES if (case.optimizer, case.precision) == (optimizer, precision)]
-    return [case for number, case in enumerate(own) if keep(number)]
+def in_turn(optimizer: str, precision: str) -> list[Any]:
+    """A third of the traces of an optimizer: together, the optimizers show all schedules."""
+    own = of(optimizer, precision)
+    return own if len(own) == 1 else own[OPTIMIZERS.index(optimizer) :: 3]
 
 
-def check(cases: Sequence[Any], device: str) -> None:
-    found = list(traces(recipe_of(case, device) for case in cases))
-    wrong = {}
-    for case, losses in zip(cases, found, strict=True):
-        if steps := differences(losses, RECORDED[case], TOLERANCES[device, case.precision]):
-            wrong[case] = {step: (losses[step], RECORDED[case][step]) for step in steps}
+def must_be_as_recorded(cases: Sequence[Any], device: str = "cpu", row: str | None = None) -> None:
+    found = zip(cases, traces(recipe_of(case, device) for case in cases), strict=True)
+    wrong = {
+        f"{case.optimizer}, {case.schedule}, {case.precision}": {step: (losses[step], right[step]) for step in steps}
+        for case, losses in found
+        if (right := RECORDED[case]) and (steps := differing(losses, right, TOLERANCES[device, row or case.precision]))
+    }
     assert not wrong
 
 
-@pytest.mark.parametrize(("optimizer", "precision"), GROUPS)
-def test_the_losses_are_those_that_were_recorded(optimizer: str, precision: str) -> None:
-    # The precision changes the forward pass alone, so in bfloat16 one schedule after another is enough.
-    turn = list(golden["OPTIMIZERS"]).index(optimizer) if optimizer in golden["OPTIMIZERS"] else 0
-    check(of_group(optimizer, precision, lambda n: precision == "float32" or n % 3 == turn), "cpu")
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_the_losses_are_those_that_were_recorded(optimizer: str) -> None:
+    must_be_as_recorded(of(optimizer, "float32"))
 
 
-# ---------------------------------------------------------------------------------------------- a plain loop of torch
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_the_losses_in_bfloat16_are_those_that_were_recorded(optimizer: str) -> None:
+    must_be_as_recorded(in_turn(optimizer, "bfloat16"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("optimizer", golden["OPTIMIZERS"])
+def test_all_losses_in_bfloat16_are_those_that_were_recorded(optimizer: str) -> None:
+    must_be_as_recorded(of(optimizer, "bfloat16"))
+
+
+@pytest.fixture
+def without_tf32(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Matrix products and convolutions in float32, which a training on a GPU computes in TF32."""
+    monkeypatch.setattr(torch, "set_float32_matmul_precision", lambda _: None)
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+
+
+@pytest.mark.gpu
+@pytest.mark.usefixtures("without_tf32")
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_on_a_gpu_the_losses_are_those_that_were_recorded(optimizer: str) -> None:
+    must_be_as_recorded(of(optimizer, "float32"), "cuda")
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(("precision", "row"), [("float32", "TF32"), ("bfloat16", "bfloat16")])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_on_a_gpu_so_are_those_of_less_precise_products(optimizer: str, precision: str, row: str) -> None:
+    must_be_as_recorded(of(optimizer, precision), "cuda", row)
+
+
+@pytest.mark.skipif(not torch.backends.mps.is_available(), reason="no Apple GPU")
+def test_on_an_apple_gpu_the_losses_are_those_that_were_recorded() -> None:
+    must_be_as_recorded(CASES, "mps")
+
+
+def test_every_choice_of_a_recipe_has_a_trace() -> None:
+    """A new policy, shape, mode or optimizer goes into the tables of golden/record_losses.py."""
+    recipes = [recipe_of(case) for case in CASES]
+    assert {*get_args(OptimizerSettings.model_fields["name"].annotation)} == {one.optimizer.name for one in recipes}
+    precisions = {*get_args(RuntimeSettings.model_fields["precision"].annotation)} - {"auto"}
+    assert precisions == {one.runtime.precision for one in recipes}
+    for variant in CHOICES["schedule"].variants:
+        own = [one.schedule for one in recipes if type(one.schedule) is variant]
+        for name, field in variant.model_fields.items():
+            if get_origin(field.annotation) is Literal:
+                assert {*get_args(field.annotation)} == {getattr(one, name) for one in own}, name
+
+
+NEAR = [
+    ("sgd", {"schedule.max_momentum": 0.9}),
+    ("sgd", {"schedule.base_momentum": 0.9}),
+    ("sgd", {"schedule.pct_start": 0.5}),
+    ("sgd", {"schedule.div_factor": 8.0}),
+    ("sgd", {"optimizer.weight_decay": 0.025}),
+    ("adamw", {"schedule.max_momentum": 0.9}),
+    ("adamw", {"optimizer.weight_decay": 0.5}),
+    ("adamw", {"optimizer.beta2": 0.95}),
+]
+"""Settings beside those of a trace."""
+
+
+def test_the_tolerances_in_float32_tell_settings_apart_that_are_near() -> None:
+    changed = (with_values(recipe_of(Case(name, "blog", "float32")), values) for name, values in NEAR)
+    for (name, values), losses in zip(NEAR, traces(changed), strict=True):
+        for device in ("cpu", "cuda", "mps"):
+            right = RECORDED[Case(name, "blog", "float32")]
+            assert differing(losses, right, TOLERANCES[device, "float32"]), (device, values)
+
+
+def test_those_of_less_precise_products_tell_optimizers_apart() -> None:
+    far = {(one, other) for one in golden["OPTIMIZERS"] for other in golden["OPTIMIZERS"] if one != other}
+    for row in ("bfloat16", "TF32"):
+        for one, other in far:
+            losses, right = (RECORDED[Case(name, "constant", "float32")] for name in (one, other))
+            assert differing(losses, right, TOLERANCES["cuda", row]), (row, one, other)
+
+
+# A plain loop of torch, with torch's optimizers and schedulers.
 
 
 class Cycle(NamedTuple):
@@ -109,8 +197,10 @@ def along_cosines(peak: float) -> list[tuple[float, float]]:
     up = 0.4 * STEPS
     path = []
     for step in range(STEPS):
-        (a, b, c, d), where = ((0.1, 1, 0.95, 0.85), step / up) if step < up else (
-            (1, 0.001, 0.85, 0.95), (step - up) / (STEPS - up))  # fmt: skip
+        ends, where = ((0.1, 1, 0.95, 0.85), step / up)
+        if step >= up:
+            ends, where = (1, 0.001, 0.85, 0.95), (step - up) / (STEPS - up)
+        a, b, c, d = ends
         share = (1 - math.cos(math.pi * where)) / 2
         path.append((peak * (a + (b - a) * share), c + (d - c) * share))
     return path
@@ -169,23 +259,28 @@ def optimizer_of(case: Any, settings: OptimizerSettings, net: nn.Module, ratios:
     return torch.optim.AdamW(parts, lr=1.0, betas=(0.9, 0.9), eps=1e-8)
 
 
-def gradient(net: nn.Module, images: Tensor, labels: Tensor, weights: Tensor, case: Any) -> float:
-    """The gradient of a batch, in one part or three; returns its loss."""
-    parts, smoothing = (3, 0.1) if "more" in case.optimizer else (1, 0.0)
-    total = 0.0
+def gradient(net: nn.Module, images: Tensor, labels: Tensor, weights: Tensor, *, parts: int) -> float:
+    """The gradient of a batch, in one part, or in several and with label smoothing; returns its loss."""
+    total, smoothing = 0.0, 0.1 if parts > 1 else 0.0
     for x, y in zip(images.chunk(parts), labels.chunk(parts), strict=True):
-        with torch.autocast("cpu", torch.bfloat16, enabled=case.precision == "bfloat16"):
-            logits = net(x)
-        losses = F.cross_entropy(logits.float(), y, label_smoothing=smoothing, reduction="none")
+        losses = F.cross_entropy(net(x), y, label_smoothing=smoothing, reduction="none")
         loss = (losses * weights[y]).sum() / weights[labels].sum()
         loss.backward()
         total += loss.item()
     return total
 
 
-def by_a_plain_loop(case: Any, run: RunDir) -> list[float]:
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> PreparedRecipe:
+    """The images, whose order and crops are those of the recipe's seed."""
+    recipe: Recipe = recipe_of(CASES[0])
+    folder = tmp_path_factory.mktemp("runs")
+    run = RunDir.create(folder, command="train", recipe_name="digits", recipe_yaml="", facts={}, name=None)
+    return prepare(recipe, Session(run, hardware_of(recipe), silent))
+
+
+def by_a_plain_loop(case: Any, prepared: PreparedRecipe) -> list[float]:
     recipe: Recipe = recipe_of(case)
-    prepared = prepare(recipe, Session(run, hardware_of(recipe), silent))
     net = initial_model(recipe, prepared.data, None, NO_CODE).to(memory_format=torch.channels_last)
     batches = map(prepared.train.batch, prepared.train.drawn(0))
     counts = torch.bincount(prepared.train.labels)
@@ -193,8 +288,9 @@ def by_a_plain_loop(case: Any, run: RunDir) -> list[float]:
     losses = []
     for path, ratios in cycles_of(case, recipe.schedule.known_max_lr, layer_groups(net, 10)):
         net.train()
-        for layer in net.modules():
-            if not {f"{n}" for n, p in net.named_parameters() if any(p is q for q in layer.parameters())} & {*ratios}:
+        for prefix, layer in net.named_modules():
+            own = {name for name, _ in layer.named_parameters(prefix)}
+            if own and not own & ratios.keys():
                 layer.eval()
         optimizer = optimizer_of(case, recipe.optimizer, net, ratios)
         for (lr, momentum), batch in zip(path, islice(batches, len(path)), strict=True):
@@ -202,15 +298,27 @@ def by_a_plain_loop(case: Any, run: RunDir) -> list[float]:
                 part["lr"] = lr * part["ratio"]
                 part |= {"momentum": momentum} if "momentum" in part else {"betas": (momentum, 0.9)}
             net.zero_grad()
-            losses.append(gradient(net, batch.images, batch.labels, weights, case))
+            losses.append(
+                gradient(net, batch.images, batch.labels, weights, parts=3 if "more" in case.optimizer else 1)
+            )
             if "more" in case.optimizer:
                 nn.utils.clip_grad_norm_(net.parameters(), 0.5)
             optimizer.step()
     return losses
 
 
-def test_x(tmp_path) -> None:
-    for case in CASES:
-        run = RunDir.create(tmp_path, command="train", recipe_name="x", recipe_yaml="", facts={}, name=None)
-        found = by_a_plain_loop(case, run)
-        print(case, max(abs(a / b - 1) for a, b in zip(found, RECORDED[case])), [f"{abs(a / b - 1):.0e}" for a, b in zip(found, RECORDED[case])])
+def must_be_those_of_a_plain_loop(cases: Sequence[Any], prepared: PreparedRecipe) -> None:
+    for case in cases:
+        losses = by_a_plain_loop(case, prepared)
+        assert not differing(RECORDED[case], losses, TOLERANCES["cpu", "float32"]), (case, losses)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_the_recorded_losses_are_those_of_a_plain_loop(optimizer: str, prepared: PreparedRecipe) -> None:
+    must_be_those_of_a_plain_loop(in_turn(optimizer, "float32"), prepared)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("optimizer", golden["OPTIMIZERS"])
+def test_all_recorded_losses_are_those_of_a_plain_loop(optimizer: str, prepared: PreparedRecipe) -> None:
+    must_be_those_of_a_plain_loop(of(optimizer, "float32"), prepared)

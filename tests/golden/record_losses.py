@@ -23,6 +23,8 @@ from onecycle_cli.run_dir.run import RunDir
 
 FILE = Path(__file__).parent / "losses.csv"
 
+DIGITS = load(shipped_path("digits"))
+
 TINY = {
     "data.valid_fraction": 0.9,
     "data.batch_size": 60,
@@ -97,17 +99,15 @@ def recipe_of(case: Case, device: str = "cpu") -> Recipe:
     if case.schedule == STAGES:
         stages = [{"freeze_to": "head", "epochs": 1}, {"epochs": 3, "max_lr": [peak / 5, peak]}]
         values |= {"fine_tune": {"stages": stages}}
-    return with_values(load(shipped_path("digits")), values)
+    return with_values(DIGITS, values)
 
 
 def traces(recipes: Iterable[Recipe]) -> Iterator[list[float]]:
     """Takes the steps that `onecycle train` takes, by each recipe; yields the losses, each before its update."""
     last: tuple[Recipe, PreparedRecipe] | None = None
     with tempfile.TemporaryDirectory() as folder:
+        run = RunDir.create(Path(folder), command="train", recipe_name="digits", recipe_yaml="", facts={}, name=None)
         for recipe in recipes:
-            run = RunDir.create(
-                Path(folder), command="train", recipe_name=recipe.name, recipe_yaml="", facts={}, name=None
-            )
             session = Session(run, hardware_of(recipe), silent)
             if last is None or not is_same_network(last[0], recipe):
                 last = recipe, prepare(recipe, session)
