@@ -60,10 +60,8 @@ def kinds_of_shipped() -> dict[str, Recipe]:
 
 
 SHIPPED = kinds_of_shipped()
-# A deep network differs from resnet8 in the number of its blocks.
-NAMES = [
-    pytest.param(name, marks=[pytest.mark.slow] if name.endswith(("resnet20", "resnet56")) else []) for name in SHIPPED
-]
+# The others differ from these in the depth of the network and the number of its channels.
+NAMES = [pytest.param(name, marks=[] if name in ("digits", "images") else [pytest.mark.slow]) for name in SHIPPED]
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -3,7 +3,8 @@
 python tests/golden/record_losses.py [FILE]
 
 Each trace is twelve steps on a tenth of the embedded digits: four epochs of three batches. Record again only after a
-change that is meant to change the losses, and read the differences: `git diff tests/golden/losses.csv`.
+change that is meant to change the losses, read the differences (`git diff tests/golden/losses.csv`), and hold them
+against a plain loop of torch: `pytest -m slow tests/test_golden_losses.py`.
 """
 
 import csv
