@@ -202,9 +202,9 @@ def along_cosines(peak: float) -> list[tuple[float, float]]:
     up = 0.4 * STEPS
     path = []
     for step in range(STEPS):
-        ends, where = ((0.1, 1, 0.95, 0.85), step / up)
+        ends, where = (0.1, 1.0, 0.95, 0.85), step / up
         if step >= up:
-            ends, where = (1, 0.001, 0.85, 0.95), (step - up) / (STEPS - up)
+            ends, where = (1.0, 0.001, 0.85, 0.95), (step - up) / (STEPS - up)
         a, b, c, d = ends
         share = (1 - math.cos(math.pi * where)) / 2
         path.append((peak * (a + (b - a) * share), c + (d - c) * share))
@@ -219,9 +219,15 @@ def blog(steps: int, peak: float) -> list[tuple[float, float]]:
 
 def path_of(schedule: str, peak: float) -> list[tuple[float, float]]:
     """The lr and the momentum of each step, by torch's schedulers where it has one."""
-    momentums = {"base_momentum": 0.85, "max_momentum": 0.95}
-    one_cycle = {"max_lr": peak, "total_steps": STEPS, "pct_start": 0.4, "div_factor": 10, "final_div_factor": 100}
-    cyclic = {"base_lr": peak / 10, "max_lr": peak, "step_size_up": 2, "gamma": 0.9} | momentums
+    momentums: dict[str, Any] = {"base_momentum": 0.85, "max_momentum": 0.95}
+    one_cycle: dict[str, Any] = {
+        "max_lr": peak,
+        "total_steps": STEPS,
+        "pct_start": 0.4,
+        "div_factor": 10,
+        "final_div_factor": 100,
+    }
+    cyclic: dict[str, Any] = {"base_lr": peak / 10, "max_lr": peak, "step_size_up": 2, "gamma": 0.9} | momentums
     match schedule:
         case "blog":
             return blog(STEPS, peak)
@@ -231,7 +237,10 @@ def path_of(schedule: str, peak: float) -> list[tuple[float, float]]:
         case "fastai":
             return along_cosines(peak)
         case "torch" | "torch linear" | "torch three phases":
-            how = {"anneal_strategy": "linear" if "linear" in schedule else "cos", "three_phase": "three" in schedule}
+            how: dict[str, Any] = {
+                "anneal_strategy": "linear" if "linear" in schedule else "cos",
+                "three_phase": "three" in schedule,
+            }
             return scheduled(lambda optimizer: of_torch.OneCycleLR(optimizer, **(one_cycle | momentums | how)))
         case "triangular" | "triangular2" | "exp_range":
             return scheduled(lambda optimizer: of_torch.CyclicLR(optimizer, mode=schedule, **cyclic))
@@ -254,19 +263,19 @@ def cycles_of(case: Any, peak: float, groups: Mapping[str, Sequence[str]]) -> It
     yield Cycle(blog(9, peak), by_name)
 
 
-def optimizer_of(case: Any, settings: OptimizerSettings, net: nn.Module, ratios: Mapping[str, float]) -> Any:
+def optimizer_of(settings: OptimizerSettings, net: nn.Module, ratios: Mapping[str, float]) -> Any:
     named = dict(net.named_parameters())
     decays = {name: settings.decay_norm_and_bias or named[name].ndim > 1 for name in ratios}
     wd = {True: settings.weight_decay, False: 0.0}
     parts = [{"params": [named[name]], "ratio": ratios[name], "weight_decay": wd[decays[name]]} for name in ratios]
     if settings.name == "sgd":
-        return torch.optim.SGD(parts, lr=1.0, momentum=0.9, nesterov="nesterov" in case.optimizer)
+        return torch.optim.SGD(parts, lr=1.0, momentum=0.9, nesterov=settings.nesterov)
     return torch.optim.AdamW(parts, lr=1.0, betas=(0.9, 0.9), eps=1e-8)
 
 
-def gradient(net: nn.Module, images: Tensor, labels: Tensor, weights: Tensor, *, parts: int) -> float:
-    """The gradient of a batch, in one part, or in several and with label smoothing; returns its loss."""
-    total, smoothing = 0.0, 0.1 if parts > 1 else 0.0
+def gradient(net: nn.Module, images: Tensor, labels: Tensor, weights: Tensor, parts: int, smoothing: float) -> float:
+    """The gradient of a batch that is computed in parts; returns its loss."""
+    total = 0.0
     for x, y in zip(images.chunk(parts), labels.chunk(parts), strict=True):
         losses = F.cross_entropy(net(x), y, label_smoothing=smoothing, reduction="none")
         loss = (losses * weights[y]).sum() / weights[labels].sum()
@@ -289,7 +298,8 @@ def by_a_plain_loop(case: Any, prepared: PreparedRecipe) -> list[float]:
     net = initial_model(recipe, prepared.data, None, NO_CODE).to(memory_format=torch.channels_last)
     batches = map(prepared.train.batch, prepared.train.drawn(0))
     counts = torch.bincount(prepared.train.labels)
-    weights = counts.sum() / (10 * counts) if "more" in case.optimizer else torch.ones(10)
+    settings, parts = recipe.optimizer, recipe.data.accumulate
+    weights = counts.sum() / (10 * counts) if settings.class_weights == "balanced" else torch.ones(10)
     losses = []
     for path, ratios in cycles_of(case, recipe.schedule.known_max_lr, layer_groups(net, 10)):
         net.train()
@@ -297,17 +307,15 @@ def by_a_plain_loop(case: Any, prepared: PreparedRecipe) -> list[float]:
             own = {name for name, _ in layer.named_parameters(prefix)}
             if own and not own & ratios.keys():
                 layer.eval()
-        optimizer = optimizer_of(case, recipe.optimizer, net, ratios)
+        optimizer = optimizer_of(settings, net, ratios)
         for (lr, momentum), batch in zip(path, islice(batches, len(path)), strict=True):
             for part in optimizer.param_groups:
                 part["lr"] = lr * part["ratio"]
                 part |= {"momentum": momentum} if "momentum" in part else {"betas": (momentum, 0.9)}
             net.zero_grad()
-            losses.append(
-                gradient(net, batch.images, batch.labels, weights, parts=3 if "more" in case.optimizer else 1)
-            )
-            if "more" in case.optimizer:
-                nn.utils.clip_grad_norm_(net.parameters(), 0.5)
+            losses.append(gradient(net, batch.images, batch.labels, weights, parts, settings.label_smoothing))
+            if settings.max_grad_norm is not None:
+                nn.utils.clip_grad_norm_(net.parameters(), settings.max_grad_norm)
             optimizer.step()
     return losses
 
