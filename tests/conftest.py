@@ -353,10 +353,10 @@ def _as_rank(group: dict[str, Any], function: Callable[[], Any], end: Any) -> No
 
 
 class Forked:
-    """A process that runs the command, forked from this one: what a test needs of a `Popen`."""
+    """A process that runs the command, or a program, forked from this one: what a test needs of a `Popen`."""
 
     def __init__(self, words: tuple[str, ...], environment: dict[str, str]) -> None:
-        self._out, self._err = tempfile.TemporaryFile("w+"), tempfile.TemporaryFile("w+")
+        self._out, self._err = tempfile.TemporaryFile("w+"), tempfile.TemporaryFile("w+")  # noqa: SIM115
         given = (words, environment, self._out.fileno(), self._err.fileno())
         self._process = multiprocessing.get_context("fork").Process(target=_as_command, args=given)
         with warnings.catch_warnings():
@@ -391,14 +391,19 @@ def _as_command(words: tuple[str, ...], environment: dict[str, str], out: int, e
     os.dup2(out, 1)
     os.dup2(err, 2)
     sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115
-    sys.argv = ["onecycle", *words]
     os.environ |= environment
-    main()
+    if words[0] == "-c":
+        sys.argv = ["-c"]
+        exec(words[1], {"__name__": "__main__"})
+    else:
+        sys.argv = ["onecycle", *words]
+        main()
 
 
 @pytest.fixture
 def started() -> Callable[..., "Forked | subprocess.Popen[str]"]:
-    """Starts the command in a process of its own: `started("train", "digits", NAME="value of a variable")`.
+    """Starts the command in a process of its own, or a program: `started("train", "digits", NAME="of a variable")`,
+    `started("-c", "print(1)")`.
 
     It is forked, since torch and the rest would take three seconds to import. Threads of OpenMP and CUDA do not survive
     that: with them, Python starts anew.
@@ -408,7 +413,7 @@ def started() -> Callable[..., "Forked | subprocess.Popen[str]"]:
     def run(*words: str, **environment: str) -> "Forked | subprocess.Popen[str]":
         if torch.get_num_threads() == 1 and not torch.cuda.is_available():
             return Forked(words, environment)
-        command = [sys.executable, "-m", "onecycle_cli", *words]
+        command = [sys.executable, *(() if words[0] == "-c" else ("-m", "onecycle_cli")), *words]
         pipe = subprocess.PIPE
         return subprocess.Popen(command, text=True, stdout=pipe, stderr=pipe, env=os.environ | environment)
 
