@@ -397,6 +397,7 @@ def _as_command(words: tuple[str, ...], environment: dict[str, str], out: int, e
         exec(words[1], {"__name__": "__main__"})
     else:
         sys.argv = ["onecycle", *words]
+        sys.orig_argv = [sys.executable, "-m", "onecycle_cli", *words]  # by which it starts ranks
         main()
 
 
