@@ -393,7 +393,7 @@ def _as_command(words: tuple[str, ...], environment: dict[str, str], out: int, e
     sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115
     os.environ |= environment
     if words[0] == "-c":
-        sys.argv = ["-c"]
+        sys.argv = ["-c", *words[2:]]
         exec(words[1], {"__name__": "__main__"})
     else:
         sys.argv = ["onecycle", *words]
@@ -409,7 +409,10 @@ def started() -> Callable[..., "Forked | subprocess.Popen[str]"]:
     It is forked, since torch and the rest would take three seconds to import. Threads of OpenMP and CUDA do not survive
     that: with them, Python starts anew.
     """
+    import sklearn.datasets  # noqa: F401  each process that reads the digits would import it
     import torch
+
+    import onecycle_cli.experiments.training  # noqa: F401  as well
 
     def run(*words: str, **environment: str) -> "Forked | subprocess.Popen[str]":
         if torch.get_num_threads() == 1 and not torch.cuda.is_available():
