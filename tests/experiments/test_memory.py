@@ -1,6 +1,7 @@
 """A batch that does not fit in memory, on a CPU whose memory really ends."""
 
 import json
+import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -57,9 +58,7 @@ def kept() -> dict[str, End]:
 
 
 @pytest.fixture
-def ends(
-    kept: dict[str, End], started: Callable, tmp_path: Path, tiny: Tiny, image_folder: Callable[..., Path]
-) -> dict[str, End]:
+def ends(kept: dict[str, End], tmp_path: Path, tiny: Tiny, image_folder: Callable[..., Path]) -> dict[str, End]:
     """The end of each command in a process without enough memory: one process for all, since its start is slow."""
     if kept:
         return kept
@@ -71,10 +70,9 @@ def ends(
     recipe = tiny(images | huge | {"schedule.epochs": 4})  # of one step each, since a cycle takes more than two
     (tmp_path / "recipe.yaml").write_text(to_yaml(recipe))
     words = [[command, "recipe.yaml", *more, "--name", command] for command, more in COMMANDS.items()]
-    limited = started("-c", LIMITED, json.dumps(words))
-    told, said = limited.communicate()
-    assert limited.returncode == 0, said
-    for command, (code, out, err) in zip(COMMANDS, json.loads(told), strict=True):
+    done = subprocess.run([sys.executable, "-c", LIMITED, json.dumps(words)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    for command, (code, out, err) in zip(COMMANDS, json.loads(done.stdout), strict=True):
         kept[command] = End(code, out, err, tmp_path / "runs" / command)
     return kept
 
