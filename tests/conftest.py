@@ -1,5 +1,6 @@
 """What several tests start from: tiny recipes, folders of images, and the command itself."""
 
+import functools
 import gc
 import io
 import multiprocessing
@@ -7,6 +8,7 @@ import os
 import re
 import shutil
 import socket
+import subprocess
 import sys
 import tempfile
 import warnings
@@ -16,6 +18,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+import typer
+import typer.testing
 from hypothesis import settings
 from PIL import Image
 from typer.testing import CliRunner, Result
@@ -49,6 +53,16 @@ def pytest_collection_finish() -> None:
     """Python need not look for garbage among what is imported by now: half a second each time, for 500,000 objects."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _commands_are_built_once() -> Iterator[None]:
+    """Typer builds all commands again for each call, which takes longer than many a command: 15 ms, 2,000 times."""
+    built = functools.cache(typer.main.get_command)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(typer.main, "get_command", built)
+        patch.setattr(typer.testing, "_get_command", built)
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -336,6 +350,78 @@ def _as_rank(group: dict[str, Any], function: Callable[[], Any], end: Any) -> No
     except Exception as error:
         outcome = error
     end.send(outcome)
+
+
+class Forked:
+    """A process that runs the command, or a program, forked from this one: what a test needs of a `Popen`."""
+
+    def __init__(self, words: tuple[str, ...], environment: dict[str, str]) -> None:
+        self._out, self._err = tempfile.TemporaryFile("w+"), tempfile.TemporaryFile("w+")  # noqa: SIM115
+        given = (words, environment, self._out.fileno(), self._err.fileno())
+        self._process = multiprocessing.get_context("fork").Process(target=_as_command, args=given)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of later versions of Python
+            self._process.start()
+        self.pid = self._process.pid
+
+    @property
+    def returncode(self) -> int | None:
+        return self._process.exitcode
+
+    def poll(self) -> int | None:
+        return self._process.exitcode
+
+    def send_signal(self, number: int) -> None:
+        os.kill(self.pid, number)
+
+    def communicate(self) -> tuple[str, str]:
+        """Waits for its end; returns its standard output and standard error."""
+        self._process.join()
+        told = []
+        for file in (self._out, self._err):
+            with file:
+                file.seek(0)
+                told.append(file.read())
+        return told[0], told[1]
+
+
+def _as_command(words: tuple[str, ...], environment: dict[str, str], out: int, err: int) -> None:
+    from onecycle_cli.cli import main
+
+    os.dup2(out, 1)
+    os.dup2(err, 2)
+    sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115
+    os.environ |= environment
+    if words[0] == "-c":
+        sys.argv = ["-c", *words[2:]]
+        exec(words[1], {"__name__": "__main__"})
+    else:
+        sys.argv = ["onecycle", *words]
+        sys.orig_argv = [sys.executable, "-m", "onecycle_cli", *words]  # by which it starts ranks
+        main()
+
+
+@pytest.fixture
+def started() -> Callable[..., "Forked | subprocess.Popen[str]"]:
+    """Starts the command in a process of its own, or a program: `started("train", "digits", NAME="of a variable")`,
+    `started("-c", "print(1)")`.
+
+    It is forked, since torch and the rest would take three seconds to import. Threads of OpenMP and CUDA do not survive
+    that: with them, Python starts anew.
+    """
+    import sklearn.datasets  # noqa: F401  each process that reads the digits would import it
+    import torch
+
+    import onecycle_cli.experiments.training  # noqa: F401  as well
+
+    def run(*words: str, **environment: str) -> "Forked | subprocess.Popen[str]":
+        if torch.get_num_threads() == 1 and not torch.cuda.is_available():
+            return Forked(words, environment)
+        command = [sys.executable, *(() if words[0] == "-c" else ("-m", "onecycle_cli")), *words]
+        pipe = subprocess.PIPE
+        return subprocess.Popen(command, text=True, stdout=pipe, stderr=pipe, env=os.environ | environment)
+
+    return run
 
 
 @pytest.fixture

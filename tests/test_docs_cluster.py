@@ -3,10 +3,15 @@
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import Result
@@ -14,6 +19,18 @@ from typer.testing import Result
 PAGE = (Path(__file__).parent.parent / "docs" / "cluster.md").read_text()
 SLURM = PAGE[PAGE.index("\n## SLURM\n") :]
 BATCH, ARRAY, SWEEP_LOOP, TRAIN_LOOP = re.findall(r"^```sh\n(.*?)^```", SLURM, re.MULTILINE | re.DOTALL)
+
+ASKING = """#!{python} -IS
+import json, os, signal, socket, sys
+with socket.socket(socket.AF_UNIX) as asked, asked.makefile("rw") as lines:
+    asked.connect({address!r})
+    print(json.dumps([sys.argv[1:], dict(os.environ)]), file=lines, flush=True)
+    pid = json.loads(lines.readline())
+    signal.signal(signal.SIGUSR1, lambda number, _: os.kill(pid, number))
+    code, out, err = json.loads(lines.readline())
+sys.stdout.write(out), sys.stderr.write(err), sys.exit(code)
+"""
+"""The program `onecycle` of the shell: it asks this process to start the command, and passes its signal on."""
 
 SRUN_THAT_SIGNALS = """
 "$@" &
@@ -42,18 +59,46 @@ def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., N
     return put
 
 
+@pytest.fixture
+def onecycle_program(started: Callable[..., Any]) -> Iterator[str]:
+    """The path of a program `onecycle` that has this process start the command: to import torch takes seconds."""
+    with tempfile.TemporaryDirectory() as short, socket.socket(socket.AF_UNIX) as server:
+        address = f"{short}/asked"  # a socket's path has at most 107 characters
+        server.bind(address)
+        server.listen()
+
+        def answer() -> None:
+            with suppress(OSError):  # when it is shut down
+                while True:
+                    asked, _ = server.accept()
+                    with asked, asked.makefile("rw") as lines:
+                        words, environment = json.loads(lines.readline())
+                        process = started(*words, **environment)
+                        print(process.pid, file=lines, flush=True)
+                        out, err = process.communicate()
+                        print(json.dumps([process.returncode, out, err]), file=lines, flush=True)
+
+        program = Path(short, "onecycle")
+        program.write_text(ASKING.format(python=sys.executable, address=address))
+        program.chmod(0o755)
+        thread = threading.Thread(target=answer)
+        thread.start()
+        yield str(program)
+        server.shutdown(socket.SHUT_RDWR)
+        thread.join()
+
+
 def start(script: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(["bash", "-c", script], capture_output=True, text=True, env=os.environ | environment)
 
 
 def test_the_batch_script_is_requeued_by_its_signal_and_goes_on_to_the_same_bits(
-    onecycle: Callable[..., Result], programs: Callable[..., None], tiny_digits: list[str]
+    onecycle: Callable[..., Result], onecycle_program: str, programs: Callable[..., None], tiny_digits: list[str]
 ) -> None:
     words = ["train", *tiny_digits, "--epochs", "6"]
     script = BATCH.replace("train cifar10-resnet56 --max-lr 0.8", " ".join(words))
     assert script != BATCH
-    this = f'exec {sys.executable} -m onecycle_cli "$@"'
-    programs(onecycle=this, srun=SRUN_THAT_SIGNALS, scontrol='echo "$@" >> asked')
+    programs(onecycle=f'exec {onecycle_program} "$@"', srun=SRUN_THAT_SIGNALS, scontrol='echo "$@" >> asked')
     first = start(script, SLURM_JOB_ID="7")
     assert first.returncode == 75, first.stderr
     assert Path("asked").read_text() == "requeue 7\n"

@@ -89,7 +89,8 @@ CHANGED = {
         "[48,71]": "[1,2]",
         "schedule digits": "schedule digits --steps-per-epoch 4",  # here they are a folder, which it does not open
     },
-    "sweeps.md": {"--seeds 3": "--seeds 1", "--epochs 10": "--epochs 3"},
+    "sweeps.md": {"--seeds 3": "--seeds 1", "--epochs 10": "--epochs 3", "=1e-2,1e-3,1e-4": "=1e-2,1e-3"},
+    "tutorial.md": {"--epochs 40": "--epochs 5"},
     "report.md": {" --open": ""},  # a browser
     "compare.md": {"--batch-size 128": "--batch-size 16"},
 }

@@ -1,9 +1,7 @@
 """The programs of docs/python.md run as they stand, each in a process of its own."""
 
-import os
 import re
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -27,18 +25,12 @@ def test_a_program_fits_on_a_screen(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NEEDS)
-def test_a_program_finds_a_max_lr_and_learns_the_digits(name: str, tmp_path: Path) -> None:
+def test_a_program_finds_a_max_lr_and_learns_the_digits(started: Callable, name: str, tmp_path: Path) -> None:
     pytest.importorskip(NEEDS[name], reason=f"{NEEDS[name]} is of the extra `benchmark`")
-    quiet = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "MPLCONFIGDIR": str(tmp_path)}
-    done = subprocess.run(
-        [sys.executable, "-c", SEEDED + PROGRAMS[name]],
-        cwd=tmp_path,
-        env=os.environ | quiet,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    max_lr, accuracy = (float(re.search(rf"{word} (\S+)", done.stdout)[1]) for word in ("max_lr", "accuracy"))
+    program = started("-c", SEEDED + PROGRAMS[name], HF_HUB_OFFLINE="1", MPLCONFIGDIR=str(tmp_path))
+    out, err = program.communicate()
+    assert program.returncode == 0, err[-2000:]
+    max_lr, accuracy = (float(re.search(rf"{word} (\S+)", out)[1]) for word in ("max_lr", "accuracy"))
     assert 1e-5 < max_lr < 5
     assert accuracy > 0.9  # a training that is not broken has 0.97 and more
 

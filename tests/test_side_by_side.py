@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -21,7 +22,7 @@ RESULTS = {
 }
 
 
-def started(words: list[str], **environment: str) -> subprocess.Popen[str]:
+def started_anew(*words: str, **environment: str) -> subprocess.Popen[str]:
     whole = [sys.executable, "-m", "onecycle_cli", *words]
     quiet = {"OMP_NUM_THREADS": str(torch.get_num_threads()), **environment}
     return subprocess.Popen(whole, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=os.environ | quiet)
@@ -38,15 +39,20 @@ def results(run: Path) -> dict[str, bytes | str]:
 
 @pytest.mark.parametrize("each", [1, pytest.param(4, marks=pytest.mark.slow)])
 def test_commands_started_at_once_share_a_cache_and_nothing_else(
-    tmp_path: Path, tiny: Tiny, image_folder: Callable[..., Path], onecycle: Callable[..., Result], each: int
+    tmp_path: Path,
+    tiny: Tiny,
+    image_folder: Callable[..., Path],
+    onecycle: Callable[..., Result],
+    started: Callable[..., Any],
+    each: int,
 ) -> None:
     folder = image_folder("train/a", "train/b", "test/a", "test/b", images=20)
     images = {"data.source": "image_folder", "data.path": str(folder), "data.valid_fraction": 0.0}
     Path("recipe.yaml").write_text(to_yaml(tiny(images | {"data.batch_size": 8, "name": "mine"})))
 
     # Many of them have no cache of fonts either, which matplotlib makes the first time.
-    fonts = {"MPLCONFIGDIR": str(tmp_path / "fonts")} if each > 1 else {}
-    together = [started(words, **fonts) for words in COMMANDS * each]
+    fonts = {"MPLCONFIGDIR": str(tmp_path / "fonts")}
+    together = [started_anew(*words, **fonts) if each > 1 else started(*words) for words in COMMANDS * each]
     told = [process.communicate() for process in together]
     assert [process.returncode for process in together] == [0] * 2 * each, told
     assert sum("decoding" in err for _, err in told) == 1

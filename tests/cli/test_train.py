@@ -288,33 +288,33 @@ def test_a_process_that_is_interrupted_ends_so_too(
     must_be_interrupted(steps.parent, err)
 
 
-def stopped(tmp_path: Path, tiny_digits: list[str]) -> Path:
+@pytest.fixture
+def stopped(started: Callable, tmp_path: Path, tiny_digits: list[str]) -> Path:
     """A training that was killed after some rows."""
     words = ["train", *tiny_digits, "--epochs", "200", "--set", "runtime.checkpoint_seconds=0", "--name", "cut"]
-    running = subprocess.Popen([sys.executable, "-m", "onecycle_cli", *words], stderr=subprocess.PIPE)
+    running = started(*words)
     steps = tmp_path / "runs" / "cut" / "steps.csv"
     while not (steps.exists() and steps.read_text().count("\n") > 5):
         assert running.poll() is None
         time.sleep(0.05)
-    running.kill()
+    running.send_signal(signal.SIGKILL)
     running.communicate()
     return steps.parent
 
 
-def test_a_killed_run_is_interrupted_and_goes_on(onecycle: Command, tmp_path: Path, tiny_digits: list[str]) -> None:
-    run = stopped(tmp_path, tiny_digits)
+def test_a_killed_run_is_interrupted_and_goes_on(onecycle: Command, stopped: Path) -> None:
     listed = json.loads(onecycle("runs", "--json").stdout)
     assert [row["status"] for row in listed] == ["interrupted"]
     refused = onecycle("train", "--resume", "cut", "--epochs", 3)
     assert (refused.exit_code, "Add --reschedule" in refused.stderr) == (2, True)
     assert "in a cycle of 200 epochs (2400 steps), and" in refused.stderr
-    done = len(pd.read_csv(run / "steps.csv")) // 12 + 1
+    done = len(pd.read_csv(stopped / "steps.csv")) // 12 + 1
     result = onecycle("train", "--resume", "cut", "--epochs", done + 1, "--reschedule", "--json")
     assert result.exit_code == 0, result.stderr
     summary = json.loads(result.stdout)
     assert (summary["run"], summary["epochs"]) == ("runs/cut", done + 1)
-    assert pd.read_csv(run / "steps.csv")["step"].tolist() == list(range(12 * (done + 1)))
-    again = onecycle("train", "--resume", run)
+    assert pd.read_csv(stopped / "steps.csv")["step"].tolist() == list(range(12 * (done + 1)))
+    again = onecycle("train", "--resume", stopped)
     assert (again.exit_code, "has come to its end (finished)" in again.stderr) == (2, True)
 
 

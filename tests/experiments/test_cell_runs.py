@@ -1,12 +1,10 @@
 """Several commands on one sweep: each cell runs once, whoever is stopped, and all come to the same end."""
 
-import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -16,6 +14,7 @@ from onecycle_cli.recipe import Recipe, to_yaml
 from onecycle_cli.run_dir.run import RunDir
 
 Command = Callable[..., Result]
+Started = Callable[..., Any]
 WORDS = ("sweep", "recipe.yaml", "--param", "optimizer.weight_decay=1e-3,1e-4", "--seeds", "2", "--name")
 TABLES = ("sweep.csv", "ranking.csv")
 
@@ -23,12 +22,6 @@ TABLES = ("sweep.csv", "ranking.csv")
 @pytest.fixture
 def _recipe(two_splits: Recipe) -> None:
     Path("recipe.yaml").write_text(to_yaml(two_splits))
-
-
-def started(*words: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "onecycle_cli", *words]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
 def ran(folder: Path) -> list[str]:
@@ -39,7 +32,9 @@ def ran(folder: Path) -> list[str]:
 
 @pytest.mark.usefixtures("_recipe")
 @pytest.mark.parametrize("more", [(), pytest.param(("--jobs", "2"), marks=pytest.mark.slow)])
-def test_two_commands_share_the_cells_and_print_the_same_table(onecycle: Command, more: tuple[str, ...]) -> None:
+def test_two_commands_share_the_cells_and_print_the_same_table(
+    onecycle: Command, started: Started, more: tuple[str, ...]
+) -> None:
     together = [started(*WORDS, "shared", *jobs) for jobs in ((), more)]
     told = [process.communicate() for process in together]
     assert [process.returncode for process in together] == [0, 0], told
@@ -56,7 +51,7 @@ def test_two_commands_share_the_cells_and_print_the_same_table(onecycle: Command
 @pytest.mark.parametrize("way", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 @pytest.mark.parametrize("stopped", ["owner", "joiner"])
 def test_a_command_that_is_stopped_leaves_its_cells_to_the_other(
-    onecycle: Command, tiny_digits: list[str], way: signal.Signals, stopped: str
+    onecycle: Command, started: Started, tiny_digits: list[str], way: signal.Signals, stopped: str
 ) -> None:
     words = ("sweep", *tiny_digits, "--param", "model.dropout=0,0.2", "--seeds", "2", "--epochs", "6")
     words = (*words, "--set", "runtime.checkpoint_seconds=0", "--name")
@@ -85,7 +80,7 @@ def test_a_command_that_is_stopped_leaves_its_cells_to_the_other(
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("_recipe")
-def test_a_cell_that_fails_is_tried_once_by_all_commands_together(onecycle: Command) -> None:
+def test_a_cell_that_fails_is_tried_once_by_all_commands_together(onecycle: Command, started: Started) -> None:
     words = ("sweep", "recipe.yaml", "--param", "data.batch_size=2000,4", "--name", "shared")
     together = [started(*words) for _ in range(2)]
     told = [process.communicate() for process in together]
