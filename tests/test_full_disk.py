@@ -135,8 +135,9 @@ def obeying() -> list[str]:
     return ["setpriv", "--bounding-set=-dac_override", "--inh-caps=-dac_override"]
 
 
-def test_a_folder_without_permission_is_told(tmp_path: Path, obeying: list[str], words: list[str]) -> None:
-    (tmp_path / "runs").mkdir(mode=0o500)
+@pytest.mark.parametrize("mode", [0o500, 0o000])
+def test_a_folder_without_permission_is_told(tmp_path: Path, obeying: list[str], words: list[str], mode: int) -> None:
+    (tmp_path / "runs").mkdir(mode=mode)
     command = [*obeying, sys.executable, "-m", "onecycle_cli", *words]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 5, done.stderr

@@ -35,7 +35,10 @@ def add_to(app: typer.Typer) -> None:
 def evaluate(
     run: RunArgument,
     data: Annotated[
-        Path | None, typer.Option("--data", metavar="FOLDER", help="A folder of classes, instead of the test split.")
+        Path | None,
+        typer.Option(
+            "--data", readable=False, metavar="FOLDER", help="A folder of classes, instead of the test split."
+        ),
     ] = None,
     best: BestOption = False,
     device: DeviceOption = None,

@@ -28,7 +28,8 @@ RunsArgument = Annotated[
 ]
 MaxLrOption = Annotated[float | None, typer.Option("--max-lr", help="schedule.max_lr: the peak of lr.")]
 DeviceOption = Annotated[str | None, typer.Option("--device", help="runtime.device: auto, cpu, cuda, cuda:N or mps.")]
-RunsDirOption = Annotated[Path, typer.Option("--runs-dir", help="Where runs are kept.")]
+# typer would call a folder without permission wrong input, with exit code 2: readable=False leaves that to the reader.
+RunsDirOption = Annotated[Path, typer.Option("--runs-dir", readable=False, help="Where runs are kept.")]
 NameOption = Annotated[str | None, typer.Option("--name", help="Name of the run's folder, instead of the time.")]
 ProcessesOption = Annotated[
     int | None,
@@ -68,7 +69,9 @@ CsvOption = Annotated[
     typer.Option("--csv", metavar="FILE|-", help="Write the table as CSV to a new file; - is standard output."),
 ]
 NoPlotOption = Annotated[bool, typer.Option("--no-plot", help="Draw no curve in the terminal.")]
-PlotOption = Annotated[Path | None, typer.Option("--plot", metavar="FILE", help="Draw a figure to a new PNG file.")]
+PlotOption = Annotated[
+    Path | None, typer.Option("--plot", readable=False, metavar="FILE", help="Draw a figure to a new PNG file.")
+]
 
 RUNS_DIR = Path("runs")
 

@@ -38,7 +38,8 @@ def show(name: NameArgument) -> None:
 def copy(
     name: NameArgument,
     path: Annotated[
-        Path | None, typer.Argument(metavar="[PATH]", help="The new file, or a folder for it; default: here.")
+        Path | None,
+        typer.Argument(readable=False, metavar="[PATH]", help="The new file, or a folder for it; default: here."),
     ] = None,
 ) -> None:
     """Copy a shipped recipe to a new file. An existing file is never overwritten."""

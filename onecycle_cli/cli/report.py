@@ -18,7 +18,7 @@ def add_to(app: typer.Typer) -> None:
 def report(
     named: RunsArgument,
     output: Annotated[
-        Path | None, typer.Option("--output", metavar="FILE", help="Write the page to this new file.")
+        Path | None, typer.Option("--output", readable=False, metavar="FILE", help="Write the page to this new file.")
     ] = None,
     show: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
     live: Annotated[

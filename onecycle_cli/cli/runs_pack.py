@@ -58,7 +58,9 @@ def pack(
 
 
 def unpack(
-    file: Annotated[Path, typer.Argument(metavar="FILE.tar.gz", help="A file that `onecycle runs pack` wrote.")],
+    file: Annotated[
+        Path, typer.Argument(readable=False, metavar="FILE.tar.gz", help="A file that `onecycle runs pack` wrote.")
+    ],
     runs_dir: RunsDirOption = RUNS_DIR,
 ) -> None:
     """Unpack runs that were packed, and check every file of them: all of the runs or, after an error, none.
