@@ -147,7 +147,7 @@ class Disk:
 
     def _opened(self, entry: Entry) -> None:
         folder, name = self._place(entry.first)
-        if name not in folder.names and entry.flags & os.O_CREAT:
+        if name and name not in folder.names and entry.flags & os.O_CREAT:
             self._change([(folder, name, File())])
         node = folder.names[name] if name else folder
         if entry.flags & os.O_TRUNC and isinstance(node, File) and node.content():
@@ -279,13 +279,42 @@ def must_be_whole(files: Files, disk: Disk) -> None:
         assert content in disk.whole.get(path, set()), f"{path} is not whole: {content[:200]!r}"
 
 
-@dataclass(frozen=True)
+@dataclass
 class Counts:
     """The moments and the different states of a command, and how many of them went on."""
 
-    moments: int
-    states: int
-    resumed: int
+    moments: int = 0
+    states: int = 0
+    resumed: int = 0
+
+
+def replayed(record: bytes, disk: Disk, counts: Counts) -> Iterator[tuple[str, Files]]:
+    """Applies a record; yields each state that may be left and that was not seen before, with its moment in words.
+
+    `AssertionError` says which file is not whole in a state, or is lost at the end.
+    """
+    known: set[int] = set()
+    for number, entry in enumerate(entries(record)):
+        if entry.call == "counted" or not disk.apply(entry):
+            continue
+        counts.moments += 1
+        for files in states(disk):
+            digest = hash(frozenset(files.items()))
+            if digest in known:
+                continue
+            known.add(digest)
+            counts.states += 1
+            at = f"after entry {number}: {entry.call} of {entry.first}"
+            try:
+                must_be_whole(files, disk)
+            except AssertionError as error:
+                raise AssertionError(f"{at}: {error}") from None
+            yield at, files
+    ended = {path: content for path, content in files_of(disk.top, "all", disk.pending).items() if not _is_aside(path)}
+    lost = {path for files in states(disk) for path, content in ended.items() if files.get(path) != content}
+    assert not lost, f"the command has ended, and a power cut loses {sorted(lost)}"
+    in_place = {Path(path).name for path in disk.written_in_place if not _is_aside(path)} - GROWING
+    assert not in_place, f"written under their final names: {in_place}"
 
 
 def power_cuts(server: Server, one: Prepared, folder: Path, resume_every: int) -> Counts:
@@ -296,44 +325,19 @@ def power_cuts(server: Server, one: Prepared, folder: Path, resume_every: int) -
     assert end.code == one.code, end
     cache = _read(place)
     shutil.rmtree(place)
-    disk = Disk(place, one.template)
-    known = {_digest(files_of(disk.top, "all", []))}
-    moments = resumed = 0
-    kept = [entry for entry in entries(record.read_bytes()) if entry.call != "counted"]
-    for number, entry in enumerate(kept):
-        if not disk.apply(entry):
-            continue
-        moments += 1
-        for files in states(disk):
-            digest = _digest(files)
-            if digest in known:
-                continue
-            known.add(digest)
-            at = f"{one.name}, after entry {number}: {entry.call} of {entry.first}"
-            try:
-                must_be_whole(files, disk)
-            except AssertionError as error:
-                raise AssertionError(f"{at}: {error}") from None
-            if len(known) % resume_every == 0:
-                _write(place, files, cache)
-                go_on(server, one, place, at)
-                shutil.rmtree(place)
-                resumed += 1
-    ended = {path: content for path, content in files_of(disk.top, "all", disk.pending).items() if not _is_aside(path)}
-    lost = {path for files in states(disk) for path, content in ended.items() if files.get(path) != content}
-    assert not lost, f"{one.name} has ended, and a power cut loses {sorted(lost)}"
-    in_place = {Path(path).name for path in disk.written_in_place if not _is_aside(path)} - GROWING
-    assert not in_place, f"written under their final names: {in_place}"
-    return Counts(moments, len(known), resumed)
+    counts = Counts()
+    for at, files in replayed(record.read_bytes(), Disk(place, one.template), counts):
+        if counts.states % resume_every == 0:
+            _write(place, files, cache)
+            go_on(server, one, place, f"{one.name}, {at}")
+            shutil.rmtree(place)
+            counts.resumed += 1
+    return counts
 
 
 def _is_aside(path: str) -> bool:
     """Whether a file is none of a run, or has a hidden name, under which nobody reads it."""
     return not path.startswith("runs/") or any(part.startswith(".") for part in Path(path).parts)
-
-
-def _digest(files: Files) -> int:
-    return hash(frozenset(files.items()))
 
 
 def _write(place: Path, files: Files, whole: Folder) -> None:

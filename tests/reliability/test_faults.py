@@ -1,0 +1,112 @@
+"""The short form of `make faults`, and its own parts."""
+
+import csv
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+from faults import FAULTS, can_have
+from interposer import compiler
+
+SCRIPT = Path(__file__).with_name("faults.py")
+needs_compiler = pytest.mark.skipif(compiler() is None, reason="needs a C compiler, on Linux")
+
+
+def run_faults(*words: object) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run([sys.executable, SCRIPT, *map(str, words)], capture_output=True, text=True, check=False)
+
+
+@needs_compiler
+def test_a_training_survives_some_faults_of_each_kind(tmp_path: Path) -> None:
+    """A shuffled sample of all calls of a training that is resumed; `make faults` makes each of them fail."""
+    log = tmp_path / "faults.csv"
+    done = run_faults("--command", "resume", "--every", 150, "--log", log)
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = list(csv.DictReader(log.open()))
+    assert len(rows) > 15
+    assert {row["end"] for row in rows} > {"exit code 5", "right result"}
+    again = run_faults("--command", "resume", "--every", 150, "--log", log)
+    assert again.returncode == 0
+    assert list(csv.DictReader(log.open())) == rows  # it goes on after them
+
+
+def test_a_fault_is_only_where_it_can_be() -> None:
+    calls = ("stat", "write", "open", "rename", "read")
+    assert {fault: can_have(fault, calls) for fault in FAULTS} == {
+        "ENOSPC": [1, 3],
+        "EIO": [0, 1, 2, 3, 4],
+        "EACCES": [0, 1, 2, 3, 4],
+        "EDQUOT": [1, 3],
+        "EINTR": [0, 1, 2, 3, 4],
+        "short": [1, 4],
+        "kill": [1, 3],
+    }
+
+
+@needs_compiler
+def test_calls_are_counted_and_fail_in_every_way(tmp_path: Path) -> None:
+    """Each call of the C library that Python reaches: it is seen, has the fault, and names what it hit."""
+    from interposer import build, entries
+
+    program = """
+import ctypes, errno, fcntl, mmap, os, shutil, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from interposer import SHORT, Interposer
+calls = Interposer(Path(os.environ["LD_PRELOAD"]))
+here = Path(sys.argv[2])
+os.chdir(here)
+calls.set()
+calls.start([here], here.parent / "record")
+def fails(action):
+    calls.set(0, errno.EIO)
+    try:
+        action()
+    except OSError as error:
+        assert error.errno == errno.EIO, error
+        return calls.hit
+    raise AssertionError("it did not fail")
+def hits(action, call):
+    found = fails(action)
+    assert found[0] == call, (found, call)
+calls.set()
+Path("f").write_bytes(b"0123456789")
+hits(lambda: os.open("f", os.O_RDONLY), "open")
+hits(lambda: os.open("g", os.O_WRONLY | os.O_CREAT), "create")
+fd = os.open("f", os.O_RDWR)
+for call, action in {
+    "read": lambda: os.read(fd, 4), "write": lambda: os.write(fd, b"abcd"), "fsync": lambda: os.fsync(fd),
+    "truncate": lambda: os.ftruncate(fd, 4), "stat": lambda: os.fstat(fd), "lock": lambda: fcntl.flock(fd, fcntl.LOCK_EX),
+    "mmap": lambda: mmap.mmap(fd, 4, access=mmap.ACCESS_READ), "chmod": lambda: os.fchmod(fd, 0o600),
+}.items():
+    hits(action, call)
+for call, action in {
+    "stat": lambda: os.stat("f"), "mkdir": lambda: os.mkdir("d"), "rename": lambda: os.rename("f", "h"),
+    "link": lambda: os.link("f", "h"), "unlink": lambda: os.unlink("f"), "opendir": lambda: os.listdir("."),
+}.items():
+    hits(action, call)
+calls.set(0, SHORT)
+assert os.pwrite(fd, b"abcd", 0) == 2
+calls.set(0, errno.EIO)
+try:
+    os.close(fd)
+except OSError:
+    pass
+assert calls.hit == ("close", here / "f")
+calls.set()
+os.stat("/")  # elsewhere
+assert calls.count == 0
+shutil.copy("f", "copy")
+os.rename("copy", "moved")
+"""
+    (tmp_path / "place").mkdir()
+    library = build(tmp_path)
+    words = [sys.executable, "-c", program, str(SCRIPT.parent), str(tmp_path / "place")]
+    subprocess.run(words, env={"LD_PRELOAD": str(library), "PYTHONSAFEPATH": "1"}, check=True)
+    found = list(entries((tmp_path / "record").read_bytes()))
+    wrote = [entry for entry in found if entry.call == "write" and entry.first.endswith("/place/copy")]
+    assert b"".join(entry.data for entry in wrote) == b"ab23456789"
+    assert any((entry.call, Path(entry.second).name) == ("rename", "moved") for entry in found)
