@@ -247,7 +247,7 @@ def test_damaged_facts_are_told(make: Make, written: bytes, says: str) -> None:
 def test_a_run_whose_process_is_gone_is_interrupted(make: Make) -> None:
     run = make()
     assert run.status == "running"
-    run.update(process_started=0.0)
+    run.update(process_started=0.0, process_began=None)
     assert (run.status, run.facts["status"]) == ("interrupted", "running")
     run.update(status="finished")
     assert run.status == "finished"
