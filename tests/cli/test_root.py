@@ -55,6 +55,21 @@ def test_a_bug_stays_a_bug(bug: Exception) -> None:
         raise bug
 
 
+@pytest.mark.parametrize("console", ["there", "without memory"])
+def test_a_lack_of_memory_outside_of_a_command_and_of_the_console_is_told(
+    onecycle: Command, monkeypatch: pytest.MonkeyPatch, console: str
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("typer.core.TyperGroup.main", refuse)
+    if console != "there":
+        monkeypatch.setitem(sys.modules, "onecycle_cli.cli.console", None)  # to import it is an error
+    result = onecycle("runs")
+    assert (result.exit_code, result.stdout) == (5, "")
+    assert result.stderr.startswith("error: Out of memory: MemoryError\nFree some memory")
+
+
 def test_a_folder_that_cannot_be_written_to_is_told(onecycle: Command, tiny_digits: list[str]) -> None:
     Path("file").touch()
     result = onecycle("find-lr", *tiny_digits, "--runs-dir", "file/runs")
