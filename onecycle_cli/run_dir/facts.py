@@ -90,7 +90,7 @@ def order(facts: Mapping[str, Any]) -> str:
     `started`, and still later than the keys of those runs.
     """
     behind, started = facts.get(CLOCK_BEHIND), str(facts["started"])
-    if type(behind) not in (int, float):
+    if not isinstance(behind, int | float):
         return started
     try:
         return iso(datetime.fromisoformat(started) + timedelta(seconds=behind))
