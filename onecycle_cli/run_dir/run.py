@@ -151,11 +151,12 @@ class RunDir:
         try:
             yield
         except (KeyboardInterrupt, Terminated):
-            with suppress(OSError):
+            with suppress(OSError, MemoryError):
                 self._end("interrupted")
             raise
         except BaseException as error:
-            with suppress(OSError):  # the disk may be full or the folder gone; the first error is the one to report
+            # The disk may be full, the folder gone, the memory short: the first error is the one to report.
+            with suppress(OSError, MemoryError):
                 self._end("failed", error=str(error) or type(error).__name__)
             raise
         if self.facts["status"] == "running":

@@ -103,6 +103,18 @@ def test_however_a_run_ends_its_status_tells(make: Make, error: BaseException, s
         assert run.facts["error"] == "why"
 
 
+def test_where_the_end_of_a_run_finds_no_memory_the_first_error_is_told(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    run = make()
+    monkeypatch.setattr("json.dumps", refuse)
+    with pytest.raises(ValueError, match="first"), run.recording():
+        raise ValueError("first")
+
+
 def test_a_run_that_comes_to_its_end_is_finished_unless_it_says_otherwise(make: Make) -> None:
     for status in ("finished", "diverged"):
         run = make()
