@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-lowest test-processors coverage chaos cluster fuzz lint types docs site pictures benchmark benchmark-suggestion clean
+.PHONY: help demo test test-slow test-lowest test-processors coverage chaos cluster memory-faults fuzz lint types docs site pictures benchmark benchmark-suggestion clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*##/ #/' | awk -F' #' '{printf "make %-22s%s\n", $$1, $$2}'
@@ -41,6 +41,10 @@ chaos: .venv/installed  ## kill trainings at random moments, let them go on, com
 
 cluster: .venv/installed-dev  ## kill workers, nodes and ranks of sweeps on Ray and of trainings, compare their ends: a quarter of an hour
 	$(BIN)/python tests/cluster.py
+
+memory-faults: .venv/installed  ## refuse memory to commands, the Nth request for each N, then by a limit: hours
+	$(BIN)/python tests/reliability/memory.py faults memory-faults.csv
+	$(BIN)/python tests/reliability/memory.py limits memory-limits.csv
 
 fuzz: .venv/installed-dev  ## the properties among the tests, with 5,000 new examples each
 	$(BIN)/pytest -m "hypothesis and not gpu" --hypothesis-profile fuzz

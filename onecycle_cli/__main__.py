@@ -1,6 +1,41 @@
-"""`python -m onecycle_cli`: the same command, also from a checkout that was never installed."""
+"""The `onecycle` command, also as `python -m onecycle_cli`, from a checkout that was never installed."""
 
-from onecycle_cli.cli import main
+import atexit
+import os
+import sys
+
+from onecycle_cli.errors import MachineError, machine_error
+
+
+def main() -> None:
+    """Runs the command; says so where the machine has not even the memory to load it."""
+    try:
+        _command()
+    except SystemExit as end:
+        if end.code != MachineError.exit_code:
+            raise
+        _leave(MachineError.exit_code)
+
+
+def _command() -> None:
+    try:
+        from onecycle_cli.cli import main as command
+    except Exception as error:
+        machine = machine_error(error)
+        if machine is None:
+            raise
+        print(f"error: While onecycle was loaded: {machine.what}", machine.fix, sep="\n", file=sys.stderr)
+        sys.exit(machine.exit_code)
+    command()
+
+
+def _leave(code: int) -> None:
+    """Ends this process without unloading libraries: one that got no memory may crash then, as pyarrow's does."""
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(code)
+
 
 if __name__ == "__main__":
     main()

@@ -103,17 +103,35 @@ def _escape(char: str) -> str:
     return f"\\x{ord(char) - 0xDC00:02x}" if "\udc80" <= char <= "\udcff" else repr(char)[1:-1]
 
 
-def is_out_of_memory(error: Exception) -> bool:
+NO_MEMORY = re.compile(
+    r"out of memory|can(no|')t allocate|bad_alloc|bad allocation|ALLOC_FAILED|could not (create|execute) a primitive$"
+    r"|can't start new thread|failed to map segment|cannot map zero-fill|cannot create shared object",
+    re.IGNORECASE | re.MULTILINE,
+)
+"""What messages have in common that tell of a lack of memory: those of CUDA, cuBLAS, cuDNN, torch's allocator on a CPU,
+C++ and oneDNN; of threads, for whose stacks there is no room; of libraries for which there is none."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
     """Returns whether the machine or a GPU is out of memory.
 
-    On a GPU, torch raises OutOfMemoryError or a RuntimeError of CUDA, cuBLAS or cuDNN; on a CPU, a RuntimeError of its
-    allocator.
+    Libraries raise a MemoryError, an OSError of that number, or an error of another kind whose message tells it:
+    `NO_MEMORY`. An error that such an error has led to counts as well; an `OnecycleError` has its own words.
     """
-    phrases = ("can't allocate memory", "out of memory", "ALLOC_FAILED")
-    return isinstance(error, MemoryError) or (
-        isinstance(error, RuntimeError) and any(phrase in str(error) for phrase in phrases)
-    )
+    seen: BaseException | None = error
+    for _ in range(DEEPEST):
+        if seen is None or isinstance(seen, OnecycleError):
+            return False
+        if isinstance(seen, MemoryError) or (isinstance(seen, OSError) and seen.errno == errno.ENOMEM):
+            return True
+        if isinstance(seen, Exception) and NO_MEMORY.search(str(seen)):
+            return True
+        seen = seen.__cause__ or (None if seen.__suppress_context__ else seen.__context__)
+    return False
 
+
+DEEPEST = 20
+"""How many errors are looked at, each of which led to the one before it."""
 
 DISK = "Look after the disk or the network drive"
 
@@ -137,7 +155,7 @@ MACHINE_ERRORS = {
     errno.ETIMEDOUT: DISK,
     errno.EINTR: DISK,
     errno.EBUSY: "Wait until nothing else uses it",
-    errno.EAGAIN: "Wait until nothing else uses it",
+    errno.EAGAIN: "Wait until nothing else uses it, or raise the limit on processes (ulimit -u)",
     errno.ETXTBSY: "Wait until nothing else uses it",
     errno.EDEADLK: "Wait until nothing else uses it",
     errno.ENOLCK: "Choose a folder whose file system can lock files",
@@ -158,15 +176,17 @@ OF_INPUT = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMET
 
 
 def is_of_machine(error: Exception) -> bool:
-    """Returns whether an error on reading a file of a person is one of the disk or of permissions.
+    """Returns whether an error on reading a file of a person is one of the disk, of permissions or of memory.
 
     A missing file, or one whose content is wrong, is not.
     """
-    return isinstance(error, OSError) and error.errno in MACHINE_ERRORS.keys() - OF_INPUT
+    return is_out_of_memory(error) or (isinstance(error, OSError) and error.errno in MACHINE_ERRORS.keys() - OF_INPUT)
 
 
 def reading_error(error: Exception, what: str, fix: str) -> OnecycleError:
     """Returns the error that a file of a person cannot be read: `MachineError` or `InputError`, as `is_of_machine`."""
+    if is_out_of_memory(error):
+        return MachineError(what, "Free some memory, then start again.")
     return MachineError(what, fix) if is_of_machine(error) else InputError(what, fix)
 
 
@@ -187,10 +207,13 @@ def machine_error(error: Exception) -> MachineError | None:
         where = f": {error.filename}" if error.filename else ""
         return MachineError(f"{error.strerror}{where}.", f"{MACHINE_ERRORS[error.errno]}, then start again.")
     if is_out_of_memory(error):
-        return MachineError(
-            f"Out of memory: {str(error).splitlines()[0] if str(error) else 'no more to be had'}",
-            "Free some memory, or use a smaller --batch-size, data.image_size or network.",
-        )
+        said = (str(error) or type(error).__name__).splitlines()[0]
+        fix = "Free some memory, or use a smaller --batch-size, data.image_size or network."
+        if "thread" in said:
+            fix = "Free some memory, or raise the limit on processes (ulimit -u)."
+        elif "shared object" in said:
+            fix = "Free some memory, or raise the limit on it (ulimit -v)."
+        return MachineError(f"Out of memory: {said}", fix)
     return None
 
 

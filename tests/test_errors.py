@@ -1,12 +1,22 @@
-"""Names that are not UTF-8, in files that are."""
+"""Names that are not UTF-8, in files that are; and every way in which libraries say that memory is out."""
 
+import errno
 import os
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from onecycle_cli.errors import all_from_utf8, from_utf8, missing_packages, to_utf8
+from onecycle_cli.errors import (
+    InputError,
+    MachineError,
+    all_from_utf8,
+    from_utf8,
+    is_out_of_memory,
+    machine_error,
+    missing_packages,
+    to_utf8,
+)
 
 
 @given(st.binary(max_size=20) | st.text(alphabet="\\x5cf9\udcff\udc80", max_size=20).map(os.fsencode))
@@ -40,3 +50,50 @@ def test_a_missing_package_is_an_error_of_the_machine_that_says_how_to_install_i
         "Install it: pip install 'onecycle-cli[export]'."
     )
     assert error.exit_code == 5
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        OSError(errno.ENOMEM, "Cannot allocate memory"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: you"),
+        RuntimeError("std::bad_alloc"),
+        RuntimeError("could not create a primitive"),
+        RuntimeError("CUDA error: out of memory\nCUDA kernel errors might be"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling"),
+        RuntimeError("can't start new thread"),
+        RuntimeError("unable to mmap 600 bytes from file <x>: Cannot allocate memory (12)"),
+        ImportError("libtorch_cpu.so: failed to map segment from shared object"),
+        ImportError("libgomp.so.1: cannot allocate memory in static TLS block"),
+        OSError("libtorch_cpu.so: cannot create shared object descriptor: Cannot allocate memory"),
+        Exception("Error while deserializing header: Cannot allocate memory (os error 12)"),
+    ],
+    ids=str,
+)
+def test_libraries_say_in_many_ways_that_memory_is_out(error: Exception) -> None:
+    assert is_out_of_memory(error)
+    told = machine_error(error)
+    assert isinstance(told, MachineError)
+    assert "memory" in told.fix
+    assert is_out_of_memory(raised(ValueError("what came of it"), after=error))
+
+
+def raised(error: Exception, after: Exception) -> Exception:
+    """An error as it is raised while another one is handled."""
+    try:
+        try:
+            raise after
+        except Exception:
+            raise error  # noqa: B904
+    except Exception as caught:
+        return caught
+
+
+def test_another_error_or_one_with_words_of_its_own_is_no_lack_of_memory() -> None:
+    others = (RuntimeError("could not create a primitive descriptor for a kernel"), ValueError("memory"), OSError())
+    assert not any(map(is_out_of_memory, others))
+    assert not is_out_of_memory(raised(InputError("The table is too large.", "Split it."), after=MemoryError()))
+    hidden = raised(ValueError("other"), after=MemoryError())
+    hidden.__suppress_context__ = True
+    assert not is_out_of_memory(hidden)

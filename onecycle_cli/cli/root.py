@@ -21,7 +21,13 @@ class Root(TyperGroup):
 
     def main(self, *arguments: Any, **options: Any) -> Any:
         never_refuse_text()
-        return super().main(*arguments, **options)
+        try:
+            return super().main(*arguments, **options)
+        except Exception as error:  # before the command, while its words are read, or after it
+            machine = machine_error(error)
+            if machine is None:
+                raise
+            sys.exit(_told(machine, error).exit_code)
 
     def invoke(self, ctx: Any) -> Any:
         with ends():
@@ -68,11 +74,15 @@ def _notes(end: BaseException) -> list[str]:
 
 
 def _told(error: OnecycleError, end: Exception) -> typer.Exit:
-    from onecycle_cli.cli.console import show_error, show_note
+    try:
+        from onecycle_cli.cli.console import show_error, show_note
 
-    show_error(error)
-    for text in _notes(end):
-        show_note(text)
+        show_error(error)
+        for text in _notes(end):
+            show_note(text)
+    except (MemoryError, ImportError):  # there is no memory for the console either
+        what, fix = (printable(text, but="\n") for text in (error.what, error.fix))
+        print(f"error: {what}", fix, *_notes(end), sep="\n", file=sys.stderr)
     return typer.Exit(error.exit_code)
 
 

@@ -142,7 +142,7 @@ def _list(runs_dir: Path, wanted: "Filter", sort: str | None, *, reverse: bool, 
     if sort is not None:
         must_have_column(sort, known)
     kept = [run for run in known if wanted.keeps(run)]
-    runs = sort_by(sort or "started", kept, reverse=reverse)
+    runs = sort_by(sort, kept, reverse=reverse) if sort is not None else kept[:: -1 if reverse else 1]
     if known and not runs:
         show_note(wanted.explain(known))
     if csv is not None:

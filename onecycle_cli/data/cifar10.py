@@ -12,7 +12,7 @@ import numpy as np
 from onecycle_cli.data.cache import cache_folder, locked
 from onecycle_cli.data.download import Archive, fetch, md5_of
 from onecycle_cli.data.images import PixelSpec, Source, Split
-from onecycle_cli.errors import MachineError
+from onecycle_cli.errors import MachineError, is_out_of_memory
 from onecycle_cli.progress import Report
 
 if TYPE_CHECKING:
@@ -88,7 +88,9 @@ def _unpacked(folder: Path, report: Report) -> "list[CIFAR10] | None":
     try:
         # torchvision checks the md5 of each unpacked file before reading.
         return [CIFAR10(folder, train=train) for train in (True, False)]
-    except RuntimeError:
+    except RuntimeError as error:
+        if is_out_of_memory(error):
+            raise
         aside = _set_aside(folder / UNPACKED)
         report(f"{folder / UNPACKED} is damaged and is unpacked again. The damaged folder is now {aside}.")
         return None

@@ -14,7 +14,7 @@ from typing import Any
 
 from onecycle_cli.analysis.lr_range import turn_of
 from onecycle_cli.data.images import Source
-from onecycle_cli.errors import InputError, OnecycleError, ReportedElsewhere, naming
+from onecycle_cli.errors import InputError, OnecycleError, ReportedElsewhere, machine_error, naming
 from onecycle_cli.experiments.cells import ATTEMPT, Cell, is_done
 from onecycle_cli.experiments.checkpoints import Checkpoint, newest_checkpoint
 from onecycle_cli.experiments.own_code import keep_code
@@ -150,9 +150,10 @@ class Bench:
             if session.ranks.several and not getattr(error, "is_of_group", False):
                 raise  # the other ranks do not know of it, and cannot go on with the next cell
             self._prepared = None  # frees its memory, which may have been the problem
-            if not isinstance(error, OnecycleError):
+            known = error if isinstance(error, OnecycleError) else machine_error(error)
+            if known is None:
                 session.run.write_text(TRACEBACK, traceback.format_exc())
-            session.report(f"{cell.name} failed: {getattr(error, 'what', None) or error or type(error).__name__}")
+            session.report(f"{cell.name} failed: {known.what if known else str(error) or type(error).__name__}")
 
     def _run(self, cell: Cell, session: Session, source: Source | None) -> None:
         checkpoint = _checkpoint(cell, session.run)

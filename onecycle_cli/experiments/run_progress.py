@@ -11,7 +11,7 @@ from onecycle_cli.data.epochs import steps_per_epoch
 from onecycle_cli.errors import InputError
 from onecycle_cli.experiments.suggestions import numbers_in
 from onecycle_cli.recipe import load
-from onecycle_cli.run_dir.facts import words_of
+from onecycle_cli.run_dir.facts import order, words_of
 from onecycle_cli.run_dir.files import EPOCHS, FIRST_LR_RANGE, LR_RANGE, RECIPE, RUN, STEPS, SWEEP_PLAN, UNFINISHED
 from onecycle_cli.run_dir.run import RunDir, Status, status_in
 
@@ -216,7 +216,7 @@ class Watch:
                     found[path] = one
         running = {path: facts for path, facts in found.items() if path in self._seen or status_in(facts) == "running"}
         self._seen = {path: self._look_at(path, facts) for path, facts in running.items()}
-        return [self._seen[path] for path in sorted(self._seen, key=lambda path: str(running[path]["started"]))]
+        return [self._seen[path] for path in sorted(self._seen, key=lambda path: order(running[path]))]
 
     def _cells_of(self, outer: Path) -> Iterator[Path]:
         """Yields the cells of a sweep that may be running: those of one that has ended are not looked at again."""
@@ -236,9 +236,8 @@ class Watch:
             progress = RunProgress()
         if status != "running":
             return WatchedRun(name, facts["command"], status, progress, None, None)
-        now = time.time()
-        age = None if progress.updated is None else max(0.0, now - progress.updated)
-        left = progress.seconds_left(self._seconds_per_step(path, progress, now))
+        age = None if progress.updated is None else max(0.0, time.time() - progress.updated)
+        left = progress.seconds_left(self._seconds_per_step(path, progress, time.monotonic()))
         return WatchedRun(name, facts["command"], status, progress, left, age)
 
     def _seconds_per_step(self, path: Path, progress: RunProgress, now: float) -> float | None:

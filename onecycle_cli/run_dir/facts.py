@@ -2,12 +2,15 @@
 
 import os
 import platform
+import re
 import shlex
 import socket
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
 from functools import cache
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -18,8 +21,36 @@ _PACKAGES = ("torch", "torchvision", "numpy", "pandas", "pydantic", "Pillow", "s
 
 
 def this_process() -> dict[str, Any]:
-    """Returns the process id, the process start time (seconds since 1970, since ids are reused) and the host name."""
-    return {"pid": os.getpid(), "process_started": psutil.Process().create_time(), "host": socket.gethostname()}
+    """Returns the process id, when the process started (since ids are reused), and the host name.
+
+    `process_started` is in seconds since 1970; `process_began` counts from boot, so setting the clock does not move it.
+    """
+    return {
+        "pid": os.getpid(),
+        "process_started": psutil.Process().create_time(),
+        "process_began": began(os.getpid()),
+        "host": socket.gethostname(),
+    }
+
+
+def began(pid: int) -> str | None:
+    """Returns the boot of this machine and the ticks from it to the start of a process; None outside of Linux."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        after_the_name = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+    except OSError:
+        return None
+    return f"{boot} {int(after_the_name[19])}"
+
+
+def is_before(one: object, other: object) -> bool | None:
+    """Whether a process `began` before another one; None if nobody knows, as for processes of two machines."""
+    found = [re.fullmatch(r"(\S+) (\d+)", str(text)) for text in (one, other)]
+    boots = {match and match[1] for match in found}
+    if None in boots or len(boots) > 1:
+        return None
+    first, second = (int(match[2]) for match in found if match)
+    return first < second
 
 
 def is_process_gone(facts: Mapping[str, Any]) -> bool:
@@ -33,9 +64,9 @@ def is_process_gone(facts: Mapping[str, Any]) -> bool:
     if not isinstance(host, str) or type(pid) is not int or type(started) not in (int, float):
         return True
     try:
-        found = psutil.Process(pid)
-        # Setting the clock moves the start time of a process by as much.
-        same = abs(found.create_time() - started) <= SAME_START
+        found, then = psutil.Process(pid), facts.get("process_began")
+        # Setting the clock moves the start time of a process by as much, but not what counts from boot.
+        same = (then is not None and then == began(pid)) or abs(found.create_time() - started) <= SAME_START
         return not same or found.status() == psutil.STATUS_ZOMBIE
     except (psutil.NoSuchProcess, ValueError, OverflowError):  # a number that no process can have
         return True
@@ -46,6 +77,42 @@ def is_process_gone(facts: Mapping[str, Any]) -> bool:
 SAME_START = 60.0
 """The largest difference, in seconds, between start times of the same process; process ids are reused after some ten
 thousand others."""
+
+
+CLOCK_BEHIND = "clock_behind"
+"""The fact by how many seconds the clock was behind the newest run at the start of a run; absent if it was not."""
+
+
+def order(facts: Mapping[str, Any]) -> str:
+    """Returns the key by which runs are sorted: when the run started, by a clock that is never set back.
+
+    The clock may have been ahead while earlier runs started, and set right since: then this key is later than
+    `started`, and still later than the keys of those runs.
+    """
+    behind, started = facts.get(CLOCK_BEHIND), str(facts["started"])
+    if not isinstance(behind, int | float):
+        return started
+    try:
+        return iso(datetime.fromisoformat(started) + timedelta(seconds=behind))
+    except (TypeError, ValueError, OverflowError):  # a damaged or foreign time
+        return started
+
+
+def clock_facts(started: datetime, earlier: Iterable[Mapping[str, Any]]) -> dict[str, float]:
+    """Returns the fact `CLOCK_BEHIND` of a run that starts now, where runs seem to have started later; else nothing."""
+    newest = max(map(order, earlier), default="")
+    if newest < iso(started):
+        return {}
+    try:
+        ahead = (datetime.fromisoformat(newest) - started).total_seconds()
+    except (TypeError, ValueError):  # a damaged or foreign time
+        return {}
+    return {CLOCK_BEHIND: round(ahead + 1e-6, 6)}
+
+
+def iso(time: datetime) -> str:
+    """Returns a time as the files of runs have it; as text, such times of one zone are in their order."""
+    return time.isoformat(timespec="microseconds")
 
 
 def process_facts() -> dict[str, Any]:

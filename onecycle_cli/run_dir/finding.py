@@ -1,16 +1,13 @@
 """Search for existing runs."""
 
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from onecycle_cli.errors import InputError
+from onecycle_cli.run_dir.facts import order
 from onecycle_cli.run_dir.files import RUN, SUGGESTION, UNFINISHED
-from onecycle_cli.run_dir.run import RunDir
-
-NO_FILE = (FileNotFoundError, NotADirectoryError, PermissionError)
-"""The errors of reading a file that is not there, or that another person keeps to themselves."""
+from onecycle_cli.run_dir.run import RunDir, Tell, readable_runs, untold
 
 
 def run_at(path: str | Path) -> RunDir:
@@ -30,14 +27,6 @@ def file_of(path: Path, name: str) -> Path:
     return RunDir(file.parent).intact(file.name)
 
 
-Tell = Callable[[InputError], object]
-"""Takes the error of a run that is passed over, because a file of it is damaged."""
-
-
-def untold(_: InputError) -> None:
-    """Tells nobody of a damaged run."""
-
-
 def all_runs(runs_dir: Path, tell: Tell = untold) -> list[RunDir]:
     """Returns the runs in `runs_dir`, oldest first, without damaged runs and without the runs inside a sweep."""
     return [run for run, _ in runs_and_facts(runs_dir, tell)]
@@ -47,16 +36,7 @@ def runs_and_facts(runs_dir: Path, tell: Tell = untold) -> list[tuple[RunDir, di
     """Returns the runs of `all_runs`, each with the content of its `run.json`, which is read once."""
     if not runs_dir.is_dir():
         return []
-    found = []
-    for path in runs_dir.iterdir():
-        if path.name[0] != ".":
-            run = RunDir(path)
-            try:
-                with suppress(*NO_FILE):
-                    found.append((run, run.facts))
-            except InputError as error:
-                tell(error)
-    return sorted(found, key=lambda one: str(one[1]["started"]))
+    return sorted(readable_runs(runs_dir, tell), key=lambda one: order(one[1]))
 
 
 def find_run(runs_dir: Path, text: str) -> RunDir:
@@ -83,7 +63,7 @@ def suggesting_runs(runs_dir: Path, tell: Tell = untold) -> list[RunDir]:
     """Returns the runs that suggest a max_lr, also those of sweeps, oldest first, without damaged ones."""
     outer = all_runs(runs_dir, tell)
     found = [run for one in outer for run in (one, *all_runs(one.path, tell)) if _suggests(run, tell)]
-    return sorted(found, key=lambda run: str(run.facts["started"]))
+    return sorted(found, key=lambda run: order(run.facts))
 
 
 def latest_suggestions(runs_dir: Path, recipe_name: str) -> list[RunDir]:

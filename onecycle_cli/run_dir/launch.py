@@ -9,6 +9,7 @@ from typing import Any
 
 import psutil
 
+from onecycle_cli.run_dir.facts import began, is_before
 from onecycle_cli.run_dir.finding import all_runs
 from onecycle_cli.run_dir.run import RunDir
 
@@ -18,19 +19,24 @@ class Launch:
     """One job of SLURM, or one start of torchrun: it may start the same command several times.
 
     `key` names it, and is the fact `launch` of its runs. `restarted` says that this is not the command's first start.
-    It began at `since`, in seconds since 1970, and another of the same name may have ended before; None: no other has
-    this name.
+    It began at `since`, in seconds since 1970, and `began`, counted from boot, and another of the same name may have
+    ended before; None: no other has this name.
     """
 
     key: str
     restarted: bool
     since: float | None = None
+    began: str | None = None
 
     def had(self, facts: Mapping[str, Any]) -> bool:
         """Whether an earlier start of this launch began or resumed the run with these facts."""
         if not self.restarted or facts.get("launch") != self.key:
             return False
-        return self.since is None or facts["process_started"] >= self.since - CLOCK_STEP
+        if self.since is None:
+            return True
+        before = is_before(facts.get("process_began"), self.began)
+        # Setting the clock moves these start times, which are all that two machines have.
+        return facts["process_started"] >= self.since - CLOCK_STEP if before is None else not before
 
 
 CLOCK_STEP = 1.0
@@ -51,7 +57,7 @@ def this_launch(*, requeue: bool) -> Launch | None:
         agent = psutil.Process(os.getppid())
         # torchrun without --rdzv-id names every run of itself "none", and a person may use an id twice.
         name = f"{socket.gethostname()} {agent.pid}" if rendezvous == "none" else rendezvous
-        return Launch(f"torchrun {name}", again, agent.create_time())
+        return Launch(f"torchrun {name}", again, agent.create_time(), began(agent.pid))
     return None
 
 

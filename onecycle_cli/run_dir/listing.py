@@ -12,8 +12,8 @@ from typing import Any
 from onecycle_cli.errors import InputError
 from onecycle_cli.run_dir.annotations import Annotations, read_annotations
 from onecycle_cli.run_dir.files import SUMMARY
-from onecycle_cli.run_dir.finding import NO_FILE, Tell, runs_and_facts, untold
-from onecycle_cli.run_dir.run import RunDir, Status, status_in
+from onecycle_cli.run_dir.finding import runs_and_facts
+from onecycle_cli.run_dir.run import NO_FILE, RunDir, Status, Tell, status_in, untold
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from io import StringIO
 from itertools import count
 from pathlib import Path
+from time import monotonic
 from typing import Any, Literal, TypeVar
 from uuid import uuid4
 
@@ -27,7 +28,7 @@ from onecycle_cli.run_dir.checksums import (
     sums_in,
     with_own,
 )
-from onecycle_cli.run_dir.facts import is_process_gone, process_facts, this_process
+from onecycle_cli.run_dir.facts import clock_facts, is_process_gone, iso, order, process_facts, this_process
 from onecycle_cli.run_dir.files import LOCK, RECIPE, RUN, SUMMARY
 from onecycle_cli.run_dir.rows import Rows
 from onecycle_cli.run_dir.writing import Table, json_ready, make_folder, move, write_whole
@@ -42,12 +43,16 @@ NAME = r"[A-Za-z0-9][A-Za-z0-9._=-]*"
 
 KNOWN_FROM_THE_START = {"command", "recipe", "status", "started"}
 
+NO_FILE = (FileNotFoundError, NotADirectoryError, PermissionError)
+"""The errors of reading a file that is not there, or that another person keeps to themselves."""
+
 
 class RunDir:
     """The folder of one run, through which its files are read and written; `run.json` holds the run's status."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+        self._since: float | None = None  # on a clock that nobody sets: when this process began the run
 
     @staticmethod
     def create(
@@ -60,29 +65,38 @@ class RunDir:
         """
         if name is not None:
             _must_be_a_name(name)
-        started = datetime.now(UTC)
+        started, since = datetime.now(UTC), monotonic()
         known = {"command": command, "recipe": recipe_name} | _begun(started) | process_facts() | dict(facts)
         make_folder(runs_dir)
+        known |= clock_facts(started, _facts_of_all(runs_dir))
         with _whole(runs_dir, recipe_yaml, known) as beside:
             if name is None:
-                return _put_under_a_free_name(beside, runs_dir / f"{started:%Y%m%d-%H%M%S}-{command}-{recipe_name}")
-            if not put(beside, runs_dir / name):
+                run = _put_under_a_free_name(beside, runs_dir / f"{started:%Y%m%d-%H%M%S}-{command}-{recipe_name}")
+            elif put(beside, runs_dir / name):
+                run = RunDir(runs_dir / name)
+            else:
                 what = f"A run named '{name}' already exists: {runs_dir / name}."
                 raise InputError(what, "Give another --name.")
-        return RunDir(runs_dir / name)
+        run._since = since
+        return run
 
     def inner(self, name: str, recipe_yaml: str) -> "RunDir":
         """Creates a run inside this one, such as one value of a sweep, with the same facts and a different recipe."""
-        own = {name: fact for name, fact in self.facts.items() if name not in ("error", FILES)}
-        known = own | _begun(datetime.now(UTC))
+        outer, started = self.facts, datetime.now(UTC)
+        known = {name: fact for name, fact in outer.items() if name not in ("error", EARLIER, FILES)} | _begun(started)
+        if order(known) <= order(outer):
+            known |= clock_facts(started, [outer])
         with _whole(self.path, recipe_yaml, known) as beside:
             move(beside, self.path / name)
         return RunDir(self.path / name)
 
     def resume(self, kept: Collection[str] = ()) -> None:
         """Marks an ended run as running again, in this process, which writes its files again except those `kept`."""
+        facts = self.facts
         files = {name: sha256 for name, sha256 in self.recorded.items() if name in (RECIPE, *kept)}
-        self.update(status="running", ended=None, seconds=None, error=None, **this_process(), **{FILES: files})
+        worked = facts.get(EARLIER) if facts.get("seconds") is None else facts["seconds"]
+        again = {"status": "running", "ended": None, "seconds": None, "error": None, EARLIER: _number(worked)}
+        self.update(**again, **this_process(), **{FILES: files})
 
     @property
     def status(self) -> Status:
@@ -132,14 +146,17 @@ class RunDir:
     @contextmanager
     def recording(self) -> Iterator[None]:
         """Records in `run.json` how the block ended: by `finish`, at its last line, with an error or an interrupt."""
+        if self._since is None:
+            self._since = monotonic()
         try:
             yield
         except (KeyboardInterrupt, Terminated):
-            with suppress(OSError):
+            with suppress(OSError, MemoryError):
                 self._end("interrupted")
             raise
         except BaseException as error:
-            with suppress(OSError):  # the disk may be full or the folder gone; the first error is the one to report
+            # The disk may be full, the folder gone, the memory short: the first error is the one to report.
+            with suppress(OSError, MemoryError):
                 self._end("failed", error=str(error) or type(error).__name__)
             raise
         if self.facts["status"] == "running":
@@ -151,9 +168,9 @@ class RunDir:
         self._end(status)
 
     def _end(self, status: Status, **facts: Any) -> None:
-        ended = datetime.now(UTC)
-        seconds = (ended - datetime.fromisoformat(self.facts["started"])).total_seconds()
-        self.update(status=status, ended=_iso(ended), seconds=round(seconds, 3), **facts, **{FILES: self._sums()})
+        seconds = _number(self.facts.get(EARLIER)) + (0.0 if self._since is None else monotonic() - self._since)
+        ended = {"ended": iso(datetime.now(UTC)), "seconds": round(seconds, 3)}
+        self.update(status=status, **ended, **facts, **{FILES: self._sums()})
 
     def keep(self, **facts: Any) -> None:
         """Updates facts in `run.json`, and records the content that the files of the run have by now."""
@@ -315,6 +332,45 @@ class RunDir:
         return {from_utf8(key): all_from_utf8(inner) for key, inner in value.items()}
 
 
+EARLIER = "earlier_seconds"
+"""The fact how many seconds the processes before this one have worked on a run that was resumed."""
+
+
+def _number(value: object) -> float:
+    return float(value) if type(value) in (int, float) else 0.0  # type: ignore[arg-type]
+
+
+Tell = Callable[[InputError], object]
+"""Takes the error of a run that is passed over, because a file of it is damaged."""
+
+
+def untold(_: InputError) -> None:
+    """Tells nobody of a damaged run."""
+
+
+def readable_runs(
+    folder: Path, tell: Tell = untold, passed_over: tuple[type[OSError], ...] = NO_FILE
+) -> Iterator[tuple[RunDir, dict[str, Any]]]:
+    """Yields the runs in a folder, each with the content of its `run.json`; no damaged ones, in no order."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name[0] != "." and not entry.is_file(follow_symlinks=False):
+                run = RunDir(entry.path)
+                try:
+                    with suppress(*passed_over):
+                        yield run, run.facts
+                except InputError as error:
+                    tell(error)
+
+
+def _facts_of_all(runs_dir: Path) -> Iterator[dict[str, Any]]:
+    """Yields the facts of the runs in a folder, and of those inside of sweeps, as far as they can be read."""
+    for run, facts in readable_runs(runs_dir, passed_over=(OSError,)):
+        yield facts
+        with suppress(OSError):
+            yield from (inner for _, inner in readable_runs(run.path, passed_over=(OSError,)))
+
+
 def status_in(facts: Mapping[str, Any]) -> Status:
     """Returns the status of the run with these facts; "interrupted" if it says "running" but its process is gone."""
     status: Status = facts["status"]
@@ -335,7 +391,7 @@ def _utf8(text: str) -> bytes:
 
 
 def _begun(started: datetime) -> dict[str, Any]:
-    return {"status": "running", "started": _iso(started), "ended": None, "seconds": None, "notes": []}
+    return {"status": "running", "started": iso(started), "ended": None, "seconds": None, "notes": []}
 
 
 @contextmanager
@@ -379,7 +435,3 @@ def _must_be_a_name(name: str) -> None:
             f"'{name}' cannot be the name of a run.",
             "Use letters, digits, '.', '_', '=' and '-'; begin with a letter or a digit.",
         )
-
-
-def _iso(time: datetime) -> str:
-    return time.isoformat(timespec="microseconds")

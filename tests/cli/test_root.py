@@ -55,6 +55,40 @@ def test_a_bug_stays_a_bug(bug: Exception) -> None:
         raise bug
 
 
+@pytest.mark.parametrize("console", ["there", "without memory"])
+def test_a_lack_of_memory_outside_of_a_command_and_of_the_console_is_told(
+    onecycle: Command, monkeypatch: pytest.MonkeyPatch, console: str
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("typer.core.TyperGroup.main", refuse)
+    if console != "there":
+        monkeypatch.setitem(sys.modules, "onecycle_cli.cli.console", None)  # to import it is an error
+    result = onecycle("runs")
+    assert (result.exit_code, result.stdout) == (5, "")
+    assert result.stderr.startswith("error: Out of memory: MemoryError\nFree some memory")
+
+
+def test_a_library_that_crashes_as_it_is_unloaded_does_not_hide_what_was_told() -> None:
+    program = """
+import atexit, ctypes, sys, typer.core
+def refuse(*_, **__):
+    raise MemoryError
+typer.core.TyperGroup.main = refuse
+library = ctypes.CDLL(None)
+library.on_exit(ctypes.cast(library.abort, ctypes.c_void_p), None)
+atexit.register(print, "cleared up")
+from onecycle_cli.__main__ import main
+main()
+"""
+    if sys.platform != "linux":
+        pytest.skip("on_exit is a function of Linux's C library")
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (5, "cleared up\n")
+    assert done.stderr.startswith("error: Out of memory")
+
+
 def test_a_folder_that_cannot_be_written_to_is_told(onecycle: Command, tiny_digits: list[str]) -> None:
     Path("file").touch()
     result = onecycle("find-lr", *tiny_digits, "--runs-dir", "file/runs")

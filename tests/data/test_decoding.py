@@ -10,7 +10,9 @@ import pytest
 from PIL import Image, UnidentifiedImageError
 
 from onecycle_cli.data.decoding import MoreThan8Bits, decode, decode_into, image_endings, sampled, value_range_of
+from onecycle_cli.data.file_decoding import read_image
 from onecycle_cli.data.images import ImageFormat
+from onecycle_cli.errors import MachineError
 
 COLOURS = np.zeros((8, 8, 3), dtype=np.uint8)
 COLOURS[:, :4] = (200, 30, 40)
@@ -302,3 +304,17 @@ def test_rows_are_filled_and_what_cannot_be_read_is_named(tmp_path: Path) -> Non
     assert [(row, values.max()) for row, values in decoded.deep] == [(6, 500)]
     assert np.array_equal(array[1], COLOURS)
     assert np.array_equal(array[5], COLOURS)
+
+
+def test_a_lack_of_memory_is_not_blamed_on_the_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = saved(tmp_path, Image.fromarray(COLOURS))
+    np.save(tmp_path / "a.npy", np.zeros((1, 8, 8, 3), dtype=np.uint8))
+
+    def refuse(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(Image, "open", refuse)
+    with pytest.raises(MemoryError):
+        decode_into(tmp_path / "a.npy", [(0, path)], ImageFormat(8, 3), None)
+    with pytest.raises(MachineError, match=r"image\.png cannot be read .*\nFree some memory"):
+        read_image(path, lambda file: decode(file, 8, 3))

@@ -111,6 +111,22 @@ def test_a_bug_in_a_cell_is_kept_with_its_traceback(
     assert "RuntimeError" in (sweep.path / cell.name / "traceback.txt").read_text()
 
 
+def test_a_cell_without_memory_for_its_images_says_so_and_has_no_traceback(
+    new_sweep: Callable, tiny: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("sklearn.datasets.load_digits", refuse)
+    sweep = new_sweep()
+    (cell,) = cells_of(tiny(), {"seed": 0})
+    told: list = []
+    run_all([cell], sweep, report=told.append)
+    assert row_of(cell, sweep)["status"] == "failed"
+    assert any("failed: Out of memory: MemoryError" in text for text in told if isinstance(text, str))
+    assert not (sweep.path / cell.name / "traceback.txt").exists()
+
+
 def test_a_diverged_cell_is_a_result(new_sweep: Callable, tiny: Tiny) -> None:
     sweep = new_sweep()
     (cell,) = cells_of(tiny({"optimizer.decay_norm_and_bias": True}), {"schedule.max_lr": 1000.0})

@@ -36,7 +36,7 @@ def test_a_run_of_this_process_is_running_until_it_ends(make: Make) -> None:
         must_rest(run, elsewhere_ended=True)
     run.update(status="finished")
     must_rest(run)
-    run.update(status="running", process_started=1.0)  # the process is gone, and its number was taken by another
+    run.update(status="running", process_started=1.0, process_began=None)  # another has its number
     must_rest(run)
 
 

@@ -1,5 +1,6 @@
 """What is known of a run when it starts."""
 
+import os
 import platform
 import subprocess
 import sys
@@ -12,7 +13,15 @@ import pytest
 import torch
 
 from onecycle_cli import __version__
-from onecycle_cli.run_dir.facts import command_line, is_process_gone, process_facts, this_process, words_of
+from onecycle_cli.run_dir.facts import (
+    began,
+    command_line,
+    is_before,
+    is_process_gone,
+    process_facts,
+    this_process,
+    words_of,
+)
 
 
 def test_the_command_line_can_be_pasted_into_a_shell() -> None:
@@ -67,11 +76,29 @@ def test_a_process_that_ended_is_gone() -> None:
 
 def test_a_number_that_another_process_has_by_now_is_gone() -> None:
     facts = this_process()
-    assert is_process_gone(facts | {"process_started": facts["process_started"] - 3600})
+    earlier = facts | {"process_started": facts["process_started"] - 3600}
+    for began_before in (None, f"{facts['process_began']}0"):
+        assert is_process_gone(earlier | {"process_began": began_before})
+
+
+def test_a_process_is_still_there_when_the_clock_was_set() -> None:
+    facts = this_process()
+    if facts["process_began"] is None:
+        pytest.skip("only Linux tells when a process began, counted from boot")
+    for moved in (86_400, -86_400):
+        assert not is_process_gone(facts | {"process_started": facts["process_started"] + moved})
+
+
+def test_of_two_processes_of_one_boot_it_is_known_which_began_first() -> None:
+    assert is_before("boot 9", "boot 10") is True
+    assert is_before("boot 10", "boot 10") is False
+    for one, other in (("boot 9", "other 10"), (None, "boot 9"), ("boot 9", None), ("boot", "boot"), (None, None)):
+        assert is_before(one, other) is None
+    assert is_before(began(1), began(os.getpid())) in (True, None)
 
 
 def test_a_process_of_another_host_or_of_an_older_version_cannot_be_looked_at() -> None:
-    gone = this_process() | {"process_started": 0.0}
+    gone = this_process() | {"process_started": 0.0, "process_began": None}
     assert is_process_gone(gone)
     assert not is_process_gone(gone | {"host": "elsewhere"})
     assert not is_process_gone(gone | {"process_started": None})
@@ -93,7 +120,7 @@ def test_a_process_of_another_host_or_of_an_older_version_cannot_be_looked_at() 
     ],
 )
 def test_a_process_of_odd_facts_is_gone(name: str, value: Any) -> None:
-    assert is_process_gone(this_process() | {name: value})
+    assert is_process_gone(this_process() | {"process_began": None, name: value})
 
 
 def test_a_process_without_a_host_or_a_number_is_gone() -> None:

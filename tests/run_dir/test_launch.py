@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from onecycle_cli.run_dir.facts import this_process
+from onecycle_cli.run_dir.facts import began, this_process
 from onecycle_cli.run_dir.launch import Launch, again, end_elsewhere, slurm_job, this_launch
 from onecycle_cli.run_dir.run import RunDir
 
@@ -48,11 +48,11 @@ def test_a_task_of_an_array_is_named_by_array_and_task(environment: Environment)
 
 def test_torchrun_is_a_launch_since_its_agent_began(environment: Environment) -> None:
     environment(TORCHELASTIC_RUN_ID="job", TORCHELASTIC_RESTART_COUNT="0")
-    began = psutil.Process(os.getppid()).create_time()
-    assert this_launch(requeue=False) == Launch("torchrun job", restarted=False, since=began)
+    agent = psutil.Process(os.getppid()).create_time(), began(os.getppid())
+    assert this_launch(requeue=False) == Launch("torchrun job", False, *agent)
     environment(TORCHELASTIC_RUN_ID="none", TORCHELASTIC_RESTART_COUNT="1")
     key = f"torchrun {socket.gethostname()} {os.getppid()}"
-    assert this_launch(requeue=True) == Launch(key, restarted=True, since=began)
+    assert this_launch(requeue=True) == Launch(key, True, *agent)
 
 
 def test_of_torchrun_in_a_job_the_job_is_the_launch(environment: Environment) -> None:
@@ -77,10 +77,18 @@ def test_the_newest_run_of_the_same_command_and_launch_is_found(make: Make, tmp_
 
 def test_a_launch_of_the_same_name_that_ended_before_is_another_one(make: Make, tmp_path: Path) -> None:
     make(command_line="onecycle train a", launch="torchrun job")
-    began = this_process()["process_started"]
-    before, after = (Launch("torchrun job", restarted=True, since=began + seconds) for seconds in (-60, 60))
+    started = this_process()["process_started"]
+    before, after = (Launch("torchrun job", restarted=True, since=started + seconds) for seconds in (-60, 60))
     assert again(tmp_path / "runs", before, "onecycle train a") is not None
     assert again(tmp_path / "runs", after, "onecycle train a") is None
+
+
+def test_a_launch_of_the_same_name_is_told_apart_whatever_the_clock_was_set_to(make: Make, tmp_path: Path) -> None:
+    make(command_line="onecycle train a", launch="torchrun job", process_began="boot 100", process_started=1000.0)
+    for since in (0.0, 86_400.0):
+        mine, later = (Launch("torchrun job", True, since, at) for at in ("boot 90", "boot 110"))
+        assert again(tmp_path / "runs", mine, "onecycle train a") is not None
+        assert again(tmp_path / "runs", later, "onecycle train a") is None
 
 
 def test_a_run_that_was_killed_on_another_host_is_interrupted(make: Make) -> None:

@@ -103,6 +103,18 @@ def test_however_a_run_ends_its_status_tells(make: Make, error: BaseException, s
         assert run.facts["error"] == "why"
 
 
+def test_where_the_end_of_a_run_finds_no_memory_the_first_error_is_told(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    run = make()
+    monkeypatch.setattr("json.dumps", refuse)
+    with pytest.raises(ValueError, match="first"), run.recording():
+        raise ValueError("first")
+
+
 def test_a_run_that_comes_to_its_end_is_finished_unless_it_says_otherwise(make: Make) -> None:
     for status in ("finished", "diverged"):
         run = make()
@@ -247,7 +259,7 @@ def test_damaged_facts_are_told(make: Make, written: bytes, says: str) -> None:
 def test_a_run_whose_process_is_gone_is_interrupted(make: Make) -> None:
     run = make()
     assert run.status == "running"
-    run.update(process_started=0.0)
+    run.update(process_started=0.0, process_began=None)
     assert (run.status, run.facts["status"]) == ("interrupted", "running")
     run.update(status="finished")
     assert run.status == "finished"

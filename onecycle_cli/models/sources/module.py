@@ -15,7 +15,7 @@ from typing import Any, Protocol, cast
 
 from torch import nn
 
-from onecycle_cli.errors import InputError, naming
+from onecycle_cli.errors import InputError, is_out_of_memory, naming
 from onecycle_cli.models.building import NetworkSpec
 from onecycle_cli.models.own_code import OwnCode
 
@@ -59,6 +59,8 @@ def build(
     try:
         model = make(channels=channels, classes=classes, **arguments)
     except Exception as error:
+        if is_out_of_memory(error):
+            raise
         given = ", ".join(
             f"{name}={value!r}" for name, value in {"channels": channels, "classes": classes, **arguments}.items()
         )
@@ -116,7 +118,7 @@ def _from_file(path: str, function: str) -> ModuleType:
         spec.loader.exec_module(module)
     except BaseException as error:
         del sys.modules[name]
-        if not isinstance(error, Exception | SystemExit):
+        if not isinstance(error, Exception | SystemExit) or is_out_of_memory(error):
             raise
         raise InputError(f"{path} cannot be imported: it raised {_in_words(error, function)}.", "Repair it.") from None
     finally:
@@ -128,6 +130,8 @@ def _from_package(name: str, function: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except Exception as error:
+        if is_out_of_memory(error):
+            raise
         raise InputError(
             f"{name} cannot be imported: it raised {_in_words(error, function)}.",
             "model.function is path/to/file.py:name or package.module:name, of an installed package.",

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from torch import nn
 
-from onecycle_cli.errors import InputError, MachineError, missing_packages
+from onecycle_cli.errors import InputError, MachineError, is_out_of_memory, missing_packages
 from onecycle_cli.models.building import NetworkSpec, Pretrained, unknown_network
 from onecycle_cli.models.own_code import OwnCode
 
@@ -131,6 +131,8 @@ def _created(architecture: str, settings: dict[str, Any]) -> nn.Module:
         with _quiet():
             model: nn.Module = _timm().create_model(architecture, **settings)
     except Exception as error:  # timm's networks and its hub raise many kinds
+        if is_out_of_memory(error):
+            raise
         kinds = {kind.__name__ for kind in type(error).__mro__}
         why = str(error).partition("\n")[0] or type(error).__name__
         if settings.get("pretrained") and not settings.get("pretrained_cfg_overlay") and kinds & {*OFFLINE, "OSError"}:
@@ -177,6 +179,8 @@ def _classes_in(file: str, trained_on: Any) -> int:
     try:
         weights = load_state_dict(file, weights_only=True)
     except Exception as error:  # torch, pickle and safetensors raise many kinds
+        if is_out_of_memory(error):
+            raise
         why = str(error).partition("\n")[0] or type(error).__name__
         raise InputError(
             f"{file} cannot be read as weights: {why}", "Name a safetensors file, or a state_dict that torch saved."

@@ -137,3 +137,10 @@ def test_a_missing_file_or_package_is_told(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no.such.package cannot be imported: it raised ModuleNotFoundError"):
         built("no.such.package:tiny")
     assert source_file(f"{tmp_path}/nowhere.py:tiny") is None
+
+
+@pytest.mark.parametrize("code", ["raise MemoryError", "def tiny(channels, classes): raise MemoryError"])
+def test_a_lack_of_memory_is_not_blamed_on_the_code(net: Path, code: str) -> None:
+    net.write_text(code)
+    with pytest.raises(MemoryError):
+        built(f"{net}:tiny")
