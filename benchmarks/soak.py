@@ -60,9 +60,6 @@ COUNTED = (
 )
 """What a row of `in-a-row` counts, in this process after a collection of garbage."""
 
-RESERVE = 3 * 2**30
-"""Bytes of memory that `at-once` leaves to others: where a further process could need them, it starts later."""
-
 
 def main() -> None:
     """Runs the part that the command line names."""
@@ -71,6 +68,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=500, help="of in-a-row")
     parser.add_argument("--processes", type=int, default=50, help="of at-once")
     parser.add_argument("--repeats", type=int, default=3, help="of at-once")
+    parser.add_argument("--reserve", type=float, default=2, help="GiB of memory that at-once leaves to others")
     parser.add_argument("--soak", help="a name for these rows; where there are rows of that name, it goes on")
     asked = parser.parse_args()
     if asked.part == "slopes":
@@ -83,7 +81,7 @@ def main() -> None:
             if asked.part == "in-a-row":
                 in_a_row(Path(folder), soak, asked.runs)
             else:
-                at_once(Path(folder), soak, asked.processes, asked.repeats)
+                at_once(Path(folder), soak, asked.processes, asked.repeats, asked.reserve * 2**30)
         finally:
             os.environ.clear()
             os.environ.update(before)
@@ -237,7 +235,8 @@ def from_python(folder: Path, name: str) -> None:
     found = onecycle.find_lr(recipe, model=network, runs_dir=folder / "runs", name=f"{name}-range", verify=True)
     trained = onecycle.train(recipe, max_lr=0.1, model=network, runs_dir=folder / "runs", name=name)
     trained.model().probabilities(torch.zeros(2, 8, 8, 1, dtype=torch.uint8))
-    assert len(onecycle.open_run(trained.run.path).steps) and found.run.status == "finished"
+    if found.run.status != "finished" or onecycle.open_run(trained.run.path).steps.empty:
+        sys.exit("What was run from Python is not there.")
 
 
 def broken_off(folder: Path, name: str) -> None:
@@ -292,15 +291,15 @@ KINDS: list[Kind] = [
 """The kinds of trainings, in turn; each makes one run of the name that it is given, perhaps with others beside it."""
 
 
-def at_once(folder: Path, soak: str, processes: int, repeats: int) -> None:
-    """Starts so many trainings at once, until this soak has `repeats` rows of it."""
+def at_once(folder: Path, soak: str, processes: int, repeats: int, reserve: float) -> None:
+    """Starts so many trainings at once, until this soak has `repeats` rows of it; `reserve` bytes are for others."""
     known = [row for row in rows_of("soak_at_once", soak) if int(row["processes"]) == processes]
     prepare(folder)
     ways = [["digits", *settings(runtime__checkpoint_seconds=0, runtime__save_best="true")], of_folder(folder, "few")]
     alone = most_private_bytes(ways[0], folder / "alone")
     for number in range(len(known), repeats):
         shutil.rmtree(folder / "data/few.onecycle-cache", ignore_errors=True)  # all find it missing
-        row = crowd(folder, folder / f"runs-{number}", [ways[one % 2] for one in range(processes)], alone)
+        row = crowd(folder, folder / f"runs-{number}", [ways[one % 2] for one in range(processes)], alone, reserve)
         append("soak_at_once", {"soak": soak, "processes": processes} | row | machine())
         print(row, file=sys.stderr)
 
@@ -335,7 +334,7 @@ def private_bytes(pid: int) -> int:
     return int(memory.rss - memory.shared)
 
 
-def crowd(folder: Path, runs: Path, ways: Sequence[Sequence[object]], alone: int) -> dict[str, object]:
+def crowd(folder: Path, runs: Path, ways: Sequence[Sequence[object]], alone: int, reserve: float) -> dict[str, object]:
     """Runs all trainings, as many at once as the memory holds; how they ended and what they left behind."""
     began = time.perf_counter()
     waiting, running, ended = list(ways), [], []
@@ -343,7 +342,7 @@ def crowd(folder: Path, runs: Path, ways: Sequence[Sequence[object]], alone: int
     while waiting or running:
         # Those that were started lately will still take the rest of what one takes.
         growing = sum(max(0, alone - private_bytes(process.pid)) for process in running)
-        if waiting and psutil.virtual_memory().available - growing - alone > RESERVE:
+        if waiting and psutil.virtual_memory().available - growing - alone > reserve:
             running.append(started(waiting.pop(0), runs))
         else:
             time.sleep(0.2)
