@@ -160,7 +160,8 @@ def _join(address: str) -> str | None:
     """Joins a cluster for a moment; returns what prevents it, or None."""
     began = monotonic()
     with TemporaryFile("w+") as told, TemporaryFile("w+") as log:
-        process = subprocess.Popen([sys.executable, "-c", JOIN, address], stdout=told, stderr=log)
+        # -P: a file such as json.py where the command was given is no module of Python.
+        process = subprocess.Popen([sys.executable, "-P", "-c", JOIN, address], stdout=told, stderr=log)
         try:
             while process.poll() is None:
                 if monotonic() - began > JOIN_SECONDS:
