@@ -28,7 +28,7 @@ def test_a_worker_that_is_killed_is_an_error_of_the_machine() -> None:
 def test_a_file_of_the_working_folder_is_no_module_of_python() -> None:
     Path("multiprocessing.py").write_text("open('trace', 'w')")
     with worker_processes(1) as pool:
-        assert pool.submit(os.getcwd).result() == os.getcwd()
+        assert pool.submit(os.getcwd).result() == str(Path.cwd())
     assert not Path("trace").exists()
     assert "PYTHONSAFEPATH" not in os.environ
 
