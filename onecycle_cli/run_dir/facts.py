@@ -65,11 +65,20 @@ def command_line(arguments: Sequence[str]) -> str:
 
 
 def words_of(facts: Mapping[str, Any]) -> list[str]:
-    """Returns the words of the command line of a run; none if it has no command line, or one that is cut."""
+    """Returns the words of the command line of a run; none if it has no command line of ours, or one that is cut."""
     try:
-        return shlex.split(str(facts.get("command_line") or ""))
+        words = shlex.split(str(facts.get("command_line") or ""))
     except ValueError:  # a quote is open
         return []
+    return words if words[:1] == ["onecycle"] else []
+
+
+def as_it_was_asked(facts: Mapping[str, Any]) -> str:
+    """Returns the command line of a run, to be pasted into a shell; empty if it has none.
+
+    A run may come from a stranger: whatever it holds, the shell gets one command, and that is ours.
+    """
+    return shlex.join(words_of(facts))
 
 
 @cache  # 20 ms for all of them, in each cell of a sweep

@@ -13,7 +13,14 @@ import pytest
 import torch
 
 from onecycle_cli import __version__
-from onecycle_cli.run_dir.facts import command_line, is_process_gone, process_facts, this_process, words_of
+from onecycle_cli.run_dir.facts import (
+    as_it_was_asked,
+    command_line,
+    is_process_gone,
+    process_facts,
+    this_process,
+    words_of,
+)
 
 
 def test_the_command_line_can_be_pasted_into_a_shell() -> None:
@@ -24,6 +31,22 @@ def test_a_command_line_is_read_as_the_shell_reads_it_and_a_cut_one_has_no_words
     words = ["train", "my recipe.yaml", "--set", "a=b"]
     assert words_of({"command_line": command_line(words)}) == ["onecycle", *words]
     assert [words_of(facts) for facts in ({}, {"command_line": None}, {"command_line": "a 'b"})] == [[]] * 3
+
+
+@pytest.mark.parametrize(
+    ("line", "asked"),
+    [
+        (command_line(["train", "my recipe.yaml"]), "onecycle train 'my recipe.yaml'"),
+        ("onecycle train x; touch trace", "onecycle train 'x;' touch trace"),
+        ("onecycle train $(touch trace) `touch trace` | sh & touch trace\ntouch trace", None),
+        ("touch trace # onecycle", ""),
+    ],
+)
+def test_a_command_line_of_a_stranger_is_one_command_of_ours(tmp_path: Path, line: str, asked: str | None) -> None:
+    again = as_it_was_asked({"command_line": line})
+    assert asked in (again, None)
+    subprocess.run(["sh", "-c", f"onecycle() {{ :; }}\n{again}"], check=True)
+    assert not (tmp_path / "trace").exists()
 
 
 def test_the_versions_are_those_that_run() -> None:
