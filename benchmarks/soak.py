@@ -358,8 +358,9 @@ def private_bytes(pid: int) -> int:
 def crowd(folder: Path, runs: Path, ways: Sequence[Sequence[object]], alone: int, reserve: float) -> dict[str, object]:
     """Runs all trainings, as many at once as the memory holds; how they ended and what they left behind."""
     began = time.perf_counter()
-    waiting, running, ended = list(ways), [], []
-    most_running = most_each = 0
+    waiting, most_running, most_each = list(ways), 0, 0
+    running: list[subprocess.Popen[str]] = []
+    ended: list[subprocess.Popen[str]] = []
     while waiting or running:
         # Those that were started lately will still take the rest of what one takes.
         growing = sum(max(0, alone - private_bytes(process.pid)) for process in running)
