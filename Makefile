@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-lowest test-processors coverage chaos cluster memory-faults fuzz lint types docs site pictures benchmark benchmark-suggestion clean
+.PHONY: help demo test test-slow test-lowest test-processors coverage chaos cluster faults power-cuts memory-faults fuzz soak lint types audit sbom docs site pictures benchmark benchmark-suggestion clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*##/ #/' | awk -F' #' '{printf "make %-22s%s\n", $$1, $$2}'
@@ -46,15 +46,42 @@ memory-faults: .venv/installed  ## refuse memory to commands, the Nth request fo
 	$(BIN)/python tests/reliability/memory.py faults memory-faults.csv
 	$(BIN)/python tests/reliability/memory.py limits memory-limits.csv
 
+faults: .venv/installed-dev  ## make each file-system call of each command fail in turn, in seven ways: a day; goes on where it was stopped
+	$(BIN)/python tests/reliability/faults.py --log faults.csv
+
+power-cuts: .venv/installed-dev  ## rebuild what a power cut may leave at each moment, read it and go on: some minutes
+	$(BIN)/python tests/reliability/power_cut.py
+
 fuzz: .venv/installed-dev  ## the properties among the tests, with 5,000 new examples each
 	$(BIN)/pytest -m "hypothesis and not gpu" --hypothesis-profile fuzz
 
-lint: .venv/installed-dev  ## style and format
+soak: .venv/installed  ## 500 trainings in one process, then 50 processes at once, three times: hours; the growth a run
+	$(BIN)/python benchmarks/soak.py in-a-row
+	$(BIN)/python benchmarks/soak.py at-once
+	$(BIN)/python benchmarks/soak.py slopes
+
+lint: .venv/installed-dev  ## style, format and what is unsafe
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
 types: .venv/installed-dev  ## mypy, strict
 	$(BIN)/mypy
+
+# --strict: a package that the vulnerability service does not know is no package without a vulnerability.
+audit: .venv-release/installed  ## look up known vulnerabilities of all dependencies and extras as they resolve today
+	.venv-release/bin/uv pip compile --quiet --extra dev --generate-hashes pyproject.toml -o .venv-release/dependencies.txt
+	.venv-release/bin/pip-audit --strict --disable-pip --progress-spinner off -r .venv-release/dependencies.txt
+
+# cyclonedx-py takes the version from pyproject.toml, which leaves it to onecycle_cli/__init__.py.
+sbom: .venv-release/installed  ## write dist/onecycle-cli-VERSION.cdx.json: all that pip installs with it, as CycloneDX
+	.venv-release/bin/uv venv --quiet --clear --python $(PYTHON) .venv-release/runtime
+	.venv-release/bin/uv pip install --quiet --python .venv-release/runtime .
+	mkdir -p dist
+	version=$$(.venv-release/runtime/bin/onecycle --version | cut -d' ' -f2) && \
+	sed "s/^dynamic = .*/version = \"$$version\"/" pyproject.toml > .venv-release/pyproject.toml && \
+	.venv-release/bin/cyclonedx-py environment --pyproject .venv-release/pyproject.toml --short-PURLs --validate \
+		-o dist/onecycle-cli-$$version.cdx.json .venv-release/runtime
+	rm -rf .venv-release/runtime
 
 docs: .venv/installed-dev  ## write docs/commands.md and docs/recipe_fields.md again, from the help and the recipe's classes
 	$(BIN)/python -m typer onecycle_cli.cli utils docs --name onecycle --title Commands --output docs/commands.md
@@ -76,7 +103,7 @@ benchmark-suggestion: .venv/installed  ## score every rule for max_lr again, fro
 	$(BIN)/python benchmarks/suggestion/score.py
 
 clean:  ## remove the environment and caches; runs stay
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-release .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -89,6 +116,11 @@ clean:  ## remove the environment and caches; runs stay
 
 .venv/installed-dev: .venv/installed
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $@
+
+.venv-release/installed: Makefile
+	$(PYTHON) -m venv --clear .venv-release
+	.venv-release/bin/python -m pip install --quiet 'cyclonedx-bom>=7.0' 'pip-audit>=2.9' 'uv>=0.5'
 	touch $@
 
 .venv/installed-docs: .venv/installed

@@ -18,6 +18,7 @@ PAGES = {
     "runs/README.md": "run_files.md",
     "benchmarks/README.md": "benchmarks.md",
     "CONTRIBUTING.md": "contributing.md",
+    "SECURITY.md": "security.md",
     "CHANGELOG.md": "changelog.md",
 }
 """The pages outside docs/, and their names on the site."""

@@ -19,6 +19,7 @@ ROOT = Path(__file__).parent.parent
 COMMANDS = (ROOT / "docs" / "commands.md").read_text()
 README = (ROOT / "README.md").read_text()
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
+SECURITY = (ROOT / "SECURITY.md").read_text()
 
 
 def commands(group: Any, words: tuple[str, ...] = ()) -> dict[str, Any]:
@@ -72,8 +73,15 @@ def test_the_page_of_exit_codes_tells_every_one() -> None:
 
 
 def test_the_readme_links_to_files_that_are_there() -> None:
-    for link in re.findall(r"\]\((?!https?:)([^)#]+)\)", README + CONTRIBUTING):
+    for link in re.findall(r"\]\((?!https?:)([^)#]+)\)", README + CONTRIBUTING + SECURITY):
         assert (ROOT / link).exists(), link
+
+
+def test_every_test_that_the_page_on_security_names_is_there() -> None:
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", SECURITY)
+    assert len(named) > 30
+    for file, name in named:
+        assert f"\ndef {name}(" in (ROOT / file).read_text(), f"{file} has no {name}"
 
 
 def test_contributing_has_a_place_for_every_room() -> None:

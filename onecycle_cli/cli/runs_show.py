@@ -67,9 +67,11 @@ def _pairs(page: "RunPage") -> Iterator[Pair]:
 
 
 def _asked(page: "RunPage") -> Iterator[Pair]:
+    from onecycle_cli.run_dir.facts import as_it_was_asked
+
     yield "run", str(page.run)
     if page.facts:
-        yield "command", str(page.facts.get("command_line") or page.facts["command"])
+        yield "command", as_it_was_asked(page.facts) or str(page.facts["command"])
         yield "recipe", _recipe(page)
     if page.annotations.labels:
         yield "labels", ", ".join(page.annotations.labels)

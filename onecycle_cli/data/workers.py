@@ -1,6 +1,7 @@
 """Worker processes that decode images."""
 
 import multiprocessing
+import os
 import signal
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -19,7 +20,8 @@ def worker_processes(count: int) -> Iterator[ProcessPoolExecutor]:
     two). Spawned, because torch's threads may be running and do not survive a fork.
     """
     spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(count, spawn, initializer=_leave_interrupts_to_the_parent) as pool:
+    pool = ProcessPoolExecutor(count, spawn, initializer=_leave_interrupts_to_the_parent)
+    with no_modules_of_the_working_folder(), pool:
         try:
             yield pool
         except BrokenProcessPool:
@@ -29,6 +31,27 @@ def worker_processes(count: int) -> Iterator[ProcessPoolExecutor]:
             ) from None
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def no_modules_of_the_working_folder() -> Iterator[None]:
+    """Keeps what the block spawns from importing modules of the working folder as if they were Python's own.
+
+    A spawned process begins as `python -c`, which looks there first. A file `random.py` or `multiprocessing.py` among
+    somebody's images would run, or nothing would start. The modules that this process can import are not affected.
+    """
+    before = os.environ.get(SAFE_PATH)
+    os.environ[SAFE_PATH] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[SAFE_PATH]
+        else:
+            os.environ[SAFE_PATH] = before
+
+
+SAFE_PATH = "PYTHONSAFEPATH"
 
 
 def _leave_interrupts_to_the_parent() -> None:

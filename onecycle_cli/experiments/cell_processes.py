@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 
+from onecycle_cli.data.workers import no_modules_of_the_working_folder
 from onecycle_cli.errors import Terminated
 from onecycle_cli.experiments.cell_work import Bench, is_free, locked, record_failure
 from onecycle_cli.experiments.cells import Cell, is_done
@@ -43,7 +44,7 @@ def run_in_processes(cells: Sequence[Cell], session: Session, jobs: int, after_e
                     trusted = session.code is not None and session.code.trusted
                     how = (cell, sweep.path, session.hardware, threads, trusted)
                     process = spawn.Process(target=_alone, args=how, daemon=True)
-                    with _left_to_the_parent(signal.SIGUSR1):
+                    with _left_to_the_parent(signal.SIGUSR1), no_modules_of_the_working_folder():
                         process.start()
                     running[process.sentinel] = (cell, process)
                     begun += 1

@@ -9,7 +9,7 @@ from onecycle_cli.errors import InputError
 from onecycle_cli.experiments.own_code import NETWORK_SHA256
 from onecycle_cli.recipe import lacks_max_lr, load
 from onecycle_cli.recipe.grid import folder_name
-from onecycle_cli.run_dir.facts import command_line, words_of
+from onecycle_cli.run_dir.facts import as_it_was_asked, command_line, words_of
 from onecycle_cli.run_dir.files import CHECKPOINT, LR_RANGE, MODEL, RECIPE, RUN, STEPS, TUNED_RECIPE
 from onecycle_cli.run_dir.run import RunDir
 
@@ -35,7 +35,7 @@ def next_commands(
         return _after_cell(run, does, status)
     path, recipe, trust = str(run.path), str(run.path / RECIPE), _trust(facts)
     if does not in WITHOUT_CELLS:
-        return _after_cells(run, does, status, str(facts.get("command_line") or ""), trust, summary)
+        return _after_cells(run, does, status, as_it_was_asked(facts), trust, summary)
     repeating = command_to_repeat(run, facts)
     again = {} if repeating is None else {"repeat": repeating}
     match does, status:
@@ -117,8 +117,8 @@ def _after_cell(run: RunDir, does: str, status: str) -> dict[str, str]:
     path = str(run.path)
     if status in OPEN:  # the sweep's command goes on with its cells
         with suppress(InputError, FileNotFoundError):
-            if asked := RunDir(run.path.parent).facts.get("command_line"):
-                return {"resume": str(asked)}
+            if asked := as_it_was_asked(RunDir(run.path.parent).facts):
+                return {"resume": asked}
     if does == "find-lr":
         return {"use": command_line(["train", str(run.path / RECIPE), "--max-lr-from", path])}
     return {"use": command_line(["evaluate", path])} if (run.path / MODEL).is_file() else {}

@@ -28,7 +28,7 @@ JOIN_SECONDS = 30.0
 """The longest wait for a head node to accept this machine. Joining takes 2 to 4 s; Ray 2.60 itself gives up after 120 s
 or never."""
 
-WRONG_TOKEN = "InvalidAuthToken"
+WRONG_TOKEN = "InvalidAuthToken"  # noqa: S105 -- a message, and no token
 """What Ray's log has if a cluster asks for a token, and gets none or another one."""
 
 AUTH_MODE = "RAY_AUTH_MODE"
@@ -160,7 +160,8 @@ def _join(address: str) -> str | None:
     """Joins a cluster for a moment; returns what prevents it, or None."""
     began = monotonic()
     with TemporaryFile("w+") as told, TemporaryFile("w+") as log:
-        process = subprocess.Popen([sys.executable, "-c", JOIN, address], stdout=told, stderr=log)
+        # -P: a file such as json.py where the command was given is no module of Python.
+        process = subprocess.Popen([sys.executable, "-P", "-c", JOIN, address], stdout=told, stderr=log)
         try:
             while process.poll() is None:
                 if monotonic() - began > JOIN_SECONDS:

@@ -23,7 +23,7 @@ from onecycle_cli.figures.report.content import (
 from onecycle_cli.progress import duration
 from onecycle_cli.recipe import as_written
 from onecycle_cli.run_dir.annotations import read_annotations
-from onecycle_cli.run_dir.facts import command_line
+from onecycle_cli.run_dir.facts import as_it_was_asked, command_line
 from onecycle_cli.run_dir.files import MAIN_RESULTS, RECIPE, TUNED_RECIPE
 from onecycle_cli.run_dir.run import RunDir
 
@@ -183,8 +183,8 @@ def commands(run: RunDir) -> list[Command]:
     facts = run.facts
     again = command_to_repeat(run, facts)
     found = []
-    if facts.get("command_line"):
-        line, was_named = _without_name(facts["command_line"])
+    if asked := as_it_was_asked(facts):
+        line, was_named = _without_name(asked)
         told = "Once more, from the recipe as it was given" if again else "Once more, as it was started"
         choose = ". `--name` is left out, because a run has this name already: give another one."
         found.append(Command(told + (choose if was_named else "."), line))

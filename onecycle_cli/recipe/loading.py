@@ -113,7 +113,7 @@ def choices(text: str, flag: str) -> tuple[str, list[Any]]:
     if not (field and equals and listed.strip()):
         raise InputError(f"{flag} is not of the form FIELD=VALUE,VALUE,...", fix)
     try:
-        values = all_from_utf8(yaml.load(f"[{to_utf8(listed)}]", Loader))
+        values = all_from_utf8(yaml.load(f"[{to_utf8(listed)}]", Loader))  # noqa: S506 -- it is a SafeLoader
     except UNREADABLE:
         raise InputError(f"{flag}: the values are not readable as YAML.", fix) from None
     if len({repr(value) for value in values}) < len(values):
@@ -285,7 +285,7 @@ def _apply(values: dict[str, Any], override: Override) -> list[Problem]:
     value: Any = override.text
     if override.field not in TEXTS:
         try:
-            value = yaml.load(override.text, Loader)
+            value = yaml.load(override.text, Loader)  # noqa: S506 -- it is a SafeLoader
         except UNREADABLE:
             what = f"the value {on_one_line(override.text)!r} is not readable as YAML"
             return [Problem(override.flag, (override.field,), what)]

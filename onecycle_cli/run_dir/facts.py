@@ -132,11 +132,20 @@ def command_line(arguments: Sequence[str]) -> str:
 
 
 def words_of(facts: Mapping[str, Any]) -> list[str]:
-    """Returns the words of the command line of a run; none if it has no command line, or one that is cut."""
+    """Returns the words of the command line of a run; none if it has no command line of ours, or one that is cut."""
     try:
-        return shlex.split(str(facts.get("command_line") or ""))
+        words = shlex.split(str(facts.get("command_line") or ""))
     except ValueError:  # a quote is open
         return []
+    return words if words[:1] == ["onecycle"] else []
+
+
+def as_it_was_asked(facts: Mapping[str, Any]) -> str:
+    """Returns the command line of a run, to be pasted into a shell; empty if it has none.
+
+    A run may come from a stranger: whatever it holds, the shell gets one command, and that is ours.
+    """
+    return shlex.join(words_of(facts))
 
 
 @cache  # 20 ms for all of them, in each cell of a sweep
@@ -148,9 +157,38 @@ def _version(package: str) -> str | None:
 
 
 def _git_commit() -> str | None:
-    """Returns the commit of the current repository, with "+changes" if there are uncommitted changes, or None."""
+    """Returns the commit of the current repository, or None.
+
+    "+changes" behind it tells of uncommitted changes. "+unchecked" says that nobody looked for any: to compare the
+    files, git would run programs that the repository's own configuration names as filters.
+    """
     try:
-        asked = ["git", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+changes"]
-        return subprocess.run(asked, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+        filters = _git("config", "--show-scope", "--get-regexp", r"^filter\.").splitlines()
+        if any(line.startswith(("local", "worktree")) for line in filters):
+            return f"{_git('rev-parse', '--verify', 'HEAD').strip()}+unchecked"
+        found = _git("status", "--porcelain=v2", "--branch", "--no-ahead-behind", *NOT_LOOKED_AT).splitlines()
     except (OSError, subprocess.SubprocessError):
         return None
+    commits = [line.removeprefix("# branch.oid ") for line in found if line.startswith("# branch.oid ")]
+    if commits in ([], ["(initial)"]):
+        return None
+    return commits[0] + ("+changes" if any(not line.startswith("#") for line in found) else "")
+
+
+NOT_LOOKED_AT = ("--untracked-files=no", "--ignore-submodules=dirty")
+"""What is no change: new files, and those of submodules, whose own configurations may name programs too."""
+
+NO_PROGRAMS = ("-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null")
+NO_CONNECTIONS = {"GIT_OPTIONAL_LOCKS": "0", "GIT_NO_LAZY_FETCH": "1", "GIT_ALLOW_PROTOCOL": "none"}
+"""The working folder may lie in a repository that came from a stranger, whose configuration names programs for git to
+run: they do not run, nothing is fetched, and the index, whose change would call a hook, is not written."""
+
+
+def _git(*words: str) -> str:
+    """Returns what git says about the current repository; nothing where it ends with 1, as without a match."""
+    asked = ["git", *NO_PROGRAMS, *words]
+    environment = os.environ | NO_CONNECTIONS
+    done = subprocess.run(asked, capture_output=True, text=True, check=False, timeout=10, env=environment)
+    if done.returncode not in (0, 1):
+        done.check_returncode()
+    return done.stdout

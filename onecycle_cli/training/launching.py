@@ -5,6 +5,8 @@ import os
 import signal
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -43,7 +45,10 @@ def launch(
         nproc_per_node=processes,
         run_id=uuid4().hex,
         rdzv_backend="c10d",
-        rdzv_endpoint="localhost:0",
+        # A file: torch's launcher reads pickles from the store, and one behind a port is open to the whole network.
+        rdzv_configs={"store_type": "file"},
+        rdzv_endpoint=str(Path(logs.name) / "meeting"),
+        local_addr="127.0.0.1",
         max_restarts=0,  # it would also start again what ended with an error of its own
         logs_specs=DefaultLogsSpecs(log_dir=logs.name),
         signals_to_handle=",".join(_handled_signals()),
@@ -63,7 +68,8 @@ def _until_not_killed(
     for started in range(most_starts):
         os.environ[STARTS] = str(started)
         try:
-            elastic_launch(config, program)(*arguments)
+            # A file of its own for each start: in that of the one before, the ranks have met already.
+            elastic_launch(replace(config, rdzv_endpoint=f"{config.rdzv_endpoint}-{started}"), program)(*arguments)
         except ChildFailedError as error:
             rank, failure = error.get_first_failure()
             if failure.exitcode >= 0:

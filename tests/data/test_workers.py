@@ -3,10 +3,11 @@
 import multiprocessing
 import os
 import signal
+from pathlib import Path
 
 import pytest
 
-from onecycle_cli.data.workers import worker_processes
+from onecycle_cli.data.workers import no_modules_of_the_working_folder, worker_processes
 from onecycle_cli.errors import MachineError
 
 
@@ -22,3 +23,18 @@ def test_workers_do_the_work_and_are_gone_after_it() -> None:
 def test_a_worker_that_is_killed_is_an_error_of_the_machine() -> None:
     with pytest.raises(MachineError, match="was ended from outside"), worker_processes(1) as pool:
         pool.submit(os._exit, 9).result()
+
+
+def test_a_file_of_the_working_folder_is_no_module_of_python() -> None:
+    Path("multiprocessing.py").write_text("open('trace', 'w')")
+    with worker_processes(1) as pool:
+        assert pool.submit(os.getcwd).result() == str(Path.cwd())
+    assert not Path("trace").exists()
+    assert "PYTHONSAFEPATH" not in os.environ
+
+
+def test_what_a_person_has_set_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONSAFEPATH", "yes")
+    with no_modules_of_the_working_folder():
+        assert os.environ["PYTHONSAFEPATH"] == "1"
+    assert os.environ["PYTHONSAFEPATH"] == "yes"

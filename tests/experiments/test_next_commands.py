@@ -147,3 +147,11 @@ def test_a_cell_goes_on_with_its_sweep_and_is_used_as_what_it_is(make: Make) -> 
     page = read_page(cell)
     assert page.does == "find-lr"
     assert page.next == {"use": "onecycle train runs/r/cell/recipe.yaml --max-lr-from runs/r/cell"}
+
+
+def test_a_sweep_of_a_stranger_goes_on_with_one_command_of_ours(make: Make) -> None:
+    sweep = make("sweep", "interrupted")
+    cell = make("sweep", "interrupted", sweep.path, "cell", cell="x")
+    for line, then in {"onecycle sweep x; touch y": {"resume": "onecycle sweep 'x;' touch y"}, "touch y": {}}.items():
+        sweep.update(command_line=line)
+        assert [read_page(run).next for run in (sweep, cell)] == [then, then]

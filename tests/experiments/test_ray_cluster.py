@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 import torch
@@ -67,9 +68,11 @@ def test_a_name_that_is_none_is_told() -> None:
 
 def test_a_program_that_is_no_head_node_is_told(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ray_cluster, "JOIN_SECONDS", 2.0)
+    Path("json.py").write_text("open('trace', 'w')")  # in the working folder: no module of Python
     says = f"This machine cannot join a Ray cluster at 127.0.0.1:{port}: it has not answered as a head node within 2 s"
     with pytest.raises(MachineError, match=says), connected(RayOptions(f"127.0.0.1:{port}"), silent):
         pass
+    assert not Path("trace").exists()
 
 
 OTHER_VERSION = """

@@ -84,7 +84,7 @@ SCENARIOS = {
     "sweep": Scenario(
         ("sweep", "recipe.yaml", *SETTINGS, "--max-lr", "0.1", "--param", "optimizer.weight_decay=1e-4,1e-3"),
         "sweep-*",
-        ("sweep.csv", "ranking.csv", "*/steps.csv", "*/model.safetensors"),
+        ("sweep.csv", "ranking.csv", "*seed=0/steps.csv", "*seed=0/model.safetensors"),
     ),
     "tune": Scenario(
         ("tune", "recipe.yaml", *SETTINGS, "--budget", "10s", "--name", "tuned"), "tuned", ("tuned.yaml",)

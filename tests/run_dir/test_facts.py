@@ -14,6 +14,7 @@ import torch
 
 from onecycle_cli import __version__
 from onecycle_cli.run_dir.facts import (
+    as_it_was_asked,
     began,
     command_line,
     is_before,
@@ -34,6 +35,22 @@ def test_a_command_line_is_read_as_the_shell_reads_it_and_a_cut_one_has_no_words
     assert [words_of(facts) for facts in ({}, {"command_line": None}, {"command_line": "a 'b"})] == [[]] * 3
 
 
+@pytest.mark.parametrize(
+    ("line", "asked"),
+    [
+        (command_line(["train", "my recipe.yaml"]), "onecycle train 'my recipe.yaml'"),
+        ("onecycle train x; touch trace", "onecycle train 'x;' touch trace"),
+        ("onecycle train $(touch trace) `touch trace` | sh & touch trace\ntouch trace", None),
+        ("touch trace # onecycle", ""),
+    ],
+)
+def test_a_command_line_of_a_stranger_is_one_command_of_ours(tmp_path: Path, line: str, asked: str | None) -> None:
+    again = as_it_was_asked({"command_line": line})
+    assert asked in (again, None)
+    subprocess.run(["sh", "-c", f"onecycle() {{ :; }}\n{again}"], check=True)
+    assert not (tmp_path / "trace").exists()
+
+
 def test_the_versions_are_those_that_run() -> None:
     versions = process_facts()["versions"]
     assert versions["onecycle-cli"] == __version__
@@ -41,21 +58,55 @@ def test_the_versions_are_those_that_run() -> None:
     assert torch.__version__.startswith(versions["torch"])
 
 
+def git(*words: str) -> str:
+    identity = ("-c", "user.name=x", "-c", "user.email=x@example.org")
+    return subprocess.run(["git", *identity, *words], capture_output=True, text=True, check=True).stdout.strip()
+
+
+def committed(path: Path) -> str:
+    """Makes the folder of the test a repository with one file, and returns its commit."""
+    git("init", "-q")
+    path.write_text("1")
+    git("add", path.name)
+    git("commit", "-q", "-m", "x")
+    return git("rev-parse", "HEAD")
+
+
 def test_the_commit_is_that_of_the_folder_and_tells_of_changes(tmp_path: Path) -> None:
     assert process_facts()["git_commit"] is None
-
-    def git(*words: str) -> str:
-        identity = ("-c", "user.name=x", "-c", "user.email=x@example.org")
-        return subprocess.run(["git", *identity, *words], capture_output=True, text=True, check=True).stdout.strip()
-
     git("init", "-q")
-    (tmp_path / "a").write_text("1")
-    git("add", "a")
-    git("commit", "-q", "-m", "x")
-    commit = git("rev-parse", "HEAD")
+    assert process_facts()["git_commit"] is None
+    commit = committed(tmp_path / "a")
+    (tmp_path / "new").touch()
     assert process_facts()["git_commit"] == commit
     (tmp_path / "a").write_text("2")
     assert process_facts()["git_commit"] == f"{commit}+changes"
+
+
+@pytest.mark.parametrize("kind", ["filter", "monitor", "hook", "fetch"])
+def test_no_program_runs_that_the_repository_of_the_folder_names(tmp_path: Path, kind: str) -> None:
+    commit, trace = committed(tmp_path / "a"), tmp_path / "trace"
+    program = tmp_path / "program"
+    program.write_text(f"#!/bin/sh\necho ran > {trace}\nexit 1\n")
+    program.chmod(0o755)
+    if kind == "filter":
+        (tmp_path / ".git/info/attributes").write_text("a filter=own\n")
+        git("config", "filter.own.clean", str(program))
+    elif kind == "monitor":
+        git("config", "core.fsmonitor", str(program))
+    elif kind == "hook":
+        program.rename(tmp_path / ".git/hooks/post-index-change")
+    else:
+        for name, value in {"url": tmp_path / ".git", "promisor": "true", "uploadpack": program}.items():
+            git("config", f"remote.origin.{name}", str(value))
+        tree = git("rev-parse", "HEAD^{tree}")
+        (tmp_path / ".git/objects" / tree[:2] / tree[2:]).unlink()
+    os.utime(tmp_path / "a", (0, 0))  # git has to look into it
+    found = process_facts()["git_commit"]
+    assert not trace.exists()
+    assert found == {"filter": f"{commit}+unchecked", "fetch": None}.get(kind, commit)
+    subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, check=False, timeout=30)
+    assert trace.exists()
 
 
 def test_this_process_is_there() -> None:

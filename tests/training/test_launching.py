@@ -52,6 +52,13 @@ def test_the_command_runs_once_on_each_rank() -> None:
     assert starts() == ["start-0-0-of-2", "start-0-1-of-2"]
 
 
+def test_no_port_is_opened_from_whose_bytes_the_launcher_makes_objects(monkeypatch: pytest.MonkeyPatch) -> None:
+    from torch.distributed.elastic.rendezvous import c10d_rendezvous_backend
+
+    monkeypatch.setattr(c10d_rendezvous_backend, "TCPStore", None)  # whoever reaches its port could run code here
+    assert launched("assert os.environ['MASTER_ADDR'] == '127.0.0.1'") == (0, [])
+
+
 def test_the_exit_code_is_that_of_the_rank_that_failed() -> None:
     assert launched("raise SystemExit(3 if rank == 1 else 0)") == (3, [])
     assert len(starts()) == 2

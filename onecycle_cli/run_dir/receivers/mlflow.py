@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from onecycle_cli.errors import to_utf8
-from onecycle_cli.run_dir.receivers.receiver import Card, End, Point
+from onecycle_cli.run_dir.receivers.receiver import Card, End, Point, without_secrets
 
 EXPERIMENT = "onecycle"
 """The name of the experiment where MLFLOW_EXPERIMENT_NAME has none."""
@@ -54,7 +54,7 @@ class MlflowRun:
         """Returns the address of the tracking server or database, and the experiment."""
         import mlflow
 
-        return f"{mlflow.get_tracking_uri()}, experiment {_experiment_name()}"
+        return f"{without_secrets(mlflow.get_tracking_uri())}, experiment {_experiment_name()}"
 
     def send(self, points: Sequence[Point], first: int, time: float) -> None:  # noqa: ARG002
         """Sends points. A point with the same time, step and value as one that is there changes nothing."""

@@ -1,5 +1,6 @@
 """The interface of a receiver of rows, and what it is given."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -90,3 +91,11 @@ class Receiver(Protocol):
 
     def close(self) -> None:
         """Returns when everything is where it should be."""
+
+
+def without_secrets(address: str) -> str:
+    """Returns an address without the name and the password in it, and without what follows a question mark.
+
+    What is kept of a delivery stands in the folder of the run, which people pack and send to others.
+    """
+    return re.sub(r"(?<=://)[^/]*@|\?.*", "", address)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from onecycle_cli.run_dir.files import WANDB
-from onecycle_cli.run_dir.receivers.receiver import Card, End, Point
+from onecycle_cli.run_dir.receivers.receiver import Card, End, Point, without_secrets
 
 PROJECT = "onecycle"
 """The name of the project where WANDB_PROJECT has none."""
@@ -45,7 +45,8 @@ class WandbRun:
         if _is_offline():
             return "offline" if (folder / WANDB).is_dir() else ""
         server = os.environ.get("WANDB_BASE_URL") or "https://api.wandb.ai"
-        return f"{server} {os.environ.get('WANDB_ENTITY', '')}/{os.environ.get('WANDB_PROJECT') or PROJECT}"
+        project = os.environ.get("WANDB_PROJECT") or PROJECT
+        return f"{without_secrets(server)} {os.environ.get('WANDB_ENTITY', '')}/{project}"
 
     def send(self, points: Sequence[Point], first: int, time: float) -> None:  # noqa: ARG002
         """Sends points. The server ignores one whose number it has already."""

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -269,3 +270,21 @@ def test_an_experiment_has_the_name_that_the_environment_gives(
         run = MlflowRun(card(key=key))
         assert store.get_experiment(store.get_run(run.id).info.experiment_id).name == "mine"
     assert "experiment mine" in MlflowRun.place(card().folder)
+
+
+@pytest.mark.parametrize(
+    ("uri", "kept"),
+    [
+        ("postgresql+psycopg2://me:sec@ret@db.example.org:5432/ml?password=secret", "postgresql+psycopg2://db.ex"),
+        ("postgresql://me:secret@db.example.org/ml", "postgresql://db.example.org/ml"),
+        ("https://me:secret@ml.example.org/at/", "https://ml.example.org/at/"),
+        ("sqlite:///folder/ml.db", "sqlite:///folder/ml.db"),
+    ],
+)
+def test_the_place_that_is_kept_has_no_password(
+    card: Callable[..., Card], monkeypatch: pytest.MonkeyPatch, uri: str, kept: str
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    place = MlflowRun.place(card().folder)
+    assert place.startswith(kept)
+    assert not {"me", "sec", "ret", "secret"} & set(re.split(r"\W+", place))
