@@ -128,7 +128,7 @@ def test_an_evaluation_has_its_accuracy_and_a_row_for_each_class(onecycle: Comma
 @pytest.mark.usefixtures("shown")
 def test_an_interrupted_training_is_told_how_far_it_came_and_how_it_goes_on(onecycle: Command) -> None:
     run = RunDir(RUNS / "train")
-    run.update(status="interrupted")
+    run.update(status="interrupted", files={})
     (run.path / "summary.json").unlink()
     page = words_of(onecycle("runs", "show", "train"))
     assert page["progress"].startswith("24 of 24 training steps, epoch 2 of 2, loss ")
