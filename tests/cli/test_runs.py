@@ -219,7 +219,7 @@ def test_the_csv_table_has_every_single_value(onecycle: Command) -> None:
 @pytest.mark.usefixtures("several")
 def test_json_has_everything(onecycle: Command) -> None:
     (row,) = json.loads(onecycle("runs", "--recipe", "mine", "--json").stdout)
-    assert row["summary"] == json.loads(Path("runs/good/summary.json").read_text())
+    assert row["summary"] == RunDir("runs/good").summary
     assert (row["labels"], row["notes"], row["seed"]) == ([], [], 0)
 
 

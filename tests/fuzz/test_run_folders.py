@@ -240,6 +240,7 @@ class Question:
 
     def ask(self) -> Answer:
         code, out, err = ran(*self.words)
+        out = out.replace(str(Path.cwd()), "")
         if self.words[:2] == ("runs", "show"):
             out = without_sizes(out, as_json="--json" in self.words and code == 0)
         if not self.leaves or code not in (0, 4):
@@ -262,7 +263,9 @@ def content_of(path: Path) -> str:
     if path.name == "epochs.csv":
         return str([line.split(",")[:10] for line in path.read_text().splitlines()])
     if path.suffix == ".html":
-        return re.sub(r"[0-9-]{10} [0-9:]{5,8}|[0-9.,]+ ?([kMG]i?)?(B|bytes)\b|report [0-9a-f]{64}", "", path.read_text())
+        return re.sub(
+            r"[0-9-]{10} [0-9:]{5,8}|[0-9.,]+ ?([kMG]i?)?(B|bytes)\b|report [0-9a-f]{64}", "", path.read_text()
+        )
     return path.read_bytes().hex()
 
 
