@@ -372,7 +372,9 @@ def must_be_right_or_refused(question: Any, folder: Callable[[], Any], harm: Har
         return  # a person may edit the annotations
     told = "".join((answer + said).split())
     assert code in (0, 2, 5), (str(question), harm, names, said)
-    assert any(name in told for name in names), (str(question), harm, names, code, said)
+    is_named = any(name in told for name in names)
+    # With a whole run.json of another run, the others are those that do not fit.
+    assert is_named or (RUN in names and f"runs/{question.run}/" in told), (str(question), harm, names, code, said)
     assert code or "damaged" in told or "missing" in told, (str(question), harm, names, said)
 
 
