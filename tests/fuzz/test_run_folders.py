@@ -50,7 +50,7 @@ WORDS = ["digits", *(word for field, value in SETTINGS.items() for word in ("--s
 
 VARIED = ("--param", "optimizer.weight_decay=1e-4,1e-3")
 DECAYS = ("--set", "sweep_wd.weight_decays=[1e-4,1e-3]")
-BUDGET = ("--budget", "20s")
+BUDGET = ("--budget", "60s")
 
 HOWS = (
     *("flip", "flip", "flip", "cut", "append", "delete", "empty", "swap", "exchange"),
