@@ -94,11 +94,13 @@ def begin_attempt(sweep: RunDir) -> None:
 
 
 def row_of(cell: Cell, sweep: RunDir) -> dict[str, Any] | None:
-    """Returns the values, summary, status and error of a cell that has ended; None for any other."""
+    """Returns the values, summary, status and error of a cell that has ended; None for any other, or a damaged one."""
     facts = _facts(cell, sweep)
     if facts is None or facts["status"] == "running":
         return None
-    summary = _summary(cell, sweep) or {}
+    summary = _summary(cell, sweep)
+    if summary is None:
+        return None
     return dict(cell.values) | summary | {"status": facts["status"], "error": facts.get("error")}
 
 

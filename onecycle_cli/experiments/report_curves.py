@@ -31,7 +31,7 @@ from onecycle_cli.run_dir.run import RunDir
 
 def range_test_blocks(run: RunDir, name: str) -> list[Block]:
     """Returns the range test of a run with its suggestion; nothing if the run has none."""
-    if not (run.path / LR_RANGE).is_file():
+    if not run.has(LR_RANGE):
         return []
     curves = saved_curves(run, growing=True)
     if not curves:
@@ -55,10 +55,10 @@ def range_test_blocks(run: RunDir, name: str) -> list[Block]:
     if found is not None:
         blocks.append(Text(_told(found)))
     blocks.append(figure)
-    if (run.path / VERIFY).is_file():
+    if run.has(VERIFY):
         caption = "Short cycles around the suggestion"
         blocks += guarded(caption, lambda: [csv_table(run, VERIFY, identity=f"{name}-verify", caption=caption)])
-    if (run.path / FIRST_LR_RANGE).is_file():
+    if run.has(FIRST_LR_RANGE):
         blocks.append(Text("A first range test gave no max_lr, so this one has more steps and seeds.", "note"))
     return blocks
 
@@ -74,7 +74,7 @@ def saved_suggestion(run: RunDir) -> Suggestion | None:
 
     `InputError` if it is damaged.
     """
-    if not (run.path / SUGGESTION).is_file():
+    if not run.has(SUGGESTION):
         return None
     saved = run.read_json(SUGGESTION)
     _check(run, saved)
@@ -146,11 +146,11 @@ def training_blocks(run: RunDir, name: str) -> list[Block]:
     """Returns the curves of a training and the statements about them; nothing if the run is none."""
     training = training_of(run, run.path.name)
     if training is None:
-        return [Text("The training has made no step yet.")] if (run.path / STEPS).is_file() else []
+        return [Text("The training has made no step yet.")] if run.has(STEPS) else []
     blocks: list[Block] = []
     statements: list[Statement] = []
     told: list[Block] = []
-    if (run.path / EPOCHS).is_file():
+    if run.has(EPOCHS):
         try:
             statements = [_statement(n, one, training, name) for n, one in enumerate(diagnose(read_training(run)), 1)]
             text = "What `onecycle diagnose` reads from the curves:" if statements else "The curves say nothing."
@@ -165,7 +165,7 @@ def training_blocks(run: RunDir, name: str) -> list[Block]:
     if training.epochs:
         scores = csv_table(run, EPOCHS, identity=f"{name}-epochs", caption="Scores of each epoch")
         blocks.append(Details("The numbers of each epoch", [scores]))
-    if (run.path / PROFILE).is_file():
+    if run.has(PROFILE):
         caption = "Where the time of a step goes"
         table = guarded(caption, lambda: [csv_table(run, PROFILE, identity=f"{name}-profile", caption=caption)])
         blocks.append(Details("The time of a step", table))

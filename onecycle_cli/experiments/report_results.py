@@ -80,7 +80,7 @@ def sweep_blocks(run: RunDir, name: str) -> list[Block]:
         blocks += guarded("The heat map", lambda: [_heat_map(rows, compared, score, name)])
     if len(fields) >= 2 and len(rows) > 1:
         blocks += guarded("The parallel coordinates", lambda: [_parallel(rows, fields, score, name)])
-    if (run.path / RANKING).is_file():
+    if run.has(RANKING):
         caption = "Means over seeds, the lowest validation loss first"
         ranking = f"{name}-ranking"
         blocks += guarded(
@@ -102,7 +102,7 @@ def _summary(run: RunDir) -> tuple[dict[str, Any], list[Block]]:
 
 def _planned(run: RunDir) -> list[str]:
     """Returns the fields that a sweep varies."""
-    if not (run.path / SWEEP_PLAN).is_file():
+    if not run.has(SWEEP_PLAN):
         return []
     return [str(field) for field in run.read_json(SWEEP_PLAN).get("fields") or []]
 
@@ -217,7 +217,7 @@ def _overlay(run: RunDir, rows: Sequence[Row], fields: Sequence[str], name: str,
     """Returns the smooth curves of all range tests of a sweep, with the lr that each reaches."""
     tests, bad = [], []
     for folder in runs_in(run):
-        if folder is run or not (folder.path / LR_RANGE).is_file():
+        if folder is run or not folder.has(LR_RANGE):
             continue
         try:
             curves = saved_curves(folder, growing=True)
@@ -263,7 +263,7 @@ def tune_blocks(run: RunDir, name: str) -> list[Block]:
 
 def _speeds(run: RunDir, name: str) -> list[Block]:
     """Returns the speeds that a tuning measured; nothing if it measured none."""
-    speeds = run.read_json(TUNE_STATE).get("speeds") if (run.path / TUNE_STATE).is_file() else None
+    speeds = run.read_json(TUNE_STATE).get("speeds") if run.has(TUNE_STATE) else None
     if not speeds:
         return []
     lines = [[setting(int(size)), cell("images_per_second", speed)] for size, speed in speeds.items()]
@@ -329,7 +329,7 @@ def evaluation_blocks(run: RunDir, name: str, *, pictures: bool) -> list[Block]:
     Without `pictures`, the images are left out.
     """
     blocks = guarded("The scores", lambda: _scores(run))
-    if (run.path / PER_CLASS).is_file():
+    if run.has(PER_CLASS):
         caption = "Each class. Recall: the share of its images that were called so. "
         caption += "Precision: the share of the images called this class that really are of it"
         identity = f"{name}-classes"
@@ -338,7 +338,7 @@ def evaluation_blocks(run: RunDir, name: str, *, pictures: bool) -> list[Block]:
             "The table of the classes",
             lambda: [csv_table(run, PER_CLASS, identity=identity, caption=caption, text=("class",), first=first)],
         )
-    if not (run.path / CONFUSION).is_file():
+    if not run.has(CONFUSION):
         return blocks
     rows = run.read_table(CONFUSION)
     classes = [next(iter(row.values())) for row in rows]
@@ -352,7 +352,7 @@ def evaluation_blocks(run: RunDir, name: str, *, pictures: bool) -> list[Block]:
         ]
         columns = ["true class", "predicted", "images", "share of the class"]
         blocks.append(Table(f"{name}-worst", "The worst confusions", columns, lines))
-    if (run.path / WRONG).is_file():
+    if run.has(WRONG):
         pairs = [(classes[true], classes[other]) for true, other, _ in worst]
         blocks += guarded("The wrong predictions", lambda: _wrong(run, name, pairs, pictures=pictures))
     return blocks
@@ -395,7 +395,7 @@ def _wrong(run: RunDir, name: str, worst: Sequence[tuple[str, str]], *, pictures
     if not rows:
         return [Text("No prediction is wrong.")] if _summary(run)[0] else []
     blocks: list[Block] = []
-    sheet = _sheet(run, len(rows), name) if pictures and (run.path / WRONG_PICTURES).is_file() else None
+    sheet = _sheet(run, len(rows), name) if pictures and run.has(WRONG_PICTURES) else None
     if sheet is None:
         blocks.append(Text("The images of the wrong predictions are left out: the table names them.", "note"))
     else:

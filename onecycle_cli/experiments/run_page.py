@@ -87,7 +87,7 @@ def _page(run: RunDir, facts: Mapping[str, Any]) -> RunPage:
     with _told(damage):
         summary = run.summary
     with _told(damage):
-        suggestion = run.read_json(SUGGESTION) if (run.path / SUGGESTION).is_file() else None
+        suggestion = run.read_json(SUGGESTION) if run.has(SUGGESTION) else None
     with _told(damage):
         changed = _changed(run, facts["recipe"])
     with _told(damage):

@@ -246,7 +246,7 @@ class Sender:
 
     def _end(self, facts: Mapping[str, Any], status: str) -> End:
         def there(names: Sequence[str]) -> list[Path]:
-            return [path for name in names if (path := self.run.path / name).is_file()]
+            return [path for name in names if (path := self.run.intact(name)).is_file()]
 
         models, files, figures = there(MODELS), there(FILES), there(FIGURES)
         size = sum(path.stat().st_size for path in (*models, *files, *figures))
@@ -354,9 +354,10 @@ def cause_of(error: BaseException) -> str:
     one: BaseException | None = error
     while one is not None:
         if isinstance(one, OSError) and one.errno is not None and one.strerror:
-            return one.strerror
-        one = one.__cause__ or one.__context__ or getattr(one, "reason", None)
-    text = error.what if isinstance(error, OnecycleError) else str(error)
+            return f"{printable(one.filename)}: {one.strerror}" if isinstance(one.filename, str) else one.strerror
+        reason = getattr(one, "reason", None)  # of urllib an exception, of Unicode a text
+        one = one.__cause__ or one.__context__ or (reason if isinstance(reason, BaseException) else None)
+    text = error.what.removesuffix(".") if isinstance(error, OnecycleError) else str(error)
     first = next((line.strip() for line in text.splitlines() if line.strip()), type(error).__name__)
     return printable(first[:300])
 

@@ -38,7 +38,7 @@ class SavedSuggestion:
 
 def suggested_max_lr(found: RunDir, recipe: Recipe) -> SavedSuggestion:
     """Reads the range test in `found` again, for the cycle of `recipe`. `InputError` if it gives no max_lr."""
-    if not (found.path / SUGGESTION).is_file():
+    if not found.has(SUGGESTION):
         raise InputError(
             f"{found.path} holds no suggestion.",
             "Name a find-lr run, or a value's folder of a sweep, such as RUN/weight_decay=1e-3.",

@@ -14,12 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from onecycle_cli.errors import InputError, naming
-from onecycle_cli.run_dir.files import LASTING, RECIPE
+from onecycle_cli.run_dir.files import LASTING, RECIPE, RUN
 
 FILES = "files"
 """The name in `run.json` of the SHA-256 of each file. While a file is replaced, both are given, with a space between.
 
 Runs of older versions have no such name, and their files are read as they are."""
+
+ANY = "any"
+"""What stands for the checksum of a file that is written again with a content that is not known before."""
 
 OWN = "sha256"
 """The last name in a JSON object of a run: the SHA-256 of the file with an empty text for this value."""
@@ -64,7 +67,7 @@ def sums_in(folder: Path, known: Mapping[str, str]) -> dict[str, str]:
 
     Those that are `known` are not read again: what happened to a file meanwhile is to be noticed, and not to be kept.
     """
-    sums = {name: sha256 for name, sha256 in known.items() if " " not in sha256}
+    sums = {name: sha256 for name, sha256 in known.items() if " " not in sha256 and sha256 != ANY}
     for name in LASTING:
         if name not in sums:
             with suppress(FileNotFoundError, IsADirectoryError):
@@ -77,14 +80,27 @@ def are_sums(value: object) -> bool:
     return isinstance(value, dict) and all(isinstance(sha256, str) for sha256 in value.values())
 
 
-def must_be_as_written(path: Path, sha256: str | None, files: Mapping[str, str]) -> None:
+def is_complete(facts: Mapping[str, Any]) -> bool:
+    """Whether all files of a run are recorded, as they are at its end."""
+    return bool(facts.get(FILES)) and bool(facts.get("ended"))
+
+
+def must_be_as_written(path: Path, sha256: str | None, facts: Mapping[str, Any]) -> None:
     """Checks that a file with this SHA-256, None if it is missing, is the one of its run; `InputError` if it is not.
 
-    `files` are those of the run's `run.json`. A file that is not among them is not checked.
+    `facts` are the content of `run.json`. A file of a run in progress is not checked before it is recorded.
     """
-    if path.name not in files or sha256 in files[path.name].split():
+    files = facts.get(FILES)
+    if files is None:
         return
-    what = f"{path} is missing." if sha256 is None else f"{path} is damaged: it is not as its run wrote it."
+    if path.name in files:
+        if {sha256, ANY} & {*files[path.name].split()}:
+            return
+        what = f"{path} is missing." if sha256 is None else f"{path} is damaged: it is not as its run wrote it."
+    elif sha256 is not None and is_complete(facts) and path.name in LASTING:
+        what = f"{path} is damaged, or {path.with_name(RUN)} is: its run wrote no such file."
+    else:
+        return
     fix = "Put it back from a copy, or run the command again."
     if path.name == RECIPE:
         fix = "Put it back as it was. Changes belong in a copy of it elsewhere, for a new run."

@@ -24,6 +24,7 @@ from onecycle_cli.run_dir.archive import (
 )
 from onecycle_cli.run_dir.at_rest import must_rest
 from onecycle_cli.run_dir.checksums import must_be_as_written
+from onecycle_cli.run_dir.files import LASTING, RUN
 from onecycle_cli.run_dir.run import RunDir
 from onecycle_cli.run_dir.writing import must_be_new, write_whole
 
@@ -43,9 +44,9 @@ def pack(runs: Sequence[RunDir], file: Path) -> list[PackedFile]:
         must_rest(run, elsewhere_ended=True)
     sources = {f"{name}/{inner}": run.path / inner for run, name in zip(runs, names, strict=True) for inner in _in(run)}
     packed = [PackedFile(path, *_measured(sources[path])) for path in sorted(sources)]
-    recorded = {folder: RunDir(folder).recorded for folder in {path.parent for path in sources.values()}}
+    records = {folder: RunDir(folder).record for folder in {path.parent for path in sources.values()}}
     for one in packed:
-        must_be_as_written(sources[one.path], one.sha256, recorded[sources[one.path].parent])
+        must_be_as_written(sources[one.path], one.sha256, records[sources[one.path].parent])
     try:
         must_be_safe(names, packed)
         write_whole(file, lambda beside: _write(beside, names, packed, sources))
@@ -64,7 +65,8 @@ def _in(run: RunDir) -> Iterator[str]:
                 if entry.name[0] == ".":
                     continue
                 if entry.is_symlink():
-                    if Path(entry.path).resolve().is_relative_to(run.path.resolve()):
+                    is_within = Path(entry.path).resolve().is_relative_to(run.path.resolve())
+                    if is_within and entry.name not in (RUN, *LASTING):
                         continue  # W&B makes such links; what they lead to is packed under its own name
                     raise InputError(
                         f"{entry.path} is a link, which is not followed.", "Put the file itself there, or remove it."

@@ -18,10 +18,12 @@ from uuid import uuid4
 
 from onecycle_cli.errors import InputError, Terminated, all_from_utf8, from_utf8, naming
 from onecycle_cli.run_dir.checksums import (
+    ANY,
     FILES,
     OWN,
     are_sums,
     has_its_own,
+    is_complete,
     must_be_as_written,
     sha256_in,
     sha256_of,
@@ -29,7 +31,7 @@ from onecycle_cli.run_dir.checksums import (
     with_own,
 )
 from onecycle_cli.run_dir.facts import clock_facts, is_process_gone, iso, order, process_facts, this_process
-from onecycle_cli.run_dir.files import LOCK, RECIPE, RUN, SUMMARY
+from onecycle_cli.run_dir.files import LASTING, LOCK, RECIPE, RUN, SUMMARY
 from onecycle_cli.run_dir.rows import Rows
 from onecycle_cli.run_dir.writing import Table, json_ready, make_folder, move, write_whole
 
@@ -93,7 +95,7 @@ class RunDir:
     def resume(self, kept: Collection[str] = ()) -> None:
         """Marks an ended run as running again, in this process, which writes its files again except those `kept`."""
         facts = self.facts
-        files = {name: sha256 for name, sha256 in self.recorded.items() if name in (RECIPE, *kept)}
+        files = {name: sha256 for name, sha256 in self.record.get(FILES, {}).items() if name in (RECIPE, *kept)}
         worked = facts.get(EARLIER) if facts.get("seconds") is None else facts["seconds"]
         again = {"status": "running", "ended": None, "seconds": None, "error": None, EARLIER: _number(worked)}
         self.update(**again, **this_process(), **{FILES: files})
@@ -177,14 +179,13 @@ class RunDir:
         self.update(**facts, **{FILES: self._sums()})
 
     def _sums(self) -> dict[str, str]:
-        return sums_in(self.path, self.recorded)
+        return sums_in(self.path, self.record.get(FILES, {}))
 
     @property
-    def recorded(self) -> dict[str, str]:
-        """Returns the SHA-256 of each file that is recorded; none in a run of an older version."""
+    def record(self) -> dict[str, Any]:
+        """The content of `run.json`, which has the checksums of the other files; empty if there is none."""
         with suppress(FileNotFoundError):
-            found: dict[str, str] = self.facts.get(FILES, {})
-            return found
+            return self.facts
         return {}
 
     def table(self, name: str, columns: Sequence[str], keep: int | None = None) -> Rows:
@@ -217,18 +218,19 @@ class RunDir:
 
         A kill may leave the old file or the new one, and neither is damaged.
         """
-        files = {} if name == RUN else self.recorded
-        if name not in files or sha256 in files[name].split():
+        if name not in LASTING:
             return
-        both = {} if sha256 is None else {name: f"{sha256} {files[name]}"}
-        others = {other: known for other, known in files.items() if other != name}
-        self.update(**{FILES: others | both})
+        record, new = self.record, sha256 or ANY
+        files = record.get(FILES, {})
+        if new in files.get(name, "").split() or (name not in files and not is_complete(record)):
+            return
+        self.update(**{FILES: files | {name: f"{new} {files.get(name, '')}".rstrip()}})
 
     def has(self, name: str) -> bool:
         """Whether the run has a file `name`; `InputError` if it had one that is lost."""
         if (self.path / name).is_file():
             return True
-        must_be_as_written(self.path / name, None, self.recorded)
+        must_be_as_written(self.path / name, None, self.record)
         return False
 
     def intact(self, name: str) -> Path:
@@ -252,17 +254,16 @@ class RunDir:
 
         A run that goes on meanwhile may write both the file and the record of it. Then both are read again.
         """
-        files = self.recorded if facts is None else facts.get(FILES, {})
+        record = self.record if facts is None else facts
         while True:
             with naming(path):
                 found = read() if path.is_file() else None
             try:
-                if path.name in files:
-                    must_be_as_written(path, None if found is None else sha256(found), files)
+                must_be_as_written(path, None if found is None else sha256(found), record)
             except InputError:
-                if (now := self.recorded) == files:
+                if (now := self.record) == record:
                     raise
-                files = now
+                record = now
             else:
                 return found
 

@@ -11,7 +11,7 @@ import pytest
 from typer.testing import Result
 
 from onecycle_cli.cli.runs import STATUSES
-from onecycle_cli.run_dir.run import Status
+from onecycle_cli.run_dir.run import RunDir, Status
 
 Command = Callable[..., Result]
 
@@ -135,6 +135,7 @@ def test_for_a_recipe_runs_that_are_not_readable_any_more_are_passed_over(
     onecycle("find-lr", *tiny_digits, "--name", "old")
     old = Path("runs/old/suggestion.json")
     old.write_text(json.dumps({"max_lr": 0.1}))
+    RunDir("runs/old").update(files={})
     Path("runs/old/recipe.yaml").write_text("name: of another version\n")
     result = onecycle("runs", "--for", "digits")
     assert (result.exit_code, result.stdout) == (0, "run  max_lr  fits\n")
@@ -218,7 +219,7 @@ def test_the_csv_table_has_every_single_value(onecycle: Command) -> None:
 @pytest.mark.usefixtures("several")
 def test_json_has_everything(onecycle: Command) -> None:
     (row,) = json.loads(onecycle("runs", "--recipe", "mine", "--json").stdout)
-    assert row["summary"] == json.loads(Path("runs/good/summary.json").read_text())
+    assert row["summary"] == RunDir("runs/good").summary
     assert (row["labels"], row["notes"], row["seed"]) == ([], [], 0)
 
 
@@ -255,7 +256,7 @@ def test_a_run_of_another_version_or_a_damaged_summary_is_listed(onecycle: Comma
     folder = Path("runs", trained)
     (folder / "summary.json").write_text('{"valid_accuracy": "high", "max_lr": [1]}')
     assert onecycle("runs").stdout.splitlines()[1] == "runs/trained  finished"
-    (folder / "run.json").write_text((folder / "run.json").read_text().replace('"train"', '"dream"', 1))
+    RunDir(folder).update(command="dream")
     assert onecycle("runs").stdout.splitlines()[1] == "runs/trained  finished"
     (row,) = json.loads(onecycle("runs", "--json").stdout)
     assert (row["command"], row["result"], row["value"]) == ("dream", None, None)

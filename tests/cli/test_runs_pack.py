@@ -10,6 +10,7 @@ import pytest
 from typer.testing import Result
 
 import onecycle_cli
+from onecycle_cli.run_dir.run import RunDir
 
 Command = Callable[..., Result]
 
@@ -30,11 +31,12 @@ def packed(once: Callable, onecycle: Command, tiny_digits: list[str]) -> None:
         for name in ("model.safetensors", "summary.json"):
             Path("runs/cut", name).unlink()
         facts = json.loads(Path("runs/cut/run.json").read_text())
-        Path("runs/cut/run.json").write_text(json.dumps(facts | {"status": "interrupted"}))
+        Path("runs/cut/run.json").write_text(json.dumps(facts | {"status": "interrupted", "files": {}}))
 
     once("runs to pack", make)
     recipe = Path("runs/tuned/recipe.yaml")
     here = f"  init: {Path('runs/trained').absolute()}"
+    RunDir("runs/tuned").update(files={})
     recipe.write_text(re.sub("^  init: /.*/runs/trained$", here, recipe.read_text(), flags=re.MULTILINE))
     result = onecycle("runs", "pack", "found", "trained", "tuned", "cut", "swept", "x.tar.gz")
     assert result.exit_code == 0, result.stderr

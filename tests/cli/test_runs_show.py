@@ -128,7 +128,7 @@ def test_an_evaluation_has_its_accuracy_and_a_row_for_each_class(onecycle: Comma
 @pytest.mark.usefixtures("shown")
 def test_an_interrupted_training_is_told_how_far_it_came_and_how_it_goes_on(onecycle: Command) -> None:
     run = RunDir(RUNS / "train")
-    run.update(status="interrupted")
+    run.update(status="interrupted", files={})
     (run.path / "summary.json").unlink()
     page = words_of(onecycle("runs", "show", "train"))
     assert page["progress"].startswith("24 of 24 training steps, epoch 2 of 2, loss ")
@@ -210,6 +210,7 @@ def test_a_damaged_run_is_shown_as_far_as_it_can_be_read(
 
 @pytest.mark.usefixtures("shown")
 def test_a_damaged_table_is_told_on_the_page(onecycle: Command) -> None:
+    RunDir(RUNS / "evaluate").update(files={})
     with (RUNS / "evaluate/per_class.csv").open("a") as file:
         file.write("short\n")
     result = onecycle("runs", "show", "evaluate")
@@ -229,6 +230,7 @@ def test_a_value_of_another_type_costs_its_section_alone(onecycle: Command) -> N
 def test_at_a_terminal_of_24_lines_the_page_of_a_training_fits_with_its_curve(at_terminal: Callable) -> None:
     run = RunDir("runs/train")
     run.update(command_line="onecycle train digits")
+    run.update(files={})
     shutil.copy(shipped_path("digits"), run.path / "recipe.yaml")  # nothing was changed
     balanced = {"valid_balanced_accuracy": run.summary["valid_accuracy"]}
     run.write_json("summary.json", run.summary | balanced | {"diagnosis": None})

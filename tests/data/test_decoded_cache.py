@@ -73,6 +73,20 @@ def test_the_range_and_the_hashes_are_kept_with_the_cache(tmp_path: Path) -> Non
     assert np.array_equal(second.contents, contents_of(first.images))
 
 
+@pytest.mark.parametrize("name", ["images.npy", "contents.npy", "decoded.json"])
+def test_a_cache_with_a_changed_byte_is_decoded_again(tmp_path: Path, name: str) -> None:
+    files = [saved(tmp_path / f"{n}.png", np.full((8, 8), 100 * n, np.uint8)) for n in range(2)]
+    right = decoded(tmp_path, files, 2)
+    (path,) = (tmp_path / "cache").rglob(name)
+    written = path.read_bytes()
+    for at in (0, len(written) // 2, len(written) - 1):
+        path.write_bytes(written[:at] + bytes([written[at] ^ 1]) + written[at + 1 :])
+        again = decoded(tmp_path, files, 2)
+        assert np.array_equal(again.images, right.images)
+        assert np.array_equal(again.contents, right.contents)
+        assert path.read_bytes() == written
+
+
 def test_every_way_to_make_a_square_has_a_cache_of_its_own(tmp_path: Path) -> None:
     file = saved(tmp_path / "a.png", np.arange(128, dtype=np.uint8).reshape(8, 16))
     formats = [ImageFormat(8, 1), ImageFormat(8, 1, "pad"), ImageFormat(8, 1, "pad", "nearest"), ImageFormat(9, 1)]

@@ -77,3 +77,20 @@ def test_a_cell_that_failed_is_done_until_the_sweep_is_started_again(tmp_path: P
     assert is_done(cell, sweep)
     run.update(cell="of other settings")
     assert not is_done(cell, sweep)
+
+
+@pytest.mark.parametrize("harm", ["changed", "lost"])
+def test_a_cell_whose_summary_is_damaged_has_no_result_and_runs_again(tmp_path: Path, tiny: Tiny, harm: str) -> None:
+    sweep = RunDir.create(tmp_path, command="sweep", recipe_name="digits", recipe_yaml="", facts={}, name=None)
+    (cell,) = cells_of(tiny(), {"seed": 0})
+    run = sweep.inner(cell.name, to_yaml(cell.recipe))
+    run.update(cell=cell.key)
+    run.finish("finished", {"valid_accuracy": 0.5})
+    assert is_done(cell, sweep)
+    summary = run.path / "summary.json"
+    if harm == "lost":
+        summary.unlink()
+    else:
+        summary.write_text(summary.read_text().replace("0.5", "0.9"))
+    assert not is_done(cell, sweep)
+    assert row_of(cell, sweep) is None

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from onecycle_cli.errors import InputError
 from onecycle_cli.experiments.checkpoints import Checkpoints, Epoch, Position, Sums, newest_checkpoint
 from onecycle_cli.progress import silent
 from onecycle_cli.run_dir.run import RunDir
@@ -65,6 +66,41 @@ def test_what_was_not_written_to_its_end_is_no_checkpoint(run: RunDir) -> None:
     (run.path / ".checkpoint-2.safetensors").write_bytes(b"half")
     (run.path / "checkpoint-mine.safetensors").write_bytes(b"a person's own")
     assert newest_checkpoint(run, silent).position.step == 1
+
+
+def test_a_checkpoint_of_another_run_is_none_of_this(run: RunDir, tmp_path: Path) -> None:
+    other = RunDir.create(tmp_path, command="train", recipe_name="r", recipe_yaml="", facts={}, name=None)
+    Checkpoints(run, 0, "images", ()).write(at(1), state(1.0))
+    Checkpoints(other, 0, "images", ()).write(at(2), state(2.0))
+    (run.path / "checkpoint-2.safetensors").write_bytes((other.path / "checkpoint-2.safetensors").read_bytes())
+    told: list[object] = []
+    found = newest_checkpoint(run, told.append)
+    assert found is not None
+    assert found.position.step == 1
+    assert told == [
+        f"{run.path / 'checkpoint-2.safetensors'} is a checkpoint of another run. The one before it is tried."
+    ]
+
+
+def test_rows_before_a_checkpoint_that_have_changed_are_damage_and_later_ones_are_not(run: RunDir) -> None:
+    with run.table("steps.csv", ("step", "lr")) as table:
+        for step in (1, 2):
+            table.append([{"step": step, "lr": 0.5}])
+            Checkpoints(run, 0, "images", (table,)).write(at(step), state())
+        table.append([{"step": 3, "lr": 0.5}])
+    rows = (run.path / "steps.csv").read_bytes()
+    (run.path / "steps.csv").write_bytes(rows.replace(b"3,", b"4,"))
+    assert (found := newest_checkpoint(run, silent)) is not None
+    assert found.position.step == 2
+    (run.path / "steps.csv").write_bytes(rows.replace(b"2,", b"4,"))
+    assert (found := newest_checkpoint(run, silent)) is not None
+    assert found.position.step == 1
+    (run.path / "steps.csv").write_bytes(rows.replace(b"1,", b"4,"))
+    with pytest.raises(InputError, match=r"steps\.csv is damaged"):
+        newest_checkpoint(run, silent)
+    (run.path / "steps.csv").unlink()
+    with pytest.raises(InputError, match=r"steps\.csv is damaged"):
+        newest_checkpoint(run, silent)
 
 
 def test_no_checkpoint_is_none(run: RunDir) -> None:

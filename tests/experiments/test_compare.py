@@ -99,6 +99,7 @@ def test_a_training_that_was_stopped_in_the_middle_of_a_row_has_the_rows_before(
     with pytest.raises(KeyboardInterrupt):
         ran("train", "a", report=interrupt)
     folder = RunDir(tmp_path / "runs" / "a")
+    folder.update(files={})
     with (folder.path / "epochs.csv").open("a") as table:
         table.write("2,23,0.0")
     run = read_run(folder)
@@ -137,6 +138,7 @@ def test_the_momentum_of_a_range_test_is_the_one_it_ran_with(ran: Callable) -> N
 def test_a_run_of_another_version_is_read_though_its_recipe_is_none_any_more(ran: Callable) -> None:
     folder = ran("train", "old")
     recipe = folder.path / "recipe.yaml"
+    folder.update(files={})
     recipe.write_text(recipe.read_text().replace("policy: one_cycle", "cycle: old").replace("  padding: 0\n", ""))
     assert read_run(folder).settings["schedule.cycle"] == "old"
 
@@ -150,10 +152,13 @@ def test_damaged_runs_are_named_and_the_others_read(ran: Callable, tmp_path: Pat
         "recipe.yaml": ("a: [", "not readable as YAML"),
     }
     for file, (text, _) in spoil.items():
-        (ran("train", file).path / file).write_text(text)
+        spoiled = ran("train", file)
+        spoiled.update(files={})
+        (spoiled.path / file).write_text(text)
     (ran("train", "gone").path / "recipe.yaml").unlink()
     (ran("train", "short").path / "run.json").write_text(json.dumps({"command": "train"}))
     table = ran("train", "table")
+    table.update(files={})
     (table.path / "summary.json").unlink()
     (table.path / "epochs.csv").write_text("epoch,valid_accuracy\n1\n2,0.5\n")
     (runs_dir / "README.md").write_text("no run")
@@ -161,7 +166,7 @@ def test_damaged_runs_are_named_and_the_others_read(ran: Callable, tmp_path: Pat
     assert [run.path for run in runs] == [str(whole.path)]
     says = {Path(one.run).name: one.reason for one in left_out}
     assert {name: text in says[name] for name, (_, text) in spoil.items()} == dict.fromkeys(spoil, True)
-    assert "recipe.yaml is gone" in says["gone"]
+    assert "recipe.yaml is missing" in says["gone"]
     assert "damaged: it has no recipe, started, status" in says["short"]
     assert "a row is incomplete" in says["table"]
     assert "README.md is not a run" in says["README.md"]
@@ -175,6 +180,7 @@ def test_where_no_run_can_be_read_the_reasons_are_an_error(tmp_path: Path) -> No
 
 def test_a_run_without_a_curve_is_left_out_of_the_picture(ran: Callable, tmp_path: Path) -> None:
     trained, empty = ran("train", "trained"), ran("find-lr", "empty")
+    empty.update(files={})
     (empty.path / "lr_range.csv").write_text("seed,step,lr,momentum,train_loss,smoothed_loss\n0,0,")
     runs = [read_run(trained), read_run(empty)]
     (left_out,) = draw_comparison(tmp_path / "a.png", runs, ["a", "b"], silent)
@@ -188,6 +194,7 @@ def test_a_training_older_than_balanced_accuracy_has_none_whole_or_not(ran: Call
     folder = ran("train", "old")
     new = ("valid_balanced_accuracy", "valid_top5_accuracy", "test_balanced_accuracy", "test_top5_accuracy")
     summary = {name: value for name, value in folder.summary.items() if name not in new}
+    folder.update(files={})
     folder.write_json("summary.json", summary)
     epochs = pd.read_csv(folder.path / "epochs.csv").drop(columns=[*new[:2]])
     epochs.to_csv(folder.path / "epochs.csv", index=False)

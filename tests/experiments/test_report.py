@@ -199,7 +199,7 @@ def test_a_run_that_is_still_going_says_so() -> None:
     import psutil
 
     started = psutil.Process(os.getpid()).create_time()
-    RunDir(RUNS / "trained").update(status="running", pid=os.getpid(), process_started=started)
+    RunDir(RUNS / "trained").update(status="running", pid=os.getpid(), process_started=started, files={})
     (RUNS / "trained" / "summary.json").unlink()
     found = page("trained")
     assert found.running

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
+from urllib.error import URLError
 
 import pytest
 
@@ -399,3 +400,9 @@ def test_the_end_of_a_killed_run_has_the_time_at_which_it_was_sent(run: RunDir) 
     sender(run).update()
     assert only()["ends"][0].status == "interrupted"
     assert only()["ends"][0].ended >= before
+
+
+def test_the_cause_of_trouble_is_told_with_its_file_and_a_reason_may_be_text() -> None:
+    assert "invalid start byte" in cause_of(UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"))
+    assert cause_of(IsADirectoryError(21, "Is a directory", "steps.csv")) == "steps.csv: Is a directory"
+    assert cause_of(URLError(ConnectionRefusedError(111, "Connection refused"))) == "Connection refused"

@@ -81,6 +81,7 @@ def test_a_saved_test_is_read_for_the_cycle_at_hand(tested: Callable, tiny: Tiny
 
 def test_where_a_run_gives_no_max_lr_the_reason_is_told(tested: Callable, tiny: Tiny, tmp_path: Path) -> None:
     run, _ = tested()
+    run.update(files={})
     rows = (run.path / LR_RANGE).read_text().splitlines()
     (run.path / LR_RANGE).write_text("\n".join(rows[:5]))
     with pytest.raises(InputError, match=r"gives no max_lr, read again. The test ended after 4 steps"):

@@ -1,5 +1,6 @@
 """Weights and their header in a safetensors file."""
 
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -39,9 +40,25 @@ def test_a_file_of_an_older_version_has_the_resize_of_then(tmp_path: Path) -> No
     header = load_weights(path)[1]
     assert (header.resize, header.interpolation) == ("pad", "lanczos")
     with safe_open(path, framework="pt") as file:
-        entries = {name: value for name, value in file.metadata().items() if name not in ("resize", "interpolation")}
+        entries = {
+            name: value for name, value in file.metadata().items() if name not in ("resize", "interpolation", "sha256")
+        }
     save_file({"w": torch.ones(2)}, path, entries)
     assert load_weights(path)[1] == HEADER
+
+
+def test_any_changed_bit_of_the_file_is_noticed_or_changes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "m.safetensors"
+    save_weights(path, {"w": torch.tensor([1.0, 2.0])}, HEADER)
+    written = path.read_bytes()
+    for at in range(len(written)):
+        for bit in (0, 3, 5):
+            changed = bytearray(written)
+            changed[at] ^= 1 << bit
+            path.write_bytes(bytes(changed))
+            with suppress(InputError):
+                weights, header = load_weights(path)
+                assert (weights["w"].tolist(), header) == ([1.0, 2.0], HEADER)
 
 
 def test_weights_that_two_layers_share_are_stored_for_each(tmp_path: Path) -> None:

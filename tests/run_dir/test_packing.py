@@ -92,6 +92,12 @@ def test_links_within_a_run_are_left_out_as_wandb_makes_them(runs: list[RunDir],
     assert [path for path in packed if "wandb" in path] == ["one/wandb/offline-run-1/run.wandb"]
 
 
+def test_a_link_in_the_place_of_a_file_of_the_run_is_not_left_out(runs: list[RunDir], tmp_path: Path) -> None:
+    (runs[0].path / "steps.csv").symlink_to("run.json")
+    with pytest.raises(InputError, match="steps.csv is a link"):
+        pack(runs, tmp_path / "x.tar.gz")
+
+
 def test_a_file_that_exists_is_not_overwritten(runs: list[RunDir], tmp_path: Path) -> None:
     (tmp_path / "x.tar.gz").write_text("mine")
     with pytest.raises(InputError, match="exists already"):
