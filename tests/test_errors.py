@@ -1,7 +1,8 @@
-"""Names that are not UTF-8, in files that are; and every way in which libraries say that memory is out."""
+"""Names that are not UTF-8, in files that are; errors of the disk, and every way to say that memory is out."""
 
 import errno
 import os
+from pathlib import Path
 
 import pytest
 from hypothesis import example, given
@@ -15,6 +16,8 @@ from onecycle_cli.errors import (
     is_out_of_memory,
     machine_error,
     missing_packages,
+    naming,
+    reading_error,
     to_utf8,
 )
 
@@ -97,3 +100,27 @@ def test_another_error_or_one_with_words_of_its_own_is_no_lack_of_memory() -> No
     hidden = raised(ValueError("other"), after=MemoryError())
     hidden.__suppress_context__ = True
     assert not is_out_of_memory(hidden)
+
+
+def test_an_error_on_a_read_gets_the_name_of_its_file_and_keeps_one_that_it_has() -> None:
+    for named, kept in ((None, "a.csv"), ("b.csv", "b.csv")):
+        with pytest.raises(OSError, match=f"Input/output error: '{kept}'"), naming(Path("a.csv")):
+            raise OSError(errno.EIO, "Input/output error", named)
+
+
+@pytest.mark.parametrize(
+    ("number", "kind"),
+    [
+        *((number, MachineError) for number in (errno.EIO, errno.EACCES, errno.EINTR, errno.ESTALE, errno.ENOSPC)),
+        *((number, InputError) for number in (errno.ENOENT, errno.EISDIR, errno.ELOOP, None)),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_the_fault_of_the_disk_or_of_its_place(number: int | None, kind: type) -> None:
+    assert type(reading_error(OSError(number, "why"), "what", "fix")) is kind
+
+
+@pytest.mark.parametrize("number", [errno.EINTR, errno.ENOLCK, errno.EBUSY, errno.EOPNOTSUPP, errno.EXDEV])
+def test_what_a_system_says_of_a_file_is_no_traceback(number: int) -> None:
+    error = machine_error(OSError(number, os.strerror(number), "runs/a"))
+    assert error is not None
+    assert error.what == f"{os.strerror(number)}: runs/a."

@@ -1,12 +1,14 @@
 """What a folder of images holds by its names: layouts, classes, links, and all that is not used."""
 
+import errno
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from onecycle_cli.data.folder_listing import Listing, images_below, list_class_folder, list_folder
-from onecycle_cli.errors import InputError
+from onecycle_cli.errors import InputError, MachineError
 
 Make = Callable[..., Path]
 
@@ -165,3 +167,20 @@ def test_a_folder_that_is_not_there_or_is_a_file_is_told(tmp_path: Path) -> None
     assert "There is no folder" in refused(tmp_path / "nowhere").what
     (tmp_path / "file").touch()
     assert "is a file" in refused(tmp_path / "file").what
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EACCES, errno.EINTR])
+def test_a_folder_that_the_system_cannot_look_into_is_an_error(
+    image_folder: Make, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """A disk that fails is none of the images' fault, and to leave the folder out would train on fewer of them."""
+    path, scandir = image_folder("a", "b"), os.scandir
+
+    def failing(folder: Path) -> object:
+        if Path(folder).name == "b":
+            raise OSError(number, os.strerror(number), str(folder))
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", failing)
+    with pytest.raises(MachineError, match=f"b cannot be listed: {os.strerror(number)}"):
+        list_folder(path, "auto")
