@@ -45,6 +45,6 @@ def test_quiet_prints_the_bare_number(onecycle: Command, few_images: list[str]) 
 def test_json_is_one_object_with_every_trial(onecycle: Command, few_images: list[str]) -> None:
     found = json.loads(onecycle("find-batch-size", *few_images, "--json").stdout)
     summary = json.loads(Path(found.pop("run"), "summary.json").read_text())
-    assert found == summary
+    assert found == {name: value for name, value in summary.items() if name != "sha256"}
     assert found["trials"][0]["batch_size"] == 16
     assert found["batch_size"] in [trial["batch_size"] for trial in found["trials"]]

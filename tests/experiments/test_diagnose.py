@@ -70,7 +70,7 @@ def test_a_run_is_read_with_its_plan_and_says_what_its_summary_says(trained: Cal
 
 def test_of_a_run_that_goes_on_the_last_row_is_left_out_while_it_is_being_written(trained: Callable) -> None:
     run = trained()
-    run.update(status="running")
+    run.update(status="running", files={})
     epochs = run.path / "epochs.csv"
     whole = epochs.read_text()
     for cut in range(len(whole.splitlines(keepends=True)[-1])):

@@ -102,16 +102,16 @@ def test_the_result_of_a_run_comes_first() -> None:
 
 def test_a_saved_model_that_is_not_the_best_one_is_told() -> None:
     shutil.copytree(RUNS / "trained", RUNS / "better-before")
-    file = RUNS / "better-before" / "summary.json"
-    summary = json.loads(file.read_text())
+    run = RunDir(RUNS / "better-before")
+    summary = run.summary
 
     def told() -> list[str]:
         texts = [block.text for block in flat(page("better-before").sections) if isinstance(block, Text)]
         return [text for text in texts if text.startswith("The saved model")]
 
-    file.write_text(json.dumps(summary | {"best_epoch": 2}))
+    run.write_json("summary.json", summary | {"best_epoch": 2})
     assert told() == []
-    file.write_text(json.dumps(summary | {"best_epoch": 1, "parameters": 2_796_325}))
+    run.write_json("summary.json", summary | {"best_epoch": 1, "parameters": 2_796_325})
     (text,) = told()
     last = "The saved model is that of the last epoch, not of the best one, 1."
     assert text == f"{last} `--set runtime.save_best=true` keeps that one too."

@@ -169,6 +169,7 @@ def load() -> None:
     import pandas
     import PIL.Image
     import sklearn.datasets
+    import sklearn.model_selection
     import torch._dynamo
     from matplotlib.figure import Figure
 

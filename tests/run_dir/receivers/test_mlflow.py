@@ -202,7 +202,7 @@ def test_a_resumed_run_goes_on_in_the_same_run(store: MlflowClient, trained: str
     run = RunDir(Path("runs") / trained)
     rows = (run.path / "steps.csv").read_text().splitlines(keepends=True)
     (run.path / "steps.csv").write_text("".join(rows[:21]))
-    run.update(status="interrupted")
+    run.update(status="interrupted", files={})
     Sender(run, "mlflow", lambda _: None).update()
     first = run_of(store, run)
     assert first.info.status == "KILLED"
