@@ -35,6 +35,7 @@ def faults(tmp_path: Path) -> Callable[..., list[dict[str, str]]]:
     return run
 
 
+@pytest.mark.slow
 def test_a_training_whose_memory_is_refused_tells_it_and_goes_on_to_the_same_bits(
     faults: Callable[..., list[dict[str, str]]],
 ) -> None:
