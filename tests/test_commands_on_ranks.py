@@ -75,6 +75,7 @@ def environment(**more: str) -> dict[str, str]:
     return os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parent.parent)} | more
 
 
+@pytest.mark.slow
 def test_processes_starts_the_command_as_ranks(started: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
     """Here with an error, which ends them before torch has computed anything."""
     from torch.distributed.elastic.rendezvous import dynamic_rendezvous
@@ -127,6 +128,7 @@ def _kill_rank(rank: int, process: "subprocess.Popen[str]", table: Path) -> None
                 return
 
 
+@pytest.mark.slow
 def test_a_weight_decay_sweep_runs_on_ranks_and_goes_on(
     commanded: Callable[..., list[Outcome]], onecycle: Command, tiny_digits: list[str]
 ) -> None:

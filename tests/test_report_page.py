@@ -356,6 +356,7 @@ def test_on_paper_the_figures_stay_and_the_buttons_do_not(opened: Callable[..., 
         assert not tab.locator(hidden).first.is_visible(), hidden
 
 
+@pytest.mark.slow
 def test_a_live_page_refreshes_by_itself_until_it_is_paused(opened: Callable[..., Tab], runs: Path) -> None:
     import psutil
 

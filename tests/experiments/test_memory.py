@@ -80,6 +80,7 @@ def ends(kept: dict[str, End], tmp_path: Path, tiny: Tiny, image_folder: Callabl
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="the limit on memory is Linux's")
 
 
+@pytest.mark.slow
 @LINUX
 def test_a_size_that_finds_no_memory_is_a_trial_like_any_other(ends: dict[str, End]) -> None:
     found = ends["find-batch-size"]

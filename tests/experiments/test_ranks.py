@@ -71,7 +71,7 @@ def test_without_synchronization_a_note_says_that_the_number_of_processes_matter
     assert any("the result depends on the number of processes" in note for note in RunDir("runs/run").facts["notes"])
 
 
-@pytest.mark.parametrize("interrupted", [0, 1])
+@pytest.mark.parametrize("interrupted", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_an_interrupted_group_goes_on_to_the_bits_of_one_that_was_not_stopped(
     interrupted: int, tiny: Tiny, on_ranks: OnRanks
 ) -> None:

@@ -144,6 +144,7 @@ def test_tables_and_weights_are_those_of_a_serial_sweep(
     assert RunDir(on_ray.path / "batch_size=4,seed=0").facts["threads"] == 1
 
 
+@pytest.mark.slow
 def test_a_cell_whose_worker_is_killed_resumes(
     options: RayOptions, new_sweep: Callable[[], RunDir], long: Recipe
 ) -> None:
@@ -229,6 +230,7 @@ def apart(options: RayOptions, tmp_path: Path) -> Iterator[RayOptions]:
         node.wait()
 
 
+@pytest.mark.slow
 def test_a_node_without_the_folder_gets_the_images_and_sends_the_files(
     apart: RayOptions, new_sweep: Callable[[], RunDir], long: Recipe
 ) -> None:

@@ -11,6 +11,7 @@ Module = Callable[[str], ModuleType]
 COMMITTED = Path(__file__).parents[3] / "benchmarks" / "results" / "suggestion"
 
 
+@pytest.mark.slow
 def test_the_committed_scores_follow_from_the_committed_curves_and_runs(
     module: Module, start: Callable[..., str], results: Path
 ) -> None:

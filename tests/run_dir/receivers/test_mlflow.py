@@ -115,6 +115,7 @@ def history(client: MlflowClient, run: RunDir, name: str) -> list[tuple[int, flo
     return sorted((one.step, one.value) for one in found)
 
 
+@pytest.mark.slow
 def test_a_server_that_dies_in_the_middle_costs_nothing(
     server: Server, tmp_path: Path, tiny: Tiny, columns: Columns, onecycle: Callable[..., Result]
 ) -> None:
