@@ -47,7 +47,7 @@ memory-faults: .venv/installed  ## refuse memory to commands, the Nth request fo
 	$(BIN)/python tests/reliability/memory.py limits memory-limits.csv
 
 faults: .venv/installed-dev  ## make each file-system call of each command fail in turn, in seven ways: a day; goes on where it was stopped
-	$(BIN)/python tests/reliability/faults.py --log faults.csv
+	$(BIN)/python tests/reliability/faults.py --log data/faults.csv --counts benchmarks/results/faults.csv
 
 power-cuts: .venv/installed-dev  ## rebuild what a power cut may leave at each moment, read it and go on: some minutes
 	$(BIN)/python tests/reliability/power_cut.py

@@ -1,13 +1,14 @@
 """Makes each file-system call of each command fail in turn, in each way, and checks what comes of it.
 
-    python tests/reliability/faults.py [--every K] [--command NAME]... [--fault NAME]... [--log FILE]
+    python tests/reliability/faults.py [--every K] [--command NAME]... [--fault NAME]... [--log FILE] [--counts FILE]
 
 A command runs on a tiny recipe. Its calls on files of ours (recipe, images, cache, runs, temporary files) are counted.
 Then it runs again for each of them and each fault: the call fails with an errno, writes half of its data, or the
 process is killed right after it. Each run must end in the right result, or with exit code 5 and a message that names
 file and cause. Then `train --resume`, or else the same command again, must give the result of an undisturbed run.
 
-`--log` names a CSV file with a row for each fault; with an existing one, it goes on after its rows.
+`--log` names a CSV file with a row for each fault; with an existing one, it goes on after its rows. `--counts` names
+one for the number of faults by command, call, fault and end; benchmarks/results/faults.csv has ours.
 """
 
 import argparse
@@ -15,6 +16,7 @@ import csv
 import errno
 import io
 import os
+import platform
 import random
 import shutil
 import signal
@@ -23,6 +25,8 @@ import tempfile
 import traceback
 from collections import Counter
 from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib import metadata
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -142,6 +146,7 @@ def run_all(library: Path, asked: argparse.Namespace) -> None:
     """Runs the jobs in as many workers as there are processors."""
     load()
     if not asked.log.exists():
+        asked.log.parent.mkdir(parents=True, exist_ok=True)
         asked.log.write_text(",".join(COLUMNS) + "\n")
     turns = 1 if asked.every > 100 else len(os.sched_getaffinity(0))  # each worker prepares for some seconds
     children = []
@@ -168,6 +173,16 @@ def rows_of(log: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+def write_counts(file: Path, rows: Sequence[dict[str, str]]) -> None:
+    """Writes how many faults there were by command, call, fault and end."""
+    counts = Counter(tuple(row[name] for name in ("command", "call", "fault", "end")) for row in rows)
+    here = (f"{datetime.now(UTC):%Y-%m-%d}", platform.machine(), platform.python_version(), metadata.version("torch"))
+    with file.open("w", newline="") as opened:
+        writer = csv.writer(opened, lineterminator="\n")
+        writer.writerow(("date", "machine", "python", "torch", "command", "call", "fault", "end", "faults"))
+        writer.writerows((*here, *names, count) for names, count in sorted(counts.items()))
+
+
 def main() -> int:
     """Runs the faults; prints the number of them by command, fault and end, and each wrong end. 1 if there is one."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -175,6 +190,7 @@ def main() -> int:
     parser.add_argument("--command", action="append", choices=SCENARIOS)
     parser.add_argument("--fault", action="append", choices=FAULTS)
     parser.add_argument("--log", type=Path)
+    parser.add_argument("--counts", type=Path)
     asked = parser.parse_args()
     if LIBRARY not in os.environ:
         with tempfile.TemporaryDirectory(dir=fast_folder()) as folder:
@@ -184,6 +200,8 @@ def main() -> int:
     asked.command, asked.fault = asked.command or [*SCENARIOS], asked.fault or [*FAULTS]
     run_all(library, asked)
     rows = rows_of(asked.log)
+    if asked.counts:
+        write_counts(asked.counts, rows)
     for (command, fault, end), number in sorted(Counter((r["command"], r["fault"], r["end"]) for r in rows).items()):
         print(f"{number:6}  {command:8} {fault:8} {end}", flush=True)
     wrong = [row for row in rows if row["end"] == "wrong"]
