@@ -52,7 +52,7 @@ def compare(
     from onecycle_cli.analysis.comparison import differing, groups, labels, over_seeds, short_names
     from onecycle_cli.cli.console import show_csv, show_json, show_note
     from onecycle_cli.experiments.compare import RESULTS, draw_comparison, read_runs
-    from onecycle_cli.run_dir.writing import to_csv, write_whole
+    from onecycle_cli.run_dir.writing import to_csv, write_new
 
     must_be_one_output(csv, as_json=as_json)
     must_be_new(plot, csv)
@@ -73,7 +73,7 @@ def compare(
         if csv == "-":
             show_csv(text)
         else:
-            write_whole(Path(csv), lambda beside: beside.write_text(text, encoding="utf-8"))
+            write_new(Path(csv), lambda beside: beside.write_text(text, encoding="utf-8"))
     if csv != "-":
         if as_json:
             spreads = over_seeds(groups(runs, fields))

@@ -47,7 +47,7 @@ def show(
     from onecycle_cli.experiments.network import network_table
     from onecycle_cli.models import OwnCode
     from onecycle_cli.models.layer_table import LayerRow
-    from onecycle_cli.run_dir.writing import to_csv, write_whole
+    from onecycle_cli.run_dir.writing import to_csv, write_new
 
     must_be_new(None, csv)
     loaded = load_recipe(recipe, overrides)
@@ -59,7 +59,7 @@ def show(
         if csv == "-":
             show_csv(table)
             return
-        write_whole(Path(csv), lambda beside: beside.write_text(table, encoding="utf-8"))
+        write_new(Path(csv), lambda beside: beside.write_text(table, encoding="utf-8"))
     show_table(columns, [(row.group, row.layer, row.kind, row.shapes, f"{row.parameters:,}") for row in rows])
     print()
     groups: dict[str, int] = {}

@@ -134,7 +134,7 @@ def _list(runs_dir: Path, wanted: "Filter", sort: str | None, *, reverse: bool, 
     """Prints the runs that are wanted as a table, as CSV or as JSON; with `reverse` and no `sort` the newest first."""
     from onecycle_cli.cli.console import show_csv, show_json, show_note, show_table
     from onecycle_cli.run_dir.listing import column_names, listed_runs, must_have_column, sort_by
-    from onecycle_cli.run_dir.writing import to_csv, write_whole
+    from onecycle_cli.run_dir.writing import to_csv, write_new
 
     must_be_one_output(csv, as_json=as_json)
     must_be_new(None, csv)
@@ -151,7 +151,7 @@ def _list(runs_dir: Path, wanted: "Filter", sort: str | None, *, reverse: bool, 
         if csv == "-":
             show_csv(text)
             return
-        write_whole(Path(csv), lambda beside: beside.write_text(text, encoding="utf-8"))
+        write_new(Path(csv), lambda beside: beside.write_text(text, encoding="utf-8"))
     if as_json:
         show_json([_row(run) for run in runs])
     else:

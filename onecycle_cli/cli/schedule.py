@@ -49,7 +49,7 @@ def schedule(
     from onecycle_cli.errors import InputError
     from onecycle_cli.experiments.planning import known_steps_per_epoch, recipe_schedule
     from onecycle_cli.recipe import lacks_max_lr
-    from onecycle_cli.run_dir.writing import to_csv, write_whole
+    from onecycle_cli.run_dir.writing import to_csv, write_new
 
     must_be_new(plot, csv)
     loaded = load_recipe(recipe, overrides, max_lr=max_lr)
@@ -71,7 +71,7 @@ def schedule(
         if csv == "-":
             show_csv(text)
         else:
-            write_whole(Path(csv), lambda beside: beside.write_text(text, encoding="utf-8"))
+            write_new(Path(csv), lambda beside: beside.write_text(text, encoding="utf-8"))
     if csv != "-":
         _show_turns(loaded, values, per_epoch)
     if error is not None:

@@ -7,7 +7,7 @@ from onecycle_cli.errors import OnecycleError
 from onecycle_cli.experiments.session import Session
 from onecycle_cli.figures import silent
 from onecycle_cli.progress import Report
-from onecycle_cli.run_dir.writing import write_whole
+from onecycle_cli.run_dir.writing import write_new, write_whole
 
 Plot = Callable[[Path], str]
 """A function that writes a figure to a path and returns the characters that no font has."""
@@ -18,7 +18,7 @@ def draw(session: Session, name: str, plot: Plot) -> None:
     if not session.ranks.first:
         return
     try:
-        remark = _drawn(session.run.path / name, plot)
+        remark = _drawn(session.run.path / name, plot, write_whole)
     except Exception as error:
         remark = _failed(session.run.path / name, error)
     if remark:
@@ -28,7 +28,7 @@ def draw(session: Session, name: str, plot: Plot) -> None:
 def draw_file(path: Path, report: Report, plot: Plot) -> None:
     """Draws a figure that `--plot` asks for. `OnecycleError` if drawing fails, `OSError` if writing fails."""
     try:
-        remark = _drawn(path, plot)
+        remark = _drawn(path, plot, write_new)
     except (OnecycleError, OSError):
         raise
     except Exception as error:
@@ -37,11 +37,11 @@ def draw_file(path: Path, report: Report, plot: Plot) -> None:
         report(remark)
 
 
-def _drawn(path: Path, plot: Plot) -> str | None:
+def _drawn(path: Path, plot: Plot, write: Callable[[Path, Callable[[Path], object]], None]) -> str | None:
     """Draws a figure, and returns a remark about characters that it shows as escapes, or None."""
     missing: list[str] = []
     with silent():
-        write_whole(path, lambda beside: missing.append(plot(beside)))
+        write(path, lambda beside: missing.append(plot(beside)))
     (marks,) = missing
     if not marks:
         return None

@@ -20,7 +20,7 @@ from onecycle_cli.models.export import FORMATS, Format, Logits, Normalized, read
 from onecycle_cli.progress import Progress, Report
 from onecycle_cli.recipe import Recipe
 from onecycle_cli.run_dir.files import EXPORTED
-from onecycle_cli.run_dir.writing import must_be_new, write_whole
+from onecycle_cli.run_dir.writing import must_be_new, write_new
 
 MOST_CHECKED = 10_000
 """The most images that a file is checked on."""
@@ -101,7 +101,7 @@ def export(
             f"{check.tolerance:.2g} is allowed. Nothing was written.",
             "Try another --format.",
         )
-    write_whole(path, lambda beside: beside.write_bytes(file))
+    write_new(path, lambda beside: beside.write_bytes(file))
     return Exported(path, chosen.name, len(file), metadata, check)
 
 

@@ -12,7 +12,7 @@ from onecycle_cli.analysis.lr_range.from_arrays import MOST_STEPS, plan_of
 from onecycle_cli.errors import InputError
 from onecycle_cli.experiments.drawing import draw_file
 from onecycle_cli.progress import silent
-from onecycle_cli.run_dir.writing import must_be_new, to_csv, write_whole
+from onecycle_cli.run_dir.writing import must_be_new, to_csv, write_new
 from onecycle_cli.schedules import Range
 
 COLUMNS = ("step", "lr", "train_loss", "smoothed_loss")
@@ -145,7 +145,7 @@ class RangeTest(Iterator[float]):
         rule = self._rule
         rows = zip(range(len(rule.lrs)), rule.lrs, rule.losses, rule.smoothed_losses, strict=True)
         text = to_csv(COLUMNS, list(rows))
-        write_whole(path, lambda beside: beside.write_text(text, encoding="utf-8"))
+        write_new(path, lambda beside: beside.write_text(text, encoding="utf-8"))
 
     def plot(
         self,

@@ -56,7 +56,7 @@ from onecycle_cli.run_dir.files import (
 )
 from onecycle_cli.run_dir.finding import find_run, runs_and_facts
 from onecycle_cli.run_dir.run import RunDir
-from onecycle_cli.run_dir.writing import must_be_new, write_whole
+from onecycle_cli.run_dir.writing import must_be_new, write_new
 
 MOST_WHOLE = 12
 """The most runs that have sections with figures of their own; of more, the page has their table and the curves of all
@@ -94,7 +94,7 @@ def write_report(named: Sequence[str | Path], *, runs_dir: Path, output: Path | 
     found, left_out = found_runs(named, runs_dir)
     path = output or _own_place(found, runs_dir)
     page = render(page_of(found, runs_dir, left_out=left_out)).encode()
-    write_whole(path, lambda beside: beside.write_bytes(page))
+    write_new(path, lambda beside: beside.write_bytes(page))
     return Written(path, len(page), left_out)
 
 

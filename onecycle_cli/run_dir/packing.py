@@ -26,7 +26,7 @@ from onecycle_cli.run_dir.at_rest import must_rest
 from onecycle_cli.run_dir.checksums import must_be_as_written
 from onecycle_cli.run_dir.files import LASTING, RUN
 from onecycle_cli.run_dir.run import RunDir
-from onecycle_cli.run_dir.writing import must_be_new, write_whole
+from onecycle_cli.run_dir.writing import must_be_new, write_new
 
 
 def pack(runs: Sequence[RunDir], file: Path) -> list[PackedFile]:
@@ -49,7 +49,7 @@ def pack(runs: Sequence[RunDir], file: Path) -> list[PackedFile]:
         must_be_as_written(sources[one.path], one.sha256, records[sources[one.path].parent])
     try:
         must_be_safe(names, packed)
-        write_whole(file, lambda beside: _write(beside, names, packed, sources))
+        write_new(file, lambda beside: _write(beside, names, packed, sources))
     except Unsafe as unsafe:
         raise InputError(f"{unsafe}.", "Rename or remove that: `onecycle runs unpack` would refuse it.") from None
     return packed

@@ -9,6 +9,7 @@ from dataclasses import asdict, is_dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any, Self
+from uuid import uuid4
 
 from onecycle_cli.errors import InputError, naming, to_utf8
 
@@ -16,17 +17,28 @@ from onecycle_cli.errors import InputError, naming, to_utf8
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     """Writes a file by calling `write` with a temporary path, and renames it to `path` when it is complete on disk.
 
-    If anything fails, `path` keeps its old content.
+    If anything fails, `path` keeps its old content. The temporary file, `.NAME` beside it, is ours in the folder of a
+    run: what a kill leaves of it is written over. Elsewhere use `write_new`.
     """
-    beside = path.with_name(f".{path.name}")
+    _write(path, path.with_name(f".{path.name}"), write)
+
+
+def write_new(path: Path, write: Callable[[Path], object]) -> None:
+    """Writes a file that a person named as `write_whole` does; no file beside it is touched, hidden ones included."""
+    _write(path, path.with_name(f".{uuid4().hex[:12]}-{path.name}"), write)  # the ending may choose the format
+
+
+def _write(path: Path, beside: Path, write: Callable[[Path], object]) -> None:
     with naming(path):
         try:
             write(beside)
             to_disk(beside)
             beside.replace(path)
-        except Exception:
+        except Exception as error:
             with suppress(OSError):
                 beside.unlink()  # on a full disk, a partial file would take the space of others
+            if isinstance(error, OSError) and error.filename == str(beside):
+                error.filename = str(path)  # the file that the person knows
             raise
         to_disk(path.parent)  # the rename is on disk only once the folder is
 

@@ -13,7 +13,16 @@ import pytest
 
 from onecycle_cli.errors import InputError, from_utf8
 from onecycle_cli.run_dir.run import RunDir
-from onecycle_cli.run_dir.writing import csv_rows, json_ready, make_folder, must_be_new, to_csv, to_disk, write_whole
+from onecycle_cli.run_dir.writing import (
+    csv_rows,
+    json_ready,
+    make_folder,
+    must_be_new,
+    to_csv,
+    to_disk,
+    write_new,
+    write_whole,
+)
 
 Make = Callable[..., RunDir]
 
@@ -181,3 +190,19 @@ def test_a_folder_is_made_with_those_above_it_and_may_exist(tmp_path: Path) -> N
     (tmp_path / "file").touch()
     with pytest.raises(FileExistsError):
         make_folder(tmp_path / "file")
+
+
+def test_a_file_that_a_person_names_costs_none_beside_it(tmp_path: Path) -> None:
+    (tmp_path / ".results.csv").write_text("precious")
+    write_new(tmp_path / "results.csv", lambda path: path.write_text("a"))
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {
+        ".results.csv": "precious",
+        "results.csv": "a",
+    }
+
+
+def test_an_error_names_the_file_and_not_the_temporary_one(tmp_path: Path) -> None:
+    for write in (write_whole, write_new):
+        with pytest.raises(FileNotFoundError) as caught:
+            write(tmp_path / "gone" / "a.csv", lambda path: path.write_text("a"))
+        assert caught.value.filename == str(tmp_path / "gone" / "a.csv")
