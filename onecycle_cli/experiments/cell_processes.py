@@ -36,8 +36,9 @@ def run_in_processes(cells: Sequence[Cell], session: Session, jobs: int, after_e
     running: dict[int, tuple[Cell, SpawnProcess]] = {}
     begun, left = 0, list(cells)
     try:
-        # A cell that is done stays so: only those that are left are looked at again.
-        while left := [cell for cell in left if not is_done(cell, sweep)]:
+        # A cell that is done stays so: only those that are left are looked at again. Its process may take a while to
+        # end, and is not ended by force: its end is still to be told.
+        while (left := [cell for cell in left if not is_done(cell, sweep)]) or running:
             busy = [cell.name for cell, _ in running.values()]
             for cell in left:
                 if len(running) < jobs and cell.name not in busy and is_free(cell, sweep):
@@ -85,6 +86,7 @@ def _alone(cell: Cell, sweep: Path, hardware: Hardware, threads: int, trusted: b
     torch.set_num_threads(threads)
     with suppress(Terminated):
         Bench().take(cell, Session(RunDir(sweep), hardware, silent, OwnCode(trusted)), threads=threads)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # Python would print what is raised while it shuts down
 
 
 def _end_with_parent() -> None:

@@ -1,5 +1,6 @@
 """The page on which every figure is drawn. Text may contain any character."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -8,6 +9,7 @@ from pathlib import Path
 import matplotlib as mpl
 from matplotlib import font_manager
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatterSciNotation
 
 from onecycle_cli.errors import printable
 
@@ -29,6 +31,9 @@ LONGEST_TITLE, LONGEST_LABEL = 120, 80
 """The longest title and label, in characters; longer text leaves no room for the plot."""
 
 ZERO_WIDTH = "\u200b"
+
+RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+"""The digits and the minus sign of an exponent; `LAST_FONT` has them all."""
 
 
 class Page:
@@ -67,12 +72,30 @@ class Page:
         return ZERO_WIDTH + shown if shown.startswith("_") else shown
 
 
+class Powers(LogFormatterSciNotation):
+    """Labels the ticks of a log axis with plain text such as 10⁻³, where matplotlib writes mathematics.
+
+    matplotlib never frees the glyphs of mathematics (https://github.com/matplotlib/matplotlib/issues/13019): 10 kB for
+    each range test or sweep that a process draws.
+    """
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        """Returns the label of the tick at `x`, empty where there is to be none."""
+        label = super().__call__(x, pos)
+        inner = label.removeprefix(r"$\mathdefault{").removesuffix("}$").replace(r"\times", "\N{MULTIPLICATION SIGN}")
+        return re.sub(r"\^\{(.+?)\}", lambda exponent: exponent[1].translate(RAISED), inner)
+
+
 @contextmanager
 def new_page(path: Path, width: float, height: float) -> Iterator[Page]:
     """Yields an empty page of `width` x `height` inches; save it to `path` as PNG when the block ends."""
     with mpl.rc_context({"text.usetex": False, "font.family": _fonts()}):
         page = Page(Figure(figsize=(width, height), layout="constrained"), tuple(_fonts()))
         yield page
+        for axis in (axis for axes in page.figure.axes for axis in (axes.xaxis, axes.yaxis)):
+            if axis.get_scale() == "log":
+                axis.set_major_formatter(Powers())
+                axis.set_minor_formatter(Powers())
         page.figure.savefig(path, dpi=DPI, format="png")
 
 

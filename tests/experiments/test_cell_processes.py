@@ -34,7 +34,7 @@ def run_all(cells: list[Cell], sweep: RunDir, *, jobs: int = 1, report: Report =
     run_cells(cells, Session(sweep, CPU, report), jobs=jobs, after_each=lambda: None)
 
 
-def signal_workers(_: object) -> None:
+def signal_workers() -> None:
     """As SLURM, which signals all processes of a job: the parent decides, and a worker does not end by itself."""
     for worker in multiprocessing.active_children():
         os.kill(worker.pid, signal.SIGUSR1)
@@ -42,18 +42,37 @@ def signal_workers(_: object) -> None:
 
 @pytest.mark.parametrize("more", [[], pytest.param([{"seed": 2}], marks=pytest.mark.slow)])
 def test_cells_side_by_side_leave_what_they_leave_one_after_another(
-    new_sweep: Callable, two_splits: Recipe, more: list[dict[str, Any]]
+    new_sweep: Callable,
+    two_splits: Recipe,
+    more: list[dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     cells = cells_of(two_splits, {"seed": 0}, {"data.batch_size": 2000}, *more)
     one, other = new_sweep(), new_sweep()
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     Path("multiprocessing.py").write_text("raise SystemExit(1)")  # in the working folder: no module of Python
+    late = Path("late").absolute()
+    late.mkdir()
+    (late / "sitecustomize.py").write_text("import atexit, time; atexit.register(time.sleep, 0.8)")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, (str(late), os.environ.get("PYTHONPATH")))))
+    told: list[object] = []
+
+    def report(news: object) -> None:
+        told.append(news)
+        signal_workers()
+
     try:
         run_all(cells, one)
-        run_all(cells, other, jobs=2, report=signal_workers)
+        run_all(cells, other, jobs=2, report=report)
     finally:
         torch.set_num_threads(threads)
+    # Each end is told, though a process takes longer to end than until the next look at the cells, and none complains.
+    assert {str(news).partition(",")[0] for news in told} >= {
+        f"{cell.name}: {row_of(cell, other)['status']}" for cell in cells
+    }
+    assert "Exception ignored" not in capfd.readouterr().err
     assert [row_of(cell, one)["status"] for cell in cells] == ["finished", "failed", *("finished" for _ in more)]
     for cell in cells:
         rows = [row_of(cell, sweep) for sweep in (one, other)]

@@ -6,11 +6,12 @@ from typing import Any
 
 import matplotlib as mpl
 import pytest
+from matplotlib import font_manager
 from matplotlib.text import Text
 
 from onecycle_cli.analysis.lr_range import Curve, Suggestion, shape_of
 from onecycle_cli.figures import plots
-from onecycle_cli.figures.page import new_page
+from onecycle_cli.figures.page import LAST_FONT, new_page
 from onecycle_cli.figures.plots import Overlaid, Trained
 
 pytestmark = pytest.mark.draws
@@ -98,6 +99,36 @@ def test_text_is_drawn_as_it_stands_and_never_as_mathematics(tmp_path: Path) -> 
             drawn: Any = Text(text=page.text(text))
             assert drawn._preprocess_math(drawn.get_text()) == (text, False)
     assert page.missing == ""
+
+
+@pytest.mark.parametrize(
+    ("lrs", "labels"),
+    [((1e-4, 100), "10⁻⁴ 10⁻² 10⁰ 10²"), ((1.5e-13, 9e-13), "2*10⁻¹³ 3*10⁻¹³ 4*10⁻¹³ 6*10⁻¹³")],
+)
+def test_a_log_axis_has_its_powers_as_plain_text(tmp_path: Path, lrs: tuple[float, float], labels: str) -> None:
+    with new_page(tmp_path / "a.png", 4, 3) as page:
+        axes = page.figure.add_subplot()
+        axes.plot(lrs, [0, 1])
+        axes.set(xscale="log", xlim=lrs)
+    drawn = [
+        label
+        for text in axes.get_xticklabels(which="both")
+        if (label := text.get_text().replace("\N{MULTIPLICATION SIGN}", "*"))
+    ]
+    assert set(labels.split()) <= set(drawn)
+    assert not any("$" in label for label in drawn)
+
+
+@pytest.mark.parametrize("figure", ["lr range", "comparison"])
+def test_a_figure_leaves_no_glyphs_in_the_memory_of_the_fonts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, figure: str
+) -> None:
+    # A font keeps the glyphs of mathematics. matplotlib knows it by its file, and that of other text by all its files.
+    font = font_manager.get_font(font_manager.findfont(font_manager.FontProperties(family=LAST_FONT)))
+    before = font.get_num_glyphs()
+    monkeypatch.setattr("onecycle_cli.figures.page.DPI", 21)  # of a size that no other test has drawn and left cached
+    FIGURES[figure](tmp_path / "a.png", "$")
+    assert font.get_num_glyphs() == before
 
 
 def test_what_cannot_be_drawn_becomes_an_escape_and_is_named(tmp_path: Path) -> None:
