@@ -1,7 +1,8 @@
 """The folder that keeps data between runs, and the locks on what is in it."""
 
 import os
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock
@@ -17,7 +18,14 @@ def cache_folder() -> Path:
     return Path(base).expanduser().absolute() / "onecycle"
 
 
-def locked(path: Path) -> AbstractContextManager[object]:
-    """Waits for the lock in the file `path`; the block that it is entered for holds it. `OSError` names the file."""
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Waits for the lock in the file `path`, and holds it for the block. `OSError` of the lock names the file."""
+    lock = FileLock(path)
     with naming(path):
-        return FileLock(path).acquire()
+        lock.acquire()
+    try:
+        yield
+    finally:
+        with naming(path):
+            lock.release()
