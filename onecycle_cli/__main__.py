@@ -3,6 +3,8 @@
 import atexit
 import os
 import sys
+import threading
+from contextlib import suppress
 
 from onecycle_cli.errors import MachineError, machine_error
 
@@ -30,10 +32,16 @@ def _command() -> None:
 
 
 def _leave(code: int) -> None:
-    """Ends this process without unloading libraries: one that got no memory may crash then, as pyarrow's does."""
+    """Ends this process without unloading libraries: one that got no memory may crash then, as pyarrow's does.
+
+    What Python does before that is done here too: threads that are no daemons end their work, then what is registered.
+    """
+    threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
-        stream.flush()
+        if stream is not None:  # as where the shell has closed it: `>&-`
+            with suppress(OSError, ValueError):
+                stream.flush()
     os._exit(code)
 
 

@@ -1,7 +1,9 @@
 """Standard streams of any encoding."""
 
 import io
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -73,3 +75,20 @@ def test_csv_in_a_pipe_is_utf8_and_a_row_of_a_table_is_one_line(monkeypatch: pyt
     out, _ = streams(monkeypatch, "latin-1", terminal=False)
     show_table(("class", "images"), [("a\nb\r", "1")])
     assert out.written() == b"class   images\na\\nb\\r  1\n"
+
+
+LEAVING = """
+import sys, threading, time
+from onecycle_cli.__main__ import _leave
+sys.stdout, closed = None, open("closed", "w")
+closed.close()
+sys.stderr = closed
+threading.Thread(target=lambda: (time.sleep(0.2), open("work", "w").close())).start()
+_leave(5)
+"""
+
+
+def test_a_closed_stream_leaves_the_exit_code_and_threads_end_their_work(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", LEAVING], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (5, "")
+    assert (tmp_path / "work").exists()
