@@ -223,6 +223,8 @@ def machine_error(error: Exception) -> MachineError | None:
         fix = "Free some memory, or use a smaller --batch-size, data.image_size or network."
         if "thread" in said:
             fix = "Free some memory, or raise the limit on processes (ulimit -u)."
+        elif "map segment" in said:
+            fix = "Free some memory, raise the limit on it (ulimit -v), or move the library out of a folder mounted noexec."
         elif "shared object" in said:
             fix = "Free some memory, or raise the limit on it (ulimit -v)."
         return MachineError(f"Out of memory: {said}", fix)

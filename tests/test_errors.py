@@ -85,6 +85,13 @@ def test_libraries_say_in_many_ways_that_memory_is_out(error: Exception) -> None
     assert is_out_of_memory(raised(ValueError("what came of it"), after=error))
 
 
+def test_a_library_that_cannot_be_mapped_may_also_be_where_nothing_may_run() -> None:
+    told = machine_error(ImportError("libtorch_cpu.so: failed to map segment from shared object"))
+    assert told is not None
+    assert "ulimit -v" in told.fix
+    assert "noexec" in told.fix
+
+
 def raised(error: Exception, after: Exception) -> Exception:
     """An error as it is raised while another one is handled."""
     try:
