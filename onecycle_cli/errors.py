@@ -164,7 +164,7 @@ MACHINE_ERRORS = {
     errno.ENXIO: DISK,
     errno.ENODEV: DISK,
     errno.ESTALE: DISK,
-    errno.ETIMEDOUT: DISK,
+    errno.ETIMEDOUT: f"{DISK}, or the network",
     errno.EINTR: DISK,
     errno.EBUSY: "Wait until nothing else uses it",
     errno.EAGAIN: "Wait until nothing else uses it, or raise the limit on processes (ulimit -u)",

@@ -149,3 +149,9 @@ def test_what_a_system_says_of_a_file_is_no_traceback(number: int) -> None:
     error = machine_error(OSError(number, os.strerror(number), "runs/a"))
     assert error is not None
     assert error.what == f"{os.strerror(number)}: runs/a."
+
+
+def test_a_timeout_may_be_that_of_a_connection() -> None:
+    told = machine_error(TimeoutError(errno.ETIMEDOUT, "Connection timed out"))
+    assert told is not None
+    assert told.fix == "Look after the disk or the network drive, or the network, then start again."
