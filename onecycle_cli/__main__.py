@@ -3,18 +3,34 @@
 import atexit
 import os
 import sys
+import threading
+from contextlib import suppress
+from pathlib import Path
 
 from onecycle_cli.errors import MachineError, machine_error
 
 
 def main() -> None:
     """Runs the command; says so where the machine has not even the memory to load it."""
+    _open_what_is_closed()
     try:
         _command()
     except SystemExit as end:
         if end.code != MachineError.exit_code:
             raise
         _leave(MachineError.exit_code)
+
+
+def _open_what_is_closed() -> None:
+    """Opens to nowhere the standard streams that the shell has closed, as `>&-` does, and gives them their numbers.
+
+    Python has None in their place. The next file to be opened would get such a number, and what libraries print.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            stream = Path(os.devnull).open(mode, encoding="utf-8")
+            os.set_inheritable(stream.fileno(), True)
+            setattr(sys, name, stream)
 
 
 def _command() -> None:
@@ -30,10 +46,15 @@ def _command() -> None:
 
 
 def _leave(code: int) -> None:
-    """Ends this process without unloading libraries: one that got no memory may crash then, as pyarrow's does."""
+    """Ends this process without unloading libraries: one that got no memory may crash then, as pyarrow's does.
+
+    What Python does before that is done here too: threads that are no daemons end their work, then what is registered.
+    """
+    threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
-        stream.flush()
+        with suppress(OSError, ValueError):
+            stream.flush()
     os._exit(code)
 
 

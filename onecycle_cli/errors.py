@@ -116,7 +116,8 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Returns whether the machine or a GPU is out of memory.
 
     Libraries raise a MemoryError, an OSError of that number, or an error of another kind whose message tells it:
-    `NO_MEMORY`. An error that such an error has led to counts as well; an `OnecycleError` has its own words.
+    `NO_MEMORY`, looked for where no name that a person gave is expected. An error that such an error has led to counts
+    as well; an `OnecycleError` has its own words.
     """
     seen: BaseException | None = error
     for _ in range(DEEPEST):
@@ -124,10 +125,21 @@ def is_out_of_memory(error: BaseException) -> bool:
             return False
         if isinstance(seen, MemoryError) or (isinstance(seen, OSError) and seen.errno == errno.ENOMEM):
             return True
-        if isinstance(seen, Exception) and NO_MEMORY.search(str(seen)):
+        if _is_of_a_library(seen) and NO_MEMORY.search(str(seen)):
             return True
         seen = seen.__cause__ or (None if seen.__suppress_context__ else seen.__context__)
     return False
+
+
+def _is_of_a_library(error: BaseException) -> bool:
+    """Whether an error is of a kind that libraries raise for lack of memory.
+
+    The message of another one may quote a person, as in "No such file: /data/out of memory/a.png". What dlopen fails
+    to map, in ctypes, is an OSError itself, without a number. safetensors is too large to import for its error.
+    """
+    if type(error) is OSError:
+        return error.errno is None
+    return isinstance(error, RuntimeError | ImportError | SystemError) or type(error).__name__ == "SafetensorError"
 
 
 DEEPEST = 20
@@ -152,7 +164,7 @@ MACHINE_ERRORS = {
     errno.ENXIO: DISK,
     errno.ENODEV: DISK,
     errno.ESTALE: DISK,
-    errno.ETIMEDOUT: DISK,
+    errno.ETIMEDOUT: f"{DISK}, or the network",
     errno.EINTR: DISK,
     errno.EBUSY: "Wait until nothing else uses it",
     errno.EAGAIN: "Wait until nothing else uses it, or raise the limit on processes (ulimit -u)",
@@ -211,6 +223,8 @@ def machine_error(error: Exception) -> MachineError | None:
         fix = "Free some memory, or use a smaller --batch-size, data.image_size or network."
         if "thread" in said:
             fix = "Free some memory, or raise the limit on processes (ulimit -u)."
+        elif "map segment" in said:
+            fix = "Free some memory, raise the limit on it (ulimit -v), or move the library out of a folder mounted noexec."
         elif "shared object" in said:
             fix = "Free some memory, or raise the limit on it (ulimit -v)."
         return MachineError(f"Out of memory: {said}", fix)

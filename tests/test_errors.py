@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from PIL import UnidentifiedImageError
+from safetensors import SafetensorError
 
 from onecycle_cli.errors import (
     InputError,
@@ -70,7 +72,8 @@ def test_a_missing_package_is_an_error_of_the_machine_that_says_how_to_install_i
         ImportError("libtorch_cpu.so: failed to map segment from shared object"),
         ImportError("libgomp.so.1: cannot allocate memory in static TLS block"),
         OSError("libtorch_cpu.so: cannot create shared object descriptor: Cannot allocate memory"),
-        Exception("Error while deserializing header: Cannot allocate memory (os error 12)"),
+        SystemError("out of memory"),
+        SafetensorError("Error while deserializing header: Cannot allocate memory (os error 12)"),
     ],
     ids=str,
 )
@@ -80,6 +83,13 @@ def test_libraries_say_in_many_ways_that_memory_is_out(error: Exception) -> None
     assert isinstance(told, MachineError)
     assert "memory" in told.fix
     assert is_out_of_memory(raised(ValueError("what came of it"), after=error))
+
+
+def test_a_library_that_cannot_be_mapped_may_also_be_where_nothing_may_run() -> None:
+    told = machine_error(ImportError("libtorch_cpu.so: failed to map segment from shared object"))
+    assert told is not None
+    assert "ulimit -v" in told.fix
+    assert "noexec" in told.fix
 
 
 def raised(error: Exception, after: Exception) -> Exception:
@@ -100,6 +110,21 @@ def test_another_error_or_one_with_words_of_its_own_is_no_lack_of_memory() -> No
     hidden = raised(ValueError("other"), after=MemoryError())
     hidden.__suppress_context__ = True
     assert not is_out_of_memory(hidden)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        FileNotFoundError(errno.ENOENT, "No such file or directory", "/data/out of memory/a.png"),
+        OSError(errno.EIO, "Input/output error", "/data/out of memory/a.png"),
+        UnidentifiedImageError("cannot identify image file '/data/out of memory/a.png'"),
+        ValueError("class 'out of memory' unknown"),
+        KeyError("out of memory"),
+    ],
+    ids=str,
+)
+def test_a_name_that_a_person_gave_is_no_lack_of_memory(error: Exception) -> None:
+    assert not is_out_of_memory(error)
 
 
 def test_an_error_on_a_read_gets_the_name_of_its_file_and_keeps_one_that_it_has() -> None:
@@ -124,3 +149,9 @@ def test_what_a_system_says_of_a_file_is_no_traceback(number: int) -> None:
     error = machine_error(OSError(number, os.strerror(number), "runs/a"))
     assert error is not None
     assert error.what == f"{os.strerror(number)}: runs/a."
+
+
+def test_a_timeout_may_be_that_of_a_connection() -> None:
+    told = machine_error(TimeoutError(errno.ETIMEDOUT, "Connection timed out"))
+    assert told is not None
+    assert told.fix == "Look after the disk or the network drive, or the network, then start again."

@@ -163,17 +163,30 @@ def _git_commit() -> str | None:
     files, git would run programs that the repository's own configuration names as filters.
     """
     try:
-        filters = _git("config", "--show-scope", "--get-regexp", r"^filter\.").splitlines()
-        if any(line.startswith(("local", "worktree")) for line in filters):
-            return f"{_git('rev-parse', '--verify', 'HEAD').strip()}+unchecked"
+        if _may_name_filters():
+            return f"{_git('rev-parse', '--verify', 'HEAD').decode('ascii').strip()}+unchecked"
         found = _git("status", "--porcelain=v2", "--branch", "--no-ahead-behind", *NOT_LOOKED_AT).splitlines()
     except (OSError, subprocess.SubprocessError):
         return None
-    commits = [line.removeprefix("# branch.oid ") for line in found if line.startswith("# branch.oid ")]
-    if commits in ([], ["(initial)"]):
+    commits = [line.removeprefix(b"# branch.oid ") for line in found if line.startswith(b"# branch.oid ")]
+    if commits in ([], [b"(initial)"]):
         return None
-    return commits[0] + ("+changes" if any(not line.startswith("#") for line in found) else "")
+    return commits[0].decode("ascii") + ("+changes" if any(not line.startswith(b"#") for line in found) else "")
 
+
+def _may_name_filters() -> bool:
+    """Whether the repository's own configuration names filters, or git is too old to tell whose they are."""
+    try:
+        filters = _git("config", "--show-scope", "--get-regexp", r"^filter\.").splitlines()
+    except subprocess.CalledProcessError as error:
+        if error.returncode != UNKNOWN_OPTION:
+            raise
+        return True
+    return any(line.startswith((b"local", b"worktree")) for line in filters)
+
+
+UNKNOWN_OPTION = 129
+"""The exit code of git for an option that it does not know, such as `--show-scope` before git 2.26."""
 
 NOT_LOOKED_AT = ("--untracked-files=no", "--ignore-submodules=dirty")
 """What is no change: new files, and those of submodules, whose own configurations may name programs too."""
@@ -184,11 +197,14 @@ NO_CONNECTIONS = {"GIT_OPTIONAL_LOCKS": "0", "GIT_NO_LAZY_FETCH": "1", "GIT_ALLO
 run: they do not run, nothing is fetched, and the index, whose change would call a hook, is not written."""
 
 
-def _git(*words: str) -> str:
-    """Returns what git says about the current repository; nothing where it ends with 1, as without a match."""
+def _git(*words: str) -> bytes:
+    """Returns what git says about the current repository; nothing where it ends with 1, as without a match.
+
+    As bytes: the name of a branch or a file may be no UTF-8.
+    """
     asked = ["git", *NO_PROGRAMS, *words]
     environment = os.environ | NO_CONNECTIONS
-    done = subprocess.run(asked, capture_output=True, text=True, check=False, timeout=10, env=environment)
+    done = subprocess.run(asked, capture_output=True, check=False, timeout=10, env=environment)
     if done.returncode not in (0, 1):
         done.check_returncode()
     return done.stdout

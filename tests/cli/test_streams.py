@@ -1,7 +1,9 @@
 """Standard streams of any encoding."""
 
 import io
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -73,3 +75,36 @@ def test_csv_in_a_pipe_is_utf8_and_a_row_of_a_table_is_one_line(monkeypatch: pyt
     out, _ = streams(monkeypatch, "latin-1", terminal=False)
     show_table(("class", "images"), [("a\nb\r", "1")])
     assert out.written() == b"class   images\na\\nb\\r  1\n"
+
+
+LEAVING = """
+import sys, threading, time
+from onecycle_cli.__main__ import _leave
+sys.stdout.close()
+threading.Thread(target=lambda: (time.sleep(0.2), open("work", "w").close())).start()
+_leave(5)
+"""
+
+
+def test_a_stream_that_is_closed_leaves_the_exit_code_and_threads_end_their_work(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", LEAVING], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (5, "")
+    assert (tmp_path / "work").exists()
+
+
+def test_streams_that_the_shell_has_closed_leave_the_exit_code() -> None:
+    asked = ["sh", "-c", 'exec "$0" -m onecycle_cli schedule nothing <&- >&- 2>&-', sys.executable]
+    assert subprocess.run(asked, check=False).returncode == 2
+
+
+def test_what_a_library_prints_to_a_closed_stream_goes_nowhere(tmp_path: Path) -> None:
+    printing = "import os; from onecycle_cli import __main__ as m; m._open_what_is_closed(); f = open('a', 'w')"
+    asked = [
+        "sh",
+        "-c",
+        'exec "$0" -c "$1" >&- 2>&-',
+        sys.executable,
+        f"{printing}; os.write(1, b'x'); os.write(2, b'x')",
+    ]
+    subprocess.run(asked, cwd=tmp_path, check=True)
+    assert (tmp_path / "a").read_text() == ""

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import time
@@ -81,6 +82,35 @@ def test_the_commit_is_that_of_the_folder_and_tells_of_changes(tmp_path: Path) -
     assert process_facts()["git_commit"] == commit
     (tmp_path / "a").write_text("2")
     assert process_facts()["git_commit"] == f"{commit}+changes"
+
+
+def test_a_branch_and_a_file_may_have_names_that_are_not_utf8(tmp_path: Path) -> None:
+    name = os.fsdecode(b"caf\xe9")
+    commit = committed(tmp_path / name)
+    git("branch", "-m", name)
+    git("config", "core.quotePath", "false")
+    assert process_facts()["git_commit"] == commit
+    (tmp_path / name).write_text("2")
+    assert process_facts()["git_commit"] == f"{commit}+changes"
+
+
+def test_a_branch_whose_name_breaks_a_line_is_no_change(tmp_path: Path) -> None:
+    commit = committed(tmp_path / "a")
+    git("branch", "-m", "a\u2028b")
+    assert process_facts()["git_commit"] == commit
+
+
+def test_an_old_git_that_cannot_tell_whose_filters_there_are_gives_the_commit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As git before 2.26, which does not know `--show-scope`."""
+    commit, real = committed(tmp_path / "a"), shutil.which("git")
+    old = tmp_path / "bin" / "git"
+    old.parent.mkdir()
+    old.write_text(f'#!/bin/sh\ncase "$*" in *--show-scope*) exit 129;; esac\nexec {real} "$@"\n')
+    old.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{old.parent}{os.pathsep}{os.environ['PATH']}")
+    assert process_facts()["git_commit"] == f"{commit}+unchecked"
 
 
 @pytest.mark.parametrize("kind", ["filter", "monitor", "hook", "fetch"])
