@@ -33,8 +33,9 @@ def test_any_changed_bit_of_a_json_object_shows(value: dict[str, object]) -> Non
 
 def test_a_json_object_of_an_older_version_has_no_checksum_and_is_read(make: Make) -> None:
     run = make()
-    (run.path / "summary.json").write_text('{\n  "network": "' + 64 * "0" + '"\n}\n')
-    assert run.summary == {"network": 64 * "0"}
+    for name, value in (("network", 64 * "0"), ("recipe", "x" * 64), ("launch", 64 * "0")):
+        (run.path / "summary.json").write_text(f'{{\n  "{name}": "{value}"\n}}\n')
+        assert run.summary == {name: value}
 
 
 def ended(run: RunDir, value: float) -> RunDir:
