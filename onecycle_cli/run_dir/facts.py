@@ -64,9 +64,10 @@ def is_process_gone(facts: Mapping[str, Any]) -> bool:
     if not isinstance(host, str) or type(pid) is not int or type(started) not in (int, float):
         return True
     try:
-        found, then = psutil.Process(pid), facts.get("process_began")
+        found, then, now = psutil.Process(pid), facts.get("process_began"), began(pid)
         # Setting the clock moves the start time of a process by as much, but not what counts from boot.
-        same = (then is not None and then == began(pid)) or abs(found.create_time() - started) <= SAME_START
+        of_one_boot = is_before(then, now) is not None
+        same = then == now if of_one_boot else abs(found.create_time() - started) <= SAME_START
         return not same or found.status() == psutil.STATUS_ZOMBIE
     except (psutil.NoSuchProcess, ValueError, OverflowError):  # a number that no process can have
         return True
@@ -75,8 +76,9 @@ def is_process_gone(facts: Mapping[str, Any]) -> bool:
 
 
 SAME_START = 60.0
-"""The largest difference, in seconds, between start times of the same process; process ids are reused after some ten
-thousand others."""
+"""The largest difference, in seconds, between start times of the same process, where nothing counts from its boot.
+
+Process ids are reused after some ten thousand others, but in a container that starts again at once."""
 
 
 CLOCK_BEHIND = "clock_behind"

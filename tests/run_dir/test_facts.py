@@ -116,6 +116,7 @@ def test_this_process_is_there() -> None:
 def test_a_process_that_ended_is_gone() -> None:
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as ended:
         facts = this_process() | {"pid": ended.pid, "process_started": psutil.Process(ended.pid).create_time()}
+        facts["process_began"] = began(ended.pid)
         assert not is_process_gone(facts)
         ended.kill()
         # Until its parent asks after it, its number is still there.
@@ -130,6 +131,17 @@ def test_a_number_that_another_process_has_by_now_is_gone() -> None:
     earlier = facts | {"process_started": facts["process_started"] - 3600}
     for began_before in (None, f"{facts['process_began']}0"):
         assert is_process_gone(earlier | {"process_began": began_before})
+
+
+def test_a_number_that_another_process_has_soon_after_is_gone() -> None:
+    """As in a container that starts again: its first processes have the numbers that they had before."""
+    facts = this_process()
+    if facts["process_began"] is None:
+        pytest.skip("only Linux tells when a process began, counted from boot")
+    boot, ticks = facts["process_began"].split()
+    assert is_process_gone(facts | {"process_began": f"{boot} {int(ticks) - 3000}"})
+    assert not is_process_gone(facts | {"process_began": f"another-{boot} {ticks}"})  # the time in seconds counts
+    assert not is_process_gone(facts | {"process_began": None})
 
 
 def test_a_process_is_still_there_when_the_clock_was_set() -> None:
