@@ -9,7 +9,7 @@ import hashlib
 import json
 import operator
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -89,16 +89,18 @@ def is_complete(facts: Mapping[str, Any]) -> bool:
     return bool(facts.get(FILES)) and bool(facts.get("ended"))
 
 
-def must_be_as_written(path: Path, sha256: str | None, facts: Mapping[str, Any]) -> None:
+def must_be_as_written(path: Path, sha256: Callable[[], str] | None, facts: Mapping[str, Any]) -> None:
     """Checks that a file with this SHA-256, None if it is missing, is the one of its run; `InputError` if it is not.
 
-    `facts` are the content of `run.json`. A file of a run in progress is not checked before it is recorded.
+    `facts` are the content of `run.json`. A file of a run in progress is not checked before it is recorded: `sha256` is
+    called only if there is something to compare it with, since a table that grows may have hundreds of megabytes.
     """
     files = facts.get(FILES)
     if files is None:
         return
     if path.name in files:
-        if {sha256, ANY} & {*files[path.name].split()}:
+        known = files[path.name].split()
+        if ANY in known or (sha256 is not None and sha256() in known):
             return
         what = f"{path} is missing." if sha256 is None else f"{path} is damaged: it is not as its run wrote it."
     elif sha256 is not None and is_complete(facts) and path.name in LASTING:

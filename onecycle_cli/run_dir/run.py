@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from functools import partial
 from io import StringIO
 from itertools import count
 from pathlib import Path
@@ -236,7 +237,7 @@ class RunDir:
     def intact(self, name: str) -> Path:
         """Returns the path of a file, after a look at all of it; `InputError` if it has changed, or is lost."""
         path = self.path / name
-        self._checked(path, lambda: sha256_in(path), lambda sha256: sha256)
+        self._checked(path, lambda: path, sha256_in)
         return path
 
     def content(self, name: str) -> bytes:
@@ -259,7 +260,7 @@ class RunDir:
             with naming(path):
                 found = read() if path.is_file() else None
             try:
-                must_be_as_written(path, None if found is None else sha256(found), record)
+                must_be_as_written(path, None if found is None else partial(sha256, found), record)
             except InputError:
                 if (now := self.record) == record:
                     raise

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from onecycle_cli.errors import InputError
-from onecycle_cli.run_dir.checksums import has_its_own, sha256_of, with_own
+from onecycle_cli.run_dir.checksums import has_its_own, sha256_in, sha256_of, with_own
 from onecycle_cli.run_dir.listing import listed_runs
 from onecycle_cli.run_dir.packing import pack
 from onecycle_cli.run_dir.run import RunDir
@@ -125,6 +125,21 @@ def test_a_run_that_ends_while_it_is_read_is_not_taken_for_damaged(make: Make, m
     monkeypatch.setattr(Path, "read_bytes", late)
     assert run.read_growing_table("steps.csv")[0]["lr"] in ("0.1", "0.7")
     assert run.read_growing_table("steps.csv") == [{"step": "0", "lr": "0.7"}]
+
+
+def test_the_files_of_a_running_run_are_not_read_for_a_checksum_that_nobody_has(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, other = make(), make()
+    with run.table("steps.csv", ("step", "lr")) as table:
+        table.append([{"step": 0, "lr": 0.1}])
+    ended(other, 0.1)
+    read: list[str] = []
+    monkeypatch.setattr("onecycle_cli.run_dir.run.sha256_in", lambda path: read.append(path.name) or sha256_in(path))
+    assert run.last_row("steps.csv") == {"step": "0", "lr": "0.1"}
+    assert read == []
+    assert other.last_row("steps.csv") == {"step": "0", "lr": "0.1"}
+    assert read == ["steps.csv"]
 
 
 def test_a_list_of_runs_tells_which_of_them_are_damaged(make: Make, tmp_path: Path) -> None:
