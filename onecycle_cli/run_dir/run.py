@@ -227,12 +227,13 @@ class RunDir:
             return
         self.update(**{FILES: files | {name: f"{new} {files.get(name, '')}".rstrip()}})
 
-    def has(self, name: str) -> bool:
-        """Whether the run has a file `name`; `InputError` if it had one that is lost."""
-        if (self.path / name).is_file():
-            return True
-        must_be_as_written(self.path / name, None, self.record)
-        return False
+    def has(self, name: str, facts: Facts | None = None) -> bool:
+        """Whether the run has a file `name`; `InputError` if it had one that is lost.
+
+        `facts` is the content of `run.json`, if it is known already.
+        """
+        path = self.path / name
+        return path.is_file() or self._checked(path, lambda: path, sha256_in, facts) is not None
 
     def intact(self, name: str) -> Path:
         """Returns the path of a file, after a look at all of it; `InputError` if it has changed, or is lost."""

@@ -127,6 +127,27 @@ def test_a_run_that_ends_while_it_is_read_is_not_taken_for_damaged(make: Make, m
     assert run.read_growing_table("steps.csv") == [{"step": "0", "lr": "0.7"}]
 
 
+@pytest.mark.parametrize("name", ["summary.json", "steps.csv"])
+def test_a_file_that_is_written_while_it_is_looked_for_is_not_taken_for_lost(
+    make: Make, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    run = make()
+    is_file = Path.is_file
+
+    def early(path: Path) -> bool:
+        found = is_file(path)
+        if path.name == name:
+            monkeypatch.undo()
+            ended(run, 0.1)
+        return found
+
+    monkeypatch.setattr(Path, "is_file", early)
+    assert (run.summary if name == "summary.json" else run.read_growing_table(name)) in (
+        {"max_lr": 0.1},
+        [{"step": "0", "lr": "0.1"}],
+    )
+
+
 def test_the_files_of_a_running_run_are_not_read_for_a_checksum_that_nobody_has(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
