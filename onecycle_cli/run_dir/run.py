@@ -352,9 +352,15 @@ def untold(_: InputError) -> None:
 
 
 def readable_runs(
-    folder: Path, tell: Tell = untold, passed_over: tuple[type[OSError], ...] = NO_FILE
+    folder: Path,
+    tell: Tell = untold,
+    passed_over: tuple[type[OSError], ...] = NO_FILE,
+    matters: Callable[[Path], bool] | None = None,
 ) -> Iterator[tuple[RunDir, dict[str, Any]]]:
-    """Yields the runs in a folder, each with the content of its `run.json`; no damaged ones, in no order."""
+    """Yields the runs in a folder, each with the content of its `run.json`; no damaged ones, in no order.
+
+    `tell` takes the error of a damaged one, if there is no `matters` or it says so of the folder.
+    """
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.name[0] != "." and not entry.is_file(follow_symlinks=False):
@@ -363,7 +369,8 @@ def readable_runs(
                     with suppress(*passed_over):
                         yield run, run.facts
                 except InputError as error:
-                    tell(error)
+                    if matters is None or matters(run.path):
+                        tell(error)
 
 
 def _facts_of_all(runs_dir: Path) -> Iterator[dict[str, Any]]:
