@@ -7,7 +7,7 @@ import shlex
 import socket
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -100,16 +100,20 @@ def order(facts: Mapping[str, Any]) -> str:
         return started
 
 
+def _time_on_the_wall(key: str) -> datetime:
+    """Returns the time that a key shows, whatever its zone, as keys are compared; the first of all if it shows none."""
+    try:
+        return datetime.fromisoformat(key).replace(tzinfo=UTC)
+    except ValueError:  # damaged or foreign
+        return datetime.min.replace(tzinfo=UTC)
+
+
 def clock_facts(started: datetime, earlier: Iterable[Mapping[str, Any]]) -> dict[str, float]:
     """Returns the fact `CLOCK_BEHIND` of a run that starts now, where runs seem to have started later; else nothing."""
-    newest = max(map(order, earlier), default="")
-    if newest < iso(started):
+    last = max((_time_on_the_wall(order(facts)) for facts in earlier), default=None)
+    if last is None or last < started:
         return {}
-    try:
-        ahead = (datetime.fromisoformat(newest) - started).total_seconds()
-    except (TypeError, ValueError):  # a damaged or foreign time
-        return {}
-    return {CLOCK_BEHIND: round(ahead + 1e-6, 6)}
+    return {CLOCK_BEHIND: round((last - started).total_seconds() + 1e-6, 6)}
 
 
 def iso(time: datetime) -> str:

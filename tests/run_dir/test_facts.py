@@ -5,6 +5,7 @@ import platform
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,12 @@ from onecycle_cli import __version__
 from onecycle_cli.run_dir.facts import (
     as_it_was_asked,
     began,
+    clock_facts,
     command_line,
     is_before,
     is_process_gone,
+    iso,
+    order,
     process_facts,
     this_process,
     words_of,
@@ -150,6 +154,21 @@ def test_a_process_is_still_there_when_the_clock_was_set() -> None:
         pytest.skip("only Linux tells when a process began, counted from boot")
     for moved in (86_400, -86_400):
         assert not is_process_gone(facts | {"process_started": facts["process_started"] + moved})
+
+
+@pytest.mark.parametrize("foreign", ["yesterday", "", "~", "2026-01-01", "20260101"])
+def test_a_foreign_time_of_one_run_does_not_hide_that_the_clock_was_behind_another(foreign: str) -> None:
+    now, later = datetime(2026, 6, 1, tzinfo=UTC), datetime(2026, 6, 2, tzinfo=UTC)
+    started = [{"started": text} for text in (foreign, iso(later), foreign)]
+    assert clock_facts(now, started) == {"clock_behind": 86_400.000001}
+    assert clock_facts(now, started[::2]) == clock_facts(now, []) == {}
+
+
+def test_a_time_of_another_zone_counts_as_the_runs_are_sorted_by_it() -> None:
+    now = datetime(2026, 6, 1, tzinfo=UTC)
+    for text in ("2026-06-01T01:00:00.000000+01:00", "2026-06-01T01:00:00"):
+        key = order({"started": iso(now), **clock_facts(now, [{"started": text}])})
+        assert key > text
 
 
 def test_of_two_processes_of_one_boot_it_is_known_which_began_first() -> None:
