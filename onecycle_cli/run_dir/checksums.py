@@ -7,8 +7,9 @@ checkpoints have a checksum inside, because a run replaces them while it goes on
 
 import hashlib
 import json
+import operator
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -27,8 +28,8 @@ ANY = "any"
 OWN = "sha256"
 """The last name in a JSON object of a run: the SHA-256 of the file with an empty text for this value."""
 
-_OWN_AT_END = re.compile(rb'"[^"]{6}": "([^"]{64})"\n}\n\Z')
-"""The checksum at the end of a file, also where a byte of it or of its name is damaged."""
+_OWN_AT_END = re.compile(rb'"([^"]{6})": "([^"]{64})"\n}\n\Z')
+"""The name and the value of the checksum at the end of a file, also where a byte of either is damaged."""
 
 _LONGEST_END = 80
 """More bytes than `_OWN_AT_END` takes."""
@@ -43,12 +44,15 @@ def with_own(value: Mapping[str, Any]) -> str:
 
 
 def has_its_own(written: bytes) -> bool:
-    """Whether a JSON file has the content that its checksum says; True for a file without one."""
+    """Whether a JSON file has the content that its checksum says; True for a file without one.
+
+    In a file of an older version, another text of that length may be the last.
+    """
     found = _OWN_AT_END.search(written, max(0, len(written) - _LONGEST_END))
-    if found is None:
+    if found is None or sum(map(operator.ne, found[1], OWN.encode())) > 1:
         return True
-    start, end = found.span(1)
-    return sha256_of(written[:start] + written[end:]).encode() == found[1]
+    start, end = found.span(2)
+    return sha256_of(written[:start] + written[end:]).encode() == found[2]
 
 
 def sha256_of(content: bytes) -> str:
@@ -85,16 +89,18 @@ def is_complete(facts: Mapping[str, Any]) -> bool:
     return bool(facts.get(FILES)) and bool(facts.get("ended"))
 
 
-def must_be_as_written(path: Path, sha256: str | None, facts: Mapping[str, Any]) -> None:
+def must_be_as_written(path: Path, sha256: Callable[[], str] | None, facts: Mapping[str, Any]) -> None:
     """Checks that a file with this SHA-256, None if it is missing, is the one of its run; `InputError` if it is not.
 
-    `facts` are the content of `run.json`. A file of a run in progress is not checked before it is recorded.
+    `facts` are the content of `run.json`. A file of a run in progress is not checked before it is recorded: `sha256` is
+    called only if there is something to compare it with, since a table that grows may have hundreds of megabytes.
     """
     files = facts.get(FILES)
     if files is None:
         return
     if path.name in files:
-        if {sha256, ANY} & {*files[path.name].split()}:
+        known = files[path.name].split()
+        if ANY in known or (sha256 is not None and sha256() in known):
             return
         what = f"{path} is missing." if sha256 is None else f"{path} is damaged: it is not as its run wrote it."
     elif sha256 is not None and is_complete(facts) and path.name in LASTING:

@@ -7,7 +7,7 @@ import shlex
 import socket
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -64,9 +64,10 @@ def is_process_gone(facts: Mapping[str, Any]) -> bool:
     if not isinstance(host, str) or type(pid) is not int or type(started) not in (int, float):
         return True
     try:
-        found, then = psutil.Process(pid), facts.get("process_began")
+        found, then, now = psutil.Process(pid), facts.get("process_began"), began(pid)
         # Setting the clock moves the start time of a process by as much, but not what counts from boot.
-        same = (then is not None and then == began(pid)) or abs(found.create_time() - started) <= SAME_START
+        of_one_boot = is_before(then, now) is not None
+        same = then == now if of_one_boot else abs(found.create_time() - started) <= SAME_START
         return not same or found.status() == psutil.STATUS_ZOMBIE
     except (psutil.NoSuchProcess, ValueError, OverflowError):  # a number that no process can have
         return True
@@ -75,8 +76,9 @@ def is_process_gone(facts: Mapping[str, Any]) -> bool:
 
 
 SAME_START = 60.0
-"""The largest difference, in seconds, between start times of the same process; process ids are reused after some ten
-thousand others."""
+"""The largest difference, in seconds, between start times of the same process, where nothing counts from its boot.
+
+Process ids are reused after some ten thousand others, but in a container that starts again at once."""
 
 
 CLOCK_BEHIND = "clock_behind"
@@ -98,16 +100,20 @@ def order(facts: Mapping[str, Any]) -> str:
         return started
 
 
+def _time_on_the_wall(key: str) -> datetime:
+    """Returns the time that a key shows, whatever its zone, as keys are compared; the first of all if it shows none."""
+    try:
+        return datetime.fromisoformat(key).replace(tzinfo=UTC)
+    except ValueError:  # damaged or foreign
+        return datetime.min.replace(tzinfo=UTC)
+
+
 def clock_facts(started: datetime, earlier: Iterable[Mapping[str, Any]]) -> dict[str, float]:
     """Returns the fact `CLOCK_BEHIND` of a run that starts now, where runs seem to have started later; else nothing."""
-    newest = max(map(order, earlier), default="")
-    if newest < iso(started):
+    last = max((_time_on_the_wall(order(facts)) for facts in earlier), default=None)
+    if last is None or last < started:
         return {}
-    try:
-        ahead = (datetime.fromisoformat(newest) - started).total_seconds()
-    except (TypeError, ValueError):  # a damaged or foreign time
-        return {}
-    return {CLOCK_BEHIND: round(ahead + 1e-6, 6)}
+    return {CLOCK_BEHIND: round((last - started).total_seconds() + 1e-6, 6)}
 
 
 def iso(time: datetime) -> str:

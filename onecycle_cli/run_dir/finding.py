@@ -1,5 +1,6 @@
 """Search for existing runs."""
 
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -32,11 +33,16 @@ def all_runs(runs_dir: Path, tell: Tell = untold) -> list[RunDir]:
     return [run for run, _ in runs_and_facts(runs_dir, tell)]
 
 
-def runs_and_facts(runs_dir: Path, tell: Tell = untold) -> list[tuple[RunDir, dict[str, Any]]]:
-    """Returns the runs of `all_runs`, each with the content of its `run.json`, which is read once."""
+def runs_and_facts(
+    runs_dir: Path, tell: Tell = untold, matters: Callable[[Path], bool] | None = None
+) -> list[tuple[RunDir, dict[str, Any]]]:
+    """Returns the runs of `all_runs`, each with the content of its `run.json`, which is read once.
+
+    `tell` takes the errors of the folders of which `matters` says so; of all by default.
+    """
     if not runs_dir.is_dir():
         return []
-    return sorted(readable_runs(runs_dir, tell), key=lambda one: order(one[1]))
+    return sorted(readable_runs(runs_dir, tell, matters=matters), key=lambda one: order(one[1]))
 
 
 def find_run(runs_dir: Path, text: str) -> RunDir:
@@ -54,16 +60,35 @@ def runs_in(run: RunDir) -> list[RunDir]:
 
     Folders left by interrupted sweep cells that ran again are skipped.
     """
-    folders = [path for path in sorted(run.path.iterdir()) if path.name[0] != "." and UNFINISHED not in path.name]
+    folders = [path for path in sorted(run.path.iterdir()) if path.name[0] != "." and _is_kept(path)]
     inner = [RunDir(path) for path in folders if (path / RUN).is_file()]
     return inner or [run]
 
 
 def suggesting_runs(runs_dir: Path, tell: Tell = untold) -> list[RunDir]:
-    """Returns the runs that suggest a max_lr, also those of sweeps, oldest first, without damaged ones."""
-    outer = all_runs(runs_dir, tell)
-    found = [run for one in outer for run in (one, *all_runs(one.path, tell)) if _suggests(run, tell)]
-    return sorted(found, key=lambda run: order(run.facts))
+    """Returns the runs that suggest a max_lr, also those of sweeps, oldest first, without damaged ones.
+
+    `tell` takes the error of each damaged run that may have held a suggestion.
+    """
+    return [run for run, _ in _suggesting(runs_dir, tell)]
+
+
+def _suggesting(runs_dir: Path, tell: Tell) -> list[tuple[RunDir, dict[str, Any]]]:
+    found = []
+    for one in runs_and_facts(runs_dir, tell, _may_suggest):
+        cells = runs_and_facts(one[0].path, tell, lambda folder: _is_kept(folder) and _may_suggest(folder))
+        found += [one, *(cell for cell in cells if _is_kept(cell[0].path))]
+    return sorted((one for one in found if _suggests(*one, tell)), key=lambda one: order(one[1]))
+
+
+def _is_kept(cell: Path) -> bool:
+    """Whether the folder of a cell is the one that counts, and not one that another has replaced."""
+    return UNFINISHED not in cell.name
+
+
+def _may_suggest(folder: Path) -> bool:
+    """Whether a folder or one inside it has a suggestion, which is hidden if the run is damaged."""
+    return any(map(Path.is_file, (folder / SUGGESTION, *folder.glob(f"*/{SUGGESTION}"))))
 
 
 def latest_suggestions(runs_dir: Path, recipe_name: str) -> list[RunDir]:
@@ -73,12 +98,11 @@ def latest_suggestions(runs_dir: Path, recipe_name: str) -> list[RunDir]:
     """
     found: list[RunDir] = []
     damaged: list[InputError] = []
-    suggesting = suggesting_runs(runs_dir, damaged.append)
+    suggesting = _suggesting(runs_dir, damaged.append)
     if damaged:
         fix = "Name the range test in place of 'latest', or take the damaged run away: `onecycle runs remove`."
-        raise InputError(damaged[0].what, fix)
-    for run in reversed(suggesting):
-        facts = run.facts
+        raise InputError(damaged[0].what, f"{fix} If it is part of a sweep, run the sweep again.")
+    for run, facts in reversed(suggesting):
         told = (facts["recipe"], facts["status"]) == (recipe_name, "finished")
         if told and facts["command"] in ("find-lr", "sweep", "sweep-wd"):
             found.append(run)
@@ -105,9 +129,9 @@ def _newest_without(runs_dir: Path, recipe_name: str) -> RunDir | None:
     return None
 
 
-def _suggests(run: RunDir, tell: Tell) -> bool:
+def _suggests(run: RunDir, facts: dict[str, Any], tell: Tell) -> bool:
     try:
-        return run.has(SUGGESTION) and run.read_json(SUGGESTION).get("max_lr") is not None
+        return run.has(SUGGESTION, facts) and run.read_json(SUGGESTION, facts).get("max_lr") is not None
     except InputError as error:
         tell(error)
     return False

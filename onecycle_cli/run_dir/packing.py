@@ -7,6 +7,7 @@ import os
 import tarfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import IO
@@ -46,7 +47,7 @@ def pack(runs: Sequence[RunDir], file: Path) -> list[PackedFile]:
     packed = [PackedFile(path, *_measured(sources[path])) for path in sorted(sources)]
     records = {folder: RunDir(folder).record for folder in {path.parent for path in sources.values()}}
     for one in packed:
-        must_be_as_written(sources[one.path], one.sha256, records[sources[one.path].parent])
+        must_be_as_written(sources[one.path], partial(str, one.sha256), records[sources[one.path].parent])
     try:
         must_be_safe(names, packed)
         write_new(file, lambda beside: _write(beside, names, packed, sources))

@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from functools import partial
 from io import StringIO
 from itertools import count
 from pathlib import Path
@@ -226,17 +227,18 @@ class RunDir:
             return
         self.update(**{FILES: files | {name: f"{new} {files.get(name, '')}".rstrip()}})
 
-    def has(self, name: str) -> bool:
-        """Whether the run has a file `name`; `InputError` if it had one that is lost."""
-        if (self.path / name).is_file():
-            return True
-        must_be_as_written(self.path / name, None, self.record)
-        return False
+    def has(self, name: str, facts: Facts | None = None) -> bool:
+        """Whether the run has a file `name`; `InputError` if it had one that is lost.
+
+        `facts` is the content of `run.json`, if it is known already.
+        """
+        path = self.path / name
+        return path.is_file() or self._checked(path, lambda: path, sha256_in, facts) is not None
 
     def intact(self, name: str) -> Path:
         """Returns the path of a file, after a look at all of it; `InputError` if it has changed, or is lost."""
         path = self.path / name
-        self._checked(path, lambda: sha256_in(path), lambda sha256: sha256)
+        self._checked(path, lambda: path, sha256_in)
         return path
 
     def content(self, name: str) -> bytes:
@@ -259,7 +261,7 @@ class RunDir:
             with naming(path):
                 found = read() if path.is_file() else None
             try:
-                must_be_as_written(path, None if found is None else sha256(found), record)
+                must_be_as_written(path, None if found is None else partial(sha256, found), record)
             except InputError:
                 if (now := self.record) == record:
                     raise
@@ -350,9 +352,15 @@ def untold(_: InputError) -> None:
 
 
 def readable_runs(
-    folder: Path, tell: Tell = untold, passed_over: tuple[type[OSError], ...] = NO_FILE
+    folder: Path,
+    tell: Tell = untold,
+    passed_over: tuple[type[OSError], ...] = NO_FILE,
+    matters: Callable[[Path], bool] | None = None,
 ) -> Iterator[tuple[RunDir, dict[str, Any]]]:
-    """Yields the runs in a folder, each with the content of its `run.json`; no damaged ones, in no order."""
+    """Yields the runs in a folder, each with the content of its `run.json`; no damaged ones, in no order.
+
+    `tell` takes the error of a damaged one, if there is no `matters` or it says so of the folder.
+    """
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.name[0] != "." and not entry.is_file(follow_symlinks=False):
@@ -361,7 +369,8 @@ def readable_runs(
                     with suppress(*passed_over):
                         yield run, run.facts
                 except InputError as error:
-                    tell(error)
+                    if matters is None or matters(run.path):
+                        tell(error)
 
 
 def _facts_of_all(runs_dir: Path) -> Iterator[dict[str, Any]]:

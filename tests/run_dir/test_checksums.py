@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from onecycle_cli.errors import InputError
-from onecycle_cli.run_dir.checksums import has_its_own, sha256_of, with_own
+from onecycle_cli.run_dir.checksums import has_its_own, sha256_in, sha256_of, with_own
 from onecycle_cli.run_dir.listing import listed_runs
 from onecycle_cli.run_dir.packing import pack
 from onecycle_cli.run_dir.run import RunDir
@@ -33,8 +33,9 @@ def test_any_changed_bit_of_a_json_object_shows(value: dict[str, object]) -> Non
 
 def test_a_json_object_of_an_older_version_has_no_checksum_and_is_read(make: Make) -> None:
     run = make()
-    (run.path / "summary.json").write_text('{\n  "network": "' + 64 * "0" + '"\n}\n')
-    assert run.summary == {"network": 64 * "0"}
+    for name, value in (("network", 64 * "0"), ("recipe", "x" * 64), ("launch", 64 * "0")):
+        (run.path / "summary.json").write_text(f'{{\n  "{name}": "{value}"\n}}\n')
+        assert run.summary == {name: value}
 
 
 def ended(run: RunDir, value: float) -> RunDir:
@@ -124,6 +125,42 @@ def test_a_run_that_ends_while_it_is_read_is_not_taken_for_damaged(make: Make, m
     monkeypatch.setattr(Path, "read_bytes", late)
     assert run.read_growing_table("steps.csv")[0]["lr"] in ("0.1", "0.7")
     assert run.read_growing_table("steps.csv") == [{"step": "0", "lr": "0.7"}]
+
+
+@pytest.mark.parametrize("name", ["summary.json", "steps.csv"])
+def test_a_file_that_is_written_while_it_is_looked_for_is_not_taken_for_lost(
+    make: Make, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    run = make()
+    is_file = Path.is_file
+
+    def early(path: Path) -> bool:
+        found = is_file(path)
+        if path.name == name:
+            monkeypatch.undo()
+            ended(run, 0.1)
+        return found
+
+    monkeypatch.setattr(Path, "is_file", early)
+    assert (run.summary if name == "summary.json" else run.read_growing_table(name)) in (
+        {"max_lr": 0.1},
+        [{"step": "0", "lr": "0.1"}],
+    )
+
+
+def test_the_files_of_a_running_run_are_not_read_for_a_checksum_that_nobody_has(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, other = make(), make()
+    with run.table("steps.csv", ("step", "lr")) as table:
+        table.append([{"step": 0, "lr": 0.1}])
+    ended(other, 0.1)
+    read: list[str] = []
+    monkeypatch.setattr("onecycle_cli.run_dir.run.sha256_in", lambda path: read.append(path.name) or sha256_in(path))
+    assert run.last_row("steps.csv") == {"step": "0", "lr": "0.1"}
+    assert read == []
+    assert other.last_row("steps.csv") == {"step": "0", "lr": "0.1"}
+    assert read == ["steps.csv"]
 
 
 def test_a_list_of_runs_tells_which_of_them_are_damaged(make: Make, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,12 @@ from onecycle_cli import __version__
 from onecycle_cli.run_dir.facts import (
     as_it_was_asked,
     began,
+    clock_facts,
     command_line,
     is_before,
     is_process_gone,
+    iso,
+    order,
     process_facts,
     this_process,
     words_of,
@@ -146,6 +150,7 @@ def test_this_process_is_there() -> None:
 def test_a_process_that_ended_is_gone() -> None:
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as ended:
         facts = this_process() | {"pid": ended.pid, "process_started": psutil.Process(ended.pid).create_time()}
+        facts["process_began"] = began(ended.pid)
         assert not is_process_gone(facts)
         ended.kill()
         # Until its parent asks after it, its number is still there.
@@ -162,12 +167,38 @@ def test_a_number_that_another_process_has_by_now_is_gone() -> None:
         assert is_process_gone(earlier | {"process_began": began_before})
 
 
+def test_a_number_that_another_process_has_soon_after_is_gone() -> None:
+    """As in a container that starts again: its first processes have the numbers that they had before."""
+    facts = this_process()
+    if facts["process_began"] is None:
+        pytest.skip("only Linux tells when a process began, counted from boot")
+    boot, ticks = facts["process_began"].split()
+    assert is_process_gone(facts | {"process_began": f"{boot} {int(ticks) - 3000}"})
+    assert not is_process_gone(facts | {"process_began": f"another-{boot} {ticks}"})  # the time in seconds counts
+    assert not is_process_gone(facts | {"process_began": None})
+
+
 def test_a_process_is_still_there_when_the_clock_was_set() -> None:
     facts = this_process()
     if facts["process_began"] is None:
         pytest.skip("only Linux tells when a process began, counted from boot")
     for moved in (86_400, -86_400):
         assert not is_process_gone(facts | {"process_started": facts["process_started"] + moved})
+
+
+@pytest.mark.parametrize("foreign", ["yesterday", "", "~", "2026-01-01", "20260101"])
+def test_a_foreign_time_of_one_run_does_not_hide_that_the_clock_was_behind_another(foreign: str) -> None:
+    now, later = datetime(2026, 6, 1, tzinfo=UTC), datetime(2026, 6, 2, tzinfo=UTC)
+    started = [{"started": text} for text in (foreign, iso(later), foreign)]
+    assert clock_facts(now, started) == {"clock_behind": 86_400.000001}
+    assert clock_facts(now, started[::2]) == clock_facts(now, []) == {}
+
+
+def test_a_time_of_another_zone_counts_as_the_runs_are_sorted_by_it() -> None:
+    now = datetime(2026, 6, 1, tzinfo=UTC)
+    for text in ("2026-06-01T01:00:00.000000+01:00", "2026-06-01T01:00:00"):
+        key = order({"started": iso(now), **clock_facts(now, [{"started": text}])})
+        assert key > text
 
 
 def test_of_two_processes_of_one_boot_it_is_known_which_began_first() -> None:

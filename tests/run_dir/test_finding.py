@@ -92,3 +92,48 @@ def test_a_damaged_run_is_told_where_it_is_named_and_passed_over_in_a_list(make:
     with pytest.raises(InputError, match="run.json is damaged"):
         _ = run.facts
     assert [run.path.name for run in all_runs(tmp_path / "runs")] == ["whole"]
+
+
+def suggesting(run: RunDir, max_lr: float = 0.1) -> RunDir:
+    run.write_json(SUGGESTION, {"max_lr": max_lr})
+    run.update(status="finished")
+    return run
+
+
+def test_a_damaged_cell_that_ran_again_stops_nobody_from_the_latest_suggestion(make: Make, tmp_path: Path) -> None:
+    sweep = make("sweep-wd")
+    cell = suggesting(sweep.inner("weight_decay=1e-3", "a: 1\n"))
+    (cell.path / RUN).write_text("{")
+    with pytest.raises(InputError, match="damaged") as refused:
+        latest_suggestions(tmp_path / "runs", "digits")
+    assert "run the sweep again" in str(refused.value)
+    cell.path.rename(cell.path.with_name("weight_decay=1e-3.unfinished-1"))
+    suggesting(sweep.inner("weight_decay=1e-3.unfinished-2", "a: 1\n"))
+    again = suggesting(sweep.inner("weight_decay=1e-3", "a: 1\n"))
+    assert [run.path for run in latest_suggestions(tmp_path / "runs", "digits")] == [again.path]
+
+
+def test_what_is_no_run_stops_nobody_from_the_latest_suggestion(make: Make, tmp_path: Path) -> None:
+    found = suggesting(make("find-lr"))
+    (tmp_path / "runs/notes").mkdir()
+    (tmp_path / "runs/notes" / RUN).write_text('{"my": "own"}')
+    assert [run.path for run in latest_suggestions(tmp_path / "runs", "digits")] == [found.path]
+
+
+@pytest.mark.parametrize("where", ["run", "sweep", "suggestion", "lost"])
+def test_where_a_later_suggestion_may_be_hidden_by_damage_the_latest_is_not_told(
+    make: Make, tmp_path: Path, where: str
+) -> None:
+    suggesting(make("find-lr"))
+    outer = make("sweep-wd") if where == "sweep" else make("find-lr")
+    inner = suggesting(outer.inner("cell", "a: 1\n") if where == "sweep" else outer)
+    match where:
+        case "suggestion":
+            (inner.path / SUGGESTION).write_text("{")
+        case "lost":
+            inner.keep()
+            (inner.path / SUGGESTION).unlink()
+        case _:
+            (outer.path / RUN).write_text("{")
+    with pytest.raises(InputError, match=r"(run|suggestion)\.json is (damaged|missing)"):
+        latest_suggestions(tmp_path / "runs", "digits")
