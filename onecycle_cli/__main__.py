@@ -28,7 +28,7 @@ def _open_what_is_closed() -> None:
     """
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
-            stream = Path(os.devnull).open(mode, encoding="utf-8")
+            stream = Path(os.devnull).open(mode, encoding="utf-8")  # noqa: SIM115  open to the end
             os.set_inheritable(stream.fileno(), True)
             setattr(sys, name, stream)
 
