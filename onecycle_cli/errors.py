@@ -172,6 +172,7 @@ MACHINE_ERRORS = {
     errno.EDEADLK: "Wait until nothing else uses it",
     errno.ENOLCK: "Choose a folder whose file system can lock files",
     errno.EOPNOTSUPP: "Choose a folder on another file system: this one cannot do it",
+    errno.ENOTSUP: "Choose a folder on another file system: this one cannot do it",
     errno.ENOSYS: "Choose a folder on another file system: this one cannot do it",
     errno.EXDEV: "Choose a folder on the same file system",
     errno.EMLINK: "Choose a folder with fewer entries",

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import runpy
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from PIL import UnidentifiedImageError
 from safetensors import SafetensorError
 
+from onecycle_cli import errors
 from onecycle_cli.errors import (
     InputError,
     MachineError,
@@ -155,3 +157,10 @@ def test_a_timeout_may_be_that_of_a_connection() -> None:
     told = machine_error(TimeoutError(errno.ETIMEDOUT, "Connection timed out"))
     assert told is not None
     assert told.fix == "Look after the disk or the network drive, or the network, then start again."
+
+
+def test_both_numbers_of_what_a_file_system_cannot_do_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On macOS they differ; on Linux they are one."""
+    monkeypatch.setattr(errno, "EOPNOTSUPP", 102)
+    known = runpy.run_path(errors.__file__)["MACHINE_ERRORS"]
+    assert known[102] == known[errno.ENOTSUP]

@@ -60,7 +60,7 @@ def to_disk(path: Path) -> None:
     try:
         os.fsync(descriptor)
     except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP) or not path.is_dir():
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP) or not path.is_dir():
             raise
     finally:
         os.close(descriptor)
