@@ -1,6 +1,7 @@
 """File writing: rows in blocks, all other files completely or not at all, numbers with the digits they hold."""
 
 import errno
+import fcntl
 import math
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -58,12 +59,25 @@ def to_disk(path: Path) -> None:
     """
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
+        _flush(descriptor)
     except OSError as error:
         if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP) or not path.is_dir():
             raise
     finally:
         os.close(descriptor)
+
+
+def _flush(descriptor: int) -> None:
+    """Returns after what was written is on the disk. macOS's fsync leaves it in the memory of the drive itself."""
+    if (wholly := getattr(fcntl, "F_FULLFSYNC", None)) is not None:
+        try:
+            fcntl.fcntl(descriptor, wholly)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.ENOTTY, errno.ENOTSUP, errno.EOPNOTSUPP):
+                raise
+        else:
+            return
+    os.fsync(descriptor)
 
 
 def make_folder(path: Path) -> None:
@@ -108,7 +122,7 @@ class Table:
     def to_disk(self) -> None:
         """Returns after all rows so far are safe from a power loss."""
         with naming(self._path):
-            os.fsync(self._file.fileno())
+            _flush(self._file.fileno())
 
     def __enter__(self) -> Self:
         return self

@@ -1,12 +1,14 @@
 """Tables that grow and JSON that is whole."""
 
 import errno
+import fcntl
 import json
 import math
 import os
 import stat
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -183,6 +185,41 @@ def test_a_file_that_cannot_be_flushed_is_an_error(tmp_path: Path, monkeypatch: 
     (tmp_path / "a.txt").write_text("a")
     with pytest.raises(OSError, match="Invalid argument"):
         to_disk(tmp_path / "a.txt")
+
+
+@pytest.mark.parametrize(("number", "flushed"), [(None, 0), (errno.ENOTSUP, 3), (errno.ENOTTY, 3)])
+def test_on_macos_the_memory_of_the_drive_is_flushed_where_its_file_system_can(
+    make: Make, monkeypatch: pytest.MonkeyPatch, number: int | None, flushed: int
+) -> None:
+    wholly: list[int] = []
+    plainly: list[int] = []
+    table, ask = make().table("t.csv", ("a",)), fcntl.fcntl
+
+    def full(descriptor: int, command: int, *more: Any) -> Any:
+        if command != 51:
+            return ask(descriptor, command, *more)
+        wholly.append(descriptor)
+        if number is not None:
+            raise OSError(number, "refused")
+        return 0
+
+    monkeypatch.setattr(fcntl, "F_FULLFSYNC", 51, raising=False)
+    monkeypatch.setattr(fcntl, "fcntl", full)
+    monkeypatch.setattr(os, "fsync", plainly.append)
+    write_whole(Path("a.txt"), lambda path: path.write_text("a"))
+    with table:
+        pass
+    assert (len(wholly), len(plainly)) == (3, flushed)  # the file, its folder, the table
+
+
+def test_a_drive_that_fails_on_macos_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(fcntl, "F_FULLFSYNC", 51, raising=False)
+    monkeypatch.setattr(fcntl, "fcntl", fail)
+    with pytest.raises(OSError, match="Input/output error"):
+        to_disk(tmp_path)
 
 
 def test_a_folder_is_made_with_those_above_it_and_may_exist(tmp_path: Path) -> None:
