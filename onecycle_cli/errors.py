@@ -225,7 +225,7 @@ def machine_error(error: Exception) -> MachineError | None:
         if "thread" in said:
             fix = "Free some memory, or raise the limit on processes (ulimit -u)."
         elif "map segment" in said:
-            fix = "Free some memory, raise the limit on it (ulimit -v), or move the library out of a folder mounted noexec."
+            fix = "Free some memory, raise the limit on it (ulimit -v), or install outside of a noexec mount."
         elif "shared object" in said:
             fix = "Free some memory, or raise the limit on it (ulimit -v)."
         return MachineError(f"Out of memory: {said}", fix)
