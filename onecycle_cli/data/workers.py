@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from dataclasses import dataclass, field
+from threading import Lock
 
 from onecycle_cli.errors import MachineError
 
@@ -39,19 +41,37 @@ def no_modules_of_the_working_folder() -> Iterator[None]:
 
     A spawned process begins as `python -c`, which looks there first. A file `random.py` or `multiprocessing.py` among
     somebody's images would run, or nothing would start. The modules that this process can import are not affected.
+    Blocks of several threads may overlap: what a person has set is back after the last of them.
     """
-    before = os.environ.get(SAFE_PATH)
-    os.environ[SAFE_PATH] = "1"
+    with _blocks.guard:
+        if _blocks.count == 0:
+            _blocks.before = os.environ.get(SAFE_PATH)
+            os.environ[SAFE_PATH] = "1"
+        _blocks.count += 1
     try:
         yield
     finally:
-        if before is None:
-            del os.environ[SAFE_PATH]
-        else:
-            os.environ[SAFE_PATH] = before
+        with _blocks.guard:
+            _blocks.count -= 1
+            if _blocks.count == 0:
+                os.environ.pop(SAFE_PATH, None)
+                if _blocks.before is not None:
+                    os.environ[SAFE_PATH] = _blocks.before
 
 
 SAFE_PATH = "PYTHONSAFEPATH"
+
+
+@dataclass
+class _Blocks:
+    """How many threads are in such blocks, and the variable's value before the first of them."""
+
+    guard: Lock = field(default_factory=Lock)
+    count: int = 0
+    before: str | None = None
+
+
+_blocks = _Blocks()
 
 
 def _leave_interrupts_to_the_parent() -> None:

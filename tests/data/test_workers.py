@@ -38,3 +38,18 @@ def test_what_a_person_has_set_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     with no_modules_of_the_working_folder():
         assert os.environ["PYTHONSAFEPATH"] == "1"
     assert os.environ["PYTHONSAFEPATH"] == "yes"
+
+
+@pytest.mark.parametrize("before", [None, "yes"])
+def test_blocks_of_several_threads_may_overlap(monkeypatch: pytest.MonkeyPatch, before: str | None) -> None:
+    if before is None:
+        monkeypatch.delenv("PYTHONSAFEPATH", raising=False)
+    else:
+        monkeypatch.setenv("PYTHONSAFEPATH", before)
+    first, second = no_modules_of_the_working_folder(), no_modules_of_the_working_folder()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert os.environ["PYTHONSAFEPATH"] == "1"
+    second.__exit__(None, None, None)
+    assert os.environ.get("PYTHONSAFEPATH") == before
