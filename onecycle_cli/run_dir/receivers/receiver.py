@@ -96,6 +96,8 @@ class Receiver(Protocol):
 def without_secrets(address: str) -> str:
     """Returns an address without the name and the password in it, and without what follows a question mark.
 
-    What is kept of a delivery stands in the folder of the run, which people pack and send to others.
+    What is kept of a delivery stands in the folder of the run, which people pack and send to others. A password may
+    hold any character: all is left out up to the last @ before a question mark. A path may hold an @ too, as in
+    `sqlite:////home/me@work/ml.db`; there is no name before a colon in it.
     """
-    return re.sub(r"(?<=://)[^/]*@|\?.*", "", address)
+    return re.sub(r"(?<=://)(?:[^/:?@]*:[^@]*@(?:[^?]*@)?|[^/?]*@)|\?.*", "", address)

@@ -279,7 +279,13 @@ def test_an_experiment_has_the_name_that_the_environment_gives(
         ("postgresql+psycopg2://me:sec@ret@db.example.org:5432/ml?password=secret", "postgresql+psycopg2://db.ex"),
         ("postgresql://me:secret@db.example.org/ml", "postgresql://db.example.org/ml"),
         ("https://me:secret@ml.example.org/at/", "https://ml.example.org/at/"),
+        ("postgresql://me:sec/ret@db.example.org/ml", "postgresql://db.example.org/ml"),
+        ("postgresql://me:sec?ret@db.example.org/ml?password=secret", "postgresql://db.example.org/ml"),
+        ("postgresql://me:sec/re@ret@db.example.org/ml?name=me@x", "postgresql://db.example.org/ml"),
+        ("postgresql://db.example.org/ml?name=me@x", "postgresql://db.example.org/ml"),
+        ("https://secret@ml.example.org/at/a@b", "https://ml.example.org/at/a@b"),
         ("sqlite:///folder/ml.db", "sqlite:///folder/ml.db"),
+        ("sqlite:////home/you@work:2/ml.db", "sqlite:////home/you@work:2/ml.db"),
     ],
 )
 def test_the_place_that_is_kept_has_no_password(
