@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock
+from filelock import BaseFileLock, FileLock
 
 from onecycle_cli.errors import naming
 
@@ -19,13 +19,16 @@ def cache_folder() -> Path:
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Waits for the lock in the file `path`, and holds it for the block. `OSError` of the lock names the file."""
+def locked(path: Path) -> Iterator[BaseFileLock]:
+    """Waits for the lock in the file `path`, and holds it for the block, which may let it go before its end.
+
+    `OSError` of the lock names the file.
+    """
     lock = FileLock(path)
     with naming(path):
         lock.acquire()
     try:
-        yield
+        yield lock
     finally:
         with naming(path):
             lock.release()

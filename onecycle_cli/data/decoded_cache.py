@@ -5,13 +5,15 @@ import mmap
 import os
 import shutil
 import zlib
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, as_completed, wait
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 import numpy as np
+from filelock import BaseFileLock
 
 from onecycle_cli.data.cores import cores
 from onecycle_cli.data.decoding import DecodedRows, Encoded, MoreThan8Bits, Values, decode_into, value_range_of
@@ -95,17 +97,33 @@ class Decoded:
 
 
 def decoded_images(
-    cache: Path, images: EncodedImages, trained: int, signature: str, image_format: ImageFormat, report: Report
+    cache: Path,
+    images: EncodedImages,
+    trained: int,
+    signature: str,
+    image_format: ImageFormat,
+    lock: BaseFileLock,
+    report: Report,
 ) -> Decoded:
     """Returns the images as squares, row by row; decodes them if `cache` lacks them for `signature`.
 
     The first `trained` rows are the training images, whose values set the range that maps images with more than 8 bits
-    to 8. `InputError` when images cannot be read; it names them.
+    to 8. `InputError` when images cannot be read; it names them. `lock` is held by the caller; it is free on return if
+    nothing was decoded.
     """
     entry = cache / _entry_name(image_format)
     current = f"{signature} decoding {DECODING_VERSION}"
     shape = (len(images), image_format.image_size, image_format.image_size, image_format.channels)
-    found = _read(entry, current, shape)
+
+    def let_go() -> None:
+        with naming(Path(lock.lock_file)):
+            lock.release()
+
+    found = _read(entry, current, shape, let_go)
+    if found is None and not lock.is_locked:
+        with naming(Path(lock.lock_file)):
+            lock.acquire()
+        found = _read(entry, current, shape)  # another process may have put it right
     if found is None:
         beside = cache / f".{entry.name}"
         shutil.rmtree(beside, ignore_errors=True)
@@ -113,7 +131,10 @@ def decoded_images(
             beside.mkdir()
             value_range, deep_images = _decode_all(images, trained, beside / "images.npy", image_format, report)
             np.save(beside / "contents.npy", contents_of(np.load(beside / "images.npy", mmap_mode="r")))
-            sums = {name: _crc32(beside / name) for name in ("images.npy", "contents.npy")}
+            sums = {}
+            for name in ("images.npy", "contents.npy"):
+                with (beside / name).open("rb") as file:
+                    sums[name] = _crc32(file)
             known = {"signature": current, "value_range": value_range, "deep_images": deep_images, "crc32": sums}
             (beside / "decoded.json").write_text(json.dumps([known, zlib.crc32(json.dumps(known).encode())]))
             # Safe while another run has the old array mapped: the system keeps a deleted file until it is closed.
@@ -151,8 +172,14 @@ def _entry_name(image_format: ImageFormat) -> str:
     return "-".join([f"{image_format.image_size}px", f"{image_format.channels}ch", *further])
 
 
-def _read(entry: Path, signature: str, shape: tuple[int, ...]) -> Decoded | None:
-    """Opens the cache; None if it is missing, damaged, or of other images. `OSError` if the system cannot read it."""
+def _read(
+    entry: Path, signature: str, shape: tuple[int, ...], opened: Callable[[], object] = lambda: None
+) -> Decoded | None:
+    """Opens the cache; None if it is missing, damaged, or of other images. `OSError` if the system cannot read it.
+
+    `opened` is called when all files are open, before they are summed: 4 GiB take 2 s, which the ranks of a training,
+    for one, need not spend one after another. Another process may put another cache in place then.
+    """
     try:
         known, own_crc32 = json.loads((entry / "decoded.json").read_text())
         if zlib.crc32(json.dumps(known).encode()) != own_crc32:
@@ -161,11 +188,16 @@ def _read(entry: Path, signature: str, shape: tuple[int, ...]) -> Decoded | None
         images = np.lib.format.open_memmap(entry / "images.npy", mode="c")
         contents = np.lib.format.open_memmap(entry / "contents.npy", mode="c")
         fits = known["signature"] == signature and images.shape == shape and contents.shape == shape[:1]
-        for name, crc32 in known["crc32"].items():
-            if (entry / name).stat().st_size <= CHECKED and _crc32(entry / name) != crc32:
-                return None
+        if not fits:
+            return None
+        with ExitStack() as stack:
+            files = [(stack.enter_context((entry / name).open("rb")), crc32) for name, crc32 in known["crc32"].items()]
+            opened()
+            for file, crc32 in files:
+                if os.fstat(file.fileno()).st_size <= CHECKED and _crc32(file) != crc32:
+                    return None
         value_range = known["value_range"] and (float(known["value_range"][0]), float(known["value_range"][1]))
-        return Decoded(images, contents, value_range, int(known["deep_images"])) if fits else None
+        return Decoded(images, contents, value_range, int(known["deep_images"]))
     except (OSError, ValueError, TypeError, KeyError, EOFError) as error:
         if is_of_machine(error):
             with naming(entry):
@@ -173,12 +205,11 @@ def _read(entry: Path, signature: str, shape: tuple[int, ...]) -> Decoded | None
         return None
 
 
-def _crc32(path: Path) -> int:
+def _crc32(file: BinaryIO) -> int:
     """Sums a file: twice as fast as a hash, and any changed byte shows."""
     found = 0
-    with path.open("rb") as file:
-        while block := file.read(BLOCK):
-            found = zlib.crc32(block, found)
+    while block := file.read(BLOCK):
+        found = zlib.crc32(block, found)
     return found
 
 

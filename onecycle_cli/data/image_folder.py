@@ -52,9 +52,9 @@ def inventory(settings: FolderSpec) -> Inventory:
 def read_files(listing: Listing, root: Path, cache: Path, settings: PixelSpec, report: Report) -> Source:
     """Decodes the files of `listing`, or maps them from the folder `cache`; their names are those below `root`."""
     cache.mkdir(parents=True, exist_ok=True)
-    with locked(cache / ".lock"):
+    with locked(cache / ".lock") as lock:
         current = _signature(listing, root, cache, report)
-        return decoded_source(listing.labelled(), cache, current, settings, report)
+        return decoded_source(listing.labelled(), cache, current, settings, lock, report)
 
 
 def files_signature(listing: Listing, root: Path, cache: Path) -> str:

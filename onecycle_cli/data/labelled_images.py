@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from filelock import BaseFileLock
 from numpy.typing import NDArray
 
 from onecycle_cli.data.cache import cache_folder
@@ -84,14 +85,16 @@ class LabelledImages:
         return Inventory(counts, self.skipped)
 
 
-def decoded_source(found: LabelledImages, cache: Path, signature: str, settings: PixelSpec, report: Report) -> Source:
+def decoded_source(
+    found: LabelledImages, cache: Path, signature: str, settings: PixelSpec, lock: BaseFileLock, report: Report
+) -> Source:
     """Decodes the images of a source, or maps them from `cache`, and reports what a user should know of them.
 
     The cache is built again when `signature` or the format of the images changes. `InputError` when images cannot be
-    read.
+    read. The caller holds the `lock` of the cache; it is free on return if nothing was decoded.
     """
     trained = len(found.labels["train"])
-    decoded = decoded_images(cache, found.images, trained, signature, ImageFormat.of(settings), report)
+    decoded = decoded_images(cache, found.images, trained, signature, ImageFormat.of(settings), lock, report)
     splits, start = {}, 0
     for name, labels in found.labels.items():
         rows = slice(start, start + len(labels))

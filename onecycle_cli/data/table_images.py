@@ -128,9 +128,9 @@ def read_table(table: Table, cache: Path, settings: PixelSpec, report: Report) -
     `InputError` when a column is missing or has the wrong type, or when a label or an image cannot be read.
     """
     cache.mkdir(parents=True, exist_ok=True)
-    with locked(cache / ".lock"):
+    with locked(cache / ".lock") as lock:
         signature = _signature(table, cache, report)
-        return decoded_source(labelled_table(table), cache, signature, settings, report)
+        return decoded_source(labelled_table(table), cache, signature, settings, lock, report)
 
 
 def table_signature(table: Table, cache: Path) -> str:

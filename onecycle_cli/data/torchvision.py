@@ -93,7 +93,7 @@ def read(settings: TorchvisionSpec, report: Report) -> Source:
     root = _root(settings)
     root.parent.mkdir(parents=True, exist_ok=True)
     # Forty runs that start at once download and decode once.
-    with locked(root.with_name(f".{root.name}.lock")):
+    with locked(root.with_name(f".{root.name}.lock")) as lock:
         splits = _opened(settings.dataset, known, settings.variant, root)
         if splits is None:
             _download(settings.dataset, known, settings.variant, root, report)
@@ -102,7 +102,8 @@ def read(settings: TorchvisionSpec, report: Report) -> Source:
                 raise MachineError(f"{root} is damaged, though it was just downloaded.", "Is torchvision up to date?")
         cache = root.with_name(f"{name}.onecycle-cache")
         cache.mkdir(exist_ok=True)
-        return decoded_source(_labelled(settings.dataset, known, splits), cache, signature(settings), settings, report)
+        found = _labelled(settings.dataset, known, splits)
+        return decoded_source(found, cache, signature(settings), settings, lock, report)
 
 
 def signature(settings: TorchvisionSpec) -> str:

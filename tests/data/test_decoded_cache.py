@@ -4,13 +4,16 @@ The cache itself is tested through folders of images, in test_image_folder.py.
 """
 
 import mmap
+import zlib
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from PIL import Image
 
+from onecycle_cli.data.cache import locked
 from onecycle_cli.data.decoded_cache import Decoded, ImageFiles, decoded_images, expect_random_reads
 from onecycle_cli.data.images import ImageFormat, contents_of
 from onecycle_cli.errors import InputError
@@ -19,7 +22,8 @@ from onecycle_cli.progress import silent
 
 def decoded(tmp_path: Path, files: list[Path], trained: int) -> Decoded:
     (tmp_path / "cache").mkdir(exist_ok=True)
-    return decoded_images(tmp_path / "cache", ImageFiles(files), trained, "", ImageFormat(8, 1), silent)
+    with locked(tmp_path / "lock") as lock:
+        return decoded_images(tmp_path / "cache", ImageFiles(files), trained, "", ImageFormat(8, 1), lock, silent)
 
 
 def saved(path: Path, values: np.ndarray) -> Path:
@@ -87,12 +91,35 @@ def test_a_cache_with_a_changed_byte_is_decoded_again(tmp_path: Path, name: str)
         assert path.read_bytes() == written
 
 
+def test_a_cache_that_is_there_is_summed_without_the_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files of images that take seconds to sum keep nobody waiting, and may be replaced meanwhile."""
+    file = saved(tmp_path / "a.png", np.full((8, 8), 100, np.uint8))
+    other = saved(tmp_path / "b.png", np.full((8, 8), 200, np.uint8))
+    right = decoded(tmp_path, [file], 1)
+    replaced: list[bool] = []
+    plain = zlib.crc32
+
+    def replacing(block: bytes, before: int = 0) -> int:
+        if not replaced and block[1:6] == b"NUMPY":
+            replaced.append(True)
+            with FileLock(tmp_path / "lock", timeout=0) as lock:
+                decoded_images(tmp_path / "cache", ImageFiles([other]), 1, "other", ImageFormat(8, 1), lock, silent)
+        return plain(block, before)
+
+    monkeypatch.setattr(zlib, "crc32", replacing)
+    assert np.array_equal(decoded(tmp_path, [file], 1).images, right.images)
+    assert replaced
+    assert "other" in (tmp_path / "cache" / "8px-1ch" / "decoded.json").read_text()
+    assert FileLock(tmp_path / "lock", timeout=0).acquire()
+
+
 def test_every_way_to_make_a_square_has_a_cache_of_its_own(tmp_path: Path) -> None:
     file = saved(tmp_path / "a.png", np.arange(128, dtype=np.uint8).reshape(8, 16))
     formats = [ImageFormat(8, 1), ImageFormat(8, 1, "pad"), ImageFormat(8, 1, "pad", "nearest"), ImageFormat(9, 1)]
-    images = [
-        decoded_images(tmp_path, ImageFiles([file]), 1, "", image_format, silent).images for image_format in formats
-    ]
+    images = []
+    for image_format in formats:
+        with locked(tmp_path / "lock") as lock:
+            images.append(decoded_images(tmp_path, ImageFiles([file]), 1, "", image_format, lock, silent).images)
     assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir()) == [
         *("8px-1ch", "8px-1ch-pad", "8px-1ch-pad-nearest", "9px-1ch")
     ]
