@@ -108,12 +108,18 @@ def _time_on_the_wall(key: str) -> datetime:
         return datetime.min.replace(tzinfo=UTC)
 
 
-def clock_facts(started: datetime, earlier: Iterable[Mapping[str, Any]]) -> dict[str, float]:
-    """Returns the fact `CLOCK_BEHIND` of a run that starts now, where runs seem to have started later; else nothing."""
-    last = max((_time_on_the_wall(order(facts)) for facts in earlier), default=None)
-    if last is None or last < started:
-        return {}
-    return {CLOCK_BEHIND: round((last - started).total_seconds() + 1e-6, 6)}
+def newest(keys: Iterable[str]) -> str:
+    """Returns the latest of the keys of `order`, by the time that they show; empty if there is none."""
+    return max(keys, key=_time_on_the_wall, default="")
+
+
+def clock_facts(started: datetime, keys: Iterable[str]) -> dict[str, float]:
+    """Returns the fact `CLOCK_BEHIND` of a run that starts now, where runs seem to have started later; else nothing.
+
+    `keys` are those of earlier runs, by `order`.
+    """
+    ahead = (_time_on_the_wall(newest(keys)) - started).total_seconds()
+    return {CLOCK_BEHIND: round(ahead + 1e-6, 6)} if ahead >= 0 else {}
 
 
 def iso(time: datetime) -> str:

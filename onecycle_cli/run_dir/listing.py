@@ -43,7 +43,7 @@ class ListedRun:
 def listed_runs(runs_dir: Path, tell: Tell = untold) -> list[ListedRun]:
     """Returns the runs in `runs_dir` with their content, oldest first, without damaged ones and those inside a sweep.
 
-    Each file is read once: 10,000 runs take about a second. `tell` takes the error of each damaged file.
+    Each file is read once: 3,000 runs take 0.4 s of a core. `tell` takes the error of each damaged file.
     """
     found = runs_and_facts(runs_dir, tell)
     return [

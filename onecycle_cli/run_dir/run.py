@@ -33,6 +33,7 @@ from onecycle_cli.run_dir.checksums import (
 )
 from onecycle_cli.run_dir.facts import clock_facts, is_process_gone, iso, order, process_facts, this_process
 from onecycle_cli.run_dir.files import LASTING, LOCK, RECIPE, RUN, SUMMARY
+from onecycle_cli.run_dir.newest import newest_key
 from onecycle_cli.run_dir.rows import Rows
 from onecycle_cli.run_dir.writing import Table, json_ready, make_folder, move, write_whole
 
@@ -71,7 +72,7 @@ class RunDir:
         started, since = datetime.now(UTC), monotonic()
         known = {"command": command, "recipe": recipe_name} | _begun(started) | process_facts() | dict(facts)
         make_folder(runs_dir)
-        known |= clock_facts(started, _facts_of_all(runs_dir))
+        known |= clock_facts(started, [newest_key(runs_dir, _keys_in)])
         with _whole(runs_dir, recipe_yaml, known) as beside:
             if name is None:
                 run = _put_under_a_free_name(beside, runs_dir / f"{started:%Y%m%d-%H%M%S}-{command}-{recipe_name}")
@@ -88,7 +89,7 @@ class RunDir:
         outer, started = self.facts, datetime.now(UTC)
         known = {name: fact for name, fact in outer.items() if name not in ("error", EARLIER, FILES)} | _begun(started)
         if order(known) <= order(outer):
-            known |= clock_facts(started, [outer])
+            known |= clock_facts(started, [order(outer)])
         with _whole(self.path, recipe_yaml, known) as beside:
             move(beside, self.path / name)
         return RunDir(self.path / name)
@@ -373,12 +374,11 @@ def readable_runs(
                         tell(error)
 
 
-def _facts_of_all(runs_dir: Path) -> Iterator[dict[str, Any]]:
-    """Yields the facts of the runs in a folder, and of those inside of sweeps, as far as they can be read."""
-    for run, facts in readable_runs(runs_dir, passed_over=(OSError,)):
-        yield facts
-        with suppress(OSError):
-            yield from (inner for _, inner in readable_runs(run.path, passed_over=(OSError,)))
+def _keys_in(folder: Path) -> Iterator[str]:
+    """Yields the keys by which a run and the runs inside it are sorted, as far as they can be read."""
+    with suppress(OSError, InputError):
+        yield order(RunDir(folder).facts)
+        yield from (order(facts) for _, facts in readable_runs(folder, passed_over=(OSError,)))
 
 
 def status_in(facts: Mapping[str, Any]) -> Status:

@@ -156,7 +156,12 @@ def test_the_files_of_a_running_run_are_not_read_for_a_checksum_that_nobody_has(
         table.append([{"step": 0, "lr": 0.1}])
     ended(other, 0.1)
     read: list[str] = []
-    monkeypatch.setattr("onecycle_cli.run_dir.run.sha256_in", lambda path: read.append(path.name) or sha256_in(path))
+
+    def told(path: Path) -> str:
+        read.append(path.name)
+        return sha256_in(path)
+
+    monkeypatch.setattr("onecycle_cli.run_dir.run.sha256_in", told)
     assert run.last_row("steps.csv") == {"step": "0", "lr": "0.1"}
     assert read == []
     assert other.last_row("steps.csv") == {"step": "0", "lr": "0.1"}

@@ -189,15 +189,15 @@ def test_a_process_is_still_there_when_the_clock_was_set() -> None:
 @pytest.mark.parametrize("foreign", ["yesterday", "", "~", "2026-01-01", "20260101"])
 def test_a_foreign_time_of_one_run_does_not_hide_that_the_clock_was_behind_another(foreign: str) -> None:
     now, later = datetime(2026, 6, 1, tzinfo=UTC), datetime(2026, 6, 2, tzinfo=UTC)
-    started = [{"started": text} for text in (foreign, iso(later), foreign)]
-    assert clock_facts(now, started) == {"clock_behind": 86_400.000001}
-    assert clock_facts(now, started[::2]) == clock_facts(now, []) == {}
+    keys = [foreign, iso(later), foreign]
+    assert clock_facts(now, keys) == {"clock_behind": 86_400.000001}
+    assert clock_facts(now, keys[::2]) == clock_facts(now, []) == {}
 
 
 def test_a_time_of_another_zone_counts_as_the_runs_are_sorted_by_it() -> None:
     now = datetime(2026, 6, 1, tzinfo=UTC)
     for text in ("2026-06-01T01:00:00.000000+01:00", "2026-06-01T01:00:00"):
-        key = order({"started": iso(now), **clock_facts(now, [{"started": text}])})
+        key = order({"started": iso(now), **clock_facts(now, [text])})
         assert key > text
 
 
