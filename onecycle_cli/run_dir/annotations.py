@@ -7,14 +7,14 @@ import json
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from onecycle_cli.errors import InputError, naming
+from onecycle_cli.errors import InputError
 from onecycle_cli.run_dir.files import ANNOTATIONS, LOCK
 from onecycle_cli.run_dir.run import RunDir
-from onecycle_cli.run_dir.writing import json_ready
+from onecycle_cli.run_dir.writing import json_ready, locked
 
 LONGEST_LABEL = 60
 """The most characters of a label: it stands in a table."""
@@ -98,15 +98,13 @@ def checked_label(text: str) -> str:
 @contextmanager
 def _changing(run: RunDir) -> Iterator[Annotations]:
     """Yields the annotations of a run, and lets nobody else change them inside the block."""
-    from filelock import FileLock, Timeout
+    from filelock import Timeout
 
-    path = run.path / f".{ANNOTATIONS}{LOCK}"
-    try:
-        with naming(path):
-            lock = FileLock(path, timeout=LOCK_SECONDS).acquire()
-    except Timeout:
-        raise InputError(f"Another process is writing {run.path / ANNOTATIONS}.", "Try again.") from None
-    with lock:
+    with ExitStack() as held:
+        try:
+            held.enter_context(locked(run.path / f".{ANNOTATIONS}{LOCK}", LOCK_SECONDS))
+        except Timeout:
+            raise InputError(f"Another process is writing {run.path / ANNOTATIONS}.", "Try again.") from None
         yield read_annotations(run)
 
 

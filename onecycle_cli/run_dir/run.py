@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
 from io import StringIO
@@ -35,7 +35,7 @@ from onecycle_cli.run_dir.facts import clock_facts, is_process_gone, iso, order,
 from onecycle_cli.run_dir.files import LASTING, LOCK, RECIPE, RUN, SUMMARY
 from onecycle_cli.run_dir.newest import newest_key
 from onecycle_cli.run_dir.rows import Rows
-from onecycle_cli.run_dir.writing import Table, json_ready, make_folder, move, write_whole
+from onecycle_cli.run_dir.writing import Table, json_ready, locked, make_folder, move, write_whole
 
 Status = Literal["running", "finished", "diverged", "collapsed", "interrupted", "failed"]
 
@@ -110,14 +110,13 @@ class RunDir:
     @contextmanager
     def alone(self) -> Iterator[None]:
         """Locks the folder against other processes; `InputError` when another process holds the lock."""
-        from filelock import FileLock, Timeout
+        from filelock import Timeout
 
-        try:
-            with naming(self.path / LOCK):
-                lock = FileLock(self.path / LOCK, blocking=False).acquire()
-        except Timeout:
-            raise in_use(self) from None
-        with lock:
+        with ExitStack() as held:
+            try:
+                held.enter_context(locked(self.path / LOCK))
+            except Timeout:
+                raise in_use(self) from None
             yield
 
     @property

@@ -4,8 +4,8 @@ import errno
 import fcntl
 import math
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, is_dataclass
 from itertools import islice
 from pathlib import Path
@@ -78,6 +78,24 @@ def _flush(descriptor: int) -> None:
         else:
             return
     os.fsync(descriptor)
+
+
+@contextmanager
+def locked(path: Path, seconds: float = 0) -> Iterator[None]:
+    """Holds the lock in the file `path` for the block. `Timeout` of filelock if another has it for so many seconds.
+
+    `OSError` of the lock names the file.
+    """
+    from filelock import FileLock
+
+    lock = FileLock(path)
+    with naming(path):
+        lock.acquire(timeout=seconds)
+    try:
+        yield
+    finally:
+        with naming(path):
+            lock.release()
 
 
 def make_folder(path: Path) -> None:
