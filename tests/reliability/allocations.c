@@ -15,37 +15,34 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { TENSOR = 1, ALIGNED = 2, HEAP = 4, MAPPED = 8, THREAD = 16, FORK = 32 };
+enum kind { TENSOR, ALIGNED, HEAP, MAPPED, THREAD, FORK, KINDS };
 
-static atomic_int kinds;         /* which are counted */
-static atomic_long smallest;     /* requests below this many bytes are not counted */
-static atomic_long first, last;  /* those that fail, counted from 1; 0: none */
-static atomic_long counted, failed;
+/* Smaller requests are not counted, so that Python's own objects do not fail: a machine whose memory is short refuses
+   large blocks. */
+static const size_t smallest[KINDS] = {1, 1 << 14, 1 << 14, 1, 0, 0};
 
-void allocations_arm(int wanted, long bytes, long from, long to) {
-    atomic_store(&kinds, 0);
-    atomic_store(&smallest, bytes);
-    atomic_store(&first, from);
-    atomic_store(&last, to);
-    atomic_store(&counted, 0);
-    atomic_store(&failed, 0);
-    atomic_store(&kinds, wanted);
-}
+/* Shared by a process and its forks; memory.py has the same fields. */
+struct state {
+    long kind;                   /* the kind of which requests fail */
+    long first, last;            /* those that fail, counted from 0; first is -1: none */
+    _Atomic long failed;
+    _Atomic long counted[KINDS];
+};
 
-void allocations_rest(void) { atomic_store(&kinds, 0); }
-long allocations_counted(void) { return atomic_load(&counted); }
-long allocations_failed(void) { return atomic_load(&failed); }
+static struct state *state;
 
-static int must_fail(int kind, size_t bytes) {
-    if (!(atomic_load(&kinds) & kind) || bytes < (size_t)atomic_load(&smallest)) return 0;
-    long number = atomic_fetch_add(&counted, 1) + 1;
-    if (number < atomic_load(&first) || number > atomic_load(&last)) return 0;
-    atomic_fetch_add(&failed, 1);
+void allocations_start(struct state *shared) { state = shared; }
+
+static int must_fail(enum kind kind, size_t bytes) {
+    if (!state || bytes < smallest[kind]) return 0;
+    long number = atomic_fetch_add(&state->counted[kind], 1);
+    if (kind != state->kind || state->first < 0 || number < state->first || number > state->last) return 0;
+    atomic_fetch_add(&state->failed, 1);
     return 1;
 }
 
 /* torch's own allocator, c10::alloc_cpu, is in a library of its own; oneDNN, which asks in the same way, is not. */
-static int aligned_kind(void *caller) {
+static enum kind aligned_kind(void *caller) {
     Dl_info from;
     return dladdr(caller, &from) && from.dli_fname && strstr(from.dli_fname, "libc10") ? TENSOR : ALIGNED;
 }
@@ -103,7 +100,7 @@ void free(void *place) {
 
 int posix_memalign(void **place, size_t alignment, size_t bytes) {
     REAL(posix_memalign);
-    int kind = atomic_load(&kinds) ? aligned_kind(__builtin_return_address(0)) : ALIGNED;
+    enum kind kind = state ? aligned_kind(__builtin_return_address(0)) : ALIGNED;
     return must_fail(kind, bytes) ? ENOMEM : real(place, alignment, bytes);
 }
 
@@ -132,12 +129,12 @@ void *mmap64(void *place, size_t bytes, int protection, int flags, int file, off
 
 int pthread_create(pthread_t *thread, const pthread_attr_t *with, void *(*start)(void *), void *given) {
     REAL(pthread_create);
-    return must_fail(THREAD, (size_t)-1) ? EAGAIN : real(thread, with, start, given);
+    return must_fail(THREAD, 0) ? EAGAIN : real(thread, with, start, given);
 }
 
 pid_t fork(void) {
     REAL(fork);
-    if (must_fail(FORK, (size_t)-1)) { errno = ENOMEM; return -1; }
+    if (must_fail(FORK, 0)) { errno = ENOMEM; return -1; }
     return real();
 }
 
