@@ -8,9 +8,11 @@
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
+#include <link.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -31,7 +33,24 @@ struct state {
 
 static struct state *state;
 
-void allocations_start(struct state *shared) { state = shared; }
+static uintptr_t torch_start, torch_end; /* where c10, the library of torch's own allocator, was loaded */
+
+static int find_torch(struct dl_phdr_info *library, size_t size, void *unused) {
+    (void)size, (void)unused;
+    if (!strstr(library->dlpi_name, "libc10.so")) return 0;
+    for (int i = 0; i < library->dlpi_phnum; i++) {
+        uintptr_t start = library->dlpi_addr + library->dlpi_phdr[i].p_vaddr;
+        if (library->dlpi_phdr[i].p_type != PT_LOAD || !(library->dlpi_phdr[i].p_flags & PF_X)) continue;
+        torch_start = start;
+        torch_end = start + library->dlpi_phdr[i].p_memsz;
+    }
+    return 1;
+}
+
+void allocations_start(struct state *shared) {
+    dl_iterate_phdr(find_torch, NULL);
+    state = shared;
+}
 
 static int must_fail(enum kind kind, size_t bytes) {
     if (!state || bytes < smallest[kind]) return 0;
@@ -41,10 +60,9 @@ static int must_fail(enum kind kind, size_t bytes) {
     return 1;
 }
 
-/* torch's own allocator, c10::alloc_cpu, is in a library of its own; oneDNN, which asks in the same way, is not. */
+/* torch asks in the same way as oneDNN, which is in another library. dladdr would tell it, in milliseconds. */
 static enum kind aligned_kind(void *caller) {
-    Dl_info from;
-    return dladdr(caller, &from) && from.dli_fname && strstr(from.dli_fname, "libc10") ? TENSOR : ALIGNED;
+    return (uintptr_t)caller >= torch_start && (uintptr_t)caller < torch_end ? TENSOR : ALIGNED;
 }
 
 /* dlsym itself asks for memory, before the real calloc is known: that comes from here and is never given back. */
@@ -100,7 +118,7 @@ void free(void *place) {
 
 int posix_memalign(void **place, size_t alignment, size_t bytes) {
     REAL(posix_memalign);
-    enum kind kind = state ? aligned_kind(__builtin_return_address(0)) : ALIGNED;
+    enum kind kind = aligned_kind(__builtin_return_address(0));
     return must_fail(kind, bytes) ? ENOMEM : real(place, alignment, bytes);
 }
 

@@ -94,9 +94,7 @@ SCENARIOS = {
         "*-evaluate-*",
         ("per_class.csv", "confusion_matrix.csv", "wrong_predictions.csv", "summary.json"),
     ),
-    "export": Scenario(
-        ("export", "earlier", "--format", "safetensors"), "earlier", ("exported-model.safetensors",)
-    ),
+    "export": Scenario(("export", "earlier", "--format", "safetensors"), "earlier", ("exported-model.safetensors",)),
 }
 SECONDS = 120.0
 """The time limit of a run, which takes a second or two, or some more where it imports all: a longer one hangs."""
@@ -388,8 +386,9 @@ def read_whole(path: Path) -> None:
             json.loads(path.read_text())
         case ".csv":
             # A table in progress grows by blocks of rows; a reader leaves out a last line without its end.
-            lines = path.read_text().splitlines(keepends=True)
-            assert len({line.count(",") for line in lines if line.endswith("\n")}) <= 1, "rows differ in length"
+            text = path.read_text()
+            rows = [*csv.reader(io.StringIO(text, newline=""))]
+            assert len({len(row) for row in (rows if text.endswith("\n") else rows[:-1])}) <= 1, "rows differ in length"
         case ".safetensors":
             from safetensors import safe_open
 

@@ -58,10 +58,10 @@ class Calls(Study):
     seen = ("call", "path")
     hit: tuple[str, Path] | None = None
 
-    def numbers(self, one: Prepared, folder: Path, fault: str) -> list[int]:
+    def numbers(self, one: Prepared, fault: str) -> list[int]:
         return can_have(fault, one.calls)
 
-    def disturbed(self, one: Prepared, folder: Path, number: int, fault: str) -> str:
+    def disturbed(self, one: Prepared, number: int, fault: str) -> str:
         what, self.hit = FAULTS[fault], None
 
         def run(place: Path) -> End:
@@ -84,7 +84,7 @@ class Calls(Study):
             assert named, f"the message lacks the file\n{end.err}"
             return "exit code 5"
 
-        return disturbed(self.server, one, folder, run, judged)
+        return disturbed(self.server, one, self.folder, run, judged)
 
     def what_was_seen(self) -> tuple[str, str]:
         call, path = self.hit or ("", Path())

@@ -28,15 +28,15 @@ class Study(ABC):
     seen: tuple[str, ...]
     sources: tuple[Path, ...] = ()
 
-    def __init__(self, server: Server) -> None:
-        self.server = server
+    def __init__(self, server: Server, folder: Path) -> None:
+        self.server, self.folder = server, folder
 
     @abstractmethod
-    def numbers(self, one: Prepared, folder: Path, fault: str) -> Iterable[int]:
+    def numbers(self, one: Prepared, fault: str) -> Iterable[int]:
         """Returns the places of a command at which it can have a fault."""
 
     @abstractmethod
-    def disturbed(self, one: Prepared, folder: Path, number: int, fault: str) -> str:
+    def disturbed(self, one: Prepared, number: int, fault: str) -> str:
         """Runs a command with a fault, and lets it go on; returns how it ended. `AssertionError` says what is wrong."""
 
     @abstractmethod
@@ -44,21 +44,19 @@ class Study(ABC):
         """Returns what was seen of the last fault."""
 
 
-def work(study: Study, folder: Path, asked: argparse.Namespace, turn: int, turns: int) -> None:
+def work(study: Study, asked: argparse.Namespace, turn: int, turns: int) -> None:
     """Runs each `turns`th job from the one number `turn` on, if the log does not have it yet; appends to the log."""
-    folder.mkdir()
+    study.folder.mkdir()
     done = {(row["command"], int(row["number"]), row["fault"]) for row in rows_of(asked.log)}
     for command in asked.command:
-        one = prepared(study.server, folder, command)
-        jobs = [(fault, number) for fault in asked.fault for number in study.numbers(one, folder, fault)]
+        one = prepared(study.server, study.folder, command)
+        jobs = [(fault, number) for fault in asked.fault for number in asked.number or study.numbers(one, fault)]
         random.Random(0).shuffle(jobs)  # what is done by the time somebody stops it is then a fair sample
-        if asked.number:
-            jobs = [(fault, number) for fault in asked.fault for number in asked.number]
         for fault, number in jobs[turn * asked.every :: turns * asked.every]:
             if (command, number, fault) in done:
                 continue
             try:
-                end, problem = study.disturbed(one, folder, number, fault), ""
+                end, problem = study.disturbed(one, number, fault), ""
             except AssertionError as error:
                 end, problem = "wrong", str(error)
             line = io.StringIO()
@@ -81,7 +79,7 @@ def run_all(kind: type[Study], library: Path, asked: argparse.Namespace) -> None
         if child == 0:
             code = 1
             try:
-                work(kind(Server(library)), library.with_name(f"worker-{turn}"), asked, turn, turns)
+                work(kind(Server(library), library.with_name(f"worker-{turn}")), asked, turn, turns)
                 code = 0
             except BaseException:
                 traceback.print_exc()

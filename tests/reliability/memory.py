@@ -54,33 +54,33 @@ class Memory(Study):
     seen = ("mebibytes", "message")
     sources = (Path(__file__).with_name("allocations.c"),)
 
-    def __init__(self, server: Server) -> None:
-        super().__init__(server)
+    def __init__(self, server: Server, folder: Path) -> None:
+        super().__init__(server, folder)
         self._memory = mmap.mmap(-1, ctypes.sizeof(_Shared))  # shared with forks
         self._shared = _Shared.from_buffer(self._memory)
         self._counts: dict[str, list[int]] = {}
         self._limits: dict[str, list[int]] = {}
         self._seen: tuple[object, ...] = ()
 
-    def numbers(self, one: Prepared, folder: Path, fault: str) -> range:
+    def numbers(self, one: Prepared, fault: str) -> range:
         if fault == "limit":
             return range(LEVELS)
         if one.name not in self._counts:
-            place = shutil.copytree(one.template, folder / "place")
+            place = shutil.copytree(one.template, self.folder / "place")
             end = self._run(one, place, "heap", -1)
             assert end.code == one.code, end
             shutil.rmtree(place)
             self._counts[one.name] = [*self._shared.counted]
         return range(self._counts[one.name][KINDS.index(fault.removesuffix("-on"))])
 
-    def disturbed(self, one: Prepared, folder: Path, number: int, fault: str) -> str:
-        limit = self._limits_of(one, folder)[number] if fault == "limit" else None
+    def disturbed(self, one: Prepared, number: int, fault: str) -> str:
+        limit = self._limits_of(one)[number] if fault == "limit" else None
         self._seen = ("", "")
 
         def run(place: Path) -> End:
             end = self._run(one, place, fault, number) if limit is None else limited(one.scenario.words, place, limit)
             said = re.search(r"^.*(?:Error|memory).*$", end.err, re.MULTILINE)
-            self._seen = ("" if limit is None else limit >> 20, said[0].replace(str(folder), "") if said else "")
+            self._seen = ("" if limit is None else limit >> 20, said[0].replace(str(self.folder), "") if said else "")
             return end
 
         def judged(end: End) -> str:
@@ -88,7 +88,7 @@ class Memory(Study):
                 return NOT_REACHED
             return how(end, one)
 
-        return disturbed(self.server, one, folder, run, judged)
+        return disturbed(self.server, one, self.folder, run, judged)
 
     def what_was_seen(self) -> tuple[object, ...]:
         return self._seen
@@ -101,10 +101,10 @@ class Memory(Study):
         start = ctypes.CDLL(None).allocations_start
         return self.server.run(place, one.scenario.words, arm=lambda: start(ctypes.byref(self._shared)))
 
-    def _limits_of(self, one: Prepared, folder: Path) -> list[int]:
+    def _limits_of(self, one: Prepared) -> list[int]:
         """Returns the limits of a command, in bytes, from what three undisturbed commands needed."""
         if one.name not in self._limits:
-            place = shutil.copytree(one.template, folder / "place")
+            place = shutil.copytree(one.template, self.folder / "place")
             loads = (["--version"], ["find-lr", "digits", "--device", "cuda:99"], one.scenario.words)
             small, loaded, whole = (_peak(limited([*words], place).err) for words in loads)
             shutil.rmtree(place)
