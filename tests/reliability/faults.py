@@ -1,13 +1,15 @@
 """Makes each file-system call of each command fail in turn, in each way, and checks what comes of it.
 
-    python tests/reliability/faults.py [--every K] [--number N]... [--command NAME]... [--fault NAME]... [--log FILE]
+    python tests/reliability/faults.py [--every K] [--number N]... [--command NAME]... [--fault NAME]...
+                                       [--log FILE] [--counts FILE]
 
 A command runs on a tiny recipe. Its calls on files of ours (recipe, images, cache, runs, temporary files) are counted.
 Then it runs again for each of them and each fault: the call fails with an errno, writes half of its data, or the
 process is killed right after it. Each run must end in the right result, or with exit code 5 and a message that names
 file and cause. Then `train --resume`, or else the same command again, must give the result of an undisturbed run.
 
-`--log` names a CSV file with a row for each fault; with an existing one, it goes on after its rows.
+`--log` names a CSV file with a row for each fault; with an existing one, it goes on after its rows. `--counts` names
+one for the number of faults by command, call, fault and end; benchmarks/results/faults.csv has ours.
 """
 
 import errno
@@ -56,6 +58,7 @@ class Calls(Study):
 
     faults = (*FAULTS,)
     seen = ("call", "path")
+    counted = ("call",)
     hit: tuple[str, Path] | None = None
 
     def numbers(self, one: Prepared, fault: str) -> list[int]:

@@ -7,13 +7,16 @@ import argparse
 import csv
 import io
 import os
+import platform
 import random
 import sys
 import tempfile
 import traceback
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from importlib import metadata
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -22,10 +25,15 @@ from interposer import build
 
 
 class Study(ABC):
-    """Faults that a command can have. `seen` are the columns of what is seen of one, `sources` are preloaded."""
+    """Faults that a command can have.
+
+    `seen` are the columns of what is seen of one. `counted` are those by which they are counted, beside command, fault
+    and end. `sources` are preloaded.
+    """
 
     faults: tuple[str, ...]
     seen: tuple[str, ...]
+    counted: tuple[str, ...]
     sources: tuple[Path, ...] = ()
 
     def __init__(self, server: Server, folder: Path) -> None:
@@ -70,6 +78,7 @@ def run_all(kind: type[Study], library: Path, asked: argparse.Namespace) -> None
     """Runs the jobs in as many workers as there are processors."""
     load()
     if not asked.log.exists():
+        asked.log.parent.mkdir(parents=True, exist_ok=True)
         asked.log.write_text(",".join(("command", "number", "fault", *kind.seen, "end", "problem")) + "\n")
     one_is_enough = asked.every > 100 or asked.number  # each worker prepares for some seconds
     turns = 1 if one_is_enough else len(os.sched_getaffinity(0))
@@ -98,6 +107,17 @@ def rows_of(log: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+def write_counts(file: Path, rows: Sequence[dict[str, str]], counted: Sequence[str]) -> None:
+    """Writes how many faults there were by command, what is `counted`, fault and end."""
+    names = ("command", *counted, "fault", "end")
+    counts = Counter(tuple(row[name] for name in names) for row in rows)
+    here = (f"{datetime.now(UTC):%Y-%m-%d}", platform.machine(), platform.python_version(), metadata.version("torch"))
+    with file.open("w", newline="") as opened:
+        writer = csv.writer(opened, lineterminator="\n")
+        writer.writerow(("date", "machine", "python", "torch", *names, "faults"))
+        writer.writerows((*here, *values, count) for values, count in sorted(counts.items()))
+
+
 def main(kind: type[Study], doc: str | None) -> int:
     """Runs the faults; prints the number of them by command, fault and end, and each wrong end. 1 if there is one."""
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -106,6 +126,7 @@ def main(kind: type[Study], doc: str | None) -> int:
     parser.add_argument("--command", action="append", choices=SCENARIOS)
     parser.add_argument("--fault", action="append", choices=kind.faults)
     parser.add_argument("--log", type=Path)
+    parser.add_argument("--counts", type=Path)
     asked = parser.parse_args()
     if LIBRARY not in os.environ:
         with tempfile.TemporaryDirectory(dir=fast_folder()) as folder:
@@ -115,6 +136,8 @@ def main(kind: type[Study], doc: str | None) -> int:
     asked.command, asked.fault = asked.command or [*SCENARIOS], asked.fault or [*kind.faults]
     run_all(kind, library, asked)
     rows = rows_of(asked.log)
+    if asked.counts:
+        write_counts(asked.counts, rows, kind.counted)
     for (command, fault, end), number in sorted(Counter((r["command"], r["fault"], r["end"]) for r in rows).items()):
         print(f"{number:6}  {command:8} {fault:10} {end}", flush=True)
     wrong = [row for row in rows if row["end"] == "wrong"]

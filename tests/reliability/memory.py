@@ -1,6 +1,7 @@
 """Makes the Nth request for memory of each command fail, for each N, and limits its address space.
 
-    python tests/reliability/memory.py [--every K] [--number N]... [--command NAME]... [--fault NAME]... [--log FILE]
+    python tests/reliability/memory.py [--every K] [--number N]... [--command NAME]... [--fault NAME]...
+                                       [--log FILE] [--counts FILE]
 
 Of each kind of request (see allocations.c), one fails, or with the fault `...-on` all from there on. The fault `limit`
 starts the command with the Nth of ten limits of its address space: three below what loads torch, the others from there
@@ -9,7 +10,8 @@ memory is short, and what to do; a sweep tells it of a cell and goes on. Then `t
 again, must give the result of an undisturbed run. A library that aborts or crashes where it gets no memory ends the
 process: these ends are counted by their signal, and must cost nothing either.
 
-`--log` names a CSV file with a row for each fault; with an existing one, it goes on after its rows.
+`--log` names a CSV file with a row for each fault; with an existing one, it goes on after its rows. `--counts` names
+one for the faults with their messages and machine; benchmarks/results/memory_faults.csv has ours.
 """
 
 import ctypes
@@ -52,6 +54,7 @@ class Memory(Study):
 
     faults = (*(f"{kind}{until}" for kind in KINDS for until in ("", "-on")), "limit")
     seen = ("mebibytes", "message")
+    counted = ("number", *seen)
     sources = (Path(__file__).with_name("allocations.c"),)
 
     def __init__(self, server: Server, folder: Path) -> None:
