@@ -64,7 +64,8 @@ def test_memory_that_a_library_lacks_and_does_not_tell_costs_a_note(
         Font()
         return ""
 
-    draw(Session(run, CPU, [].append), "a.png", plot)
+    told: list = []
+    draw(Session(run, CPU, told.append), "a.png", plot)
     assert run.facts["notes"] == [f"{run.path / 'a.png'} could not be drawn: MemoryError"]
     assert not (run.path / "a.png").exists()
     assert capfd.readouterr().err == ""
