@@ -42,9 +42,8 @@ chaos: .venv/installed  ## kill trainings at random moments, let them go on, com
 cluster: .venv/installed-dev  ## kill workers, nodes and ranks of sweeps on Ray and of trainings, compare their ends: a quarter of an hour
 	$(BIN)/python tests/cluster.py
 
-memory-faults: .venv/installed  ## refuse memory to commands, the Nth request for each N, then by a limit: hours
-	$(BIN)/python tests/reliability/memory.py faults memory-faults.csv
-	$(BIN)/python tests/reliability/memory.py limits memory-limits.csv
+memory-faults: .venv/installed  ## refuse memory to commands, the Nth request for each N, and limit it: days; goes on where it was stopped
+	$(BIN)/python tests/reliability/memory.py --log data/memory-faults.csv --counts benchmarks/results/memory_faults.csv
 
 faults: .venv/installed-dev  ## make each file-system call of each command fail in turn, in seven ways: a day; goes on where it was stopped
 	$(BIN)/python tests/reliability/faults.py --log data/faults.csv --counts benchmarks/results/faults.csv

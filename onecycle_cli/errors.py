@@ -8,6 +8,7 @@ the start of a byte is written as `\x5c`. All other text is unchanged.
 """
 
 import errno
+import mmap
 import re
 import signal
 from collections.abc import Iterator
@@ -144,6 +145,19 @@ def _is_of_a_library(error: BaseException) -> bool:
 
 DEEPEST = 20
 """How many errors are looked at, each of which led to the one before it."""
+
+ROOM_FOR_SCIPY = 2**27
+"""The bytes of address space that must be free before scipy, or scikit-learn with it, is loaded.
+
+OpenBLAS, which they load, asks for 32 MiB again and again, forever, where it gets none: with a limit 45 to 60 MiB above
+what the process had. With 100 MiB it is loaded.
+"""
+
+
+def need_room_for_scipy() -> None:
+    """Raises an `OSError` if there is no memory to load scipy, which would wait for it forever."""
+    mmap.mmap(-1, ROOM_FOR_SCIPY).close()  # only reserved, never used
+
 
 DISK = "Look after the disk or the network drive"
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any
 
+from onecycle_cli.errors import need_room_for_scipy
+
 LEVEL = 0.05
 """The significance level of the test of two means: chance alone exceeds the difference in fewer than one of twenty
 trials."""
@@ -99,6 +101,7 @@ def _standard_error(one: Ranked, other: Ranked) -> float:
 
 def _differ(one: Ranked, other: Ranked) -> bool:
     """Whether two mean validation losses differ by a two-sided Welch's t-test at `LEVEL`."""
+    need_room_for_scipy()
     from scipy.stats import ttest_ind_from_stats
 
     if other.valid_loss_sd is None:

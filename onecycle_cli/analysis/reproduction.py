@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Literal
 
+from onecycle_cli.errors import need_room_for_scipy
+
 LEVEL = 0.05
 """The significance level of the comparisons: chance alone exceeds their limits in one of twenty."""
 
@@ -214,6 +216,7 @@ def _welch(parts: Sequence[float], counts: Sequence[int]) -> float:
 
 def _student(freedom: float) -> float:
     """Returns the two-sided quantile of Student's t at `LEVEL`."""
+    need_room_for_scipy()
     from scipy.stats import t
 
     return float(t.ppf(1 - LEVEL / 2, freedom))

@@ -1,23 +1,14 @@
 """scikit-learn's 1,797 handwritten digits of 8x8 pixels: real images that need no download."""
 
-import mmap
-
 import numpy as np
 
 from onecycle_cli.data.images import PixelSpec, Source, Split
+from onecycle_cli.errors import need_room_for_scipy
 from onecycle_cli.progress import Report
 
 IMAGES = 1797
 HIGHEST = 16
 """The largest value of a pixel in scikit-learn's data, which counts from 0 to 16."""
-
-
-ROOM = 2**27
-"""The bytes of address space that must be free before scikit-learn is loaded.
-
-OpenBLAS, which it loads, asks for 32 MiB again and again, forever, where it gets none: with a limit 45 to 60 MiB above
-what the process had. With 100 MiB it is loaded.
-"""
 
 
 def read(settings: PixelSpec, report: Report) -> Source:  # noqa: ARG001  part of the interface
@@ -45,7 +36,7 @@ def read_digits() -> Source:
 
     `OSError` if there is no memory for the library that has them.
     """
-    mmap.mmap(-1, ROOM).close()  # only reserved, never used
+    need_room_for_scipy()
     from sklearn.datasets import load_digits
 
     images, labels = load_digits(return_X_y=True)

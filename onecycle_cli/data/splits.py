@@ -3,7 +3,7 @@
 import numpy as np
 
 from onecycle_cli.data.images import Split
-from onecycle_cli.errors import InputError
+from onecycle_cli.errors import InputError, need_room_for_scipy
 
 
 def held_out_size(images: int, valid_fraction: float) -> int:
@@ -14,8 +14,10 @@ def held_out_size(images: int, valid_fraction: float) -> int:
 def hold_out(split: Split, valid_fraction: float, seed: int) -> tuple[Split, Split]:
     """Splits `split` into training and validation images: the same share of each class, chosen by `seed`, in order.
 
-    `InputError` when a class has fewer than two images, or a part would have fewer images than there are classes.
+    `InputError` when a class has fewer than two images, or a part would have fewer images than there are classes;
+    `OSError` if there is no memory for the library that chooses them.
     """
+    need_room_for_scipy()
     from sklearn.model_selection import train_test_split
 
     size = held_out_size(len(split), valid_fraction)

@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,8 @@ def as_bytes(tensors: Mapping[str, Tensor], entries: Mapping[str, str]) -> bytes
     `tensors` are those of `as_stored`. The caller writes the file, because safetensors reports an error of the disk as
     an error of the format. safetensors also orders the entries differently in each process; here they are sorted.
     """
-    shuffled = save(dict(tensors), dict(entries))
+    with _panic_as_memory_error():
+        shuffled = save(dict(tensors), dict(entries))
     end = 8 + int.from_bytes(shuffled[:8], "little")  # the first 8 bytes are the length of the header
     header = json.dumps(json.loads(shuffled[8:end]), sort_keys=True, separators=(",", ":")).encode()
     header += b" " * (-len(header) % 8)  # the tensors begin at a multiple of 8 bytes
@@ -52,9 +54,24 @@ def from_bytes(written: bytes) -> tuple[dict[str, Tensor], dict[str, str]]:
 
     It takes bytes, because safetensors cannot open a path that is not UTF-8.
     """
-    tensors = load(written)  # raises on a bad header
+    with _panic_as_memory_error():
+        tensors = load(written)  # raises on a bad header
     header = json.loads(written[8 : 8 + int.from_bytes(written[:8], "little")])
     return tensors, header.get("__metadata__", {})
+
+
+@contextmanager
+def _panic_as_memory_error() -> Iterator[None]:
+    """Raises a `MemoryError` where Python gives no memory to safetensors.
+
+    It is in Rust: it prints Python's error, then panics with this message, which is no `Exception` and has no cause.
+    """
+    try:
+        yield
+    except BaseException as error:
+        if str(error) == "PyObject pointer is null":
+            raise MemoryError("safetensors got none") from error
+        raise
 
 
 def as_stored(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -52,6 +52,25 @@ def test_a_figure_of_a_run_that_fails_costs_a_note(run: RunDir, error: Exception
     assert sorted(path.name for path in run.path.iterdir()) == ["recipe.yaml", "run.json"]
 
 
+def test_memory_that_a_library_lacks_and_does_not_tell_costs_a_note(
+    run: RunDir, capfd: pytest.CaptureFixture[str]
+) -> None:
+    class Font:
+        def __del__(self) -> None:
+            raise MemoryError  # Python prints and ignores it, as when matplotlib cannot read a font
+
+    def plot(path: Path) -> str:
+        path.write_text("figure without its text")
+        Font()
+        return ""
+
+    told: list = []
+    draw(Session(run, CPU, told.append), "a.png", plot)
+    assert run.facts["notes"] == [f"{run.path / 'a.png'} could not be drawn: MemoryError"]
+    assert not (run.path / "a.png").exists()
+    assert capfd.readouterr().err == ""
+
+
 def test_a_figure_without_a_glyph_costs_a_note_and_is_there(run: RunDir, caplog: pytest.LogCaptureFixture) -> None:
     told: list = []
     draw(Session(run, CPU, told.append), "a.png", plotting(missing="中文"))

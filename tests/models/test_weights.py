@@ -34,6 +34,21 @@ def test_weights_and_header_come_back_as_they_were(tmp_path: Path) -> None:
     assert all(torch.equal(weights[name], value) for name, value in model.state_dict().items())
 
 
+def test_a_panic_of_safetensors_where_memory_is_short_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Panic(BaseException):
+        """What a library in Rust raises, as pyo3 does."""
+
+    def panic(*_: object) -> bytes:
+        raise Panic("PyObject pointer is null")
+
+    monkeypatch.setattr("onecycle_cli.models.weights.save", panic)
+    with pytest.raises(MemoryError, match="safetensors got none"):
+        save_weights(tmp_path / "m.safetensors", {"w": torch.ones(2)}, HEADER)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_file_of_an_older_version_has_the_resize_of_then(tmp_path: Path) -> None:
     path = tmp_path / "m.safetensors"
     save_weights(path, {"w": torch.ones(2)}, replace(HEADER, resize="pad", interpolation="lanczos"))

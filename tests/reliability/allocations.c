@@ -8,46 +8,61 @@
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
+#include <link.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { TENSOR = 1, ALIGNED = 2, HEAP = 4, MAPPED = 8, THREAD = 16, FORK = 32 };
+enum kind { TENSOR, ALIGNED, HEAP, MAPPED, THREAD, FORK, KINDS };
 
-static atomic_int kinds;         /* which are counted */
-static atomic_long smallest;     /* requests below this many bytes are not counted */
-static atomic_long first, last;  /* those that fail, counted from 1; 0: none */
-static atomic_long counted, failed;
+/* Smaller requests are not counted, so that Python's own objects do not fail: a machine whose memory is short refuses
+   large blocks. */
+static const size_t smallest[KINDS] = {1, 1 << 14, 1 << 14, 1, 0, 0};
 
-void allocations_arm(int wanted, long bytes, long from, long to) {
-    atomic_store(&kinds, 0);
-    atomic_store(&smallest, bytes);
-    atomic_store(&first, from);
-    atomic_store(&last, to);
-    atomic_store(&counted, 0);
-    atomic_store(&failed, 0);
-    atomic_store(&kinds, wanted);
-}
+/* Shared by a process and its forks; memory.py has the same fields. */
+struct state {
+    long kind;                   /* the kind of which requests fail */
+    long first, last;            /* those that fail, counted from 0; first is -1: none */
+    _Atomic long failed;
+    _Atomic long counted[KINDS];
+};
 
-void allocations_rest(void) { atomic_store(&kinds, 0); }
-long allocations_counted(void) { return atomic_load(&counted); }
-long allocations_failed(void) { return atomic_load(&failed); }
+static struct state *state;
 
-static int must_fail(int kind, size_t bytes) {
-    if (!(atomic_load(&kinds) & kind) || bytes < (size_t)atomic_load(&smallest)) return 0;
-    long number = atomic_fetch_add(&counted, 1) + 1;
-    if (number < atomic_load(&first) || number > atomic_load(&last)) return 0;
-    atomic_fetch_add(&failed, 1);
+static uintptr_t torch_start, torch_end; /* where c10, the library of torch's own allocator, was loaded */
+
+static int find_torch(struct dl_phdr_info *library, size_t size, void *unused) {
+    (void)size, (void)unused;
+    if (!strstr(library->dlpi_name, "libc10.so")) return 0;
+    for (int i = 0; i < library->dlpi_phnum; i++) {
+        uintptr_t start = library->dlpi_addr + library->dlpi_phdr[i].p_vaddr;
+        if (library->dlpi_phdr[i].p_type != PT_LOAD || !(library->dlpi_phdr[i].p_flags & PF_X)) continue;
+        torch_start = start;
+        torch_end = start + library->dlpi_phdr[i].p_memsz;
+    }
     return 1;
 }
 
-/* torch's own allocator, c10::alloc_cpu, is in a library of its own; oneDNN, which asks in the same way, is not. */
-static int aligned_kind(void *caller) {
-    Dl_info from;
-    return dladdr(caller, &from) && from.dli_fname && strstr(from.dli_fname, "libc10") ? TENSOR : ALIGNED;
+void allocations_start(struct state *shared) {
+    dl_iterate_phdr(find_torch, NULL);
+    state = shared;
+}
+
+static int must_fail(enum kind kind, size_t bytes) {
+    if (!state || bytes < smallest[kind]) return 0;
+    long number = atomic_fetch_add(&state->counted[kind], 1);
+    if (kind != state->kind || state->first < 0 || number < state->first || number > state->last) return 0;
+    atomic_fetch_add(&state->failed, 1);
+    return 1;
+}
+
+/* torch asks in the same way as oneDNN, which is in another library. dladdr would tell it, in milliseconds. */
+static enum kind aligned_kind(void *caller) {
+    return (uintptr_t)caller >= torch_start && (uintptr_t)caller < torch_end ? TENSOR : ALIGNED;
 }
 
 /* dlsym itself asks for memory, before the real calloc is known: that comes from here and is never given back. */
@@ -103,7 +118,7 @@ void free(void *place) {
 
 int posix_memalign(void **place, size_t alignment, size_t bytes) {
     REAL(posix_memalign);
-    int kind = atomic_load(&kinds) ? aligned_kind(__builtin_return_address(0)) : ALIGNED;
+    enum kind kind = aligned_kind(__builtin_return_address(0));
     return must_fail(kind, bytes) ? ENOMEM : real(place, alignment, bytes);
 }
 
@@ -132,12 +147,12 @@ void *mmap64(void *place, size_t bytes, int protection, int flags, int file, off
 
 int pthread_create(pthread_t *thread, const pthread_attr_t *with, void *(*start)(void *), void *given) {
     REAL(pthread_create);
-    return must_fail(THREAD, (size_t)-1) ? EAGAIN : real(thread, with, start, given);
+    return must_fail(THREAD, 0) ? EAGAIN : real(thread, with, start, given);
 }
 
 pid_t fork(void) {
     REAL(fork);
-    if (must_fail(FORK, (size_t)-1)) { errno = ENOMEM; return -1; }
+    if (must_fail(FORK, 0)) { errno = ENOMEM; return -1; }
     return real();
 }
 

@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,9 +89,15 @@ SCENARIOS = {
     "tune": Scenario(
         ("tune", "recipe.yaml", *SETTINGS, "--budget", "10s", "--name", "tuned"), "tuned", ("tuned.yaml",)
     ),
+    "evaluate": Scenario(
+        ("evaluate", "earlier"),
+        "*-evaluate-*",
+        ("per_class.csv", "confusion_matrix.csv", "wrong_predictions.csv", "summary.json"),
+    ),
+    "export": Scenario(("export", "earlier", "--format", "safetensors"), "earlier", ("exported-model.safetensors",)),
 }
-SECONDS = 60.0
-"""The time limit of a run, which takes a second or two: a longer one hangs."""
+SECONDS = 120.0
+"""The time limit of a run, which takes a second or two, or some more where it imports all: a longer one hangs."""
 
 TIMES = ("seconds", "images_per_second", "sha256")
 """The columns, and the fields of a summary, that tell times, or are sums over such."""
@@ -113,29 +119,48 @@ class Server:
         self.interposer = Interposer(library)
 
     def run(
-        self, folder: Path, words: Sequence[str], fail_at: int = -1, fault: int = 0, record: Path | None = None
+        self,
+        folder: Path,
+        words: Sequence[str],
+        fail_at: int = -1,
+        fault: int = 0,
+        record: Path | None = None,
+        arm: Callable[[], None] | None = None,
     ) -> End:
-        """Runs a command in a folder, with its calls counted and the call number `fail_at` made to fail."""
+        """Runs a command in a folder, with its calls counted and the call number `fail_at` made to fail.
+
+        `arm` is called in the fork before the command begins, for what else is to happen to it.
+        """
         self.interposer.set(fail_at, fault)
         out, err = folder.with_name(f"{folder.name}.out"), folder.with_name(f"{folder.name}.err")
         child = os.fork()
         if child == 0:
-            self._run_here(folder, words, out, err, record)
+            self._run_here(folder, words, out, err, record, arm)
         code = _waited(child)
         return End(code, out.read_text(errors="replace"), err.read_text(errors="replace"))
 
-    def _run_here(self, folder: Path, words: Sequence[str], out: Path, err: Path, record: Path | None) -> None:
+    def _run_here(
+        self,
+        folder: Path,
+        words: Sequence[str],
+        out: Path,
+        err: Path,
+        record: Path | None,
+        arm: Callable[[], None] | None,
+    ) -> None:
         code = 70
         try:
             os.setsid()
             for number, path in ((1, out), (2, err)):
                 os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
             os.chdir(folder)
-            os.environ |= {"ONECYCLE_DATA": str(folder / "cache"), "TMPDIR": str(folder / "tmp")}
+            os.environ |= places(folder)
             tempfile.tempdir = None
             from onecycle_cli.cli import app
 
             self.interposer.start([folder], record)
+            if arm is not None:
+                arm()
             app(list(words))
         except SystemExit as end:
             code = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
@@ -146,6 +171,11 @@ class Server:
                 sys.stdout.flush()
                 sys.stderr.flush()
             os._exit(code)
+
+
+def places(folder: Path) -> dict[str, str]:
+    """Returns the environment of a command that keeps to a folder."""
+    return {"ONECYCLE_DATA": str(folder / "cache"), "TMPDIR": str(folder / "tmp")}
 
 
 def _waited(child: int) -> int | None:
@@ -279,23 +309,54 @@ def _without_times(file: Path) -> object:
     return file.read_bytes()
 
 
-def go_on(server: Server, one: Prepared, place: Path, at: str) -> None:
+def disturbed(
+    server: Server, one: Prepared, folder: Path, run: Callable[[Path], End], judged: Callable[[End], str]
+) -> str:
+    """Runs a command that something disturbs, in a place in `folder`, and lets it go on; returns how it ended.
+
+    `judged` is how, in words. `AssertionError` says what is wrong.
+    """
+    place = shutil.copytree(one.template, folder / "place")
+    before = tree(place / "runs" / "earlier")
+    try:
+        end = run(place)
+        assert end.code is not None, f"hangs\n{end.err}"
+        assert "Traceback" not in end.err, end.err
+        whole_files(place)
+        how = judged(end)
+        if how in (RIGHT, NOT_REACHED):
+            found = results_of(place, one.scenario)
+            assert found == one.result, f"another result: {different(found, one.result)}\n{end.err}"
+        else:
+            go_on(server, one, place)
+        # An export adds a file to it.
+        assert before.items() <= tree(place / "runs" / "earlier").items(), "an earlier run was changed"
+        return how
+    finally:
+        shutil.rmtree(place)
+
+
+RIGHT, NOT_REACHED = "right result", "not reached"
+"""The ends after which nothing must go on."""
+
+
+def go_on(server: Server, one: Prepared, place: Path) -> None:
     """Resumes the run, or runs the same command again, and compares the result with an undisturbed one."""
     words = one.scenario.words
     if words[0] == "train" and (place / "runs/run/run.json").is_file():
         words = ("train", "--resume", "runs/run")
     end = server.run(place, words)
     ended = words[:2] == ("train", "--resume") and "has come to its end" in end.err
-    assert end.code == one.code or ended, f"{at}: then {' '.join(words[:3])} ends with {end.code}\n{end.err}"
+    assert end.code == one.code or ended, f"then {' '.join(words[:3])} ends with {end.code}\n{end.err}"
     whole_files(place)
     found = results_of(place, one.scenario)
-    assert found == one.result, f"{at}: then another result: {different(found, one.result)}\n{end.err}"
+    assert found == one.result, f"then another result: {different(found, one.result)}\n{end.err}"
     # Hidden rests of an interrupted find-lr, or of a run that was killed before it began, stay where nobody reads them.
     run = run_of(place, one.scenario)
     rests = run.rglob(".*") if run else ()
     left = [path for path in rests if path.is_file() and not path.name.endswith(".lock")]
     left = [path for path in left if ".unfinished-" not in str(path)]  # the old folder of a cell that began again
-    assert not left, f"{at}: then leaves {left}"
+    assert not left, f"then leaves {left}"
 
 
 def different(found: dict[str, object], expected: dict[str, object]) -> list[str]:
@@ -326,8 +387,9 @@ def read_whole(path: Path) -> None:
             json.loads(path.read_text())
         case ".csv":
             # A table in progress grows by blocks of rows; a reader leaves out a last line without its end.
-            whole, _, _ = path.read_text().rpartition("\n")
-            assert len({len(row) for row in csv.reader(io.StringIO(whole))}) <= 1, "rows differ in length"
+            text = path.read_text()
+            rows = [*csv.reader(io.StringIO(text, newline=""))]
+            assert len({len(row) for row in (rows if text.endswith("\n") else rows[:-1])}) <= 1, "rows differ in length"
         case ".safetensors":
             from safetensors import safe_open
 
@@ -351,9 +413,12 @@ LIBRARY = "ONECYCLE_INTERPOSER"
 """The environment variable that names the interposing library, in a process that was started with it."""
 
 
-def start_with_interposer(library: Path) -> int:
-    """Runs this script again, with its arguments, in a process whose calls are interposed; returns its exit code."""
-    known = {"LD_PRELOAD": str(library), LIBRARY: str(library), "OMP_NUM_THREADS": "1"}
+def start_with_interposer(library: Path, *others: Path) -> int:
+    """Runs this script again, with its arguments, in a process whose calls are interposed; returns its exit code.
+
+    The calls of other libraries are interposed too.
+    """
+    known = {"LD_PRELOAD": ":".join(map(str, (library, *others))), LIBRARY: str(library), "OMP_NUM_THREADS": "1"}
     # The current folder must not be on the path of imports: they would look into it, and be counted.
     known |= {"PYTHONSAFEPATH": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
     known |= {"MPLCONFIGDIR": str(library.parent)}

@@ -329,7 +329,10 @@ def power_cuts(server: Server, one: Prepared, folder: Path, resume_every: int) -
     for at, files in replayed(record.read_bytes(), Disk(place, one.template), counts):
         if counts.states % resume_every == 0:
             _write(place, files, cache)
-            go_on(server, one, place, f"{one.name}, {at}")
+            try:
+                go_on(server, one, place)
+            except AssertionError as error:
+                raise AssertionError(f"{one.name}, {at}: {error}") from None
             shutil.rmtree(place)
             counts.resumed += 1
     return counts

@@ -2,7 +2,6 @@
 
 import json
 import os
-import runpy
 import subprocess
 import sys
 import textwrap
@@ -12,6 +11,9 @@ from pathlib import Path
 
 import pytest
 from typer.testing import Result
+
+sys.path.insert(0, str(Path(__file__).parent))
+from interposer import build, compiler
 
 from onecycle_cli.data.file_contents import content_digests
 from onecycle_cli.experiments.run_progress import Watch
@@ -23,20 +25,13 @@ DAY = 86_400
 
 SOURCE = Path(__file__).with_name("clock.c")
 
-compiler = runpy.run_path(str(Path(__file__).with_name("memory.py")))["compiler"]
-
 
 @pytest.fixture(scope="module")
 def clock(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The library that moves the clock of a process."""
-    if sys.platform != "linux":
-        pytest.skip("the clock is moved by a library that is preloaded, as on Linux")
-    found = compiler()
-    if found is None:
-        pytest.skip("there is no C compiler, with which the library is built that moves the clock")
-    library = tmp_path_factory.mktemp("clock") / "clock.so"
-    subprocess.run([found, "-O2", "-shared", "-fPIC", "-o", library, SOURCE, "-ldl"], check=True)
-    return library
+    if compiler() is None:
+        pytest.skip("there is no C compiler for Linux, with which the library is built that moves the clock")
+    return build(tmp_path_factory.mktemp("clock"), SOURCE)
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import csv
 import resource
-import runpy
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,26 +9,24 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs LD_PRELOAD and RLIMIT_AS, as Linux has them")
+sys.path.insert(0, str(Path(__file__).parent))
+from interposer import compiler
 
 SCRIPT = Path(__file__).with_name("memory.py")
-
-MEMORY = runpy.run_path(str(SCRIPT))
 
 
 @pytest.fixture
 def faults(tmp_path: Path) -> Callable[..., list[dict[str, str]]]:
     """Runs the script with some words; returns the rows of its table."""
-    if MEMORY["compiler"]() is None:
-        pytest.skip("there is no C compiler, with which the library is built that refuses memory")
+    if compiler() is None:
+        pytest.skip("there is no C compiler for Linux, with which the library is built that refuses memory")
 
     def run(*words: str) -> list[dict[str, str]]:
-        file = tmp_path / "faults.csv"
-        done = subprocess.run(
-            [sys.executable, SCRIPT, words[0], file, *words[1:]], capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stderr
-        with file.open(newline="") as opened:
+        log = tmp_path / "faults.csv"
+        command = [sys.executable, str(SCRIPT), *words, "--log", str(log)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        with log.open(newline="") as opened:
             return list(csv.DictReader(opened))
 
     return run
@@ -39,11 +36,12 @@ def faults(tmp_path: Path) -> Callable[..., list[dict[str, str]]]:
 def test_a_training_whose_memory_is_refused_tells_it_and_goes_on_to_the_same_bits(
     faults: Callable[..., list[dict[str, str]]],
 ) -> None:
-    (row,) = faults("faults", "--command", "train", "--kind", "tensor", "--numbers", "6000", "--until", "on")
-    assert (row["code"], row["end"], row["wrong"]) == ("5", "told", "")
-    assert "train --resume" in row["said"], "the request is one of a later step"
+    (row,) = faults("--command", "train", "--fault", "tensor-on", "--number", "6000")
+    assert (row["end"], row["problem"]) == ("exit code 5", "")
+    assert "Out of memory with data.batch_size 4" in row["message"], "the request is one of a later step"
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="needs RLIMIT_AS, as Linux has it")
 def test_where_there_is_no_memory_to_load_the_command_that_is_told() -> None:
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_AS, (20 << 20, 20 << 20))
@@ -58,25 +56,30 @@ def test_where_there_is_no_memory_to_load_the_command_that_is_told() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("command", ["find-lr", "train", "sweep", "evaluate", "export"])
+@pytest.mark.parametrize("command", ["find-lr", "train", "resume", "sweep", "tune", "evaluate", "export"])
 def test_each_command_whose_memory_is_refused_goes_on_to_the_same_bits(
     faults: Callable[..., list[dict[str, str]]], command: str
 ) -> None:
-    for kind in ("tensor", "heap"):
-        assert faults("faults", "--command", command, "--kind", kind, "--every", "400")
+    assert faults("--command", command, "--fault", "tensor", "--fault", "heap", "--every", "900")
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="needs RLIMIT_AS, as Linux has it")
 @pytest.mark.parametrize("mebibytes", [45, 60, 100])
-def test_digits_without_memory_for_the_library_that_has_them_are_told_at_once(mebibytes: int) -> None:
+@pytest.mark.parametrize("call", ["read_digits()", "hold_out(split, 0.5, 0)"])
+def test_what_needs_scipy_is_told_at_once_that_there_is_no_memory_for_it(call: str, mebibytes: int) -> None:
     program = f"""
 import errno, resource, signal
+import numpy as np
 from onecycle_cli.data.digits import read_digits
+from onecycle_cli.data.images import Split
+from onecycle_cli.data.splits import hold_out
+split = Split(np.zeros((8, 2, 2, 1), np.uint8), np.arange(8) % 2)
 size = next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmSize"))
 resource.setrlimit(resource.RLIMIT_AS, ((size << 10) + ({mebibytes} << 20),) * 2)
 signal.alarm(300)
 try:
-    read_digits()
+    {call}
 except OSError as error:
     assert error.errno == errno.ENOMEM
 """
@@ -88,6 +91,7 @@ except OSError as error:
 def test_a_training_with_too_little_address_space_goes_on_to_the_same_bits(
     faults: Callable[..., list[dict[str, str]]],
 ) -> None:
-    rows = faults("limits", "--command", "train", "--levels", "4")
+    words = [word for number in (0, 3, 6, 9) for word in ("--number", str(number))]
+    rows = faults("--command", "train", "--fault", "limit", *words)
     assert len(rows) == 4
-    assert rows[-1]["code"] == "0"
+    assert rows[-1]["end"] == "right result"
