@@ -378,8 +378,15 @@ def run_script(script: str, answer: Answers) -> tuple[str, list[str]]:
     return Path("printed").read_text(), [line for line in failed if "onecycle" not in line]
 
 
+LONG = {"sweeps.md", "scripts.md", "compare.md", "fine-tuning.md"}
+"""The pages whose commands take some seconds."""
+
+
 @pytest.mark.usefixtures("stand_ins")
-@pytest.mark.parametrize("page", [page for page in PAGES if script_of(page)])
+@pytest.mark.parametrize(
+    "page",
+    [pytest.param(page, marks=[pytest.mark.slow] * (page in LONG)) for page in PAGES if script_of(page)],
+)
 def test_the_commands_of_a_page_run_in_their_order(onecycle: Command, page: str) -> None:
     script = script_of(page)
     for name in {found[0] for found in re.finditer(rf"(?<=[ /])({'|'.join(RUNS)}|(?<=--init )photos)\b", script)}:

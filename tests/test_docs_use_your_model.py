@@ -73,6 +73,7 @@ def test_a_program_answers_as_predict_does(
     assert answers(name, exported.stdout.strip(), images) == predicted(onecycle, trained, images)
 
 
+@pytest.mark.slow
 def test_timm_loads_the_weights_by_its_own_names(onecycle: Callable[..., Result], images: list[str]) -> None:
     network = {"model.source": "timm", "model.architecture": "resnet10t"}
     settings = network | {"data.image_size": 32, "data.batch_size": 256, "schedule.epochs": 1, "schedule.max_lr": 0.01}

@@ -15,6 +15,7 @@ def test_they_are_thirty_or_more_different_ones_that_timm_has(module: Callable[[
     assert {network.image_size for network in networks} == {32, 64}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("in_this_process")
 def test_a_network_gets_a_suggestion_and_a_training_and_is_not_run_again(
     start: Callable[..., str], image_folder: Callable[..., Path], results: Path

@@ -7,6 +7,7 @@ import pytest
 from typer.testing import Result
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("in_this_process")
 def test_each_way_is_trained_from_the_run_with_a_max_lr_of_its_own(
     start: Callable[..., str],

@@ -12,6 +12,7 @@ def _quick_timing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batch_size, "TIMED_SECONDS", 0.0)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("in_this_process")
 def test_each_experiment_and_each_published_order_is_a_row(
     start: Callable[..., str], image_folder: Callable[..., Path], results: Path

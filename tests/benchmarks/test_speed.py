@@ -7,6 +7,7 @@ import pytest
 SPLITS = ("train/cat", "train/dog", "test/cat", "test/dog")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("in_this_process")
 def test_the_contenders_take_turns_on_some_of_the_images(
     start: Callable[..., str], image_folder: Callable[..., Path], results: Path

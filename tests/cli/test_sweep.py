@@ -151,6 +151,7 @@ def test_values_that_a_running_sweep_lacks_are_refused(onecycle: Command, tiny_d
     assert Path("runs/mine/run.json").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_the_batch_size_preset_compares_sizes_at_equal_time_each_with_its_own_max_lr(
     onecycle: Command, tiny_digits: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -263,10 +263,8 @@ def test_an_interrupted_run_says_so_and_keeps_its_rows(
     must_be_interrupted(run, result.stderr)
 
 
-@pytest.mark.parametrize(
-    ("number", "code"),
-    [signals if signals[0] == signal.SIGINT else pytest.param(*signals, marks=pytest.mark.slow) for signals in SIGNALS],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), SIGNALS)
 def test_a_process_that_is_interrupted_ends_so_too(
     tmp_path: Path, tiny_digits: list[str], number: int, code: int
 ) -> None:

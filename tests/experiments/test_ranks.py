@@ -143,6 +143,7 @@ def test_another_number_of_ranks_goes_on_with_the_same_draws_and_schedule(tiny: 
     assert any("The number of processes is 3, was 1." in note for note in notes)
 
 
+@pytest.mark.slow
 def test_a_range_test_gives_every_rank_the_suggestion_of_the_first(tiny: Tiny, on_ranks: OnRanks) -> None:
     recipe = tiny({"runtime.sync_batch_norm": True})
 
@@ -161,6 +162,7 @@ def test_a_range_test_gives_every_rank_the_suggestion_of_the_first(tiny: Tiny, o
     assert curve.train_loss[:10].tolist() == pytest.approx(alone.train_loss[:10].tolist(), abs=1e-4)
 
 
+@pytest.mark.slow
 def test_a_max_lr_is_found_and_trained_with_on_ranks(tiny: Tiny, on_ranks: OnRanks) -> None:
     recipe = tiny({"schedule.max_lr": None, "runtime.sync_batch_norm": True})
     first, second = on_ranks(2, trained(recipe, "run", auto=True))
@@ -280,6 +282,7 @@ def test_a_diverged_training_ends_on_every_rank(tiny: Tiny, on_ranks: OnRanks) -
     assert on_ranks(2, trained(recipe, "run")) == [("diverged", None)] * 2
 
 
+@pytest.mark.slow
 def test_stages_train_on_ranks(tiny: Tiny, on_ranks: OnRanks) -> None:
     stages = [
         {"freeze_to": "head", "epochs": 1, "max_lr": 0.1},

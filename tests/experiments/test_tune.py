@@ -159,6 +159,7 @@ def refuse(tests: list[RunDir]) -> None:
         test.write_json("summary.json", test.summary | {"max_lr": None, "reason": "The loss never fell."})
 
 
+@pytest.mark.slow
 def test_where_the_last_range_tests_give_no_max_lr_they_are_repeated_and_then_it_is_that_of_the_short_runs(
     first: tuple[RunDir, Recipe, Tuned],
 ) -> None:

@@ -102,6 +102,7 @@ print(extra["onecycle.json"])
 """
 
 
+@pytest.mark.slow
 def test_torch_export_is_read_without_this_package(
     normalized: Normalized, images: Tensor, logits: Tensor, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

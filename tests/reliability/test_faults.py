@@ -26,10 +26,10 @@ def rows(log: Path) -> list[dict[str, str]]:
 
 @needs_compiler
 def test_a_training_survives_some_faults_of_each_kind(tmp_path: Path) -> None:
-    """A shuffled sample of all calls of a training that is resumed; `make faults` makes each of them fail."""
+    """A shuffled sample of all calls of a training; `make faults` makes each of them fail."""
     log = tmp_path / "faults.csv"
     counts = tmp_path / "counts.csv"
-    done = run_faults("--command", "resume", "--every", 300, "--log", log, "--counts", counts)
+    done = run_faults("--command", "train", "--every", 300, "--log", log, "--counts", counts)
     assert done.returncode == 0, done.stdout + done.stderr
     assert len(rows(log)) >= 10
     assert sum(int(row["faults"]) for row in rows(counts)) == len(rows(log))
@@ -38,7 +38,7 @@ def test_a_training_survives_some_faults_of_each_kind(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @needs_compiler
-@pytest.mark.parametrize("command", ["find-lr", "train", "sweep", "tune"])
+@pytest.mark.parametrize("command", ["find-lr", "resume", "sweep", "tune"])
 def test_each_command_survives_some_faults_and_they_go_on_where_they_stopped(tmp_path: Path, command: str) -> None:
     log = tmp_path / "faults.csv"
     words = ("--command", command, "--every", 300, "--log", log)
