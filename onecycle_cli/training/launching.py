@@ -14,6 +14,7 @@ from onecycle_cli.data.cores import cores
 from onecycle_cli.errors import MachineError, Terminated
 
 if TYPE_CHECKING:
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
     from torch.distributed.launcher.api import LaunchConfig
 
 MOST_STARTS = 3
@@ -71,7 +72,7 @@ def _until_not_killed(
             # A file of its own for each start: in that of the one before, the ranks have met already.
             elastic_launch(replace(config, rdzv_endpoint=f"{config.rdzv_endpoint}-{started}"), program)(*arguments)
         except ChildFailedError as error:
-            rank, failure = error.get_first_failure()
+            rank, failure = _killed(error) or error.get_first_failure()
             if failure.exitcode >= 0:
                 return int(failure.exitcode)
             report(f"Process {rank} was ended by {signal.Signals(-failure.exitcode).name}.")
@@ -87,6 +88,14 @@ def _until_not_killed(
         f"One of {config.nproc_per_node} processes was killed from outside; starts: {most_starts}.",
         "Look for what kills it: often the system, when memory runs out. `dmesg` tells.",
     )
+
+
+def _killed(error: "ChildFailedError") -> "tuple[int, ProcessFailure] | None":
+    """Returns the rank that was killed, and its end; None if all ranks have ended by themselves.
+
+    The others end with an error because of it, perhaps before torch's launcher looks at any of them.
+    """
+    return next(((rank, end) for rank, end in sorted(error.failures.items()) if end.exitcode < 0), None)
 
 
 def _handled_signals() -> list[str]:

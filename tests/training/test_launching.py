@@ -75,6 +75,22 @@ if rank == 1 and os.environ["ONECYCLE_STARTS"] == "0":
     assert starts() == ["start-0-0-of-2", "start-0-1-of-2", "start-1-0-of-2", "start-1-1-of-2"]
 
 
+def test_a_killed_rank_is_found_although_another_has_ended_of_it_at_once() -> None:
+    """As rank 0 does, which loses the connection: the launcher then sees both ends at the same look."""
+    code, notes = launched("""
+import signal, sys, time
+if os.environ["ONECYCLE_STARTS"] == "0":
+    if rank == 1:
+        pathlib.Path("dying").touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    while not pathlib.Path("dying").exists():
+        time.sleep(0.001)
+    sys.exit(5)
+""")
+    assert code == 0
+    assert notes[0] == "Process 1 was ended by SIGKILL."
+
+
 def test_ranks_that_are_killed_each_time_are_given_up() -> None:
     with pytest.raises(MachineError, match="killed from outside; starts: 3"):
         launched("os.kill(os.getpid(), 9)", processes=1)
