@@ -29,6 +29,8 @@ class OnecycleError(Exception):
         super().__init__(f"{what}\n{fix}")
         self.what = what
         self.fix = fix
+        self.of_disk = False
+        """Whether the disk or a permission is the cause, which other work on the same files would meet too."""
         self.is_of_group = False
         """Whether all processes of a training have this error, or its message names those that have it."""
 
@@ -214,7 +216,11 @@ def reading_error(error: Exception, what: str, fix: str) -> OnecycleError:
     """Returns the error that a file of a person cannot be read: `MachineError` or `InputError`, as `is_of_machine`."""
     if is_out_of_memory(error):
         return MachineError(what, "Free some memory, then start again.")
-    return MachineError(what, fix) if is_of_machine(error) else InputError(what, fix)
+    if not is_of_machine(error):
+        return InputError(what, fix)
+    found = MachineError(what, fix)
+    found.of_disk = True
+    return found
 
 
 @contextmanager

@@ -147,6 +147,8 @@ class Bench:
         except OSError:
             raise  # a full disk would fail every later cell too
         except Exception as error:
+            if isinstance(error, OnecycleError) and error.of_disk:
+                raise
             if session.ranks.several and not getattr(error, "is_of_group", False):
                 raise  # the other ranks do not know of it, and cannot go on with the next cell
             self._prepared = None  # frees its memory, which may have been the problem

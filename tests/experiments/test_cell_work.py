@@ -1,11 +1,15 @@
 """The runs inside a sweep: run once, whatever happens in between."""
 
+import errno
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from onecycle_cli.errors import MachineError
 from onecycle_cli.experiments.cell_runs import run_cells
 from onecycle_cli.experiments.cell_work import Bench, is_free, locked, record_failure
 from onecycle_cli.experiments.cells import Cell, Mode, is_done, plan_cells, row_of
@@ -95,6 +99,22 @@ def test_a_cell_that_fails_is_a_row_and_the_next_one_runs(new_sweep: Callable, t
     assert "batch_size 2000 is larger than" in rows[0]["error"]
     assert any("failed: data.batch_size 2000" in text for text in told if isinstance(text, str))
     assert row_of(cells[0], sweep)["status"] == "failed"
+
+
+def test_images_that_the_disk_does_not_give_end_the_sweep(
+    new_sweep: Callable, two_splits: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As every error of the disk: the next cells read the same images."""
+    scandir = os.scandir
+
+    def failing(folder: Any) -> Any:
+        if Path(folder).name == "b":
+            raise PermissionError(errno.EACCES, "Permission denied", str(folder))
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", failing)
+    with pytest.raises(MachineError, match="b cannot be listed: Permission denied"):
+        run_all(cells_of(two_splits, {"seed": 0}, {"seed": 1}), new_sweep())
 
 
 def test_a_bug_in_a_cell_is_kept_with_its_traceback(
