@@ -50,7 +50,13 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Python need not look for garbage among what is imported by now: half a second each time, for 500,000 objects."""
+    """Python need not look for garbage among what is imported by now: half a second each time, for 500,000 objects.
+
+    Torch decides at the first backward of a process which threads it needs. After a `FakeTensorMode`, as torch.export
+    has one, it takes the CPU for a GPU and starts eight, and then no fork of this process can compute a gradient.
+    """
+    if "torch" in sys.modules:
+        sys.modules["torch"].ones(1, requires_grad=True).sum().backward()
     gc.collect()
     gc.freeze()
 
