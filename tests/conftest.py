@@ -142,9 +142,14 @@ def tiny() -> Callable[..., Recipe]:
     """The digits recipe made tiny; further fields by their dotted names: `tiny({"schedule.epochs": 3})`."""
 
     def make(values: dict[str, Any] | None = None) -> Recipe:
-        return with_values(load(shipped_path("digits")), TINY | (values or {}))
+        return with_values(_digits(), TINY | (values or {}))
 
     return make
+
+
+@functools.cache
+def _digits() -> Recipe:
+    return load(shipped_path("digits"))
 
 
 @pytest.fixture

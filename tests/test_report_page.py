@@ -90,32 +90,57 @@ def page(runs: Path) -> Path:
     return write_report(names, runs_dir=runs, output=runs / "page.html").path
 
 
-@pytest.fixture
-def opened(browser: Browser, page: Path) -> Iterator[Callable[..., Tab]]:
-    """Opens the report, or another address; what the browser complains about, or asks of a network, fails the test."""
-    contexts: list[Any] = []
-    complaints: list[str] = []
-    asked: list[str] = []
+class Watched:
+    """Opens pages, and keeps what the browser complains about and what it asks of a network."""
 
-    def open_page(address: str | None = None, *, width: int = 1280, **options: Any) -> Tab:
-        context = browser.new_context(viewport={"width": width, "height": 900}, **options)
-        contexts.append(context)
+    def __init__(self, browser: Browser) -> None:
+        self._browser = browser
+        self.contexts: list[Any] = []
+        self.complaints: list[str] = []
+        self.asked: list[str] = []
+
+    def open(self, address: str, *, width: int = 1280, **options: Any) -> Tab:
+        context = self._browser.new_context(viewport={"width": width, "height": 900}, **options)
+        self.contexts.append(context)
         context.set_default_timeout(60_000)
         tab = context.new_page()
-        tab.on("console", lambda message: complaints.append(message.text))
-        tab.on("pageerror", lambda error: complaints.append(str(error)))
-        tab.on("dialog", lambda dialog: complaints.append(dialog.message))
-        tab.on("request", lambda request: asked.append(request.url))
-        tab.goto(address or page.as_uri())
+        tab.on("console", lambda message: self.complaints.append(message.text))
+        tab.on("pageerror", lambda error: self.complaints.append(str(error)))
+        tab.on("dialog", lambda dialog: self.complaints.append(dialog.message))
+        tab.on("request", lambda request: self.asked.append(request.url))
+        tab.goto(address)
         if options.get("java_script_enabled", True):
             tab.wait_for_selector("html[data-ready]")
         return tab
 
-    yield open_page
-    for context in contexts:
+    def check(self) -> None:
+        assert self.complaints == []
+        assert [url for url in self.asked if not url.startswith(("file:", "data:", "http://127.0.0.1:"))] == []
+
+
+@pytest.fixture
+def opened(browser: Browser, page: Path) -> Iterator[Callable[..., Tab]]:
+    """Opens the report, or another address; what the browser complains about, or asks of a network, fails the test."""
+    watched = Watched(browser)
+    yield lambda address=None, **options: watched.open(address or page.as_uri(), **options)
+    for context in watched.contexts:
         context.close()
-    assert complaints == []
-    assert [url for url in asked if not url.startswith(("file:", "data:", "http://127.0.0.1:"))] == []
+    watched.check()
+
+
+@pytest.fixture(scope="module")
+def _shared(browser: Browser, page: Path) -> Iterator[tuple[Watched, Tab]]:
+    watched = Watched(browser)
+    yield watched, watched.open(page.as_uri())
+    watched.contexts[0].close()
+
+
+@pytest.fixture
+def tab(_shared: tuple[Watched, Tab]) -> Iterator[Tab]:
+    """The report, opened once for all tests that work as well after others: it takes three seconds to draw."""
+    watched, tab = _shared
+    yield tab
+    watched.check()
 
 
 def labels(tab: Tab, figure: str) -> str:
@@ -135,8 +160,7 @@ FOUND = "run-1-found-lr-range"
 DIVERGED = "run-4-diverged-training"
 
 
-def test_every_chart_is_drawn(opened: Callable[..., Tab]) -> None:
-    tab = opened()
+def test_every_chart_is_drawn(tab: Tab) -> None:
     charts = tab.locator(".chart")
     assert charts.count() >= 15
     for chart in charts.all():
@@ -179,8 +203,7 @@ def test_curves_with_little_on_them_are_no_error(opened: Callable[..., Tab], tmp
     assert tab.locator("figure[data-drawn]").count() == len(figures)
 
 
-def test_hostile_class_names_are_text(opened: Callable[..., Tab]) -> None:
-    tab = opened()
+def test_hostile_class_names_are_text(tab: Tab) -> None:
     for details in tab.locator("details").all():
         details.evaluate("one => { one.open = true; }")
     assert tab.evaluate("window.hacked") is None
@@ -195,8 +218,7 @@ def test_hostile_class_names_are_text(opened: Callable[..., Tab]) -> None:
     assert "data:image/png" in tile.evaluate("tile => getComputedStyle(tile).backgroundImage")
 
 
-def test_a_table_is_sorted_by_a_click_and_by_the_keyboard(opened: Callable[..., Tab]) -> None:
-    tab = opened()
+def test_a_table_is_sorted_by_a_click_and_by_the_keyboard(tab: Tab) -> None:
     table = tab.locator("#run-3-swept-sweep-cells")
     head = table.locator("thead th", has_text="valid_loss")
     column = head.evaluate("head => head.cellIndex") + 1
@@ -254,8 +276,7 @@ def test_the_page_is_light_or_dark_as_the_system_and_as_the_reader_says(opened: 
     assert colors(tab) == dark
 
 
-def test_a_chart_zooms_by_buttons_and_by_dragging(opened: Callable[..., Tab]) -> None:
-    tab = opened()
+def test_a_chart_zooms_by_buttons_and_by_dragging(tab: Tab) -> None:
     figure = tab.locator(f"#{FOUND}")
     whole = labels(tab, FOUND)
     figure.get_by_role("button", name="Zoom in").click()
@@ -278,8 +299,7 @@ def test_a_chart_zooms_by_buttons_and_by_dragging(opened: Callable[..., Tab]) ->
     wait_for_labels(tab, FOUND, "===", whole)
 
 
-def test_the_loss_has_a_log_axis_on_demand_and_where_it_exploded(opened: Callable[..., Tab]) -> None:
-    tab = opened()
+def test_the_loss_has_a_log_axis_on_demand_and_where_it_exploded(tab: Tab) -> None:
     button = tab.locator(f"#{FOUND}").get_by_role("button", name="Log loss axis")
     assert button.get_attribute("aria-pressed") == "false"
     button.click()
@@ -288,8 +308,7 @@ def test_the_loss_has_a_log_axis_on_demand_and_where_it_exploded(opened: Callabl
     assert exploded.get_attribute("aria-pressed") == "true"
 
 
-def test_pointing_at_a_curve_shows_its_numbers(opened: Callable[..., Tab]) -> None:
-    tab = opened()
+def test_pointing_at_a_curve_shows_its_numbers(tab: Tab) -> None:
     chart = tab.locator(f"#{FOUND} .chart").first
     chart.scroll_into_view_if_needed()
     box = chart.bounding_box()
@@ -301,8 +320,7 @@ def test_pointing_at_a_curve_shows_its_numbers(opened: Callable[..., Tab]) -> No
     assert "smoothed loss" in tip.inner_text()
 
 
-def test_a_statement_leads_to_its_place_in_the_curve(opened: Callable[..., Tab]) -> None:
-    tab = opened()
+def test_a_statement_leads_to_its_place_in_the_curve(tab: Tab) -> None:
     whole = labels(tab, DIVERGED)
     tab.locator("#run-4-diverged").get_by_role("button", name="Show it in the curve").first.click()
     tab.wait_for_function("document.getElementById('said').textContent.startsWith('The curves from ')")
@@ -311,8 +329,8 @@ def test_a_statement_leads_to_its_place_in_the_curve(opened: Callable[..., Tab])
 
 
 @pytest.mark.parametrize("width", [360, 1280])
-def test_the_page_needs_no_scrolling_sideways(opened: Callable[..., Tab], width: int) -> None:
-    tab = opened(width=width)
+def test_the_page_needs_no_scrolling_sideways(tab: Tab, width: int) -> None:
+    tab.set_viewport_size({"width": width, "height": 900})
     for details in tab.locator("details").all():
         details.evaluate("one => { one.open = true; }")
     assert tab.evaluate("document.documentElement.scrollWidth") == width
@@ -348,12 +366,12 @@ def test_without_scripts_the_numbers_are_there(opened: Callable[..., Tab]) -> No
     assert tab.locator("#run-3-swept-sweep-cells").is_visible()
 
 
-def test_on_paper_the_figures_stay_and_the_buttons_do_not(opened: Callable[..., Tab]) -> None:
-    tab = opened()
+def test_on_paper_the_figures_stay_and_the_buttons_do_not(tab: Tab) -> None:
     tab.emulate_media(media="print")
     assert tab.locator(f"#{FOUND} svg").first.is_visible()
     for hidden in ("nav", "#theme", f"#{FOUND} .tools", ".hint"):
         assert not tab.locator(hidden).first.is_visible(), hidden
+    tab.emulate_media(media="screen")
 
 
 @pytest.mark.slow

@@ -19,7 +19,7 @@ Tiny = Callable[..., Recipe]
 RUN = RunDir(Path("runs/mine"))
 
 LIMITED = """
-import contextlib, io, json, resource, sys
+import resource
 import torch
 from onecycle_cli import cli
 from onecycle_cli.experiments import range_test
@@ -27,17 +27,9 @@ from onecycle_cli.experiments import range_test
 pages = int(open("/proc/self/statm").read().split()[0])
 most = pages * resource.getpagesize() + 4 * 2**30
 resource.setrlimit(resource.RLIMIT_AS, (most, most))
-ends = []
-for words in json.loads(sys.argv[1]):
-    sys.argv[1:] = words
-    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
-        try:
-            cli.main()
-        except SystemExit as end:
-            ends.append((end.code, out.getvalue(), err.getvalue()))
-print(json.dumps(ends))
+cli.main()
 """
-COMMANDS = {"find-lr": [], "train": ["--max-lr", "0.1"], "find-batch-size": []}
+COMMANDS = {"find-lr": (), "train": ("--max-lr", "0.1")}
 FILES = {"find-lr": {"lr_range.csv"}, "train": {"epochs.csv", "steps.csv", "images.npy"}}
 
 
@@ -51,30 +43,27 @@ class End:
     run: Path
 
 
-@pytest.fixture(scope="module")
-def kept() -> dict[str, End]:
-    """What `ends` gives, from the first test that asks on."""
-    return {}
+Ends = Callable[..., End]
 
 
 @pytest.fixture
-def ends(kept: dict[str, End], tmp_path: Path, tiny: Tiny, image_folder: Callable[..., Path]) -> dict[str, End]:
-    """The end of each command in a process without enough memory: one process for all, since its start is slow."""
-    if kept:
-        return kept
+def ends(tmp_path: Path, tiny: Tiny, image_folder: Callable[..., Path]) -> Ends:
+    """Runs a command in a process without enough memory: `ends("train", "--max-lr", "0.1")`."""
     folder = image_folder("train/a", "train/b", "test/a", "test/b", images=10)
     images = {"data.source": "image_folder", "data.path": str(folder), "data.valid_fraction": 0.0}
     # 256 channels of a million pixels are 1 GiB in float32, for each image: the first layer finds no room. Nearer to
     # the limit it might be oneDNN that finds none, and ends the process.
-    huge = {"data.image_size": 1024, "data.batch_size": 20, "model.width": 16}
+    huge = {"data.image_size": 1024, "data.batch_size": 20}
+    huge |= {"model.architecture": "resnet8", "model.width": 16}
     recipe = tiny(images | huge | {"schedule.epochs": 4})  # of one step each, since a cycle takes more than two
     (tmp_path / "recipe.yaml").write_text(to_yaml(recipe))
-    words = [[command, "recipe.yaml", *more, "--name", command] for command, more in COMMANDS.items()]
-    done = subprocess.run([sys.executable, "-c", LIMITED, json.dumps(words)], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    for command, (code, out, err) in zip(COMMANDS, json.loads(done.stdout), strict=True):
-        kept[command] = End(code, out, err, tmp_path / "runs" / command)
-    return kept
+
+    def run(command: str, *more: str) -> End:
+        words = [sys.executable, "-c", LIMITED, command, "recipe.yaml", *more, "--name", command]
+        done = subprocess.run(words, capture_output=True, text=True)
+        return End(done.returncode, done.stdout, done.stderr, tmp_path / "runs" / command)
+
+    return run
 
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="the limit on memory is Linux's")
@@ -82,29 +71,31 @@ LINUX = pytest.mark.skipif(sys.platform != "linux", reason="the limit on memory 
 
 @pytest.mark.slow
 @LINUX
-def test_a_size_that_finds_no_memory_is_a_trial_like_any_other(ends: dict[str, End]) -> None:
-    found = ends["find-batch-size"]
+def test_a_size_that_finds_no_memory_is_a_trial_like_any_other(ends: Ends) -> None:
+    found = ends("find-batch-size")
     assert found.code == 5, found.err
     assert "batch size 16: out of memory\nerror: Not even the smallest batch fits" in found.err
     assert (found.run / "batch_size.csv").read_text().splitlines()[1:] == ["16,out of memory,,"]
 
 
 @LINUX
-def test_the_batch_size_the_guess_and_the_command_are_told_and_nothing_is_half_written(ends: dict[str, End]) -> None:
-    for command, its_files in FILES.items():
-        end = ends[command]
-        assert (end.code, end.out) == (5, ""), end.err
-        *_, what, fix = end.err.splitlines()
-        where = "with data.batch_size 20, of images of 1024x1024 pixels"
-        assert what.startswith(f"error: Out of memory {where}: can't alloc")
-        told = f"Half of it, --batch-size 8, is a guess; `onecycle find-batch-size runs/{command}/recipe.yaml`"
-        assert fix.startswith(told)
-        files = {path.name: path.read_text(errors="replace") for path in end.run.iterdir()}
-        assert files.keys() - {".lock"} == its_files | {"recipe.yaml", "run.json"}
-        facts = json.loads(files["run.json"])
-        assert facts["status"] == "failed"
-        assert "Out of memory with data.batch_size 20" in facts["error"]
-        assert all(text.count("\n") == 1 for name, text in files.items() if name.endswith(".csv"))
+@pytest.mark.parametrize("command", ["train", pytest.param("find-lr", marks=pytest.mark.slow)])
+def test_the_batch_size_the_guess_and_the_command_are_told_and_nothing_is_half_written(
+    ends: Ends, command: str
+) -> None:
+    end = ends(command, *COMMANDS[command])
+    assert (end.code, end.out) == (5, ""), end.err
+    *_, what, fix = end.err.splitlines()
+    where = "with data.batch_size 20, of images of 1024x1024 pixels"
+    assert what.startswith(f"error: Out of memory {where}: can't alloc")
+    told = f"Half of it, --batch-size 8, is a guess; `onecycle find-batch-size runs/{command}/recipe.yaml`"
+    assert fix.startswith(told)
+    files = {path.name: path.read_text(errors="replace") for path in end.run.iterdir()}
+    assert files.keys() - {".lock"} == FILES[command] | {"recipe.yaml", "run.json"}
+    facts = json.loads(files["run.json"])
+    assert facts["status"] == "failed"
+    assert "Out of memory with data.batch_size 20" in facts["error"]
+    assert all(text.count("\n") == 1 for name, text in files.items() if name.endswith(".csv"))
 
 
 @pytest.mark.parametrize("bug", [ValueError("bug"), RuntimeError("bug"), InputError("Wrong.", "Fix it.")])
