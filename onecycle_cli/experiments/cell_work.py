@@ -6,7 +6,7 @@ interrupt nor the number of workers changes a result.
 
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Any
 
 from onecycle_cli.analysis.lr_range import turn_of
 from onecycle_cli.data.images import Source
-from onecycle_cli.errors import InputError, OnecycleError, ReportedElsewhere, machine_error, naming
+from onecycle_cli.errors import InputError, OnecycleError, ReportedElsewhere, machine_error
 from onecycle_cli.experiments.cells import ATTEMPT, Cell, is_done
 from onecycle_cli.experiments.checkpoints import Checkpoint, newest_checkpoint
 from onecycle_cli.experiments.own_code import keep_code
@@ -24,6 +24,7 @@ from onecycle_cli.experiments.session import Session
 from onecycle_cli.experiments.training import train_with
 from onecycle_cli.progress import silent
 from onecycle_cli.recipe import Recipe, load, to_yaml
+from onecycle_cli.run_dir import writing
 from onecycle_cli.run_dir.facts import this_process
 from onecycle_cli.run_dir.files import BEFORE_TRAINING, CELL_LOCK, RECIPE, RUN, TRACEBACK, UNFINISHED
 from onecycle_cli.run_dir.run import RunDir
@@ -37,20 +38,15 @@ def locked(cell: Cell, sweep: RunDir) -> Iterator[bool]:
 
     The operating system frees the lock when its process dies.
     """
-    from filelock import FileLock, Timeout
+    from filelock import Timeout
 
-    path = sweep.path / CELL_LOCK.format(cell=cell.name)
-    lock = FileLock(path, blocking=False)
-    try:
-        with naming(path):
-            lock.acquire()
-    except Timeout:
-        yield False
-        return
-    try:
-        yield True
-    finally:
-        lock.release()
+    with ExitStack() as held:
+        try:
+            held.enter_context(writing.locked(sweep.path / CELL_LOCK.format(cell=cell.name)))
+        except Timeout:
+            yield False
+        else:
+            yield True
 
 
 def is_free(cell: Cell, sweep: RunDir) -> bool:

@@ -11,14 +11,14 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from onecycle_cli.errors import OnecycleError, naming, printable
+from onecycle_cli.errors import OnecycleError, printable
 from onecycle_cli.recipe import as_written
 from onecycle_cli.recipe.loading import dotted_values
 from onecycle_cli.run_dir.files import (
@@ -46,6 +46,7 @@ from onecycle_cli.run_dir.receivers import RECEIVERS
 from onecycle_cli.run_dir.receivers.receiver import Card, End, Point, Receiver
 from onecycle_cli.run_dir.run import RunDir
 from onecycle_cli.run_dir.tail import Tail
+from onecycle_cli.run_dir.writing import locked
 
 GROWING, AT_THE_END = (STEPS, EPOCHS), (LR_RANGE, FIRST_LR_RANGE)
 """The tables that are sent. A range test may begin anew under the same name, so it is sent when the run has ended."""
@@ -367,18 +368,15 @@ def follow(run: RunDir, receiver: str, say: Say, ended: Callable[[float], bool])
 
     Returns whether everything was sent.
     """
-    from filelock import FileLock, Timeout
+    from filelock import Timeout
 
     outer = run.path.parent if (run.path.parent / RUN).is_file() else run.path
-    path = outer / f".{SENT.format(receiver=receiver)}.lock"
-    lock = FileLock(path)
-    try:
-        with naming(path):
-            lock.acquire(timeout=LOCK_SECONDS)
-    except Timeout:
-        say(Word(trouble="another process sends it"))
-        return False
-    with lock:
+    with ExitStack() as held:
+        try:
+            held.enter_context(locked(outer / f".{SENT.format(receiver=receiver)}.lock", LOCK_SECONDS))
+        except Timeout:
+            say(Word(trouble="another process sends it"))
+            return False
         return _followed(run, receiver, say, ended)
 
 

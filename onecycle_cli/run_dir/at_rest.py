@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from onecycle_cli.errors import InputError, naming
+from onecycle_cli.errors import InputError
 from onecycle_cli.run_dir.facts import is_process_gone
 from onecycle_cli.run_dir.files import LOCK, RUN
 from onecycle_cli.run_dir.run import RunDir
+from onecycle_cli.run_dir.writing import locked
 
 
 def must_rest(run: RunDir, *, elsewhere_ended: bool = False) -> None:
@@ -53,10 +54,10 @@ def _must_have_ended(run: RunDir, *, elsewhere_ended: bool) -> None:
 
 
 def _must_be_free(lock: Path, run: RunDir) -> None:
-    from filelock import FileLock, Timeout
+    from filelock import Timeout
 
     try:
-        with naming(lock), FileLock(lock, blocking=False):
+        with locked(lock):
             pass
     except Timeout:
         raise InputError(f"Another process is using {run.path}.", "Wait for it to end, or stop it.") from None
