@@ -54,7 +54,8 @@ def ends(tmp_path: Path, tiny: Tiny, image_folder: Callable[..., Path]) -> Ends:
     # 256 channels of a million pixels are 1 GiB in float32, for each image: the first layer finds no room. Nearer to
     # the limit it might be oneDNN that finds none, and ends the process.
     huge = {"data.image_size": 1024, "data.batch_size": 20, "model.width": 16}
-    recipe = tiny(images | huge | {"model.architecture": "resnet8", "schedule.epochs": 4})  # of one step each, since a cycle takes more than two
+    few = {"schedule.epochs": 4}  # of one step each, since a cycle takes more than two
+    recipe = tiny(images | huge | few | {"model.architecture": "resnet8"})
     (tmp_path / "recipe.yaml").write_text(to_yaml(recipe))
 
     def run(command: str, *more: str) -> End:
