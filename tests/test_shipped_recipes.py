@@ -33,8 +33,15 @@ FINE_TUNED = {
 }
 
 
+# Those that differ from another in their schedule alone are slow tests: two seconds each.
+NAMES = [
+    pytest.param(name, marks=pytest.mark.slow if name.startswith("cifar10-resnet56-") else ())
+    for name in shipped_names()
+]
+
+
 @pytest.mark.usefixtures("imagenet")
-@pytest.mark.parametrize("name", shipped_names())
+@pytest.mark.parametrize("name", NAMES)
 def test_a_shipped_recipe_trains_when_shrunk(onecycle: Command, image_folder: Callable, name: str) -> None:
     recipe = load(shipped_path(name))
     shrunk = SHRUNK | (FINE_TUNED if recipe.fine_tune else {})
