@@ -49,9 +49,9 @@ def own(tiny: Tiny, net: Path) -> Callable[..., Recipe]:
 
 
 def words(tiny_digits: list[str]) -> list[str]:
-    """The digits recipe made tiny, without the field of our own networks."""
-    at = next(number for number, word in enumerate(tiny_digits) if word.startswith("model.width"))
-    return [*tiny_digits[: at - 1], *tiny_digits[at + 1 :], *MODEL]
+    """The digits recipe made tiny, without the fields of our own networks."""
+    values = [word for word in tiny_digits[2::2] if not word.startswith("model.")]
+    return ["digits", *(f"--set={value}" for value in values), *MODEL]
 
 
 def test_each_command_asks_for_trust_and_runs_with_it(onecycle: Command, tiny_digits: list[str]) -> None:

@@ -143,7 +143,7 @@ def test_a_class_of_any_name_passes_through_training_evaluation_and_prediction(
         "data.padding": 1,
         "data.batch_size": 4,
         "data.valid_fraction": 0.5,
-        "model.architecture": "resnet8",
+        "model.architecture": "cnn",
         "model.width": 0.25,
         "schedule.epochs": 1,
         "schedule.max_lr": 0.01,

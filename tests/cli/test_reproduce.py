@@ -22,7 +22,7 @@ def words(image_folder: Callable[..., Path]) -> list[str]:
     """The words that make the experiments tiny."""
     path = image_folder("train/a", "train/b", "test/a", "test/b", images=24, size=(32, 32))
     values = {"data.source": "image_folder", "data.path": path, "data.batch_size": 16}
-    values |= {"model.architecture": "resnet8", "model.width": 0.25, "runtime.precision": "float32"}
+    values |= {"model.architecture": "cnn", "model.width": 0.25, "runtime.precision": "float32"}
     return [word for field, value in values.items() for word in ("--set", f"{field}={value}")]
 
 

@@ -42,7 +42,7 @@ def test_a_cell_is_the_training_that_the_recipe_with_its_values_makes(new_sweep:
         {"seed": 1, "optimizer.weight_decay": 0.1},
         {"seed": 1, "schedule.max_lr": [1e-3, 0.1]},
         {"seed": 1, "fine_tune": {"stages": [{"freeze_to": "head", "epochs": 1}]}},
-        {"seed": 1, "fine_tune": {"stages": [{"freeze_to": "layer3", "epochs": 1}]}},
+        {"seed": 1, "fine_tune": {"stages": [{"freeze_to": "layer2", "epochs": 1}]}},
         {"model.dropout": 0.5},
     ]
     recipe = tiny({"schedule.epochs": 1, "data.valid_fraction": 0.2})

@@ -108,7 +108,8 @@ def test_a_training_that_was_stopped_in_the_middle_of_a_row_has_the_rows_before(
 
 
 def test_a_training_that_diverged_has_no_accuracy_and_can_be_drawn(ran: Callable, tmp_path: Path) -> None:
-    run = read_run(ran("train", "a", {"schedule.max_lr": 1000.0, "schedule.div_factor": 1}))
+    values = {"schedule.max_lr": 1000.0, "schedule.div_factor": 1, "optimizer.weight_decay": 1.0}
+    run = read_run(ran("train", "a", values))
     assert (run.status, run.results["valid_accuracy"], run.results["max_lr"]) == ("diverged", None, 1000)
     assert draw_comparison(tmp_path / "a.png", [run], ["a"], silent) == []
 

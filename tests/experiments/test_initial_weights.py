@@ -26,6 +26,12 @@ Tiny = Callable[..., Recipe]
 
 
 @pytest.fixture
+def tiny(tiny: Tiny) -> Tiny:
+    """A ResNet: its shortcuts are layers that another network can lack."""
+    return lambda values=None: tiny({"model.architecture": "resnet8"} | (values or {}))
+
+
+@pytest.fixture
 def new_run(tmp_path: Path) -> Callable[[Recipe], RunDir]:
     def make(recipe: Recipe) -> RunDir:
         text = to_yaml(recipe)

@@ -16,10 +16,10 @@ Tiny = Callable[..., Recipe]
 
 def test_the_classes_come_from_the_images_or_are_given(tiny: Tiny) -> None:
     name, rows = network_table(tiny(), None, silent, NO_CODE)
-    assert name == "a resnet8"
-    assert rows[-1].shapes == "weight 10x16, bias 10"
+    assert name == "a cnn"
+    assert rows[-1].shapes == "weight 10x32, bias 10"
     cifar = tiny({"data.source": "cifar10"})  # nothing is downloaded for it
-    assert network_table(cifar, 7, silent, NO_CODE)[1][-1].shapes == "weight 7x16, bias 7"
+    assert network_table(cifar, 7, silent, NO_CODE)[1][-1].shapes == "weight 7x32, bias 7"
     with pytest.raises(InputError, match="--classes 1 is too few"):
         network_table(tiny(), 1, silent, NO_CODE)
 

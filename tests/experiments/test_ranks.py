@@ -278,7 +278,7 @@ def test_a_rank_without_its_images_tells_it_and_ends_the_others(
 
 
 def test_a_diverged_training_ends_on_every_rank(tiny: Tiny, on_ranks: OnRanks) -> None:
-    recipe = tiny({"schedule.max_lr": 1000.0, "schedule.epochs": 3})
+    recipe = tiny({"schedule.max_lr": 1000.0, "optimizer.weight_decay": 1.0, "schedule.epochs": 3})
     assert on_ranks(2, trained(recipe, "run")) == [("diverged", None)] * 2
 
 

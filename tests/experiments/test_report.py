@@ -97,7 +97,7 @@ def test_the_result_of_a_run_comes_first() -> None:
     (swept,) = [
         block.text for block in flat(page("swept").sections) if isinstance(block, Text) and block.kind == "lead"
     ]
-    assert swept == "sweep digits: 4 of 4 cells finished; the best has schedule.max_lr 0.1."
+    assert swept == "sweep digits: 4 of 4 cells finished; the best has schedule.max_lr 0.3."
 
 
 def test_a_saved_model_that_is_not_the_best_one_is_told() -> None:

@@ -31,7 +31,7 @@ def recipes(image_folder: Callable[..., Path]) -> dict[str, Recipe]:
     """The six recipes on images of a dark and a bright class, with a small network and a small lr."""
     path = image_folder("train/a", "train/b", "test/a", "test/b", images=24, size=(32, 32))
     values = {"data.source": "image_folder", "data.path": str(path), "data.batch_size": 16}
-    values |= {"model.architecture": "resnet8", "model.width": 0.25, "optimizer.weight_decay": 0.0}
+    values |= {"model.architecture": "cnn", "model.width": 0.25, "optimizer.weight_decay": 0.0}
     values |= {"runtime.device": "cpu", "runtime.precision": "float32"}
     return {name: with_values(load(shipped_path(one.recipe)), values) for name, one in PUBLISHED.items()}
 

@@ -100,7 +100,7 @@ def test_it_learns_the_digits_and_leaves_all_its_files(trained: Callable) -> Non
     assert ended.summary["valid_accuracy"] > 0.9
     assert ended.summary["best_valid_accuracy"] >= ended.summary["valid_accuracy"]
     assert ended.summary["test_accuracy"] is None
-    assert ended.summary["parameters"] == 77_754
+    assert ended.summary["parameters"] == 94_186
     assert run.facts["status"] == "finished"
     assert run.facts["images"] == {"train": 1437, "valid": 360, "test": None}
     assert run.summary == ended.summary
@@ -180,9 +180,9 @@ def test_without_a_max_lr_the_range_test_finds_it_in_the_same_folder(new_run: Ca
 def test_lrs_that_differ_have_a_column_for_each_layer_group(trained: Callable) -> None:
     run, ended = trained({"schedule.max_lr": [1e-3, 1e-1]})
     steps = pd.read_csv(run.path / "steps.csv")
-    groups = ["lr_stem", "lr_layer1", "lr_layer2", "lr_layer3", "lr_head"]
+    groups = ["lr_stem", "lr_layer1", "lr_layer2", "lr_head"]
     assert steps.columns.tolist() == ["step", "epoch", "lr", "momentum", "train_loss", *groups]
-    for group, ratio in zip(groups, [0.01, 10**-1.5, 0.1, 10**-0.5, 1], strict=True):
+    for group, ratio in zip(groups, [0.01, 10 ** (-4 / 3), 10 ** (-2 / 3), 1], strict=True):
         assert steps[group].to_numpy() == pytest.approx(ratio * steps["lr"].to_numpy(), rel=1e-7)
     assert ended.summary["max_lr"] == 0.1
 
@@ -192,7 +192,7 @@ def test_a_tiny_lr_of_the_body_leaves_it_all_but_as_it_was(trained: Callable) ->
     after = load_file(run.path / "model.safetensors")
     before, _ = trained({"schedule.max_lr": 1e-12})
     initial = load_file(before.path / "model.safetensors")
-    assert torch.allclose(after["stem.0.weight"], initial["stem.0.weight"], atol=1e-9)
+    assert torch.allclose(after["body.0.0.0.weight"], initial["body.0.0.0.weight"], atol=1e-9)
     assert not torch.allclose(after["head.weight"], initial["head.weight"], atol=1e-3)
 
 
@@ -240,7 +240,7 @@ def test_stages_are_a_cycle_each_and_count_on(trained: Callable, tiny: Tiny) -> 
     assert steps["lr_stem"][12:].to_numpy() == pytest.approx(0.1 * steps["lr"][12:].to_numpy())
     assert pd.read_csv(run.path / "epochs.csv")["epoch"].tolist() == [1, 2, 3]
     told = [
-        "Stage 1 of 2: from epoch 1, stem, layer1, layer2, layer3 frozen, max_lr 0.1.",
+        "Stage 1 of 2: from epoch 1, stem, layer1, layer2 frozen, max_lr 0.1.",
         "Stage 2 of 2: from epoch 2, nothing frozen, max_lr 0.01.",
     ]
     assert run.facts["notes"] == told
@@ -260,10 +260,10 @@ def test_what_is_frozen_keeps_every_bit_but_for_norms_that_are_to_train(
     train(recipe, Session(run, CPU, silent))
     after = load_file(run.path / "model.safetensors")
     same = {name for name in after if torch.equal(after[name], before[name])}
-    frozen = {name for name in after if name.startswith(("stem.", "stages.0."))}
-    of_norms = {name for name in frozen if name.startswith("stem.1.") or ".norm" in name}
+    frozen = {name for name in after if name.startswith(("body.0.", "body.1."))}
+    of_norms = {name for name in frozen if ".0.1." in name}
     assert same == (frozen - of_norms if norms else frozen)
-    assert len(of_norms) == 3 * 5
+    assert len(of_norms) == 2 * 5
 
 
 def test_one_stage_with_nothing_frozen_is_a_plain_training_to_the_bit(once: Callable) -> None:
@@ -303,14 +303,17 @@ def test_without_a_max_lr_that_can_be_trusted_it_does_not_train(trained: Callabl
     says = (
         r"Two range tests gave no max_lr. The loss never fell.*\n.*range.png.*--max-lr 0.11 is usual.*end_lr is 1e-07"
     )
+    values = {"find_lr.start_lr": 1e-12, "find_lr.end_lr": 1e-7, "find_lr.num_steps": 10}
+    # Of the cnn's three repeats, noise makes one go on, and where the others end counts as an explosion: a guess.
     with pytest.raises(NoSuggestionError, match=says):
-        trained({"schedule.max_lr": None, "find_lr.start_lr": 1e-12, "find_lr.end_lr": 1e-7, "find_lr.num_steps": 10})
+        trained({"model.architecture": "resnet8", "schedule.max_lr": None} | values)
 
 
 def test_a_range_test_without_a_max_lr_is_repeated_and_then_it_trains(trained: Callable) -> None:
     # Twelve steps are too few for a fall beyond noise (2.1 to 2.6 standard errors with weights up to 1 % away from
-    # these, where three are asked for); twice as many for three seeds are not (nine).
-    run, ended = trained({"schedule.max_lr": None, "find_lr.num_steps": 12, "schedule.epochs": 1})
+    # these, but up to 3.0 with the cnn, where three are asked for); twice as many for three seeds are not (nine).
+    values = {"model.architecture": "resnet8", "find_lr.num_steps": 12}
+    run, ended = trained(values | {"schedule.max_lr": None, "schedule.epochs": 1})
     assert "gave no max_lr and is repeated with 24 steps for 3 seeds. The loss never fell" in run.facts["notes"][0]
     assert len(pd.read_csv(run.path / "lr_range_first.csv")) == 12
     assert pd.read_csv(run.path / "lr_range.csv")["seed"].unique().tolist() == [0, 1, 2]
