@@ -36,13 +36,14 @@ def _open_what_is_closed() -> None:
 def _command() -> None:
     try:
         from onecycle_cli.cli import main as command
-    except Exception as error:
+
+        command()
+    except Exception as error:  # of the imports, or of building all commands: a command tells its own
         machine = machine_error(error)
         if machine is None:
             raise
         print(f"error: While onecycle was loaded: {machine.what}", machine.fix, sep="\n", file=sys.stderr)
         sys.exit(machine.exit_code)
-    command()
 
 
 def _leave(code: int) -> None:

@@ -75,6 +75,8 @@ def test_a_missing_package_is_an_error_of_the_machine_that_says_how_to_install_i
         ImportError("libgomp.so.1: cannot allocate memory in static TLS block"),
         OSError("libtorch_cpu.so: cannot create shared object descriptor: Cannot allocate memory"),
         SystemError("out of memory"),
+        SystemError("error return without exception set"),
+        SystemError("<function Command.make_context at 0x7f183acb0220> returned NULL without setting an exception"),
         SafetensorError("Error while deserializing header: Cannot allocate memory (os error 12)"),
     ],
     ids=str,
