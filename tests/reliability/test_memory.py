@@ -45,18 +45,17 @@ def test_a_training_whose_memory_is_refused_tells_it_and_goes_on_to_the_same_bit
 @pytest.mark.skipif(sys.platform != "linux", reason="needs RLIMIT_AS, as Linux has it")
 def test_where_there_is_no_memory_to_load_the_command_that_is_told() -> None:
     """Also where it ends while the commands are built, or in one, in places where Python loses its MemoryError."""
-    told = set()
-    for mebibytes in range(20, 48, 4):
+    told = 0
+    for mebibytes in range(22, 47, 3):  # with less, Python itself may crash
         limited = partial(resource.setrlimit, resource.RLIMIT_AS, (mebibytes << 20,) * 2)
         command = [sys.executable, "-m", "onecycle_cli", "runs"]
         done = subprocess.run(command, preexec_fn=limited, capture_output=True, text=True, check=False)
-        if done.returncode == 127 or "onecycle" not in done.stderr + done.stdout:
-            continue  # Python itself does not start, or there are no runs to list
+        if "onecycle" not in done.stderr:
+            continue  # Python itself does not start, or the memory is enough
         assert (done.returncode, "Traceback" in done.stderr) == (5, False), (mebibytes, done.stderr)
-        what, fix = done.stderr.splitlines()
-        told.add(what.startswith("error: While onecycle was loaded: Out of memory"))
-        assert "Free some memory" in fix
-    assert True in told, "Python itself does not start"
+        assert "Free some memory" in done.stderr
+        told += 1
+    assert told
 
 
 @pytest.mark.slow
