@@ -33,11 +33,10 @@ FINE_TUNED = {
 }
 
 
-# Those that differ from another in their schedule alone are slow tests: two seconds each.
-NAMES = [
-    pytest.param(name, marks=pytest.mark.slow if name.startswith("cifar10-resnet56-") else ())
-    for name in shipped_names()
-]
+# Slow tests: two seconds for each that differs from another in its schedule alone, and nine for the ResNet-18 of
+# torchvision, from which tests/experiments/test_initial_weights.py starts too.
+SLOW = [name for name in shipped_names() if name.startswith("cifar10-resnet56-") or name == "fine-tune"]
+NAMES = [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in shipped_names()]
 
 
 @pytest.mark.usefixtures("imagenet")

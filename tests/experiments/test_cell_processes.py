@@ -82,6 +82,7 @@ def test_cells_side_by_side_leave_what_they_leave_one_after_another(
     assert tables[0].equals(tables[1])
 
 
+@pytest.mark.slow
 def test_cells_end_with_the_process_that_began_them(tmp_path: Path, two_splits: Recipe) -> None:
     recipe = tmp_path / "long.yaml"
     recipe.write_text(to_yaml(with_values(two_splits, {"schedule.epochs": 10_000})))

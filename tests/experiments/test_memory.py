@@ -78,8 +78,9 @@ def test_a_size_that_finds_no_memory_is_a_trial_like_any_other(ends: Ends) -> No
     assert (found.run / "batch_size.csv").read_text().splitlines()[1:] == ["16,out of memory,,"]
 
 
+@pytest.mark.slow
 @LINUX
-@pytest.mark.parametrize("command", ["train", pytest.param("find-lr", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("command", ["find-lr", "train"])
 def test_the_batch_size_the_guess_and_the_command_are_told_and_nothing_is_half_written(
     ends: Ends, command: str
 ) -> None:

@@ -125,6 +125,7 @@ def resumed(name: str) -> Callable[[], Any]:
     return run
 
 
+@pytest.mark.slow
 def test_another_number_of_ranks_goes_on_with_the_same_draws_and_schedule(tiny: Tiny, on_ranks: OnRanks) -> None:
     recipe = tiny(SYNC)
     on_ranks(2, trained(recipe, "undisturbed"))

@@ -130,6 +130,7 @@ def kill_worker(cell: Path) -> None:
     os.kill(json.loads((cell / "run.json").read_text())["pid"], signal.SIGKILL)
 
 
+@pytest.mark.slow
 def test_tables_and_weights_are_those_of_a_serial_sweep(
     options: RayOptions, new_sweep: Callable[[], RunDir], two_splits: Recipe
 ) -> None:

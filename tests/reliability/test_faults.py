@@ -29,9 +29,9 @@ def test_a_training_survives_some_faults_of_each_kind(tmp_path: Path) -> None:
     """A shuffled sample of all calls of a training; `make faults` makes each of them fail."""
     log = tmp_path / "faults.csv"
     counts = tmp_path / "counts.csv"
-    done = run_faults("--command", "train", "--every", 450, "--log", log, "--counts", counts)
+    done = run_faults("--command", "train", "--every", 900, "--log", log, "--counts", counts)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert len(rows(log)) >= 7
+    assert len(rows(log)) >= 4
     assert sum(int(row["faults"]) for row in rows(counts)) == len(rows(log))
     assert {row["end"] for row in rows(log)} >= {"exit code 5", "right result"}
 

@@ -65,6 +65,7 @@ def test_an_error_of_all_ranks_is_told_once_also_if_one_of_them_is_slow(
     assert type(second) is type(third) is ReportedElsewhere
 
 
+@pytest.mark.slow
 def test_a_rank_that_does_not_answer_is_told_in_time(on_ranks: OnRanks) -> None:
     def work() -> None:
         with joined() as ranks:

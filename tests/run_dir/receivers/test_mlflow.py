@@ -176,6 +176,7 @@ def test_a_server_that_dies_in_the_middle_costs_nothing(
     assert history(client, run, "summary/valid_loss") == [(0, run.summary["valid_loss"])]
 
 
+@pytest.mark.slow
 def test_rows_that_arrived_without_an_answer_are_there_once(store: MlflowClient, card: Callable[..., Card]) -> None:
     run = MlflowRun(card(key="lost"))
     assert run.new
