@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onecycle_cli.data.images import Contents, ImageData, Labels, Split
-from onecycle_cli.errors import InputError
+from onecycle_cli.errors import InputError, is_of_machine, naming
 from onecycle_cli.run_dir.files import IMAGES
 from onecycle_cli.run_dir.run import RunDir
 
@@ -48,10 +48,13 @@ def kept_images(run: RunDir) -> KeptImages | None:
         return None
     path = run.intact(IMAGES)
     try:
-        rows = np.array(np.lib.format.open_memmap(path, mode="r"))  # unlike np.load, it reads no other format
+        with naming(path):
+            rows = np.array(np.lib.format.open_memmap(path, mode="r"))  # unlike np.load, it reads no other format
         if rows.dtype != ROW:
             raise ValueError("its columns are others")
     except (ValueError, EOFError, OSError) as error:
+        if is_of_machine(error):
+            raise
         raise InputError(f"{path} is damaged: {error}.", "Name a folder of classes with --data.") from None
     return KeptImages(rows)
 

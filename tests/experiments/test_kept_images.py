@@ -1,5 +1,6 @@
 """A training knows its images again: whatever their files are called, and whoever was in which split."""
 
+import errno
 from collections.abc import Callable
 from pathlib import Path
 
@@ -58,6 +59,16 @@ def test_a_damaged_file_is_named(kept: RunDir, damage: Callable[[bytes], bytes])
     file.write_bytes(damage(file.read_bytes()))
     with pytest.raises(InputError, match=r"images\.npy is damaged"):
         kept_images(kept)
+
+
+def test_a_disk_that_fails_is_no_damage(kept: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(np.lib.format, "open_memmap", fail)
+    with pytest.raises(OSError, match="Input/output error") as caught:
+        kept_images(kept)
+    assert caught.value.filename == str(kept.path / "images.npy")
 
 
 def test_the_same_images_give_the_same_split(kept: RunDir) -> None:
