@@ -339,10 +339,11 @@ def started(words: Sequence[object], runs: Path) -> "subprocess.Popen[str]":
 
 def most_private_bytes(words: Sequence[object], runs: Path) -> int:
     """The most memory of its own that one such training has."""
-    process, most = started(words, runs), 0
-    while process.poll() is None:
-        most = max(most, private_bytes(process.pid))
-        time.sleep(0.05)
+    most = 0
+    with started(words, runs) as process:
+        while process.poll() is None:
+            most = max(most, private_bytes(process.pid))
+            time.sleep(0.05)
     return most
 
 
@@ -374,8 +375,10 @@ def crowd(folder: Path, runs: Path, ways: Sequence[Sequence[object]], alone: int
         running = [process for process in running if process not in ended]
     seconds = time.perf_counter() - began
     failed = [process for process in ended if process.returncode]
-    for process in failed:
-        print(process.communicate()[1], file=sys.stderr)
+    for process in ended:
+        _, told = process.communicate()
+        if process in failed:
+            print(told, file=sys.stderr)
     made = [path for path in runs.iterdir() if (path / "run.json").is_file()]
     return {
         "most_at_once": most_running,
