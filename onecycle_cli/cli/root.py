@@ -11,7 +11,7 @@ from typer.core import TyperGroup
 
 from onecycle_cli.cli.streams import never_refuse_text
 from onecycle_cli.errors import OnecycleError, ReportedElsewhere, Terminated, machine_error, printable
-from onecycle_cli.training.signals import ENDING, Ending
+from onecycle_cli.training.signals import ENDING, Ending, sent_again
 
 INTERRUPTED = 130
 
@@ -40,7 +40,8 @@ def ends() -> Iterator[None]:
     ending = Ending()
     before = {number: signal.signal(number, ending) for number in _ending_signals()}
     try:
-        yield
+        with sent_again():
+            yield
     except ReportedElsewhere as error:
         raise typer.Exit(error.exit_code) from None
     except OnecycleError as error:

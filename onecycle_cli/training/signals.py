@@ -1,6 +1,8 @@
 """Signals that end the process: they raise `Terminated`, and act only where the work can stop safely."""
 
+import os
 import signal
+import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterator
@@ -41,6 +43,33 @@ class Ending:
         end = Terminated(number)
         self._raised = weakref.ref(end)
         return end
+
+
+@contextmanager
+def sent_again() -> Iterator[None]:
+    """Sends a signal again, a moment later, whose exception Python has dropped in a destructor or a callback.
+
+    It would be lost: a deadline of 1 ms came into a callback of an import, and the command ran to its end.
+    """
+    before = sys.unraisablehook
+
+    def hear(dropped: "sys.UnraisableHookArgs") -> None:
+        if isinstance(dropped.exc_value, Terminated):
+            again = threading.Timer(MOMENT, os.kill, (os.getpid(), dropped.exc_value.number))
+            again.daemon = True
+            again.start()
+        else:
+            before(dropped)
+
+    sys.unraisablehook = hear
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
+
+
+MOMENT = 0.05
+"""The seconds until then: a callback of Python itself takes less."""
 
 
 class Held:

@@ -3,13 +3,14 @@
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 
 import pytest
 
 from onecycle_cli.errors import Terminated
-from onecycle_cli.training.signals import ENDING, Ending, held_back
+from onecycle_cli.training.signals import ENDING, Ending, held_back, sent_again
 
 
 @pytest.fixture(autouse=True)
@@ -92,6 +93,21 @@ def test_where_the_first_was_dropped_the_next_ends_the_work() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
     with pytest.raises(Terminated):
         os.kill(os.getpid(), signal.SIGTERM)
+
+
+@pytest.mark.parametrize("number", ENDING)
+def test_one_that_python_dropped_in_a_destructor_comes_again(number: int) -> None:
+    class Destroyed:
+        def __del__(self) -> None:
+            os.kill(os.getpid(), number)
+
+    def work() -> None:
+        Destroyed()
+        time.sleep(10)
+
+    with sent_again(), pytest.raises(Terminated) as caught:
+        work()
+    assert caught.value.number == number
 
 
 @pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGALRM])
