@@ -57,8 +57,8 @@ def pytest_configure() -> None:
     """
     if "PYTEST_XDIST_WORKER" in os.environ:
         os.environ.setdefault("OMP_NUM_THREADS", "1")
-    elif os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > 4 << 30:
-        os.environ.setdefault(TEMPORARY, tempfile.mkdtemp(prefix="onecycle-tests-", dir=MEMORY))
+    elif TEMPORARY not in os.environ and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > 4 << 30:
+        os.environ[TEMPORARY] = tempfile.mkdtemp(prefix="onecycle-tests-", dir=MEMORY)
 
 
 def pytest_sessionfinish(exitstatus: int) -> None:

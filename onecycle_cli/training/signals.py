@@ -51,13 +51,14 @@ def sent_again() -> Iterator[None]:
 
     It would be lost: a deadline of 1 ms came into a callback of an import, and the command ran to its end.
     """
-    before = sys.unraisablehook
+    before, sent = sys.unraisablehook, list[threading.Timer]()
 
     def hear(dropped: "sys.UnraisableHookArgs") -> None:
         if isinstance(dropped.exc_value, Terminated):
             again = threading.Timer(MOMENT, os.kill, (os.getpid(), dropped.exc_value.number))
             again.daemon = True
             again.start()
+            sent.append(again)
         else:
             before(dropped)
 
@@ -66,6 +67,8 @@ def sent_again() -> Iterator[None]:
         yield
     finally:
         sys.unraisablehook = before
+        for again in sent:  # after the block, a signal would kill the process
+            again.cancel()
 
 
 MOMENT = 0.05

@@ -110,6 +110,17 @@ def test_one_that_python_dropped_in_a_destructor_comes_again(number: int) -> Non
     assert caught.value.number == number
 
 
+def test_it_does_not_come_any_more_when_the_work_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Destroyed:
+        def __del__(self) -> None:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr("onecycle_cli.training.signals.MOMENT", 0.2)
+    with sent_again():
+        Destroyed()
+    time.sleep(0.3)
+
+
 @pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGALRM])
 def test_signals_that_a_program_uses_for_something_of_its_own_are_left_to_it(number: int) -> None:
     came: list[int] = []
