@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -54,7 +55,12 @@ def pytest_configure() -> None:
     """Several workers with two threads each would wait for one another: 350 s instead of 95 s on two cores.
 
     The files of tests are in memory where there is room: to wait for a disk took a quarter of the time of trainings.
+
+    A shell that starts this in the background (`make test &` in a script) ignores Ctrl-C for all its processes, which
+    the tests send to theirs.
     """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if "PYTEST_XDIST_WORKER" in os.environ:
         os.environ.setdefault("OMP_NUM_THREADS", "1")
     elif TEMPORARY not in os.environ and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > 4 << 30:
