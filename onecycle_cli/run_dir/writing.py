@@ -25,11 +25,17 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
 
 
 def write_new(path: Path, write: Callable[[Path], object]) -> None:
-    """Writes a file that a person named as `write_whole` does; no file beside it is touched, hidden ones included."""
-    _write(path, path.with_name(f".{uuid4().hex[:12]}-{path.name}"), write)  # the ending may choose the format
+    """Writes a file that a person named as `write_whole` does; no file beside it is touched, hidden ones included.
+
+    If it cannot be made safe from a power loss, a file that was not there before is removed: the same command again
+    would refuse to write over it.
+    """
+    with naming(path):
+        was_there = path.exists()
+    _write(path, path.with_name(f".{uuid4().hex[:12]}-{path.name}"), write, remove=not was_there)  # the ending may choose the format
 
 
-def _write(path: Path, beside: Path, write: Callable[[Path], object]) -> None:
+def _write(path: Path, beside: Path, write: Callable[[Path], object], *, remove: bool = False) -> None:
     with naming(path):
         try:
             write(beside)
@@ -41,7 +47,13 @@ def _write(path: Path, beside: Path, write: Callable[[Path], object]) -> None:
             if isinstance(error, OSError) and error.filename == str(beside):
                 error.filename = str(path)  # the file that the person knows
             raise
-        to_disk(path.parent)  # the rename is on disk only once the folder is
+        try:
+            to_disk(path.parent)  # the rename is on disk only once the folder is
+        except OSError:
+            if remove:
+                with suppress(OSError):
+                    path.unlink()
+            raise
 
 
 def must_be_new(path: Path) -> None:

@@ -240,6 +240,25 @@ def test_a_file_that_a_person_names_costs_none_beside_it(tmp_path: Path) -> None
     }
 
 
+def test_a_new_file_whose_folder_cannot_be_flushed_does_not_stand_in_the_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The command that wrote it has failed; the same command again must not find that the file exists already."""
+    (tmp_path / "old.csv").write_text("old")
+    flush = os.fsync
+
+    def failing(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EIO, "Input/output error")
+        flush(descriptor)
+
+    monkeypatch.setattr(os, "fsync", failing)
+    for name in ("old.csv", "new.csv"):
+        with pytest.raises(OSError, match="Input/output error"):
+            write_new(tmp_path / name, lambda path: path.write_text("a"))
+    assert [path.name for path in tmp_path.iterdir()] == ["old.csv"]
+
+
 def test_an_error_names_the_file_and_not_the_temporary_one(tmp_path: Path) -> None:
     for write in (write_whole, write_new):
         with pytest.raises(FileNotFoundError) as caught:
