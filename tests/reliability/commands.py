@@ -5,11 +5,14 @@ result. The process must have been started by `start_with_interposer`, and must 
 """
 
 import csv
+import gc
+import hashlib
 import importlib
 import io
 import json
 import os
 import pkgutil
+import re
 import shutil
 import signal
 import sys
@@ -31,7 +34,7 @@ TINY = {
     "data.padding": 1,
     "data.batch_size": 4,
     "data.valid_fraction": 0.25,
-    "model.architecture": "resnet8",
+    "model.architecture": "cnn",
     "model.width": 0.25,
     "schedule.epochs": 2,
     "find_lr.num_steps": 30,
@@ -116,7 +119,13 @@ class Server:
     """Runs commands of onecycle in forks of this process, which has imported all that they need."""
 
     def __init__(self, library: Path) -> None:
+        from typer.main import get_command
+
+        from onecycle_cli.cli import app
+
         self.interposer = Interposer(library)
+        self._command = get_command(app)
+        gc.freeze()  # else the first collection of each fork copies all memory of this process: 0.2 s a run
 
     def run(
         self,
@@ -156,12 +165,10 @@ class Server:
             os.chdir(folder)
             os.environ |= places(folder)
             tempfile.tempdir = None
-            from onecycle_cli.cli import app
-
             self.interposer.start([folder], record)
             if arm is not None:
                 arm()
-            app(list(words))
+            self._command(list(words))
         except SystemExit as end:
             code = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
         except BaseException:
@@ -220,12 +227,12 @@ def load() -> None:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A scenario with the folder from which each run starts, the names of its calls, and its undisturbed result."""
+    """A scenario with the folder from which each run starts, its calls with their paths, and its undisturbed result."""
 
     name: str
     scenario: Scenario
     template: Path
-    calls: tuple[str, ...]
+    calls: tuple[tuple[str, str], ...]
     code: int
     result: "dict[str, object]"
 
@@ -266,7 +273,8 @@ def prepared(server: Server, folder: Path, name: str) -> Prepared:
     place.rename(template)
     record = folder / "record"
     code = undisturbed(server, template, place, scenario.words, record)
-    calls = tuple(entry.second for entry in entries(record.read_bytes()) if entry.call == "counted")
+    found = entries(record.read_bytes())
+    calls = tuple((entry.second, entry.first) for entry in found if entry.call == "counted")
     assert len(calls) == server.interposer.count
     record.unlink()
     result = results_of(place, scenario)
@@ -310,11 +318,17 @@ def _without_times(file: Path) -> object:
 
 
 def disturbed(
-    server: Server, one: Prepared, folder: Path, run: Callable[[Path], End], judged: Callable[[End], str]
+    server: Server,
+    one: Prepared,
+    folder: Path,
+    run: Callable[[Path], End],
+    judged: Callable[[End], str],
+    went_on: "set[str]",
 ) -> str:
     """Runs a command that something disturbs, in a place in `folder`, and lets it go on; returns how it ended.
 
-    `judged` is how, in words. `AssertionError` says what is wrong.
+    `judged` is how, in words. `went_on` has the states from which it need not go on again; it grows. `AssertionError`
+    says what is wrong.
     """
     place = shutil.copytree(one.template, folder / "place")
     before = tree(place / "runs" / "earlier")
@@ -327,8 +341,9 @@ def disturbed(
         if how in (RIGHT, NOT_REACHED):
             found = results_of(place, one.scenario)
             assert found == one.result, f"another result: {different(found, one.result)}\n{end.err}"
-        else:
+        elif (state := state_of(place)) not in went_on:
             go_on(server, one, place)
+            went_on.add(state)
         # An export adds a file to it.
         assert before.items() <= tree(place / "runs" / "earlier").items(), "an earlier run was changed"
         return how
@@ -362,6 +377,20 @@ def go_on(server: Server, one: Prepared, place: Path) -> None:
 def different(found: dict[str, object], expected: dict[str, object]) -> list[str]:
     """Returns the files that differ or are missing."""
     return sorted(name for name in {*found, *expected} if found.get(name) != expected.get(name))
+
+
+def state_of(folder: Path) -> str:
+    """Returns a checksum of all files of a folder, without the numbers in names and texts: times, checksums."""
+    found = hashlib.sha256()
+    for path, content in tree(folder).items():
+        is_text = b"\0" not in content
+        for part in (NUMBER.sub(b"0", os.fsencode(path)), NUMBER.sub(b"0", content) if is_text else content):
+            found.update(b"%d:%b" % (len(part), part))
+    return found.hexdigest()
+
+
+NUMBER = re.compile(rb"[0-9a-f]*[0-9][0-9a-f]*")
+"""Decimal and hexadecimal ones."""
 
 
 def tree(folder: Path) -> dict[str, bytes]:

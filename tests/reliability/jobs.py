@@ -14,7 +14,7 @@ import tempfile
 import traceback
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -43,6 +43,10 @@ class Study(ABC):
     def numbers(self, one: Prepared, fault: str) -> Iterable[int]:
         """Returns the places of a command at which it can have a fault."""
 
+    def kind(self, one: Prepared, number: int) -> Hashable:
+        """Returns what a place has in common with those that are like it; one of each kind comes first."""
+        return number
+
     @abstractmethod
     def disturbed(self, one: Prepared, number: int, fault: str) -> str:
         """Runs a command with a fault, and lets it go on; returns how it ended. `AssertionError` says what is wrong."""
@@ -53,25 +57,44 @@ class Study(ABC):
 
 
 def work(study: Study, asked: argparse.Namespace, turn: int, turns: int) -> None:
-    """Runs each `turns`th job from the one number `turn` on, if the log does not have it yet; appends to the log."""
+    """Runs the jobs of each `turns`th place from the one number `turn` on, if the log does not have them yet."""
     study.folder.mkdir()
     done = {(row["command"], int(row["number"]), row["fault"]) for row in rows_of(asked.log)}
-    for command in asked.command:
-        one = prepared(study.server, study.folder, command)
-        jobs = [(fault, number) for fault in asked.fault for number in asked.number or study.numbers(one, fault)]
-        random.Random(0).shuffle(jobs)  # what is done by the time somebody stops it is then a fair sample
-        for fault, number in jobs[turn * asked.every :: turns * asked.every]:
-            if (command, number, fault) in done:
-                continue
-            try:
-                end, problem = study.disturbed(one, number, fault), ""
-            except AssertionError as error:
-                end, problem = "wrong", str(error)
-            line = io.StringIO()
-            row = (command, number, fault, *study.what_was_seen(), end, problem)
-            csv.writer(line, lineterminator="\n").writerow(row)
-            with asked.log.open("a") as file:
-                file.write(line.getvalue())  # one write, since other workers append too
+    ready = [prepared(study.server, study.folder, command) for command in asked.command]
+    for one, number, fault in jobs_of(study, ready, asked)[:: asked.every]:
+        if number % turns != turn or (one.name, number, fault) in done:
+            continue
+        try:
+            end, problem = study.disturbed(one, number, fault), ""
+        except AssertionError as error:
+            end, problem = "wrong", str(error)
+        line = io.StringIO()
+        row = (one.name, number, fault, *study.what_was_seen(), end, problem)
+        csv.writer(line, lineterminator="\n").writerow(row)
+        with asked.log.open("a") as file:
+            file.write(line.getvalue())  # one write, since other workers append too
+
+
+def jobs_of(study: Study, ready: Sequence[Prepared], asked: argparse.Namespace) -> list[tuple[Prepared, int, str]]:
+    """Returns all jobs, those at one place one after the other.
+
+    A place of each kind comes first, so that what is done by the time somebody stops it has seen most. The places are
+    shuffled, so that it is a fair sample, too.
+    """
+    firsts, others = [], []
+    for one in ready:
+        faults: dict[int, list[str]] = {}
+        for fault in asked.fault:
+            for number in asked.number or study.numbers(one, fault):
+                faults.setdefault(number, []).append(fault)
+        numbers = sorted(faults)
+        random.Random(0).shuffle(numbers)
+        seen = set()
+        for number in numbers:
+            kind = study.kind(one, number)
+            (others if kind in seen else firsts).extend((one, number, fault) for fault in faults[number])
+            seen.add(kind)
+    return firsts + others
 
 
 def run_all(kind: type[Study], library: Path, asked: argparse.Namespace) -> None:

@@ -91,7 +91,7 @@ class Memory(Study):
                 return NOT_REACHED
             return how(end, one)
 
-        return disturbed(self.server, one, self.folder, run, judged)
+        return disturbed(self.server, one, self.folder, run, judged, set())
 
     def what_was_seen(self) -> tuple[object, ...]:
         return self._seen
