@@ -43,7 +43,7 @@ class Study(ABC):
     def numbers(self, one: Prepared, fault: str) -> Iterable[int]:
         """Returns the places of a command at which it can have a fault."""
 
-    def kind(self, one: Prepared, number: int) -> Hashable:
+    def kind(self, _: Prepared, number: int) -> Hashable:
         """Returns what a place has in common with those that are like it; one of each kind comes first."""
         return number
 
@@ -76,12 +76,12 @@ def work(study: Study, asked: argparse.Namespace, turn: int, turns: int) -> None
 
 
 def jobs_of(study: Study, ready: Sequence[Prepared], asked: argparse.Namespace) -> list[tuple[Prepared, int, str]]:
-    """Returns all jobs, those at one place one after the other.
+    """Returns all jobs, those at one place one after the other, in a mixed order.
 
-    A place of each kind comes first, so that what is done by the time somebody stops it has seen most. The places are
-    shuffled, so that it is a fair sample, too.
+    A place of each kind comes first, so that what is done by the time somebody stops it has seen most.
     """
-    firsts, others = [], []
+    firsts: list[tuple[Prepared, int, str]] = []
+    others: list[tuple[Prepared, int, str]] = []
     for one in ready:
         faults: dict[int, list[str]] = {}
         for fault in asked.fault:
@@ -89,7 +89,7 @@ def jobs_of(study: Study, ready: Sequence[Prepared], asked: argparse.Namespace) 
                 faults.setdefault(number, []).append(fault)
         numbers = sorted(faults)
         random.Random(0).shuffle(numbers)
-        seen = set()
+        seen: set[Hashable] = set()
         for number in numbers:
             kind = study.kind(one, number)
             (others if kind in seen else firsts).extend((one, number, fault) for fault in faults[number])

@@ -1,5 +1,6 @@
 """The short form of `make faults`, and its own parts."""
 
+import argparse
 import csv
 import subprocess
 import sys
@@ -8,8 +9,10 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-from faults import FAULTS, can_have
+from commands import SCENARIOS, Prepared, state_of
+from faults import FAULTS, Calls, can_have
 from interposer import compiler
+from jobs import jobs_of
 
 SCRIPT = Path(__file__).with_name("faults.py")
 needs_compiler = pytest.mark.skipif(compiler() is None, reason="needs a C compiler, on Linux")
@@ -29,9 +32,9 @@ def test_a_training_survives_some_faults_of_each_kind(tmp_path: Path) -> None:
     """A shuffled sample of all calls of a training; `make faults` makes each of them fail."""
     log = tmp_path / "faults.csv"
     counts = tmp_path / "counts.csv"
-    done = run_faults("--command", "train", "--every", 900, "--log", log, "--counts", counts)
+    done = run_faults("--command", "train", "--every", 250, "--log", log, "--counts", counts)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert len(rows(log)) >= 4
+    assert len(rows(log)) >= 12
     assert sum(int(row["faults"]) for row in rows(counts)) == len(rows(log))
     assert {row["end"] for row in rows(log)} >= {"exit code 5", "right result"}
 
@@ -60,6 +63,38 @@ def test_a_fault_is_only_where_it_can_be() -> None:
         "short": [1, 4],
         "kill": [1, 3],
     }
+
+
+def test_a_call_of_each_kind_comes_first_and_no_job_is_lost() -> None:
+    read, other = ("read", "/place/images/0/1.png"), ("read", "/place/images/0/25.png")
+    calls = (read, other, ("stat", "/place/images/0/1.png"), read, ("write", "/place/runs/run/steps.csv"), other)
+    one = Prepared("train", SCENARIOS["train"], Path(), calls, 0, {})
+    asked = argparse.Namespace(fault=[*FAULTS], number=None)
+    jobs = [(number, fault) for _, number, fault in jobs_of(Calls.__new__(Calls), [one], asked)]
+    expected = {(number, fault) for fault in FAULTS for number in can_have(fault, [call for call, _ in calls])}
+    assert (len(jobs), {*jobs}) == (len(expected), expected)
+    order = list(dict.fromkeys(number for number, _ in jobs))
+    assert [number for number, _ in jobs] == sorted((number for number, _ in jobs), key=order.index)
+    assert {calls[number][0] for number in order[:3]} == {"read", "stat", "write"}
+
+
+def test_a_state_is_what_files_say_without_times_and_checksums(tmp_path: Path) -> None:
+    states = set()
+    for number, (name, text, pixels) in enumerate(
+        [
+            (".run-1a", "made 12:30, sha256 0fe1", b"\0a"),
+            (".run-2b", "made 12:31, sha256 ab37", b"\0a"),
+            (".run-2b", "made 12:31, sha256 ab37", b"\0b"),
+            (".run-2b", "lost 12:31, sha256 ab37", b"\0a"),
+            ("run", "made 12:31, sha256 ab37", b"\0a"),
+        ]
+    ):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        (folder / name).write_text(text)
+        (folder / "images.npy").write_bytes(pixels)
+        states.add(state_of(folder))
+        assert len(states) == max(1, number)
 
 
 @needs_compiler
