@@ -184,6 +184,40 @@ def test_an_experiment_imports_only_the_layers_above_it(trees: dict[str, ast.Mod
         assert all(layer_of[one] < number for one in used), name
 
 
+NAMED_ELSEWHERE = {
+    "cli/recipes.py",  # a file of the package
+    "figures/report/page.py",  # files of the package
+    "data/file_contents.py",  # its caller collects all errors
+    "data/decoded_cache.py",  # its caller names the entry
+    "run_dir/receivers/tensorboard.py",  # an error there costs a note
+}
+"""Files that read others without `errors.naming`, and why."""
+
+
+def test_an_error_while_a_file_is_read_names_it(trees: dict[str, ast.Module]) -> None:
+    """Python names a file that cannot be opened, and none that cannot be read: `errors.naming` does, or a handler."""
+    unnamed = [
+        f"{name}:{line}"
+        for name, tree in trees.items()
+        if name not in NAMED_ELSEWHERE
+        for line in unnamed_reads(tree, named=False)
+    ]
+    assert unnamed == []
+
+
+def unnamed_reads(node: ast.AST, *, named: bool) -> Iterator[int]:
+    """The lines that read a file in no block that names it or handles all errors of the system."""
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and not named:
+        of_bytes = node.func.attr == "open" and any(getattr(word, "value", None) == "rb" for word in node.args)
+        if node.func.attr in ("read_bytes", "read_text") or of_bytes:
+            yield node.lineno
+    blocks = [item.context_expr for item in node.items] if isinstance(node, ast.With) else []
+    handled = [handler.type for handler in node.handlers if handler.type] if isinstance(node, ast.Try) else []
+    inner = {word.id for part in (*blocks, *handled) for word in ast.walk(part) if isinstance(word, ast.Name)}
+    for child in ast.iter_child_nodes(node):
+        yield from unnamed_reads(child, named=named or bool(inner & {"naming", "OSError", "Exception"}))
+
+
 def test_every_module_has_a_test_of_the_same_name() -> None:
     """Tests mirror the rooms; a package's `__init__` and what has nothing to test have none."""
     tests = Path(__file__).parent

@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import Tensor
 
-from onecycle_cli.errors import InputError
+from onecycle_cli.errors import InputError, naming
 from onecycle_cli.models.weights import load_weights
 from onecycle_cli.progress import Report
 from onecycle_cli.run_dir.files import BEFORE_TRAINING, BEST_MODEL, CHECKPOINT, STEPS
@@ -168,7 +168,7 @@ def _must_fit(values: Mapping[str, Any], path: Path, run: RunDir) -> None:
 def _sha256_of_first(size: int, path: Path) -> str:
     """Returns the SHA-256 of the first `size` bytes of a file: 0.1 s for the table of a million steps."""
     digest = hashlib.sha256()
-    with path.open("rb") as file:
+    with naming(path), path.open("rb") as file:
         while size and (block := file.read(min(size, 2**20))):
             digest.update(block)
             size -= len(block)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from onecycle_cli.errors import InputError
+from onecycle_cli.errors import InputError, naming
 from onecycle_cli.experiments.cell_work import cell_folder, locked
 from onecycle_cli.experiments.cells import Cell, is_done
 from onecycle_cli.experiments.checkpoints import steps_kept
@@ -55,7 +55,7 @@ class Receiver:
             return None
         run = cell_folder(cell, self._sweep)
         self._tokens[cell.name] = uuid4().hex
-        return Begun(self._tokens[cell.name], {path.name: path.read_bytes() for path in _files(run)})
+        return Begun(self._tokens[cell.name], {path.name: _content(path) for path in _files(run)})
 
     def write(self, name: str, token: str, file: str, content: bytes) -> None:
         """Writes a whole file of a cell, and deletes all but the last two checkpoints."""
@@ -117,13 +117,13 @@ class Sender:
             return
         checkpoint = self._run.path / CHECKPOINT.format(step=newest)
         with suppress(FileNotFoundError):  # two newer ones have come: the next look finds them
-            content = checkpoint.read_bytes()
+            content = _content(checkpoint)
             for path in _files(self._run):
                 if path.name != RUN and not _is_checkpoint(path):
                     self._send(path)
             # run.json may say by now that the run has ended, and then it is the last of all files to go.
             if self._is_running():
-                self._write(RUN, (self._run.path / RUN).read_bytes())
+                self._write(RUN, _content(self._run.path / RUN))
             self._write(checkpoint.name, content)
             self._sent[checkpoint.name] = _version(checkpoint)
             self._newest = newest
@@ -136,12 +136,12 @@ class Sender:
         for path in _files(self._run):
             if path.name != RUN:
                 self._send(path)
-        self._write(RUN, (self._run.path / RUN).read_bytes())
+        self._write(RUN, _content(self._run.path / RUN))
 
     def _send(self, path: Path) -> None:
         version = _version(path)
         if self._sent.get(path.name) != version:
-            self._write(path.name, path.read_bytes())
+            self._write(path.name, _content(path))
             self._sent[path.name] = version
 
 
@@ -154,6 +154,11 @@ def _files(run: RunDir) -> list[Path]:
     # What was sent to MLflow and the like is written where the sweep's folder is, while the cell runs on the node.
     others = (".", SENT.split("{", maxsplit=1)[0])
     return [path for path in sorted(run.path.iterdir()) if not path.name.startswith(others) and path.is_file()]
+
+
+def _content(path: Path) -> bytes:
+    with naming(path):
+        return path.read_bytes()
 
 
 def _version(path: Path) -> tuple[int, int]:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from onecycle_cli.data.images import Source
 from onecycle_cli.data.open_data import source_signature
-from onecycle_cli.errors import OnecycleError
+from onecycle_cli.errors import OnecycleError, naming
 from onecycle_cli.experiments.cell_work import Bench
 from onecycle_cli.experiments.cells import ATTEMPT, Cell
 from onecycle_cli.experiments.ray_files import Begun, Sender, names_of
@@ -105,7 +105,8 @@ def _run_apart(order: Order, receiver: Any, source: Source | None) -> bool:
         run = RunDir(Path(folder) / name)
         run.path.mkdir()
         for file, content in begun.files.items():
-            (run.path / file).write_bytes(content)
+            with naming(run.path / file):
+                (run.path / file).write_bytes(content)
         session = Session(run, order.hardware, silent, OwnCode(order.trusted))
         with Sender(run, write).following():
             run.update(threads=order.threads, **this_process())

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from onecycle_cli.data.epochs import steps_per_epoch
-from onecycle_cli.errors import InputError
+from onecycle_cli.errors import InputError, naming
 from onecycle_cli.experiments.suggestions import numbers_in
 from onecycle_cli.recipe import load
 from onecycle_cli.run_dir.facts import order, words_of
@@ -112,7 +112,7 @@ def _range_total(plan: _Plan, nth: int, done: int, here: int) -> int | None:
 
 def _rows(path: Path) -> int:
     """Counts the complete rows of a table of numbers."""
-    with path.open("rb") as file:
+    with naming(path), path.open("rb") as file:
         return sum(line.endswith(b"\n") for line in file) - 1
 
 

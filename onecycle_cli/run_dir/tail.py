@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import BinaryIO
 from zlib import crc32
 
+from onecycle_cli.errors import naming
+
 AT_ONCE = 200_000
 """The most bytes that are read at once: some thousand rows."""
 
@@ -31,7 +33,7 @@ class Tail:
     def next(self) -> list[dict[str, str]]:
         """Returns complete rows that were not taken yet, not always all of them; empty if there is none."""
         try:
-            with self._path.open("rb") as file:
+            with naming(self._path), self._path.open("rb") as file:
                 self._find(file)
                 file.seek(self._start)
                 found = file.read(AT_ONCE)
