@@ -32,7 +32,8 @@ def write_new(path: Path, write: Callable[[Path], object]) -> None:
     """
     with naming(path):
         was_there = path.exists()
-    _write(path, path.with_name(f".{uuid4().hex[:12]}-{path.name}"), write, remove=not was_there)  # the ending may choose the format
+    beside = path.with_name(f".{uuid4().hex[:12]}-{path.name}")  # the ending may choose the format
+    _write(path, beside, write, remove=not was_there)
 
 
 def _write(path: Path, beside: Path, write: Callable[[Path], object], *, remove: bool = False) -> None:

@@ -61,6 +61,8 @@ NUMBER, CELL = re.compile(r"[0-9]+"), re.compile(r"[^/]*=[^/]*")
 def can_have(fault: str, calls: Sequence[str]) -> list[int]:
     """Returns the numbers of the calls that can have a fault."""
     kinds = CHANGES if fault in OF_CHANGES else OF_DATA if fault == "short" else {*calls}
+    if fault == "EACCES":
+        kinds = kinds - {"lock"}  # POSIX: another process has the lock
     return [number for number, call in enumerate(calls) if call in kinds]
 
 

@@ -53,15 +53,15 @@ def test_each_command_survives_some_faults_and_they_go_on_where_they_stopped(tmp
 
 
 def test_a_fault_is_only_where_it_can_be() -> None:
-    calls = ("stat", "write", "open", "rename", "read")
+    calls = ("stat", "write", "open", "rename", "read", "lock")
     assert {fault: can_have(fault, calls) for fault in FAULTS} == {
-        "ENOSPC": [1, 3],
-        "EIO": [0, 1, 2, 3, 4],
+        "ENOSPC": [1, 3, 5],
+        "EIO": [0, 1, 2, 3, 4, 5],
         "EACCES": [0, 1, 2, 3, 4],
-        "EDQUOT": [1, 3],
-        "EINTR": [0, 1, 2, 3, 4],
+        "EDQUOT": [1, 3, 5],
+        "EINTR": [0, 1, 2, 3, 4, 5],
         "short": [1, 4],
-        "kill": [1, 3],
+        "kill": [1, 3, 5],
     }
 
 
