@@ -21,7 +21,10 @@ _WRITTEN = re.compile(r"\\x(5c|[89a-f][0-9a-f])")
 
 
 class OnecycleError(Exception):
-    """The base class of all errors for the user."""
+    """The base class of all errors that a user can mend.
+
+    `what` says what is wrong and where, `fix` how to correct it; `exit_code` is that of the command.
+    """
 
     exit_code = 1
 
@@ -40,19 +43,19 @@ class OnecycleError(Exception):
 
 
 class InputError(OnecycleError):
-    """The command line, the recipe or the data are wrong."""
+    """An argument, the command line, the recipe or the data is wrong."""
 
     exit_code = 2
 
 
 class NoSuggestionError(OnecycleError):
-    """The curve of the lr range test does not allow a suggestion."""
+    """The range test gives no max_lr: raised by `train(max_lr="auto")`. `find_lr` and `suggest` return max_lr None."""
 
     exit_code = 4
 
 
 class MachineError(OnecycleError):
-    """The machine failed: disk, permission, memory or network."""
+    """The machine failed (disk, permission, memory, network, a lost process), or a package of an extra is missing."""
 
     exit_code = 5
 

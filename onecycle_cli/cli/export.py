@@ -29,8 +29,8 @@ def export(
         typer.Option(
             "--normalization",
             metavar="inside|outside",
-            help="inside: the file takes pixels from 0 to 1. outside: it takes (pixel - mean) / std. Default: inside; "
-            "for safetensors, which has weights alone, outside.",
+            help="inside: the file takes pixels from 0 to 1. outside: it takes (pixel - mean) / std of them. "
+            "Default: inside; for safetensors, which has weights alone, outside.",
         ),
     ] = None,
     best: BestOption = False,
@@ -44,9 +44,10 @@ def export(
 ) -> None:
     """Write a trained model to a file that other programs read, after a check that its answers are the same.
 
-    The file takes batches of any size, and its metadata has the classes, the image size, the normalization and what it
-    takes. It is checked on images of the run: equal classes, logits within 0.001. If the check fails, it exits with 2
-    and there is no file. onnx needs the extra: pip install 'onecycle-cli[export]'. --quiet prints the path of the file.
+    Its input is float32 (N, channels, height, width), for any N; its output is the logits (N, classes). Its metadata
+    has the classes, the image size, the normalization and what it takes. It is checked on images of the run: equal
+    classes, logits within 0.001. If the check fails, it exits with 2 and there is no file. Format onnx needs the extra:
+    pip install 'onecycle-cli[export]'. --quiet prints the path of the file.
     """
     from onecycle_cli.cli.console import Display, show_json, show_line, show_pairs
     from onecycle_cli.experiments.classifier import load_model

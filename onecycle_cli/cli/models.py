@@ -112,7 +112,7 @@ def predict(
     from onecycle_cli.run_dir.writing import csv_rows, to_csv
 
     if shape not in ("table", "csv", "json"):
-        raise InputError(f"--format {shape} is none.", "It is table, csv or json.")
+        raise InputError(f"There is no --format {shape}.", "Give table, csv or json.")
     _, recipe, model = trained_run(run, runs_dir, best, device)
     hardware = hardware_of(recipe)
     columns = ("image", "class", "probability")

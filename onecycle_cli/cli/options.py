@@ -47,21 +47,26 @@ RepeatsOption = Annotated[
 ]
 TrustCodeOption = Annotated[
     bool,
-    typer.Option("--trust-code", help="Let the function run that makes the network, if the recipe names one of yours."),
+    typer.Option(
+        "--trust-code", help="Run the Python code that the recipe names in model.function. Read that code first."
+    ),
 ]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print only the result.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 DeadlineOption = Annotated[
     str | None,
     typer.Option(
-        "--deadline", metavar="TIME", help="End in time to go on later, such as after 90s, 55m or 1h30m: exit code 75."
+        "--deadline",
+        metavar="TIME",
+        help="Stop after this time, such as 90s, 55m or 1h30m, so that it can be resumed: exit code 75.",
     ),
 ]
 RequeueOption = Annotated[
     bool,
     typer.Option(
         "--requeue",
-        help="In a SLURM job: if it is ended before its time, ask SLURM to start it again, and go on there.",
+        help="In a SLURM job: when a signal or --deadline stops the command, "
+        "queue the job again; the next start resumes.",
     ),
 ]
 CsvOption = Annotated[
@@ -109,7 +114,11 @@ class Overrides:
     weight_decay: Annotated[float | None, typer.Option("--weight-decay", help="optimizer.weight_decay.")] = None
     init: Annotated[
         str | None,
-        typer.Option("--init", metavar="RUN|FILE", help="model.init: the training, or its file, to start from."),
+        typer.Option(
+            "--init",
+            metavar="RUN|FILE",
+            help="model.init: start from the weights of this training, or of this .safetensors file.",
+        ),
     ] = None
     seed: Annotated[int | None, typer.Option("--seed", help="The seed of weights, order and augmentation.")] = None
     device: DeviceOption = None

@@ -90,7 +90,9 @@ def listed(
         _must_be_bare(context)
     elif recipe is None:
         if overrides != NO_OVERRIDES:
-            raise InputError("There is no recipe to change.", "Name one with --for RECIPE.")
+            raise InputError(
+                "--set, --epochs and the like change a recipe, and none is named.", "Name one with --for RECIPE."
+            )
         wanted = _filter(recipes or [], statuses or [], labels or [], since)
         _list(runs_dir, wanted, sort, reverse=reverse, csv=csv, as_json=as_json)
     elif recipes or statuses or labels or since or sort or reverse or csv:
@@ -114,7 +116,7 @@ def _must_be_bare(context: typer.Context) -> None:
             option, words = parameter.opts[0], f"onecycle runs {context.invoked_subcommand}"
             raise InputError(
                 f"{option} in front of '{context.invoked_subcommand}' is an option of the list of runs.",
-                f"Write what `{words}` has behind it; `{words} --help` lists its options.",
+                f"Write it behind `{words}`, if that has it: `{words} --help` lists its options.",
             )
 
 

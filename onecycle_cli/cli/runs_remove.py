@@ -82,14 +82,14 @@ def trash(
 ) -> None:
     """List the removed runs with their size, or delete them for good with --empty.
 
-    What else is in the trash, without the time of a removal in its name, is neither listed nor deleted.
+    Only what `onecycle runs remove` moved there is listed and deleted; other files in the trash stay.
     """
     from onecycle_cli.cli.console import show_json, show_note, show_table
     from onecycle_cli.errors import InputError
     from onecycle_cli.run_dir.trash import bytes_in, delete_for_good, delete_rests, removed_runs
 
     if yes and not empty:
-        raise InputError("--yes answers the question of --empty.", "Give both, or neither.")
+        raise InputError("--yes has an effect only with --empty.", "Add --empty, or leave --yes out.")
     removed = removed_runs(runs_dir)
     sizes = [bytes_in(one.path) for one in removed]
     if empty:
@@ -135,7 +135,7 @@ def _must_agree(question: str) -> None:
     from onecycle_cli.errors import InputError
 
     if not sys.stdin.isatty():
-        raise InputError("Nothing is deleted without a word.", "Add --yes.")
+        raise InputError("Deleting needs a confirmation, and there is no terminal to ask at.", "Add --yes.")
     if not typer.confirm(question, err=True):
         raise InputError("Nothing was deleted.", "Answer y, or add --yes.")
 

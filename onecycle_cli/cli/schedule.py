@@ -35,7 +35,12 @@ def schedule(
     recipe: RecipeArgument,
     max_lr: MaxLrOption = None,
     steps_per_epoch: Annotated[
-        int | None, typer.Option("--steps-per-epoch", min=1, help="Needed for a folder of images, which is not opened.")
+        int | None,
+        typer.Option(
+            "--steps-per-epoch",
+            min=1,
+            help="Steps of an epoch; needed where only the images tell it, since none is opened.",
+        ),
     ] = None,
     overrides: Overrides = NO_OVERRIDES,
     csv: CsvOption = None,

@@ -139,7 +139,9 @@ def _variations(params: list[str] | None, preset: str | None) -> list[dict[str, 
     from onecycle_cli.recipe.grid import grid
     from onecycle_cli.recipe.presets import PRESETS
 
-    if bool(params) == bool(preset):
+    if params and preset:
+        raise InputError("--param and --preset exclude each other.", "Leave one of them out.")
+    if not params and not preset:
         raise InputError(
             "A sweep needs either --param or --preset.", "Give --param optimizer.weight_decay=1e-2,1e-3, for instance."
         )
@@ -163,7 +165,9 @@ def _show_cost(plan: "SweepPlan", source: str, precision: str) -> None:
     from onecycle_cli.recipe import lacks_max_lr
 
     if not plan.variations:
-        raise InputError("What --preset batch-size costs follows from speeds.", "Run it without --dry-run.")
+        raise InputError(
+            "The cost of --preset batch-size is not known before its speeds are measured.", "Run it without --dry-run."
+        )
     cells = plan.cells(precision, source)
     lines: list[tuple[str, str, str]] = []
     totals: list[int | None] = []

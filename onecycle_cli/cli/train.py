@@ -62,7 +62,14 @@ def train(
         str | None,
         typer.Option("--max-lr-from", metavar="RUN|latest", help="Take max_lr from a range test of the same settings."),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Take it although settings differ.")] = False,
+    force: Annotated[
+        bool,
+        typer.Option(
+            "--force",
+            help="With --max-lr-from: take max_lr although settings differ. "
+            "With --resume: go on although images have changed.",
+        ),
+    ] = False,
     profile: Annotated[
         bool, typer.Option("--profile", help="Also time the parts of a step, to profile.csv in the run's folder.")
     ] = False,
@@ -107,15 +114,17 @@ def train(
             only_epochs = overrides == Overrides(epochs=overrides.epochs)
             if profile or not only_epochs or any(value is not None for value in others):
                 fix = (
-                    "Beside --resume there are --epochs with --reschedule, --force, --trust-code, --no-plot, --quiet "
-                    "and --json."
+                    "Leave the other options out. With --resume there are --epochs with --reschedule, --force, "
+                    "--trust-code, --processes, --deadline, --requeue, --runs-dir, --no-plot, --quiet and --json."
                 )
-                raise InputError("What a run trains is settled where it began.", fix)
+                raise InputError("A training that is resumed keeps its settings.", fix)
             changes = {"epochs": overrides.epochs, "reschedule": reschedule, "force": force}
             _resume(ranks.from_first(lambda: find_run(runs_dir, resume)), trust_code, changes, **how)
             return
         if reschedule:
-            raise InputError("--reschedule is of a training that goes on.", "Name it with --resume RUN.")
+            raise InputError(
+                "--reschedule works only with --resume RUN.", "Add --resume RUN, or leave --reschedule out."
+            )
         if earlier := ranks.from_first(lambda: again(runs_dir, launch, command_line(sys.argv[1:]))):
             _resume(earlier, trust_code, {}, **how)
             return

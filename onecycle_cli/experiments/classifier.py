@@ -52,6 +52,7 @@ class Classifier(nn.Module):
         self.interpolation = header.interpolation
 
     def forward(self, pixels: Tensor) -> Tensor:
+        """Returns logits (N, classes) of `pixels`, uint8 (N, image_size, image_size, channels), from 0 to 255."""
         device = next(self.parameters()).device
         logits: Tensor = self.model(Normalization.of(self.mean, self.std, device)(pixels))
         return logits

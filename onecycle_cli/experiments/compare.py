@@ -12,7 +12,7 @@ from onecycle_cli.experiments.drawing import draw_file
 from onecycle_cli.experiments.suggestions import saved_curves
 from onecycle_cli.progress import Report
 from onecycle_cli.recipe import dotted_values
-from onecycle_cli.run_dir.files import EPOCHS, ERROR_BAR, LR_RANGE, RECIPE, STEPS
+from onecycle_cli.run_dir.files import EPOCHS, ERROR_BAR, LR_RANGE, RECIPE, REPEAT, STEPS
 from onecycle_cli.run_dir.finding import find_run, runs_in
 from onecycle_cli.run_dir.run import RunDir
 
@@ -103,9 +103,9 @@ def _all_there(run: RunDir) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        raise InputError(f"{error.filename} is gone.", "Run it again.") from None
+        raise InputError(f"{error.filename} is gone.", REPEAT) from None
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{run.path} is damaged: {error!r}.", "Run it again.") from None
+        raise InputError(f"{run.path} is damaged: {error!r}.", REPEAT) from None
 
 
 def draw_comparison(path: Path, runs: Sequence[Run], labels: Sequence[str], report: Report) -> list[LeftOut]:

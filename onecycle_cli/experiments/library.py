@@ -65,12 +65,16 @@ def find_lr(
     """Runs the learning rate range test of a recipe, as `onecycle find-lr` does.
 
     `recipe` is a `Recipe`, the path of a YAML file, or the name of a shipped recipe. `repeats` tests run, each with its
-    own seed. `budget` also trains short cycles around the suggestion, in all at most this share of the planned
-    run's steps, up to 4; `verify` is a budget of 0.25. `model` is a network to use instead of the recipe's; each test
-    starts from its weights, and it is not changed. `trust_code` lets a function of your own run, if the recipe names
-    one (`model.source` module). The run's folder is made in `runs_dir`, called `name` or by the time. `report` is
-    called with each note (a string) and each `Progress`. `InputError` where the recipe, its images or the budget cannot
-    be used.
+    own seed. `budget` also trains short cycles around the suggestion, of at most `budget` times the steps of the
+    planned training (above 0, at most 4); `verify` is a budget of 0.25. `model` is a network to use instead of the
+    recipe's: it gets normalized images, float32 (N, channels, image_size, image_size), and returns logits (N, classes).
+    Each test starts from its weights, and it is not changed. `trust_code` runs the Python code that the recipe names in
+    `model.function`. The run's folder is made in `runs_dir`, called `name` or by the time. `report` is called with each
+    note (a string) and each `Progress`.
+
+    Where the curve cannot be trusted, `suggestion.max_lr` of the result is None, and nothing is raised. `InputError`
+    where the recipe, its images or the budget cannot be used; `MachineError` where data, memory or the disk are
+    missing.
     """
     budget = budget_of(budget, verify=verify)
     loaded = _with_network(_loaded(recipe), model)
@@ -95,16 +99,19 @@ def train(
 ) -> TrainResult:
     """Trains a recipe, as `onecycle train` does.
 
-    `recipe` is a `Recipe`, the path of a YAML file, or the name of a shipped recipe. `max_lr` is the peak of lr;
-    "auto" runs the range test first, in the same folder; None takes the recipe's. `max_lr_from` takes it from a range
-    test that was run before: its folder, its name in `runs_dir`, or "latest"; its settings must be the recipe's unless
-    `force` is true. `profile` also times the parts of a step. `model` is a network to use instead of the recipe's; the
-    training starts from its weights, and it is not changed: the trained one is in the result. `trust_code` lets a
-    function of your own run, if the recipe names one (`model.source` module). The run's folder is made in `runs_dir`,
-    called `name` or by the time. `report` is called with each note (a string) and each `Progress`.
+    `recipe` is a `Recipe`, the path of a YAML file, or the name of a shipped recipe. `max_lr` is the peak of lr, or
+    those of two layer groups: `{"body": 0.01, "head": 0.1}`; "auto" runs the range test first, in the same folder; None
+    takes the recipe's. `max_lr_from` takes it from a range test that was run before: its folder, its name in
+    `runs_dir`, or "latest"; its settings must be the recipe's unless `force` is true. `profile` also times the parts of
+    a step. `model` is a network to use instead of the recipe's: it gets normalized images, float32 (N, channels,
+    image_size, image_size), and returns logits (N, classes). The training starts from its weights, and it is not
+    changed: the trained one is in the result. `trust_code` runs the Python code that the recipe names in
+    `model.function`. The run's folder is made in `runs_dir`, called `name` or by the time. `report` is called with each
+    note (a string) and each `Progress`.
 
     A run that diverged or collapsed is returned, not raised. `InputError` where there is no max_lr, or where the recipe
-    or its images cannot be used; `NoSuggestionError` where "auto" finds none.
+    or its images cannot be used; `NoSuggestionError` where "auto" finds none; `MachineError` where data, memory or the
+    disk are missing.
     """
     loaded, auto = _with_network(_loaded(recipe), model), max_lr == "auto"
     named: dict[str, Any] = {}

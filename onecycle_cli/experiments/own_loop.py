@@ -43,7 +43,9 @@ class RangeTest(Iterator[float]):
     batch size, the momentum and the weight decay of the training that you plan.
 
     The test ends as in `onecycle find-lr`: when the loss diverges, otherwise after `num_steps` steps. If the loss has
-    not risen by then, the test continues once to ten times `end_lr`.
+    not risen by then, the test continues once to ten times `end_lr`, in at most `num_steps` further steps.
+
+    Source: Smith, "Cyclical learning rates for training neural networks" (arXiv 1506.01186).
 
     Args:
         start_lr: The lr of the first step, so low that the loss does not fall yet.
@@ -51,10 +53,10 @@ class RangeTest(Iterator[float]):
         num_steps: Steps from `start_lr` to `end_lr`, from 10 to 5,000. They may take more than an epoch.
         mode: "exponential" (each lr is the same multiple of the one before) or "linear".
         smoothing: The weight of the past in the moving average of the losses, at least 0 and below 1.
-        stop_factor: The loss has diverged if its moving average is this many times the lowest average.
+        stop_factor: The loss has diverged if its moving average is this many times the lowest average; above 1.
 
     Raises:
-        InputError: An argument is out of range.
+        InputError: An argument is out of range, or an lr is taken before the loss of the last one was recorded.
     """
 
     def __init__(
@@ -131,7 +133,7 @@ class RangeTest(Iterator[float]):
 
         `optimizer` is "sgd" or "adamw"; `initial_lr` is `max_lr / div_factor`; `total_steps` is the length of the cycle
         that you plan, about 200 if None. If the curve is not reliable, `max_lr` is None and `reason` says why.
-        `InputError` before the first loss.
+        `InputError` before the first loss, or if an argument is out of range.
         """
         return suggest_from_curves([self._curve()], plan_of(optimizer, div_factor, total_steps))
 

@@ -22,6 +22,7 @@ from onecycle_cli.run_dir.files import (
     LR_RANGE,
     PROFILE,
     RECIPE,
+    REPEAT,
     STEPS,
     SUGGESTION,
     VERIFY,
@@ -102,7 +103,7 @@ def _check(run: RunDir, saved: Mapping[str, Any]) -> None:
         wrong.append("peers")
     if wrong:
         what = f"{run.path / SUGGESTION} is damaged: {wrong[0]} is not what it should be."
-        raise InputError(what, "Run it again.")
+        raise InputError(what, REPEAT)
 
 
 def _is_number(value: Any, *, above: float = -math.inf) -> bool:

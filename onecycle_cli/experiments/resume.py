@@ -149,7 +149,7 @@ def _must_be_open(run: RunDir, facts: Mapping[str, Any]) -> None:
             raise InputError(f"{run.path} has come to its end ({status}).", fix)
         case "diverged":
             fix = "Train anew with a lower --max-lr; `onecycle diagnose` says more."
-            raise InputError(f"{run.path} diverged, and would again: it goes on to the same bits.", fix)
+            raise InputError(f"{run.path} diverged. Resumed, it would diverge in the same way.", fix)
 
 
 def _other_machine(facts: Mapping[str, Any], hardware: Hardware) -> list[str]:

@@ -16,6 +16,7 @@ from onecycle_cli.run_dir.files import (
     PROFILE,
     RANKING,
     RECIPE,
+    REPEAT,
     STEPS,
     SWEEP,
     VERIFY,
@@ -161,4 +162,4 @@ class SavedRun:
             kinds = dict.fromkeys(TEXTS, str)
             return pd.read_csv(BytesIO(whole), dtype=kinds, na_values=absent, keep_default_na=False)
         except ValueError as error:  # also of pandas' parser, and of text that is not UTF-8
-            raise InputError(f"{self.path / name} is damaged: {error}.", "Run it again.") from None
+            raise InputError(f"{self.path / name} is damaged: {error}.", REPEAT) from None

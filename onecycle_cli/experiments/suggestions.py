@@ -11,7 +11,7 @@ from onecycle_cli.analysis.lr_range import Curve, CyclePlan, VerificationCycle, 
 from onecycle_cli.errors import InputError
 from onecycle_cli.experiments.own_code import NETWORK_SHA256, own_code_settings
 from onecycle_cli.recipe import Difference, Recipe, curve_settings, differences, last_stage, load, with_largest_max_lr
-from onecycle_cli.run_dir.files import LR_RANGE, RECIPE, SUGGESTION, VERIFY
+from onecycle_cli.run_dir.files import LR_RANGE, RECIPE, REPEAT, SUGGESTION, VERIFY
 from onecycle_cli.run_dir.finding import find_run, latest_suggestions
 from onecycle_cli.run_dir.run import RunDir
 
@@ -129,9 +129,9 @@ def numbers_in(found: RunDir, name: str) -> Iterator[None]:
     try:
         yield
     except KeyError as error:
-        raise InputError(f"{found.path / name} is damaged: it has no {error}.", "Run it again.") from None
+        raise InputError(f"{found.path / name} is damaged: it has no {error}.", REPEAT) from None
     except (TypeError, ValueError) as error:
-        raise InputError(f"{found.path / name} is damaged: {error}.", "Run it again.") from None
+        raise InputError(f"{found.path / name} is damaged: {error}.", REPEAT) from None
 
 
 def stale_settings(found: RunDir, recipe: Recipe, precision: str) -> list[Difference]:

@@ -118,7 +118,7 @@ def _joined(texts: Mapping[str, str]) -> str:
 
 def load_weights(path: Path) -> tuple[dict[str, Tensor], Header]:
     """Reads a file of `save_weights`; `InputError` when it is missing, damaged, or not such a file."""
-    fix = "Name a run of `onecycle train` that has ended."
+    fix = "Name a run of `onecycle train` that has ended; best weights are kept with runtime.save_best."
     if not path.is_file():
         raise InputError(f"There are no weights at {path}.", fix)
     try:

@@ -17,7 +17,8 @@ def load_recipe(recipe: str | Path, overrides: Mapping[str, Any] | None = None) 
         overrides: Values that replace those in the file, by dotted field name: `{"schedule.epochs": 5, "seed": 1}`.
 
     Returns:
-        The recipe, frozen: `recipe.schedule.epochs` and so on. Relative paths in it are made absolute.
+        The recipe, frozen: `recipe.schedule.epochs` and so on. Relative paths in it count from the current folder, and
+        are made absolute.
 
     Raises:
         InputError: There is no such recipe, or a field is wrong. The message lists each wrong field with its line or

@@ -273,5 +273,5 @@ def all_told(source: str, problems: Sequence[Problem]) -> InputError:
         told = f"{len(problems)} fields are wrong"
     return InputError(
         f"{source}: {told}:\n" + "\n".join(rows),
-        "`onecycle recipes show images` explains every field.",
+        "`onecycle recipes show images` explains the usual fields, docs/recipe_fields.md has all.",
     )

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from onecycle_cli.errors import InputError, naming
-from onecycle_cli.run_dir.files import LASTING, RECIPE, RUN
+from onecycle_cli.run_dir.files import LASTING, RECIPE, REPEAT, RUN
 
 FILES = "files"
 """The name in `run.json` of the SHA-256 of each file. While a file is replaced, both are given, with a space between.
@@ -107,7 +107,7 @@ def must_be_as_written(path: Path, sha256: Callable[[], str] | None, facts: Mapp
         what = f"{path} is damaged, or {path.with_name(RUN)} is: its run wrote no such file."
     else:
         return
-    fix = "Put it back from a copy, or run the command again."
+    fix = REPEAT
     if path.name == RECIPE:
         fix = "Put it back as it was. Changes belong in a copy of it elsewhere, for a new run."
     raise InputError(what, fix)

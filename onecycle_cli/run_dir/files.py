@@ -1,5 +1,8 @@
 """File names of a run, the columns of its tables, and the names of its main results."""
 
+REPEAT = "Put the file back from a copy, or repeat the run that wrote it."
+"""How to fix that a file of a run is damaged or missing."""
+
 RECIPE = "recipe.yaml"
 RUN = "run.json"
 SUMMARY = "summary.json"

@@ -12,8 +12,11 @@ from onecycle_cli.run_dir.run import RunDir, Tell, readable_runs, untold
 
 
 def run_at(path: str | Path) -> RunDir:
-    """Returns the run in the folder `path`; `InputError` when the folder is not a run."""
+    """Returns the run in the folder `path`; `InputError` when there is no folder, or it is not a run."""
     path = Path(path)
+    if not path.exists():
+        what = f"{path} is not a run: there is no such folder."
+        raise InputError(what, "Give the folder of a run, such as runs/my-run; `onecycle runs` lists the runs.")
     if not (path / RUN).is_file():
         raise InputError(f"{path} is not a run: it has no {RUN}.", "`onecycle runs` lists the runs.")
     return RunDir(path)

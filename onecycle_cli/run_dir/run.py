@@ -32,7 +32,7 @@ from onecycle_cli.run_dir.checksums import (
     with_own,
 )
 from onecycle_cli.run_dir.facts import clock_facts, is_process_gone, iso, order, process_facts, this_process
-from onecycle_cli.run_dir.files import LASTING, LOCK, RECIPE, RUN, SUMMARY
+from onecycle_cli.run_dir.files import LASTING, LOCK, RECIPE, REPEAT, RUN, SUMMARY
 from onecycle_cli.run_dir.newest import newest_key
 from onecycle_cli.run_dir.rows import Rows
 from onecycle_cli.run_dir.writing import Table, json_ready, locked, make_folder, move, write_whole
@@ -124,11 +124,11 @@ class RunDir:
         """The content of `run.json`; `InputError` when it is damaged."""
         facts = self.read_json(RUN)
         if missing := KNOWN_FROM_THE_START - facts.keys():
-            raise InputError(f"{self.path / RUN} is damaged: it has no {', '.join(sorted(missing))}.", "Run it again.")
+            raise InputError(f"{self.path / RUN} is damaged: it has no {', '.join(sorted(missing))}.", REPEAT)
         if wrong := [name for name in KNOWN_FROM_THE_START if not isinstance(facts[name], str)]:
-            raise InputError(f"{self.path / RUN} is damaged: {min(wrong)} is not text.", "Run it again.")
+            raise InputError(f"{self.path / RUN} is damaged: {min(wrong)} is not text.", REPEAT)
         if not are_sums(facts.get(FILES, {})):
-            raise InputError(f"{self.path / RUN} is damaged: {FILES} has no checksums.", "Run it again.")
+            raise InputError(f"{self.path / RUN} is damaged: {FILES} has no checksums.", REPEAT)
         return facts
 
     @property
@@ -246,7 +246,7 @@ class RunDir:
         path = self.path / name
         found = self._checked(path, path.read_bytes, sha256_of)
         if found is None:
-            raise InputError(f"{path} is missing.", "Run it again.")
+            raise InputError(f"{path} is missing.", REPEAT)
         return found
 
     def _checked(
@@ -273,7 +273,7 @@ class RunDir:
         """Returns the rows of a CSV table as text; `InputError` when the file is missing, damaged, or empty."""
         rows = self._rows(name, self.content(name))
         if not rows:
-            raise InputError(f"{self.path / name} is damaged: it is empty.", "Run it again.")
+            raise InputError(f"{self.path / name} is damaged: it is empty.", REPEAT)
         return rows
 
     def read_growing_table(self, name: str) -> list[dict[str, str]]:
@@ -305,9 +305,9 @@ class RunDir:
         try:
             rows = list(csv.DictReader(StringIO(written.decode("utf-8"), newline="")))
         except UnicodeDecodeError:
-            raise InputError(f"{self.path / name} is damaged: it is not UTF-8 text.", "Run it again.") from None
+            raise InputError(f"{self.path / name} is damaged: it is not UTF-8 text.", REPEAT) from None
         if any(None in (*row, *row.values()) for row in rows):
-            raise InputError(f"{self.path / name} is damaged: a row is incomplete.", "Run it again.")
+            raise InputError(f"{self.path / name} is damaged: a row is incomplete.", REPEAT)
         if b"\\x" not in written:
             return rows
         return [{from_utf8(column): from_utf8(cell) for column, cell in row.items()} for row in rows]
@@ -324,9 +324,9 @@ class RunDir:
         try:
             value = json.loads(written.decode("utf-8"))
         except (ValueError, RecursionError):
-            raise InputError(f"{path} is damaged: it is not JSON.", "Run it again.") from None
+            raise InputError(f"{path} is damaged: it is not JSON.", REPEAT) from None
         if not isinstance(value, dict):
-            raise InputError(f"{path} is damaged: it is not a JSON object.", "Run it again.")
+            raise InputError(f"{path} is damaged: it is not a JSON object.", REPEAT)
         if not has_its_own(written):
             raise InputError(f"{path} is damaged: its checksum does not match.", "Put it back from a copy.")
         value.pop(OWN, None)

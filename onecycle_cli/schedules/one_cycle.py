@@ -150,7 +150,7 @@ def one_cycle(
     max_momentum: float = 0.95,
     base_momentum: float = 0.85,
     shape: Shape = "blog",
-    legs: Legs | None = None,
+    legs: tuple[int, int] | None = None,
     anneal_strategy: Literal["cos", "linear"] = "cos",
     three_phase: bool = False,
 ) -> Schedule:
@@ -170,9 +170,10 @@ def one_cycle(
         base_momentum: The momentum at the peak of lr. If equal to `max_momentum`, momentum is constant.
         shape: The source of the phases: "blog" (three linear phases, Gugger 2018), "smith" (Smith's runs, flat tail),
             "torch" (`OneCycleLR`, step by step) or "fastai" (`fit_one_cycle`, two cosine phases).
-        legs: Steps up and down, instead of `pct_start`; only for shapes "blog" and "smith".
-        anneal_strategy: "cos" or "linear"; only for shape "torch".
-        three_phase: Three phases instead of two; only for shape "torch".
+        legs: The steps up and the steps down, such as (430, 430), in place of `pct_start`; the rest is the tail. (Those
+            of a recipe are in epochs.) Shapes "torch" and "fastai" ignore it.
+        anneal_strategy: "cos" or "linear" for shape "torch"; the others ignore it.
+        three_phase: Three phases instead of two for shape "torch"; the others ignore it.
 
     Returns:
         A function from a step, counted from 0, to its `LrMomentum`. From `total_steps` on, it returns its last value.
@@ -224,15 +225,17 @@ def _check(cycle: Cycle) -> None:
 FIX = "Train for more steps, or change pct_start."
 
 
-def _with_legs(shape: str, cycle: Cycle, legs: Legs | None) -> Schedule:
-    if legs is None:
-        legs, told = equal_legs(cycle), _climb(cycle)
+def _with_legs(shape: str, cycle: Cycle, given: tuple[int, int] | None) -> Schedule:
+    if given is None:
+        legs, told, fix = equal_legs(cycle), _climb(cycle), FIX
+    elif len(given) != 2:
+        raise InputError(f"legs is {given!r}.", "Give the steps up and the steps down, such as (430, 430).")
     else:
+        legs, fix = Legs(*given), "Train for more steps, or make the legs shorter."
         told = f"legs of {legs.up} steps up and {legs.down} down in {cycle.total_steps}"
     if min(legs) < 1 or sum(legs) > cycle.total_steps:
         raise InputError(
-            f"{told}: shape '{shape}' needs at least one step up and one down, and both legs within the cycle.",
-            FIX,
+            f"{told}: shape '{shape}' needs at least one step up and one down, and both legs within the cycle.", fix
         )
     return partial(blog_one_cycle if shape == "blog" else smith_one_cycle, cycle=cycle, legs=legs)
 

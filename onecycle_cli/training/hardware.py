@@ -48,7 +48,7 @@ def resolve_hardware(device: str, precision: str, ranks: Ranks = ALONE) -> Hardw
         count = torch.cuda.device_count()
         raise InputError(
             f"There is no device {device}: torch sees {count or 'no'} CUDA device{'' if count == 1 else 's'}.",
-            "Use --device cpu, or install a torch that matches the driver."
+            ("Use another --device." if count else "Use --device cpu, or install a torch that matches the driver.")
             + (" Each process on a machine needs a GPU of its own." if ranks.several else ""),
         )
     if chosen.type == "mps" and not torch.backends.mps.is_available():

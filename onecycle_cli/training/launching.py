@@ -85,7 +85,7 @@ def _until_not_killed(
         else:
             return 0
     raise MachineError(
-        f"One of {config.nproc_per_node} processes was killed from outside; starts: {most_starts}.",
+        f"One of {config.nproc_per_node} processes was killed from outside, in each of {most_starts} starts.",
         "Look for what kills it: often the system, when memory runs out. `dmesg` tells.",
     )
 

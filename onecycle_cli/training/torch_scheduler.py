@@ -32,6 +32,9 @@ def torch_scheduler(
         The scheduler, with the lr and the momentum of step 0 already set. `state_dict` holds only numbers. After
         `load_state_dict`, a scheduler of the same schedule continues with exactly the same values.
 
+    Raises:
+        InputError: The lr of a group is negative or not finite.
+
     In Lightning, return it with `"interval": "step"`. In Hugging Face's Trainer, pass it as the second of `optimizers`.
     Steps past the end of a schedule keep its last value.
     """

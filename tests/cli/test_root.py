@@ -2,6 +2,7 @@
 
 import errno
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -113,6 +114,8 @@ EVERY = list(commands(typer.main.get_command(app)))
 def test_every_command_has_help_with_an_example(onecycle: Command, words: tuple[str, ...]) -> None:
     result = onecycle(*words, "--help")
     assert result.exit_code == 0
+    # A command that is copied with a line break in it is another one.
+    assert not re.search(r"\w-$", result.stdout, re.MULTILINE)
     text = " ".join(result.stdout.split())
     assert f"Example: onecycle {' '.join(words[:2])}" in text
 

@@ -144,8 +144,8 @@ def test_for_a_recipe_runs_that_are_not_readable_any_more_are_passed_over(
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (("--batch-size", "64"), "There is no recipe to change."),
-        (("--set", "model.width=2"), "There is no recipe to change."),
+        (("--batch-size", "64"), "change a recipe, and none is named."),
+        (("--set", "model.width=2"), "change a recipe, and none is named."),
         (("--for", "digit"), "digits"),
         (("--for", "digits", "--set", "model.widht=2"), "did you mean 'width'?"),
     ],

@@ -280,7 +280,7 @@ def test_the_page_of_several_runs_is_a_new_file_in_the_runs_folder() -> None:
     written = write_report(["found", RUNS / "trained", "missing"], runs_dir=RUNS)
     assert written.path.parent == RUNS
     assert written.path.name.startswith("report-")
-    assert written.left_out == ["runs/missing is not a run: it has no run.json."]
+    assert written.left_out == ["runs/missing is not a run: there is no such folder."]
     assert "Left out: runs/missing is not a run" in written.path.read_text()
 
 

@@ -371,7 +371,8 @@ def go_on(server: Server, one: Prepared, place: Path) -> None:
     run = run_of(place, one.scenario)
     rests = run.rglob(".*") if run else ()
     left = [path for path in rests if path.is_file() and not path.name.endswith(".lock")]
-    left = [path for path in left if ".unfinished-" not in str(path)]  # the old folder of a cell that began again
+    # The old folder of a cell that began again, and that of one that was killed before it began.
+    left = [path for path in left if not any(name in str(path) for name in (".unfinished-", ".new-"))]
     # What a killed export has written so far: two of them must not write the same file.
     left = [path for path in left if not path.name.endswith("-exported-model.safetensors")]
     assert not left, f"then leaves {left}"

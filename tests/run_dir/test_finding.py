@@ -24,6 +24,9 @@ def test_a_run_is_found_by_folder_and_by_name(make: Make, tmp_path: Path) -> Non
     path = make(name="mine").path
     assert find_run(tmp_path / "runs", "mine").path == path
     assert find_run(tmp_path, str(path)).path == path
+    with pytest.raises(InputError, match="is not a run: there is no such folder"):
+        find_run(tmp_path / "runs", "other")
+    (tmp_path / "runs" / "other").mkdir()
     with pytest.raises(InputError, match="is not a run: it has no run.json"):
         find_run(tmp_path / "runs", "other")
 

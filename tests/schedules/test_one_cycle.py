@@ -63,7 +63,7 @@ def test_every_step_of_a_short_blog_cycle_is_as_worked_out_by_hand() -> None:
 
 def test_legs_of_different_lengths_turn_where_they_say() -> None:
     # Two steps up by 0.45, four down by 0.225, then 0.1 x (1 - 0.9 x (i - 6) / 4).
-    got = values(made("blog", Cycle(10, 1.0, 10, 10, 0.4, 0.95, 0.85), legs=Legs(2, 4)), 10)
+    got = values(made("blog", Cycle(10, 1.0, 10, 10, 0.4, 0.95, 0.85), legs=(2, 4)), 10)
     assert [v.lr for v in got] == approx([0.1, 0.55, 1.0, 0.775, 0.55, 0.325, 0.1, 0.0775, 0.055, 0.0325])
     assert [v.momentum for v in got] == approx([0.95, 0.9, 0.85, 0.875, 0.9, 0.925, 0.95, 0.95, 0.95, 0.95])
 

@@ -92,7 +92,7 @@ if os.environ["ONECYCLE_STARTS"] == "0":
 
 
 def test_ranks_that_are_killed_each_time_are_given_up() -> None:
-    with pytest.raises(MachineError, match="killed from outside; starts: 3"):
+    with pytest.raises(MachineError, match="killed from outside, in each of 3 starts"):
         launched("os.kill(os.getpid(), 9)", processes=1)
     assert len(starts()) == 3
 

@@ -69,14 +69,16 @@ class CyclePlan:
 
 @dataclass(frozen=True)
 class Suggestion:
-    """The result of range tests. The lrs, `confidence` and the points are None without a suggestion; `reason` says why.
+    """The result of range tests. Without a suggestion, all numbers but `typical_max_lr` are None; `reason` says why.
 
     `conservative_max_lr` is for a run that must not fail, `initial_lr` is the lr at the start of the cycle. A run at
     `max_lr` loses `expected_points_lost` percentage points of accuracy on average against one at the best max_lr. With
     a probability of 90 %, it loses at most `points_lost_90`, and the best max_lr is from `lowest_max_lr` to
-    `highest_max_lr`. `spread` is the highest middle of the single curves divided by the lowest; None for one curve.
-    `typical_max_lr` is what runs often need whose loss explodes at this lr: a guess where nothing is suggested. There
-    it is None if the loss does not explode.
+    `highest_max_lr`. `spread` tells how much several tests differ: each has a middle of the lrs at which its loss is
+    low, and this is the highest middle divided by the lowest; None for one test. `rule` is the name of the rule that
+    suggests, `peers` has what the rules of other libraries suggest for the same curve, by their names.
+    `typical_max_lr` is a guess from the lr at which the loss explodes, for use where `max_lr` is None; None if nothing
+    is suggested and the loss does not explode.
     """
 
     max_lr: float | None
