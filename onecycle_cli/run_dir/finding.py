@@ -14,10 +14,10 @@ from onecycle_cli.run_dir.run import RunDir, Tell, readable_runs, untold
 def run_at(path: str | Path) -> RunDir:
     """Returns the run in the folder `path`; `InputError` when there is no folder, or it is not a run."""
     path = Path(path)
-    if not path.exists():
-        what = f"{path} is not a run: there is no such folder."
-        raise InputError(what, "Give the folder of a run, such as runs/my-run; `onecycle runs` lists the runs.")
     if not (path / RUN).is_file():
+        if not path.exists():
+            what = f"{path} is not a run: there is no such folder."
+            raise InputError(what, "Give the folder of a run, such as runs/my-run; `onecycle runs` lists the runs.")
         raise InputError(f"{path} is not a run: it has no {RUN}.", "`onecycle runs` lists the runs.")
     return RunDir(path)
 
