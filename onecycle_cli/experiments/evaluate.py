@@ -236,8 +236,8 @@ def _write(
 
         return plot_confusion(path, title=title, classes=model.classes, counts=counts)
 
-    with session.run.table(PER_CLASS, PER_CLASS_COLUMNS) as table:
-        table.append(per_class)
+    lines = [[row[column] for column in PER_CLASS_COLUMNS] for row in per_class]
+    session.run.write_text(PER_CLASS, to_csv(PER_CLASS_COLUMNS, lines))
     rows = [[name, *row] for name, row in zip(model.classes, counts, strict=True)]
     session.run.write_text(CONFUSION, to_csv(["true", *model.classes], rows))
     draw(session, CONFUSION_FIGURE, plot)
@@ -263,8 +263,8 @@ def _write_wrong(model: Classifier, images: Scored, likely: torch.Tensor, sessio
         }
         for i in chosen
     ]
-    with session.run.table(WRONG, WRONG_COLUMNS) as table:
-        table.append(rows)
+    lines = [[row[column] for column in WRONG_COLUMNS] for row in rows]
+    session.run.write_text(WRONG, to_csv(WRONG_COLUMNS, lines))
 
     def plot(path: Path) -> str:
         write_sheet(path, images.pixels[chosen].numpy(), SHEET_COLUMNS)

@@ -68,16 +68,17 @@ def must_be_new(path: Path) -> None:
 def to_disk(path: Path) -> None:
     """Returns after the content of a file, or the names in a folder, are safe from a power loss.
 
-    Some file systems, such as CIFS, cannot flush a folder; they keep names on the server.
+    Some file systems, such as CIFS, cannot flush a folder; they keep names on the server. An `OSError` names the path.
     """
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        _flush(descriptor)
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP) or not path.is_dir():
-            raise
-    finally:
-        os.close(descriptor)
+    with naming(path):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            _flush(descriptor)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP) or not path.is_dir():
+                raise
+        finally:
+            os.close(descriptor)
 
 
 def _flush(descriptor: int) -> None:
@@ -120,10 +121,18 @@ def make_folder(path: Path) -> None:
 
 
 def move(path: Path, place: Path) -> None:
-    """Renames a file or folder on the same file system; the new name is safe from a power loss."""
+    """Renames a file or folder on the same file system; the new name is safe from a power loss.
+
+    If it cannot be made safe, the old name is back: a command that fails has moved nothing.
+    """
     path.rename(place)
-    for folder in {path.parent, place.parent}:
-        to_disk(folder)
+    try:
+        for folder in {path.parent, place.parent}:
+            to_disk(folder)
+    except OSError:
+        with suppress(OSError):
+            place.rename(path)
+        raise
 
 
 class Table:

@@ -71,6 +71,16 @@ def _blank(_: Figure, path: Path, **__: object) -> None:
     Image.new("L", (1, 1)).save(path, format="PNG")
 
 
+def is_named(path: Path, message: str) -> bool:
+    """Whether the first line of a message has a file, or the folder around it and no other file in it.
+
+    The lines below may tell how to resume the run, whose name must not count.
+    """
+    file, folder = (re.escape(part.lstrip(".")) for part in (path.name, path.parent.name))
+    line = message.partition("\n")[0]
+    return re.search(rf"(?<![\w.-])\.?({file}|{folder}(?!/))(?![\w-]|\.\w)", line) is not None
+
+
 class Calls(Study):
     """Calls on files that fail, of which the name and the path are seen."""
 
@@ -110,11 +120,10 @@ class Calls(Study):
             if end.code == one.code:
                 return RIGHT
             assert end.code == 5, f"exit code {end.code}\n{end.out}{end.err}"
+            message = end.err.partition("\nerror: ")[2] or end.err
             told = os.strerror(what) if what > 0 else ""
-            assert told in end.err, f"the message lacks the cause\n{end.err}"
-            path = self.hit[1]
-            named = any(part.lstrip(".") in end.err for part in (path.name, path.parent.name))
-            assert named, f"the message lacks the file\n{end.err}"
+            assert told in message, f"the message lacks the cause\n{end.err}"
+            assert is_named(self.hit[1], message), f"the message lacks the file\n{end.err}"
             return "exit code 5"
 
         return disturbed(self.server, one, self.folder, run, judged, self.went_on)

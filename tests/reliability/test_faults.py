@@ -10,7 +10,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 from commands import SCENARIOS, Prepared, state_of
-from faults import FAULTS, Calls, can_have
+from faults import FAULTS, Calls, can_have, is_named
 from interposer import compiler
 from jobs import jobs_of
 
@@ -76,6 +76,23 @@ def test_a_call_of_each_kind_comes_first_and_no_job_is_lost() -> None:
     order = list(dict.fromkeys(number for number, _ in jobs))
     assert [number for number, _ in jobs] == sorted((number for number, _ in jobs), key=order.index)
     assert {calls[number][0] for number in order[:3]} == {"read", "stat", "write"}
+
+
+@pytest.mark.parametrize(
+    ("path", "line", "named"),
+    [
+        ("runs/run/steps.csv", "Input/output error: runs/run/steps.csv.", True),
+        ("runs/run/.steps.csv", "Input/output error: /place/runs/run/steps.csv.", True),
+        ("runs/run/steps.csv", "Input/output error: runs/run.", True),
+        ("runs/run/steps.csv", "Input/output error: runs/run/epochs.csv.", False),
+        ("runs/run/steps.csv", "Input/output error.\nResume it with: onecycle train --resume runs/run", False),
+        ("images/1", "Input/output error: images/1.", True),
+        ("images/1", "Input/output error: images/0/1.png.", False),
+        ("recipe.yaml", "Permission denied: recipe.yaml.", True),
+    ],
+)
+def test_a_message_names_a_file_or_the_folder_around_it(path: str, line: str, named: bool) -> None:
+    assert is_named(Path("/place") / path, line) is named
 
 
 def test_a_state_is_what_files_say_without_times_and_checksums(tmp_path: Path) -> None:
