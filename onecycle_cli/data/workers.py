@@ -22,8 +22,11 @@ def worker_processes(count: int) -> Iterator[ProcessPoolExecutor]:
     two). Spawned, because torch's threads may be running and do not survive a fork.
     """
     spawn = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(count, spawn, initializer=_leave_interrupts_to_the_parent)
-    with no_modules_of_the_working_folder(), pool:
+    # The pool is made inside: its queues start the process that looks after shared memory.
+    with (
+        no_modules_of_the_working_folder(),
+        ProcessPoolExecutor(count, spawn, initializer=_leave_interrupts_to_the_parent) as pool,
+    ):
         try:
             yield pool
         except BrokenProcessPool:

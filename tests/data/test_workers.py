@@ -3,10 +3,13 @@
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+import onecycle_cli
 from onecycle_cli.data.workers import no_modules_of_the_working_folder, worker_processes
 from onecycle_cli.errors import MachineError
 
@@ -26,11 +29,20 @@ def test_a_worker_that_is_killed_is_an_error_of_the_machine() -> None:
 
 
 def test_a_file_of_the_working_folder_is_no_module_of_python() -> None:
+    """In a process of its own: multiprocessing starts a helper once a process, and it must not import the file."""
     Path("multiprocessing.py").write_text("open('trace', 'w')")
-    with worker_processes(1) as pool:
-        assert pool.submit(os.getcwd).result() == str(Path.cwd())
+    program = """
+import os
+from onecycle_cli.data.workers import worker_processes
+with worker_processes(1) as pool:
+    print(pool.submit(os.getcwd).result(), "PYTHONSAFEPATH" in os.environ)
+print("PYTHONSAFEPATH" in os.environ)
+"""
+    environment = {**os.environ, "PYTHONPATH": str(Path(onecycle_cli.__file__).parents[1])}
+    words = [sys.executable, "-P", "-c", program]
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == (f"{Path.cwd()} True\nFalse\n", "")
     assert not Path("trace").exists()
-    assert "PYTHONSAFEPATH" not in os.environ
 
 
 def test_what_a_person_has_set_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
