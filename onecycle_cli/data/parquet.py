@@ -1,6 +1,7 @@
 """Images in Parquet files: a column of images and a column of labels."""
 
 import glob
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -112,19 +113,42 @@ def _found(path: Path) -> list[Path]:
     if path.is_dir():
         if is_saved_by_datasets(path):
             raise InputError(f"{path} was written by save_to_disk, not as Parquet.", "Set data.source to datasets.")
-        files = sorted(file for file in path.rglob("*.parquet") if file.is_file() and not _is_hidden(file, path))
+        files = sorted(file for file in _below(path) if file.suffix == ".parquet" and file.is_file())
         fix = "Set data.path to a Parquet file, to a folder with some, or to a pattern such as data/*.parquet."
     else:
-        matches = glob.glob(str(path), recursive=True)  # noqa: PTH207 - Path.glob takes no absolute pattern
-        files = sorted(file for file in map(Path, matches) if file.is_file())
+        files = sorted(file for file in _matches(path) if file.is_file())
         fix = "Set data.path to a Parquet file, to a folder with some, or to a pattern that fits some."
     if not files:
         raise InputError(f"There are no Parquet files at {path}.", fix)
     return files
 
 
-def _is_hidden(file: Path, folder: Path) -> bool:
-    return any(part.startswith(".") for part in file.relative_to(folder).parts)
+def _below(folder: Path) -> Iterator[Path]:
+    """Yields the files below a folder that are not hidden; `OSError` for a folder that cannot be listed."""
+
+    def fail(error: OSError) -> None:
+        raise error
+
+    for inner, folders, names in os.walk(folder, onerror=fail):
+        folders[:] = [name for name in folders if name[0] != "."]
+        yield from (Path(inner, name) for name in names if name[0] != ".")
+
+
+def _matches(pattern: Path) -> list[Path]:
+    """Returns what a pattern fits; `OSError` for a folder among those it looks into that cannot be listed.
+
+    `glob` leaves such a folder out, and a training would have fewer images than the person has.
+    """
+    for part, above in zip(reversed(pattern.parts), pattern.parents, strict=False):
+        if glob.has_magic(part):
+            for folder in _glob(above / part if part == "**" else above):
+                if folder.is_dir():
+                    os.scandir(folder).close()
+    return _glob(pattern)
+
+
+def _glob(pattern: Path) -> list[Path]:
+    return [Path(found) for found in glob.glob(str(pattern), recursive=True)]  # noqa: PTH207 - also absolute patterns
 
 
 def _split_of(file: Path, path: Path) -> str | None:

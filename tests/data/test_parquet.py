@@ -1,6 +1,8 @@
 """Images in Parquet files: which files, which splits, which classes."""
 
+import errno
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -100,6 +102,26 @@ def test_a_pattern_means_all_files_that_fit_it(write: Callable, settings: Settin
     assert len(read(made, silent).test) == 2
     assert list((cache_folder() / "parquet").iterdir())
     assert "There are no Parquet files at" in refused(settings(path=f"{tmp_path}/set/*.pq")).what
+
+
+@pytest.mark.parametrize("pattern", ["", "*/t*.parquet", "**/*.parquet", "b/*.parquet"])
+def test_a_folder_that_cannot_be_listed_is_an_error(
+    write: Callable, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pattern: str
+) -> None:
+    """To leave it out would train on fewer images. Folders that need not be listed may be closed."""
+    for name in ("a/train.parquet", "b/train.parquet"):
+        write(name, [0, 1])
+    scandir = os.scandir
+
+    def failing(folder: Any = ".") -> Any:
+        if Path(folder).name == "b" or not Path(folder).is_relative_to(tmp_path / "set"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(folder))
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", failing)
+    with pytest.raises(PermissionError, match="b'$"):
+        inventory(settings(path=tmp_path / "set" / pattern))
+    assert inventory(settings(path=tmp_path / "set" / "a*" / "t*.parquet")).counts["train", "0"] == 1
 
 
 def test_a_column_of_splits_is_used_where_names_tell_none(write: Callable, settings: Settings) -> None:
