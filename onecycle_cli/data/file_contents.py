@@ -8,6 +8,7 @@ set the mtime to any value, but not the ctime.
 import hashlib
 import json
 import time
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from stat import S_ISREG
@@ -78,15 +79,18 @@ def _digest(file: Path, size: int) -> str:
 def _read_index(index: Path) -> dict[str, list[int | str]]:
     """Returns the entry of each file by its path; no entries if the index is missing or damaged."""
     try:
-        found = json.loads(index.read_text(encoding="ascii"))
-    except (OSError, ValueError):
+        found, crc32 = json.loads(index.read_text(encoding="ascii"))
+    except (OSError, ValueError, TypeError):
         return {}
-    whole = isinstance(found, dict) and all(isinstance(entry, list) and len(entry) == 6 for entry in found.values())
-    return found if whole else {}
+    return found if crc32 == _crc32(found) else {}
+
+
+def _crc32(known: dict[str, list[int | str]]) -> int:
+    return zlib.crc32(json.dumps(known).encode("ascii"))
 
 
 def _write_index(index: Path, known: dict[str, list[int | str]]) -> None:
     beside = index.with_name(f".{index.name}")
     with naming(index):
-        beside.write_text(json.dumps(known), encoding="ascii")
+        beside.write_text(json.dumps([known, _crc32(known)]), encoding="ascii")
         beside.replace(index)

@@ -77,12 +77,18 @@ def test_what_was_written_to_just_now_is_read_again(files: list[Path], tmp_path:
     assert not index.exists()
 
 
-@pytest.mark.parametrize("damage", ["", "nonsense", "[]", '{"a": 1}', '{"a": [1, 2]}'])
+@pytest.mark.parametrize("damage", ["", "nonsense", "[]", "null", '{"a": 1}', "[{}, 1]", '[{"a": [1, 2]}, 1]'])
 def test_an_index_that_is_damaged_is_made_again(digests: Digests, tmp_path: Path, damage: str) -> None:
     before = digests()
     (tmp_path / "index.json").write_text(damage)
     assert digests() == before
     assert len((tmp_path / "index.json").read_text()) > 100
+
+
+def test_a_digest_that_has_changed_in_the_index_is_not_believed(digests: Digests, tmp_path: Path) -> None:
+    before, index = digests(), tmp_path / "index.json"
+    index.write_text(index.read_text().replace(before[0], before[1]))
+    assert digests() == before
 
 
 def test_files_that_cannot_be_read_are_named_together(tmp_path: Path) -> None:
