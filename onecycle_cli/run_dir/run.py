@@ -368,9 +368,23 @@ def readable_runs(
                 try:
                     with suppress(*passed_over):
                         yield run, run.facts
+                        continue
+                    _must_not_lack_facts(run.path)
                 except InputError as error:
                     if matters is None or matters(run.path):
                         tell(error)
+
+
+def _must_not_lack_facts(folder: Path) -> None:
+    """Raises `InputError` if a folder has a recipe and results of a run, but no `run.json`: it was lost.
+
+    A folder that another person keeps to themselves is none of ours.
+    """
+    names: set[str] = set()
+    with suppress(OSError):
+        names = {path.name for path in folder.iterdir()}
+    if RUN not in names and names & {*LASTING} > {RECIPE}:
+        raise InputError(f"{folder} is damaged: it has no {RUN}.", REPEAT)
 
 
 def _keys_in(folder: Path) -> Iterator[str]:

@@ -366,8 +366,6 @@ def must_be_right_or_refused(question: Any, folder: Callable[[], Any], harm: Har
     COUNTS[str(question), harm.how, code] += 1
     if "pack" in str(question) and (harm.how in GONE or any("checkpoint" in name for name in names)):
         return  # what somebody has deleted is not packed, and a checkpoint is checked where it is used
-    if RUN in names and harm.how in GONE and code == 0:
-        return  # a folder without its run.json is no run any more, and is not listed
     if (code, answer) == ANSWERS[str(question)][:2] or (code == 0 and ANNOTATIONS in names):
         return  # a person may edit the annotations
     told = "".join((answer + said).split())

@@ -169,7 +169,10 @@ def test_the_files_of_a_running_run_are_not_read_for_a_checksum_that_nobody_has(
 
 
 def test_a_list_of_runs_tells_which_of_them_are_damaged(make: Make, tmp_path: Path) -> None:
-    summary, facts = ended(make(name="a"), 0.1), ended(make(name="b"), 0.1)
+    summary, facts, lost = (ended(make(name=name), 0.1) for name in ("a", "b", "c"))
+    (lost.path / "run.json").unlink()
+    (tmp_path / "runs/notes").mkdir()
+    (tmp_path / "runs/notes/recipe.yaml").write_text("a person's own")
     (summary.path / "summary.json").unlink()
     (facts.path / "run.json").write_bytes((facts.path / "run.json").read_bytes().replace(b"digits", b"digitz"))
     told: list[str] = []
@@ -178,6 +181,7 @@ def test_a_list_of_runs_tells_which_of_them_are_damaged(make: Make, tmp_path: Pa
     assert sorted(told) == [
         f"{summary.path / 'summary.json'} is missing.",
         f"{facts.path / 'run.json'} is damaged: its checksum does not match.",
+        f"{lost.path} is damaged: it has no run.json.",
     ]
 
 

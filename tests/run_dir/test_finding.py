@@ -123,7 +123,7 @@ def test_what_is_no_run_stops_nobody_from_the_latest_suggestion(make: Make, tmp_
     assert [run.path for run in latest_suggestions(tmp_path / "runs", "digits")] == [found.path]
 
 
-@pytest.mark.parametrize("where", ["run", "sweep", "suggestion", "lost"])
+@pytest.mark.parametrize("where", ["run", "sweep", "suggestion", "lost", "facts"])
 def test_where_a_later_suggestion_may_be_hidden_by_damage_the_latest_is_not_told(
     make: Make, tmp_path: Path, where: str
 ) -> None:
@@ -136,7 +136,9 @@ def test_where_a_later_suggestion_may_be_hidden_by_damage_the_latest_is_not_told
         case "lost":
             inner.keep()
             (inner.path / SUGGESTION).unlink()
+        case "facts":
+            (outer.path / RUN).unlink()
         case _:
             (outer.path / RUN).write_text("{")
-    with pytest.raises(InputError, match=r"(run|suggestion)\.json is (damaged|missing)"):
+    with pytest.raises(InputError, match=r"\.json is (damaged|missing)|has no run\.json"):
         latest_suggestions(tmp_path / "runs", "digits")
