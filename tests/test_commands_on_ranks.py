@@ -109,7 +109,7 @@ def test_a_killed_rank_costs_nothing_but_time(way: str, tiny_digits: list[str]) 
     for name, rank in (("alone", None), ("first", 0), ("second", 1)):
         process = started(name)
         if rank is not None:
-            _kill_rank(rank, process, Path("runs") / name / "steps.csv")
+            assert _kill_rank(rank, process, Path("runs") / name / "steps.csv")
         out, err = process.communicate(timeout=300)
         assert process.returncode == 0, out + err
     for name in ("first", "second"):
@@ -117,15 +117,17 @@ def test_a_killed_rank_costs_nothing_but_time(way: str, tiny_digits: list[str]) 
             assert (Path("runs") / name / file).read_bytes() == (Path("runs/alone") / file).read_bytes(), name
 
 
-def _kill_rank(rank: int, process: "subprocess.Popen[str]", table: Path) -> None:
+def _kill_rank(rank: int, process: "subprocess.Popen[str]", table: Path) -> bool:
+    """Kills a rank after some steps; whether it was still there."""
     while process.poll() is None:
         time.sleep(0.05)
         if table.is_file() and len(pd.read_csv(table)) > 20:
-            children = psutil.Process(process.pid).children()
+            children = psutil.Process(process.pid).children(recursive=True)
             found = [child for child in children if child.environ().get("RANK") == str(rank)]
             if found:
                 found[0].send_signal(signal.SIGKILL)
-                return
+                return True
+    return False
 
 
 @pytest.mark.slow

@@ -34,8 +34,8 @@ from onecycle_cli.experiments.session import Session
 from onecycle_cli.experiments.tune_plan import Measured, measured, plan_within
 from onecycle_cli.experiments.tune_report import TuneReport, told
 from onecycle_cli.recipe import Recipe, relative, result_settings, to_yaml, with_values
-from onecycle_cli.run_dir.files import ERROR_BAR, RUN, TUNE_REPORT, TUNE_STATE, TUNED_RECIPE
-from onecycle_cli.run_dir.run import RunDir
+from onecycle_cli.run_dir.files import ERROR_BAR, TUNE_REPORT, TUNE_STATE, TUNED_RECIPE
+from onecycle_cli.run_dir.run import readable_runs
 
 Values = dict[str, Any]
 
@@ -271,8 +271,8 @@ class _Bench:
 
     def used(self) -> float:
         """Returns the seconds spent so far, over all processes that worked on this tuning."""
-        runs = [RunDir(path.parent) for path in self.session.run.path.glob(f"*/{RUN}")]
-        return self.found.seconds + sum(run.facts["seconds"] or 0.0 for run in runs)
+        runs = readable_runs(self.session.run.path)  # a damaged one runs again
+        return self.found.seconds + sum(facts["seconds"] or 0.0 for _, facts in runs)
 
     def _row(self, values: Values, mode: Mode, repeats: int) -> dict[str, Any]:
         """Returns the result of the cell with these values, and runs it first if needed."""

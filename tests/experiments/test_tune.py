@@ -21,7 +21,7 @@ from onecycle_cli.experiments.tune import Tuned, tune, tune_name
 from onecycle_cli.progress import silent
 from onecycle_cli.recipe import Recipe, load, to_yaml
 from onecycle_cli.run_dir.files import ERROR_BAR
-from onecycle_cli.run_dir.run import RunDir
+from onecycle_cli.run_dir.run import RunDir, readable_runs
 from onecycle_cli.training.hardware import Hardware
 
 CPU = Hardware(torch.device("cpu"), "float32")
@@ -83,13 +83,13 @@ def test_it_leaves_a_whole_recipe_a_report_of_each_decision_and_a_run_of_each_tr
     assert len(runs) == len(trials) + len(found) + 1
 
 
-def test_what_was_run_before_an_interrupt_is_not_run_again(tmp_path: Path, easy: Callable) -> None:
+def test_what_was_run_before_an_interrupt_is_not_run_again_unless_it_is_damaged(tmp_path: Path, easy: Callable) -> None:
     recipe = easy({"find_lr.num_steps": 20})
     run = new_run(tmp_path, recipe)
 
     def ended() -> dict[str, bytes]:
-        paths = [path for path in run.path.glob("*/summary.json") if RunDir(path.parent).status == "finished"]
-        return {path.parent.name: path.read_bytes() for path in paths}
+        ran = [one for one, facts in readable_runs(run.path) if facts["status"] == "finished"]
+        return {one.path.name: (one.path / "summary.json").read_bytes() for one in ran}
 
     def stop(_: object) -> None:
         if len(ended()) == 2:
@@ -98,9 +98,11 @@ def test_what_was_run_before_an_interrupt_is_not_run_again(tmp_path: Path, easy:
     with pytest.raises(KeyboardInterrupt):
         tune(recipe, Session(run, CPU, stop), budget=PLENTY, source="easy")
     before = ended()
-    assert len(before) == 2
+    damaged, whole = sorted(before)
+    (run.path / damaged / "run.json").write_text("{")
     tune_in(run, recipe)
-    assert {name: ended()[name] for name in before} == before
+    assert ended()[whole] == before[whole]
+    assert [path.name for path in run.path.glob("*.unfinished-*")] == [f"{damaged}.unfinished-1"]
     assert (run.path / "tuned.yaml").is_file()
 
 

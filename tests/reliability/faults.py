@@ -77,6 +77,8 @@ def is_named(path: Path, message: str) -> bool:
     The lines below may tell how to resume the run, whose name must not count.
     """
     file, folder = (re.escape(part.lstrip(".")) for part in (path.name, path.parent.name))
+    if path.name.startswith(".new-"):  # the folder of a run that is about to get its name
+        file = f"{folder}/[^/]+"
     line = message.partition("\n")[0]
     return re.search(rf"(?<![\w.-])\.?({file}|{folder}(?!/))(?![\w-]|\.\w)", line) is not None
 

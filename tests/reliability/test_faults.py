@@ -88,6 +88,8 @@ def test_a_call_of_each_kind_comes_first_and_no_job_is_lost() -> None:
         ("runs/run/steps.csv", "Input/output error.\nResume it with: onecycle train --resume runs/run", False),
         ("images/1", "Input/output error: images/1.", True),
         ("images/1", "Input/output error: images/0/1.png.", False),
+        ("runs/.new-0a", "Input/output error: runs/run.", True),
+        ("runs/.new-0a", "Input/output error: cache/run.", False),
         ("recipe.yaml", "Permission denied: recipe.yaml.", True),
     ],
 )
