@@ -51,7 +51,7 @@ faults: .venv/installed-dev  ## make each file-system call of each command fail 
 power-cuts: .venv/installed-dev  ## rebuild what a power cut may leave at each moment, read it and go on: some minutes
 	$(BIN)/python tests/reliability/power_cut.py
 
-fuzz: .venv/installed-dev  ## the properties among the tests, with 5,000 new examples each
+fuzz: .venv/installed-dev  ## the properties among the tests, with up to 5,000 new examples each
 	$(BIN)/pytest -m "hypothesis and not gpu" --hypothesis-profile fuzz
 
 soak: .venv/installed  ## 500 trainings in one process, then 50 processes at once, three times: hours; the growth a run

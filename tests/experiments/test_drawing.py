@@ -43,6 +43,7 @@ def plotting(error: Exception | None = None, missing: str = "") -> Callable[[Pat
         (InputError("No curve.", "Wait."), "No curve."),
         (ImportError("no matplotlib"), "no matplotlib"),
         (MemoryError(), "MemoryError"),
+        (OSError(28, "No space left on device", "a.png"), "[Errno 28] No space left on device: 'a.png'"),
     ],
 )
 def test_a_figure_of_a_run_that_fails_costs_a_note(run: RunDir, error: Exception, reason: str) -> None:

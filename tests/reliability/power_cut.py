@@ -366,7 +366,7 @@ def main() -> int:
     library = Path(os.environ[LIBRARY])
     load()
     server = Server(library)
-    for name in asked.command or ("train", "sweep"):
+    for name in asked.command or SCENARIOS:
         place = library.with_name(f"power-{name}")
         place.mkdir()
         counts = power_cuts(server, prepared(server, place, name), place, asked.resume_every)
