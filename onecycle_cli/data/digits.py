@@ -1,6 +1,9 @@
 """scikit-learn's 1,797 handwritten digits of 8x8 pixels: real images that need no download."""
 
+from functools import cache
+
 import numpy as np
+from numpy.typing import NDArray
 
 from onecycle_cli.data.images import PixelSpec, Source, Split
 from onecycle_cli.errors import need_room_for_scipy
@@ -36,9 +39,16 @@ def read_digits() -> Source:
 
     `OSError` if there is no memory for the library that has them.
     """
+    pixels, labels = _parsed()
+    return Source(Split(pixels.copy(), labels.copy()), None, None, tuple("0123456789"), "digits")
+
+
+@cache
+def _parsed() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    # Kept: scikit-learn parses a text file for it, which takes 25 ms, and a sweep reads it for each cell.
     need_room_for_scipy()
     from sklearn.datasets import load_digits
 
     images, labels = load_digits(return_X_y=True)
     pixels = np.rint(images.reshape(-1, 8, 8, 1) * (255 / HIGHEST)).astype(np.uint8)
-    return Source(Split(pixels, labels.astype(np.int64)), None, None, tuple("0123456789"), "digits")
+    return pixels, labels.astype(np.int64)

@@ -13,3 +13,8 @@ def test_all_digits_are_there_over_the_whole_range_of_grey() -> None:
     assert found.classes == tuple("0123456789")
     assert found.valid is None
     assert found.test is None
+
+
+def test_who_changes_the_images_changes_them_for_nobody_else() -> None:
+    read_digits().train.images[:] = 7
+    assert read_digits().train.images.max() == 255

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from onecycle_cli.data import digits
 from onecycle_cli.errors import MachineError
 from onecycle_cli.experiments.cell_runs import run_cells
 from onecycle_cli.experiments.cell_work import Bench, is_free, locked, record_failure
@@ -138,6 +139,7 @@ def test_a_cell_without_memory_for_its_images_says_so_and_has_no_traceback(
         raise MemoryError
 
     monkeypatch.setattr("sklearn.datasets.load_digits", refuse)
+    digits._parsed.cache_clear()  # another test may have read them
     sweep = new_sweep()
     (cell,) = cells_of(tiny(), {"seed": 0})
     told: list = []
