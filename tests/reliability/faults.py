@@ -76,7 +76,8 @@ def is_named(path: Path, message: str) -> bool:
 
     The lines below may tell how to resume the run, whose name must not count.
     """
-    file, folder = (re.escape(part.lstrip(".")) for part in (path.name, path.parent.name))
+    beside = re.sub(r"^\.[0-9a-f]{12}-", "", path.name)  # the whole file is to take the name behind that
+    file, folder = (re.escape(part.lstrip(".")) for part in (beside, path.parent.name))
     if path.name.startswith(".new-"):  # the folder of a run that is about to get its name
         file = f"{folder}/[^/]+"
     line = message.partition("\n")[0]

@@ -89,6 +89,7 @@ def test_a_call_of_each_kind_comes_first_and_no_job_is_lost() -> None:
         ("images/1", "Input/output error: images/1.", True),
         ("images/1", "Input/output error: images/0/1.png.", False),
         ("runs/.new-0a", "Input/output error: runs/run.", True),
+        ("runs/run/.0123456789ab-model.onnx", "Input/output error: runs/run/model.onnx.", True),
         ("runs/.new-0a", "Input/output error: cache/run.", False),
         ("recipe.yaml", "Permission denied: recipe.yaml.", True),
     ],
