@@ -19,6 +19,7 @@ from onecycle_cli.run_dir.writing import (
     csv_rows,
     json_ready,
     make_folder,
+    move,
     must_be_new,
     to_csv,
     to_disk,
@@ -257,6 +258,22 @@ def test_a_new_file_whose_folder_cannot_be_flushed_does_not_stand_in_the_way(
         with pytest.raises(OSError, match="Input/output error"):
             write_new(tmp_path / name, lambda path: path.write_text("a"))
     assert [path.name for path in tmp_path.iterdir()] == ["old.csv"]
+
+
+def test_a_move_whose_folder_cannot_be_flushed_is_taken_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command has failed, and the same one again looks for the old name."""
+    (tmp_path / "old").mkdir()
+    (tmp_path / "other").mkdir()
+
+    def fail(_: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="Input/output error") as caught:
+        move(tmp_path / "old", tmp_path / "other" / "new")
+    assert caught.value.filename in (str(tmp_path), str(tmp_path / "other"))
+    assert (tmp_path / "old").is_dir()
+    assert not (tmp_path / "other" / "new").exists()
 
 
 def test_an_error_names_the_file_and_not_the_temporary_one(tmp_path: Path) -> None:
