@@ -74,14 +74,18 @@ def _blank(_: Figure, path: Path, **__: object) -> None:
 def is_named(path: Path, message: str) -> bool:
     """Whether the first line of a message has a file, or the folder around it and no other file in it.
 
-    The lines below may tell how to resume the run, whose name must not count.
+    The lines below may tell how to resume the run, whose name must not count. Nor must a word such as "run", so a
+    folder, and a file without an ending, needs the name of what it is in.
     """
-    beside = re.sub(r"^\.[0-9a-f]{12}-", "", path.name)  # the whole file is to take the name behind that
-    file, folder = (re.escape(part.lstrip(".")) for part in (beside, path.parent.name))
-    if path.name.startswith(".new-"):  # the folder of a run that is about to get its name
-        file = f"{folder}/[^/]+"
+    *_, outer, folder, name = ("", "", *path.parts[path.parts.index("place") + 1 :])
+    file = re.sub(r"^\.([0-9a-f]{12}-)?", "", name)  # the whole file is to take the name behind that
+    if name.startswith(".new-"):  # the folder of a run that is about to get its name
+        named = [rf"{re.escape(folder)}/[^/ ]+", re.escape(folder)]
+    else:
+        named = [file if "." in file else f"{folder}/{file}".lstrip("/"), f"{outer}/{folder.lstrip('.')}".lstrip("/")]
+        named = [re.escape(part) for part in named if part]
     line = message.partition("\n")[0]
-    return re.search(rf"(?<![\w.-])\.?({file}|{folder}(?!/))(?![\w-]|\.\w)", line) is not None
+    return re.search(rf"(?<![\w.-])\.?({'|'.join(named)})(?![\w/-]|\.\w)", line) is not None
 
 
 class Calls(Study):

@@ -91,6 +91,14 @@ def test_a_call_of_each_kind_comes_first_and_no_job_is_lost() -> None:
         ("runs/.new-0a", "Input/output error: runs/run.", True),
         ("runs/run/.0123456789ab-model.onnx", "Input/output error: runs/run/model.onnx.", True),
         ("runs/.new-0a", "Input/output error: cache/run.", False),
+        ("runs/.new-0a", "Input/output error: runs/earlier/run.json.", False),
+        ("runs/.new-0a", "Input/output error: runs.", True),
+        ("runs/.new-0a/.run.json", "Input/output error: runs/run/run.json.", True),
+        ("runs/run/steps.csv", "Input/output error. The run goes on.", False),
+        ("images/1/5.png", "1 file cannot be read: Input/output error.", False),
+        ("images/1/5.png", "images/1/5.png cannot be read: Input/output error.", True),
+        ("runs/run", "Input/output error: the run.", False),
+        ("runs", "Input/output error: runs.", True),
         ("recipe.yaml", "Permission denied: recipe.yaml.", True),
     ],
 )
@@ -115,6 +123,8 @@ def test_a_state_is_what_files_say_without_times_and_checksums(tmp_path: Path) -
         (folder / "images.npy").write_bytes(pixels)
         states.add(state_of(folder))
         assert len(states) == max(1, number)
+        (folder / "empty").mkdir()
+        assert state_of(folder) not in states
 
 
 @needs_compiler
