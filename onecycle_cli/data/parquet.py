@@ -5,10 +5,12 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Protocol
 
 from onecycle_cli.data.datasets import is_saved_by_datasets
+from onecycle_cli.data.folder_listing import SYSTEM_FOLDERS
 from onecycle_cli.data.images import PixelSpec, Source
 from onecycle_cli.data.labelled_images import SPLIT_NAMES, Inventory, Skipped, cache_beside
 from onecycle_cli.data.table_images import (
@@ -20,7 +22,7 @@ from onecycle_cli.data.table_images import (
     readable,
     table_signature,
 )
-from onecycle_cli.errors import InputError
+from onecycle_cli.errors import InputError, naming
 from onecycle_cli.progress import Report
 
 
@@ -124,31 +126,54 @@ def _found(path: Path) -> list[Path]:
 
 
 def _below(folder: Path) -> Iterator[Path]:
-    """Yields the files below a folder that are not hidden; `OSError` for a folder that cannot be listed."""
-
-    def fail(error: OSError) -> None:
-        raise error
-
-    for inner, folders, names in os.walk(folder, onerror=fail):
-        folders[:] = [name for name in folders if name[0] != "."]
-        yield from (Path(inner, name) for name in names if name[0] != ".")
+    """Yields the files below a folder, without hidden ones; `OSError` for a folder that cannot be listed."""
+    for inner, folders, names in os.walk(folder, onerror=_fail):
+        folders[:] = filter(_is_ours, folders)
+        yield from (Path(inner, name) for name in names if _is_ours(name))
 
 
 def _matches(pattern: Path) -> list[Path]:
-    """Returns what a pattern fits; `OSError` for a folder among those it looks into that cannot be listed.
+    """Returns what a pattern fits, as `glob` does; `OSError` for a folder on the way that cannot be looked into.
 
     `glob` leaves such a folder out, and a training would have fewer images than the person has.
     """
-    for part, above in zip(reversed(pattern.parts), pattern.parents, strict=False):
-        if glob.has_magic(part):
-            for folder in _glob(above / part if part == "**" else above):
-                if folder.is_dir():
-                    os.scandir(folder).close()
-    return _glob(pattern)
+    found = [Path(pattern.anchor)]
+    for part in (pattern / "*" if pattern.name == "**" else pattern).relative_to(pattern.anchor).parts:
+        if part == "**":
+            found = [inner for folder in found if folder.is_dir() for inner in _folders_below(folder)]
+        elif glob.has_magic(part):
+            inside = [(folder, name) for folder in found if folder.is_dir() for name in _names(folder)]
+            found = [folder / name for folder, name in inside if _fits(name, part)]
+        else:
+            found = [folder / part for folder in found if (folder / part).exists()]
+    return list(dict.fromkeys(found))
 
 
-def _glob(pattern: Path) -> list[Path]:
-    return [Path(found) for found in glob.glob(str(pattern), recursive=True)]  # noqa: PTH207 - also absolute patterns
+def _fits(name: str, part: str) -> bool:
+    return fnmatchcase(name, part) and (_is_ours(name) or part[0] == ".")
+
+
+def _names(folder: Path) -> list[str]:
+    with naming(folder), os.scandir(folder) as entries:
+        return [entry.name for entry in entries]
+
+
+def _folders_below(folder: Path) -> Iterator[Path]:
+    """Yields a folder and those below it, also through links, but not through one to a folder that it is in."""
+    for inner, folders, _ in os.walk(folder, onerror=_fail, followlinks=True):
+        here = Path(inner)
+        real = here.resolve()
+        folders[:] = [name for name in folders if _is_ours(name) and not real.is_relative_to((here / name).resolve())]
+        yield here
+
+
+def _is_ours(name: str) -> bool:
+    """Whether a name is neither hidden nor that of a folder which the system makes."""
+    return name[0] != "." and name not in SYSTEM_FOLDERS
+
+
+def _fail(error: OSError) -> None:
+    raise error
 
 
 def _split_of(file: Path, path: Path) -> str | None:

@@ -1,6 +1,7 @@
 """Images in Parquet files: which files, which splits, which classes."""
 
 import errno
+import glob
 import json
 import os
 import sys
@@ -15,7 +16,7 @@ from pyarrow import parquet
 
 from onecycle_cli.data import decoded_cache
 from onecycle_cli.data.cache import cache_folder
-from onecycle_cli.data.parquet import inventory, read, signature
+from onecycle_cli.data.parquet import _matches, inventory, read, signature
 from onecycle_cli.errors import InputError, MachineError
 from onecycle_cli.progress import silent
 
@@ -104,24 +105,76 @@ def test_a_pattern_means_all_files_that_fit_it(write: Callable, settings: Settin
     assert "There are no Parquet files at" in refused(settings(path=f"{tmp_path}/set/*.pq")).what
 
 
-@pytest.mark.parametrize("pattern", ["", "*/t*.parquet", "**/*.parquet", "b/*.parquet"])
-def test_a_folder_that_cannot_be_listed_is_an_error(
-    write: Callable, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pattern: str
+@pytest.mark.parametrize("pattern", ["", "*/t*.parquet", "**/*.parquet", "**", "b/*.parquet", "*/train.parquet"])
+@pytest.mark.parametrize("call", ["scandir", "stat"])
+def test_a_folder_that_cannot_be_looked_into_is_an_error(
+    write: Callable, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pattern: str, call: str
 ) -> None:
-    """To leave it out would train on fewer images. Folders that need not be listed may be closed."""
-    for name in ("a/train.parquet", "b/train.parquet"):
+    """To leave it out would train on fewer images. Folders that need not be looked into may be closed."""
+    for name in ("a/train.parquet", "b/train.parquet", "lost+found/train.parquet"):
         write(name, [0, 1])
-    scandir = os.scandir
+    real, root = getattr(os, call), tmp_path / "set"
 
-    def failing(folder: Any = ".") -> Any:
-        if Path(folder).name == "b" or not Path(folder).is_relative_to(tmp_path / "set"):
-            raise PermissionError(errno.EACCES, "Permission denied", str(folder))
-        return scandir(folder)
+    def failing(path: Any = ".", *arguments: Any, **options: Any) -> Any:
+        folder = Path(path) if call == "scandir" else Path(path).parent
+        if folder.name in ("b", "lost+found") or (call == "scandir" and not folder.is_relative_to(root)):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return real(path, *arguments, **options)
 
-    monkeypatch.setattr(os, "scandir", failing)
-    with pytest.raises(PermissionError, match="b'$"):
-        inventory(settings(path=tmp_path / "set" / pattern))
-    assert inventory(settings(path=tmp_path / "set" / "a*" / "t*.parquet")).counts["train", "0"] == 1
+    monkeypatch.setattr(os, call, failing)
+    assert inventory(settings(path=root / "a*" / "t*.parquet")).counts["train", "0"] == 1
+    if (call, pattern) == ("scandir", "*/train.parquet"):  # it names what is in b, which need not be listed
+        return
+    with pytest.raises((PermissionError, MachineError), match="/b"):
+        inventory(settings(path=root / pattern))
+
+
+def test_a_disk_that_fails_in_the_middle_of_a_listing_is_an_error(
+    write: Callable, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write("b/train.parquet", [0, 1])
+
+    class Failing:
+        def __enter__(self) -> "Failing":
+            return self
+
+        def __exit__(self, *_: object) -> None: ...
+
+        def __iter__(self) -> "Failing":
+            return self
+
+        def __next__(self) -> None:
+            raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "scandir", lambda _: Failing())
+    for pattern in ("*.parquet", "**/*.parquet"):
+        with pytest.raises(OSError, match="Input/output error"):
+            inventory(settings(path=tmp_path / "set" / "b" / pattern))
+
+
+def test_a_pattern_fits_what_glob_finds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("a/x.parquet", "a/b/x.parquet", "a/b/y1.parquet", ".h/x.parquet", "a/.x.parquet", "c[1]/x.parquet"):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).touch()
+    Path("a/link").symlink_to(tmp_path / "c[1]")
+    Path("a/b/circle").symlink_to(tmp_path / "a")
+    for pattern in (
+        *(
+            "*/x.parquet",
+            "**/x.parquet",
+            "a/**/*.parquet",
+            "a/**",
+            "**/b/**/*.parquet",
+            "*/b/[xy]*",
+            "a/?/y[0-9].parquet",
+        ),
+        *(".h/*.parquet", ".*/*.parquet", "a/.*", "c[[]1]/*", "no/*.parquet", "*/*/x.parquet", "a/x.parquet/*"),
+    ):
+        for path in (Path(pattern), tmp_path / pattern):
+            expected = {Path(found) for found in glob.glob(str(path), recursive=True)}  # noqa: PTH207
+            found = {file for file in _matches(path) if file.is_file()}
+            assert found == {one for one in expected if one.is_file() and "circle" not in str(one)}
 
 
 def test_a_column_of_splits_is_used_where_names_tell_none(write: Callable, settings: Settings) -> None:

@@ -78,14 +78,17 @@ def is_named(path: Path, message: str) -> bool:
     folder, and a file without an ending, needs the name of what it is in.
     """
     *_, outer, folder, name = ("", "", *path.parts[path.parts.index("place") + 1 :])
-    file = re.sub(r"^\.([0-9a-f]{12}-)?", "", name)  # the whole file is to take the name behind that
+    file = re.escape(re.sub(r"^\.([0-9a-f]{12}-)?", "", name))  # the whole file is to take the name behind that
+    outer, folder = (re.escape(part.lstrip(".")) for part in (outer, folder))
+    around = rf"{outer}/\.?{folder}".lstrip("/") if folder else ""
     if name.startswith(".new-"):  # the folder of a run that is about to get its name
-        named = [rf"{re.escape(folder)}/[^/ ]+", re.escape(folder)]
-    else:
-        named = [file if "." in file else f"{folder}/{file}".lstrip("/"), f"{outer}/{folder.lstrip('.')}".lstrip("/")]
-        named = [re.escape(part) for part in named if part]
+        named = [rf"{folder}/[^/ ]+", folder]
+    elif "." in file:
+        named = [file, around]
+    else:  # what is told of a folder may be a file in it
+        named = [rf"{folder}/\.?{file}(/\S+)?".lstrip("/"), around]
     line = message.partition("\n")[0]
-    return re.search(rf"(?<![\w.-])\.?({'|'.join(named)})(?![\w/-]|\.\w)", line) is not None
+    return any(re.search(rf"(?<![\w.-])\.?{one}(?![\w/-]|\.\w)", line) for one in named if one)
 
 
 class Calls(Study):
