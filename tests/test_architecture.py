@@ -185,6 +185,7 @@ def test_an_experiment_imports_only_the_layers_above_it(trees: dict[str, ast.Mod
 
 
 NAMED_ELSEWHERE = {
+    "__main__.py",  # /dev/null
     "cli/recipes.py",  # a file of the package
     "figures/report/page.py",  # files of the package
     "data/file_contents.py",  # its caller collects all errors
@@ -207,15 +208,26 @@ def test_an_error_while_a_file_is_read_names_it(trees: dict[str, ast.Module]) ->
 
 def unnamed_reads(node: ast.AST, *, named: bool) -> Iterator[int]:
     """The lines that read a file in no block that names it or handles all errors of the system."""
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and not named:
-        of_bytes = node.func.attr == "open" and any(getattr(word, "value", None) == "rb" for word in node.args)
-        if node.func.attr in ("read_bytes", "read_text") or of_bytes:
-            yield node.lineno
+    if isinstance(node, ast.Call) and not named and _reads(node):
+        yield node.lineno
     blocks = [item.context_expr for item in node.items] if isinstance(node, ast.With) else []
     handled = [handler.type for handler in node.handlers if handler.type] if isinstance(node, ast.Try) else []
     inner = {word.id for part in (*blocks, *handled) for word in ast.walk(part) if isinstance(word, ast.Name)}
+    safe = bool(inner & {"naming", "OSError", "Exception"})
     for child in ast.iter_child_nodes(node):
-        yield from unnamed_reads(child, named=named or bool(inner & {"naming", "OSError", "Exception"}))
+        # What handles an error, or goes on without one, is outside the block.
+        inside = not isinstance(node, ast.Try) or child in node.body
+        yield from unnamed_reads(child, named=named or (safe and inside))
+
+
+def _reads(call: ast.Call) -> bool:
+    name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+    owner = getattr(getattr(call.func, "value", None), "id", "")
+    if name == "open" and owner not in ("os", "Image", "webbrowser", "self"):
+        given = (*call.args, *(keyword.value for keyword in call.keywords))
+        words = [str(word.value) for word in given if isinstance(word, ast.Constant)]
+        return not any(set(word) <= set("wxabt+r") and set(word) & set("wxa+") for word in words)
+    return name in ("read_bytes", "read_text") or (owner, name) == ("np", "load")
 
 
 def test_every_module_has_a_test_of_the_same_name() -> None:

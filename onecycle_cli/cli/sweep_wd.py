@@ -81,7 +81,10 @@ def sweep_wd(
 
         options = ray_options(ray, cpus_per_cell, gpus_per_cell, retries)
         if options is not None and ranks.several:
-            raise InputError("--ray and --processes exclude each other.", "Leave --processes out: Ray starts its own.")
+            raise InputError(
+                "--ray cannot be used in a command that several processes run.",
+                "Leave --processes or torchrun out: Ray starts its own.",
+            )
         values = None if weight_decays is None else f"[{weight_decays}]"
         loaded = ranks.together(lambda: load_recipe(recipe, overrides, runs_dir, weight_decays=values))
         plan = weight_decay.weight_decay_plan(loaded, repeats)

@@ -12,7 +12,7 @@ import numpy as np
 from onecycle_cli.data.cache import cache_folder, locked
 from onecycle_cli.data.download import Archive, fetch, md5_of
 from onecycle_cli.data.images import PixelSpec, Source, Split
-from onecycle_cli.errors import MachineError, is_out_of_memory
+from onecycle_cli.errors import MachineError, is_out_of_memory, naming
 from onecycle_cli.progress import Report
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def _unpack(file: Path, folder: Path) -> None:
     """Unpacks the archive, then renames the folder, so that it is never incomplete; no file can escape it (PEP 706)."""
     beside = folder / ".unpacking"
     shutil.rmtree(beside, ignore_errors=True)
-    with tarfile.open(file) as tar:
+    with naming(file), tarfile.open(file) as tar:
         # The `filter` argument exists only since Python 3.11.4. The md5 of the archive was checked anyway.
         tar.extraction_filter = getattr(tarfile, "data_filter", None)
         tar.extractall(beside)  # noqa: S202 -- only these very bytes come so far, and the filter keeps them inside

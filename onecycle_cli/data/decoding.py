@@ -215,7 +215,8 @@ def decode_into(
 
     `OSError` if the system cannot read a file; it names it.
     """
-    array = np.load(file, mmap_mode="r+")
+    with naming(file):
+        array = np.load(file, mmap_mode="r+")
     decoded = DecodedRows(len(rows), [], [])
     size, channels = image_format.image_size, image_format.channels
     how = {"resize": image_format.resize, "interpolation": image_format.interpolation}

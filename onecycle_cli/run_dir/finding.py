@@ -103,7 +103,7 @@ def latest_suggestions(runs_dir: Path, recipe_name: str) -> list[RunDir]:
     damaged: list[InputError] = []
     suggesting = _suggesting(runs_dir, damaged.append)
     if damaged:
-        fix = "Name the range test in place of 'latest', or take the damaged run away: `onecycle runs remove`."
+        fix = "Name the range test in place of 'latest', or move the folder of the damaged run elsewhere."
         raise InputError(damaged[0].what, f"{fix} If it is part of a sweep, run the sweep again.")
     for run, facts in reversed(suggesting):
         told = (facts["recipe"], facts["status"]) == (recipe_name, "finished")

@@ -32,7 +32,7 @@ from onecycle_cli.run_dir.checksums import (
     with_own,
 )
 from onecycle_cli.run_dir.facts import clock_facts, is_process_gone, iso, order, process_facts, this_process
-from onecycle_cli.run_dir.files import LASTING, LOCK, RECIPE, REPEAT, RUN, SUMMARY
+from onecycle_cli.run_dir.files import IMAGES, LASTING, LOCK, NETWORK, RECIPE, REPEAT, RUN, SUMMARY
 from onecycle_cli.run_dir.newest import newest_key
 from onecycle_cli.run_dir.rows import Rows
 from onecycle_cli.run_dir.writing import Table, json_ready, locked, make_folder, move, write_whole
@@ -383,8 +383,9 @@ def _must_not_lack_facts(folder: Path) -> None:
     names: set[str] = set()
     with suppress(OSError):
         names = {path.name for path in folder.iterdir()}
-    if RUN not in names and names & {*LASTING} > {RECIPE}:
-        raise InputError(f"{folder} is damaged: it has no {RUN}.", REPEAT)
+    if RUN not in names and RECIPE in names and names & {*LASTING} - {RECIPE, NETWORK, IMAGES}:
+        fix = "Put it back from a copy, or move the folder elsewhere and repeat the run."
+        raise InputError(f"{folder} is damaged: it has no {RUN}.", fix)
 
 
 def _keys_in(folder: Path) -> Iterator[str]:

@@ -94,16 +94,23 @@ def restore(runs_dir: Path, texts: Sequence[str]) -> list[RunDir]:
     """Moves runs from the trash back to where they were, and returns them.
 
     Each text is the name of a run or of its folder in the trash. `InputError`, before the first one is moved, if the
-    trash has no such run or several, or if a run of that name exists now.
+    trash has no such run or several, or if a run of that name exists now. All of them move, or none.
     """
     wanted = list(dict.fromkeys(_removed_run(runs_dir, text) for text in texts))
     names = [one.name for one in wanted]
     for one in wanted:
         if names.count(one.name) > 1 or os.path.lexists(runs_dir / one.name):
             raise _is_taken(runs_dir / one.name)
-    for one in wanted:
-        if not put(one.path, runs_dir / one.name):
-            raise _is_taken(runs_dir / one.name)
+    done: list[RemovedRun] = []
+    try:
+        for one in wanted:
+            if not put(one.path, runs_dir / one.name):
+                raise _is_taken(runs_dir / one.name)
+            done.append(one)
+    except (InputError, OSError):
+        for one in done:
+            (runs_dir / one.name).rename(one.path)
+        raise
     return [RunDir(runs_dir / name) for name in names]
 
 

@@ -225,12 +225,15 @@ def _make_ready(run: RunDir, name: str) -> None:
 
 
 def _put_all(staging: Path, runs_dir: Path, names: Sequence[str]) -> list[RunDir]:
-    """Renames the runs into place; none of them if one has no place any more."""
+    """Renames the runs into place; none of them if one has no place any more, or the disk fails."""
     done: list[str] = []
-    for name in names:
-        if os.path.lexists(runs_dir / name) or not put(staging / name, runs_dir / name):
-            for other in done:
-                (runs_dir / other).rename(staging / other)
-            raise _exists(runs_dir / name)
-        done.append(name)
+    try:
+        for name in names:
+            if os.path.lexists(runs_dir / name) or not put(staging / name, runs_dir / name):
+                raise _exists(runs_dir / name)
+            done.append(name)
+    except (InputError, OSError):
+        for other in done:
+            (runs_dir / other).rename(staging / other)
+        raise
     return [RunDir(runs_dir / name) for name in names]

@@ -5,6 +5,7 @@ follows.
 """
 
 import math
+import operator
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -228,16 +229,25 @@ FIX = "Train for more steps, or change pct_start."
 def _with_legs(shape: str, cycle: Cycle, given: tuple[int, int] | None) -> Schedule:
     if given is None:
         legs, told, fix = equal_legs(cycle), _climb(cycle), FIX
-    elif len(given) != 2:
-        raise InputError(f"legs is {given!r}.", "Give the steps up and the steps down, such as (430, 430).")
     else:
-        legs, fix = Legs(*given), "Train for more steps, or make the legs shorter."
+        legs, fix = _legs_of(given), "Train for more steps, or make the legs shorter."
+        if min(legs) < 1:
+            fix = "Give each leg at least one step."
         told = f"legs of {legs.up} steps up and {legs.down} down in {cycle.total_steps}"
     if min(legs) < 1 or sum(legs) > cycle.total_steps:
         raise InputError(
             f"{told}: shape '{shape}' needs at least one step up and one down, and both legs within the cycle.", fix
         )
     return partial(blog_one_cycle if shape == "blog" else smith_one_cycle, cycle=cycle, legs=legs)
+
+
+def _legs_of(given: tuple[int, int]) -> Legs:
+    try:
+        up, down = map(operator.index, given)
+    except (TypeError, ValueError):
+        what = f"legs is {given!r}."
+        raise InputError(what, "Give the steps up and the steps down, such as (430, 430).") from None
+    return Legs(up, down)
 
 
 def _check_torch_phases(cycle: Cycle, *, three_phase: bool) -> None:

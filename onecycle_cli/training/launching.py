@@ -84,8 +84,9 @@ def _until_not_killed(
             raise Terminated(end.sigval) from None
         else:
             return 0
+    each = f", in each of {most_starts} starts" if most_starts > 1 else ""
     raise MachineError(
-        f"One of {config.nproc_per_node} processes was killed from outside, in each of {most_starts} starts.",
+        f"One of {config.nproc_per_node} processes was killed from outside{each}.",
         "Look for what kills it: often the system, when memory runs out. `dmesg` tells.",
     )
 

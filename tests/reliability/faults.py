@@ -83,10 +83,9 @@ def is_named(path: Path, message: str) -> bool:
     around = rf"{outer}/\.?{folder}".lstrip("/") if folder else ""
     if name.startswith(".new-"):  # the folder of a run that is about to get its name
         named = [rf"{folder}/[^/ ]+", folder]
-    elif "." in file:
-        named = [file, around]
     else:  # what is told of a folder may be a file in it
-        named = [rf"{folder}/\.?{file}(/\S+)?".lstrip("/"), around]
+        file += r"(/\S+)?"
+        named = [file if "." in name[1:] else rf"{folder}/\.?{file}".lstrip("/"), around]
     line = message.partition("\n")[0]
     return any(re.search(rf"(?<![\w.-])\.?{one}(?![\w/-]|\.\w)", line) for one in named if one)
 

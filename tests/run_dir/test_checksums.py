@@ -172,7 +172,8 @@ def test_a_list_of_runs_tells_which_of_them_are_damaged(make: Make, tmp_path: Pa
     summary, facts, lost = (ended(make(name=name), 0.1) for name in ("a", "b", "c"))
     (lost.path / "run.json").unlink()
     (tmp_path / "runs/notes").mkdir()
-    (tmp_path / "runs/notes/recipe.yaml").write_text("a person's own")
+    for name in ("recipe.yaml", "network.py"):
+        (tmp_path / "runs/notes" / name).write_text("a person's own")
     (summary.path / "summary.json").unlink()
     (facts.path / "run.json").write_bytes((facts.path / "run.json").read_bytes().replace(b"digits", b"digitz"))
     told: list[str] = []

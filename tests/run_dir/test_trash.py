@@ -1,5 +1,7 @@
 """The trash: what goes there comes back, and nothing is overwritten."""
 
+import errno
+import os
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -37,7 +39,8 @@ Ended = Callable[[str], RunDir]
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.name != ".lock"}
+    found = [path for path in folder.rglob("*") if path.is_file() and path.name != ".lock"]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in found}
 
 
 def test_a_removed_run_is_in_the_trash_and_comes_back_unchanged(ended: Ended, tmp_path: Path) -> None:
@@ -78,6 +81,26 @@ def test_restoring_overwrites_nothing_and_moves_nothing_if_one_cannot(ended: End
         restore(runs_dir, ["a", "c"])
     assert [run.path.name for run in all_runs(runs_dir)] == ["b"]
     assert files(runs_dir / "b") == now
+
+
+def test_all_runs_come_back_or_none_if_the_disk_fails(
+    ended: Ended, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "b"):
+        move_to_trash(ended(name))
+    before, flushed = files(tmp_path / "runs"), list[int]()
+
+    def failing(descriptor: int) -> None:
+        flushed.append(descriptor)
+        if len(flushed) == 3:  # the first run has flushed the trash and the runs
+            raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", failing)
+        with pytest.raises(OSError, match="Input/output error"):
+            restore(tmp_path / "runs", ["a", "b"])
+    assert files(tmp_path / "runs") == before
+    assert [run.path.name for run in restore(tmp_path / "runs", ["a", "b"])] == ["a", "b"]
 
 
 def test_a_run_with_a_time_for_its_name_comes_back_under_it(ended: Ended, tmp_path: Path) -> None:

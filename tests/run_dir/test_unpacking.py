@@ -1,5 +1,6 @@
 """Unpacking: what was packed comes back byte for byte, and an archive that was made to do harm does none."""
 
+import errno
 import gzip
 import hashlib
 import io
@@ -127,6 +128,24 @@ def test_a_run_that_comes_into_being_meanwhile_is_not_overwritten_either(
     with pytest.raises(InputError, match="There is a run .*b already"):
         unpack(file, tmp_path / "runs")
     assert list((tmp_path / "runs").rglob("*")) == [tmp_path / "runs" / "b"]
+
+
+def test_all_runs_come_or_none_if_the_disk_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = {path.replace("a/", f"{name}/"): content for name in ("a", "b") for path, content in GOOD.items()}
+    file = archive(tmp_path / "x.tar.gz", listed(found, ["a", "b"]), contents(found))
+    flush = os.fsync
+
+    def failing(descriptor: int) -> None:
+        if (tmp_path / "runs" / "b").exists():
+            raise OSError(errno.EIO, "Input/output error")
+        flush(descriptor)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", failing)
+        with pytest.raises(OSError, match="Input/output error"):
+            unpack(file, tmp_path / "runs")
+    assert [path for path in (tmp_path / "runs").iterdir() if path.name[0] != "."] == []
+    assert len(unpack(file, tmp_path / "runs")) == 2
 
 
 def hostile() -> Iterator[Any]:

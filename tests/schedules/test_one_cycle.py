@@ -10,6 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -184,6 +185,21 @@ def test_equal_momentums_are_a_constant_momentum() -> None:
 def test_legs_that_do_not_fit_into_the_cycle_are_refused(shape: str, legs: Legs) -> None:
     with pytest.raises(InputError, match=f"legs of {legs.up} steps up and {legs.down} down in 10"):
         made(shape, Cycle(10, 1.0, 10, 10, 0.4, 0.95, 0.85), legs=legs)
+
+
+@pytest.mark.parametrize("legs", [5, "ab", (1, 2, 3), (2.5, 4), ("a", "b"), (math.nan, 4)])
+def test_legs_that_are_not_two_numbers_of_steps_are_refused(legs: Any) -> None:
+    with pytest.raises(InputError, match="legs is"):
+        one_cycle(10, 1.0, legs=legs)
+
+
+def test_legs_may_be_any_pair_of_whole_numbers() -> None:
+    expected = values(one_cycle(10, 1.0, legs=(2, 4)), 10)
+    also: Any = ([2, 4], np.array([2, 4]))
+    for legs in also:
+        assert values(one_cycle(10, 1.0, legs=legs), 10) == expected
+    with pytest.raises(InputError, match="Give each leg at least one step"):
+        one_cycle(10, 1.0, legs=(0, 4))
 
 
 @pytest.mark.parametrize(
