@@ -77,7 +77,10 @@ def is_named(path: Path, message: str) -> bool:
     The lines below may tell how to resume the run, whose name must not count. Nor must a word such as "run", so a
     folder, and a file without an ending, needs the name of what it is in.
     """
-    *_, outer, folder, name = ("", "", *path.parts[path.parts.index("place") + 1 :])
+    line = message.partition("\n")[0]
+    *_, outer, folder, name = ("", "", "", *path.parts[path.parts.index("place") + 1 :])
+    if not name:  # the folder in which the command runs: any path is in it
+        return ": " in line
     file = re.escape(re.sub(r"^\.([0-9a-f]{12}-)?", "", name))  # the whole file is to take the name behind that
     outer, folder = (re.escape(part.lstrip(".")) for part in (outer, folder))
     around = rf"{outer}/\.?{folder}".lstrip("/") if folder else ""
@@ -86,7 +89,6 @@ def is_named(path: Path, message: str) -> bool:
     else:  # what is told of a folder may be a file in it
         file += r"(/\S+)?"
         named = [file if "." in name[1:] else rf"{folder}/\.?{file}".lstrip("/"), around]
-    line = message.partition("\n")[0]
     return any(re.search(rf"(?<![\w.-])\.?{one}(?![\w/-]|\.\w)", line) for one in named if one)
 
 

@@ -107,6 +107,8 @@ def test_a_call_of_each_kind_comes_first_and_no_job_is_lost() -> None:
         ("images.cache", "Input/output error: /place/images.cache/.lock.", True),
         ("cache/.8px/images.npy", "Input/output error: /place/cache/8px.", True),
         ("cache/.8px/images.npy", "Input/output error: /place/cache/9px.", False),
+        ("", "Permission denied: runs.", True),
+        ("", "Permission denied.", False),
         ("images/1", "1 file cannot be read: Input/output error.", False),
         ("recipe.yaml", "Permission denied: recipe.yaml.", True),
     ],
