@@ -54,8 +54,8 @@ OF_CHANGES = {"ENOSPC", "EDQUOT", "kill"}
 OF_DATA = {"read", "write"}
 """The calls that can be short."""
 
-NUMBER, CELL = re.compile(r"[0-9]+"), re.compile(r"[^/]*=[^/]*")
-"""What tells files of one kind apart: a number, and the values of a cell."""
+NUMBER, CELL, RUN = re.compile(r"[0-9]+"), re.compile(r"[^/]*=[^/]*"), re.compile(r"^runs/[^/.][^/]*")
+"""What tells files of one kind apart: a number, the values of a cell, and the name of a run."""
 
 
 def can_have(fault: str, calls: Sequence[str]) -> list[int]:
@@ -111,7 +111,8 @@ class Calls(Study):
 
     def kind(self, one: Prepared, number: int) -> tuple[str, str]:
         call, path = one.calls[number] if number < len(one.calls) else ("", "")
-        return call, NUMBER.sub("0", CELL.sub("cell", path))
+        inner = RUN.sub("runs/run", CELL.sub("cell", path.partition("/place/")[2]))
+        return call, NUMBER.sub("0", inner)
 
     def disturbed(self, one: Prepared, number: int, fault: str) -> str:
         what, self.hit = FAULTS[fault], None

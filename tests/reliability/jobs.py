@@ -43,9 +43,9 @@ class Study(ABC):
     def numbers(self, one: Prepared, fault: str) -> Iterable[int]:
         """Returns the places of a command at which it can have a fault."""
 
-    def kind(self, _: Prepared, number: int) -> Hashable:
-        """Returns what a place has in common with those that are like it; one of each kind comes first."""
-        return number
+    def kind(self, one: Prepared, number: int) -> Hashable:
+        """Returns what a place has in common with those that are like it, in any command; one of each comes first."""
+        return one.name, number
 
     @abstractmethod
     def disturbed(self, one: Prepared, number: int, fault: str) -> str:
@@ -82,6 +82,7 @@ def jobs_of(study: Study, ready: Sequence[Prepared], asked: argparse.Namespace) 
     """
     firsts: list[tuple[Prepared, int, str]] = []
     others: list[tuple[Prepared, int, str]] = []
+    seen: set[Hashable] = set()
     for one in ready:
         faults: dict[int, list[str]] = {}
         for fault in asked.fault:
@@ -89,7 +90,6 @@ def jobs_of(study: Study, ready: Sequence[Prepared], asked: argparse.Namespace) 
                 faults.setdefault(number, []).append(fault)
         numbers = sorted(faults)
         random.Random(0).shuffle(numbers)
-        seen: set[Hashable] = set()
         for number in numbers:
             kind = study.kind(one, number)
             (others if kind in seen else firsts).extend((one, number, fault) for fault in faults[number])
