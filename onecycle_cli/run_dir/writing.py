@@ -145,8 +145,9 @@ class Table:
         self.columns, self._path = columns, path
         with naming(path):
             if keep is not None and path.exists():
+                # Without a row to keep, a power cut may have left a part of the header.
                 with path.open("rb") as file:
-                    kept = b"".join(islice(file, 1 + keep))
+                    kept = b"".join(islice(file, 1 + keep)) if keep else b""
                 write_whole(path, lambda beside: beside.write_bytes(kept))
             self._file = path.open("x" if keep is None else "a", encoding="utf-8", newline="")
             if self._file.tell() == 0:

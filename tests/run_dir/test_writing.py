@@ -43,6 +43,16 @@ def test_a_table_has_one_header_and_can_be_read_at_any_time(make: Make) -> None:
     assert read["note"][1] == "a,b"
 
 
+@pytest.mark.parametrize("rest", [b"", b"step,l", b"\0\0\0\0\0\0\0\n0,0.1\n", b"step,lr\n0,0.1\n"])
+def test_a_table_of_which_no_row_is_kept_begins_anew(make: Make, rest: bytes) -> None:
+    """A power cut may leave a part of the header."""
+    run = make()
+    (run.path / "t.csv").write_bytes(rest)
+    with run.table("t.csv", ("step", "lr"), keep=0) as table:
+        table.append([{"step": 0, "lr": 0.2}])
+    assert (run.path / "t.csv").read_text() == "step,lr\n0,0.2\n"
+
+
 def test_a_table_as_text_may_be_printed_in_parts() -> None:
     rows = [("a,b", 0.5), ("c", None)]
     assert to_csv(("name", "value"), rows[:1]) + csv_rows(rows[1:]) == to_csv(("name", "value"), rows)
