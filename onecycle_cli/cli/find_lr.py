@@ -49,7 +49,8 @@ def find_lr(
         typer.Option(
             "--budget",
             metavar="SHARE",
-            help="Also train short cycles around it: at most this share of the run's steps.",
+            help="Also train short cycles around the suggestion, of at most SHARE times the steps "
+            "of the planned training; above 0, at most 4.",
         ),
     ] = None,
     verify: Annotated[bool, typer.Option("--verify", help="The same as --budget 0.25.")] = False,

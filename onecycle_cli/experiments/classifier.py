@@ -96,11 +96,11 @@ def load_model(
 ) -> Classifier:
     """Loads the trained model of a run of `onecycle train`, on the CPU and in evaluation mode.
 
-    `run` is the run's folder, or a safetensors file of a run. `best` loads the weights with the best validation
-    accuracy, which a run keeps with `runtime.save_best`. `trust_code` lets the function run that made the network, if
-    it is one of your own (`model.source` module). `model` is a network of the same kind, for a run that was given its
-    network in Python; it is not changed. `InputError` if the file is missing or damaged, if its network is code that is
-    not trusted, or if the weights do not fit the network.
+    `run` is the run's folder, such as "runs/my-run", or a safetensors file of a run. `best` loads the weights with the
+    best validation accuracy, which a run keeps with `runtime.save_best`. `trust_code` runs the Python code that made
+    the network, if the recipe names some (`model.function`). `model` is a network of the same kind, for a run that was
+    given its network in Python; it is not changed. `InputError` if the file is missing or damaged, if its network is
+    code that is not trusted, or if the weights do not fit the network.
     """
     path = Path(run)
     weights, header = load_weights(file_of(path, BEST_MODEL if best else MODEL))

@@ -36,7 +36,10 @@ TEXTS = ("class", "true", "predicted", "file")
 
 
 def open_run(path: str | Path) -> "SavedRun":
-    """Opens the run in the folder `path`, whatever its command. `InputError` if the folder is not a run."""
+    """Opens the run in the folder `path`, such as "runs/my-run", whatever its command.
+
+    `InputError` if there is no such folder, or it is not a run.
+    """
     return SavedRun(run_at(path))
 
 

@@ -86,7 +86,7 @@ def with_max_lr_from(
         listed = "\n".join(f"  {setting}" for setting in stale)
         raise InputError(
             f"The range test in {found.path} ran under other settings, so its max_lr may be wrong here:\n{listed}",
-            "Run find-lr again with these settings, or take it all the same with --force.",
+            "Run find-lr again with these settings, or take it all the same with --force; in Python, force=True.",
         )
     return TakenSuggestion(with_largest_max_lr(recipe, saved.max_lr), found, saved)
 
