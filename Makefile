@@ -45,7 +45,7 @@ cluster: .venv/installed-dev  ## kill workers, nodes and ranks of sweeps on Ray 
 memory-faults: .venv/installed  ## refuse memory to commands, the Nth request for each N, and limit it: days; goes on where it was stopped
 	$(BIN)/python tests/reliability/memory.py --log data/memory-faults.csv --counts benchmarks/results/memory_faults.csv
 
-faults: .venv/installed-dev  ## make each file-system call of each command fail in turn, in seven ways: a day; goes on where it was stopped
+faults: .venv/installed-dev  ## make each file-system call of each command fail in turn, in seven ways: two hours, and two days for tune; goes on where it was stopped
 	$(BIN)/python tests/reliability/faults.py --log data/faults.csv --counts benchmarks/results/faults.csv
 
 power-cuts: .venv/installed-dev  ## rebuild what a power cut may leave at each moment, read it and go on: some minutes
