@@ -76,9 +76,9 @@ def test_a_call_of_each_kind_comes_first_and_no_job_is_lost() -> None:
     order = list(dict.fromkeys(number for number, _ in jobs))
     assert [number for number, _ in jobs] == sorted((number for number, _ in jobs), key=order.index)
     assert {calls[number][0] for number in order[:3]} == {"read", "stat", "write"}
-    own = ("write", "/place/runs/sweep-images/seed=0/lr_range.csv")
-    other = Prepared("sweep", SCENARIOS["sweep"], Path(), (calls[0], own, calls[4]), 0, {})
-    jobs_of_two = jobs_of(Calls.__new__(Calls), [one, other], asked)
+    new = ("write", "/place/runs/sweep-images/seed=0/lr_range.csv")
+    sweep = Prepared("sweep", SCENARIOS["sweep"], Path(), (calls[0], new, calls[4]), 0, {})
+    jobs_of_two = jobs_of(Calls.__new__(Calls), [one, sweep], asked)
     (first,) = {number for one, number, _ in jobs_of_two[: len(jobs) + 1] if one.name == "sweep"}
     assert first == 1  # of a kind that a training does not have
 
