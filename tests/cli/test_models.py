@@ -65,7 +65,7 @@ def test_predict_prints_class_and_probability_in_three_forms(
         (("evaluate", "trained", "--best"), "holds no best.safetensors"),
         (("evaluate", "trained", "--data", "nowhere"), "There is no folder nowhere"),
         (("predict", "trained", "nowhere.png"), "There is no image at nowhere.png"),
-        (("predict", "trained", "x.png", "--format", "xml"), "It is table, csv or json"),
+        (("predict", "trained", "x.png", "--format", "xml"), "Give table, csv or json"),
     ],
 )
 @pytest.mark.usefixtures("trained")

@@ -106,7 +106,7 @@ def test_the_momentum_preset_is_smiths_five_settings(onecycle: Command, tiny_dig
     ("words", "says"),
     [
         ((), "A sweep needs either --param or --preset"),
-        (("--param", "a=1", "--preset", "momentum"), "either --param or --preset"),
+        (("--param", "a=1", "--preset", "momentum"), "--param and --preset exclude each other"),
         (("--param", "optimizer.weight_decay"), "is not of the form FIELD=VALUE,VALUE"),
         (("--param", "optimizer.weight_decay="), "is not of the form FIELD=VALUE,VALUE"),
         (("--param", "optimizer.weight_decay=[1"), "are not readable as YAML"),

@@ -319,9 +319,9 @@ def test_a_killed_run_is_interrupted_and_goes_on(onecycle: Command, stopped: Pat
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (("digits", "--resume", "cut"), "settled where it began"),
-        (("--resume", "cut", "--max-lr", 1), "settled where it began"),
-        (("--resume", "cut", "--profile"), "settled where it began"),
+        (("digits", "--resume", "cut"), "keeps its settings"),
+        (("--resume", "cut", "--max-lr", 1), "keeps its settings"),
+        (("--resume", "cut", "--profile"), "keeps its settings"),
         (("--resume", "nowhere"), "is not a run"),
         (("digits", "--max-lr", 1, "--reschedule"), "--resume RUN"),
     ],

@@ -192,7 +192,7 @@ def test_another_machine_is_told(tmp_path: Path, tiny: Tiny) -> None:
     [
         ("finished", "has come to its end"),
         ("collapsed", "has come to its end"),
-        ("diverged", "would again"),
+        ("diverged", "it would diverge in the same way"),
         ("running", "is running, as process"),
     ],
 )

@@ -2,6 +2,7 @@
 
 import csv
 import resource
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -52,6 +53,8 @@ def test_where_there_is_no_memory_to_load_the_command_that_is_told() -> None:
         done = subprocess.run(command, preexec_fn=limited, capture_output=True, text=True, check=False)
         if done.returncode in (0, 127) or "Fatal Python error" in done.stderr:
             continue  # the memory is enough, or Python itself does not start
+        if done.returncode == -signal.SIGABRT and "memory allocation of" in done.stderr:
+            continue  # of pydantic, which is written in Rust and aborts
         assert (done.returncode, "Traceback" in done.stderr) == (5, False), (mebibytes, done.stderr)
         assert "Free some memory" in done.stderr
         told += 1
