@@ -115,10 +115,12 @@ def _found(path: Path) -> list[Path]:
     if path.is_dir():
         if is_saved_by_datasets(path):
             raise InputError(f"{path} was written by save_to_disk, not as Parquet.", "Set data.source to datasets.")
-        files = sorted(file for file in _below(path) if file.suffix == ".parquet" and file.is_file())
+        with naming(path):
+            files = sorted(file for file in _below(path) if file.suffix == ".parquet" and file.is_file())
         fix = "Set data.path to a Parquet file, to a folder with some, or to a pattern such as data/*.parquet."
     else:
-        files = sorted(file for file in _matches(path) if file.is_file())
+        with naming(path):
+            files = sorted(file for file in _matches(path) if file.is_file())
         fix = "Set data.path to a Parquet file, to a folder with some, or to a pattern that fits some."
     if not files:
         raise InputError(f"There are no Parquet files at {path}.", fix)
